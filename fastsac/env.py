@@ -1,0 +1,224 @@
+"""The environment contract, and the way from a name to a back end.  Owns no simulator and imports none.
+
+Axes: N environments, O obs_dim, A action_dim.
+
+The contract of a `VectorEnv`
+-----------------------------
+1. It steps N copies of one task.  Observations are float32 `[N, O]`, rewards float32 `[N]`, flags bool `[N]`.  A
+   back end casts and flattens at this door; nothing behind it sees float64, dictionaries or simulator types.
+2. Actions are float32 `[N, A]` in [-1, 1]; the back end scales them to the task's own bounds.
+3. `send(action)` starts a step and may return before it is done; `recv()` waits for it.  They alternate.  The caller
+   does not change `action` between the two.
+4. Episodes reset on the NEXT step.  The `Step` that carries `terminated` or `truncated` holds the true final
+   observation.  The following step ignores that environment's action, resets it, and returns the first observation
+   of the new episode with reward 0 and both flags false.  That row is a dummy: it is not a transition.
+5. `terminated` means that the task ended (no bootstrap); `truncated` means that it was cut off (bootstrap).  Both may
+   be true at once; termination then decides.
+6. Environment i draws all its randomness from `seeds[i]` given at construction: same seeds and actions, same numbers.
+7. Arrays that `reset` and `recv` return belong to the caller: the back end does not write them again.
+
+A back end is a module with `make_spec`, `make` and `list_tasks` (see `Backend`).  Register it under the entry-point
+group `fastsac.envs`, or name it as `"package.module:task"`.
+"""
+
+import difflib
+import importlib
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+ENTRY_POINT_GROUP = "fastsac.envs"
+DEFAULT_BACKEND = "envpool"
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What a task looks like from behind the door.
+
+    Attributes:
+        env_id: the full name, back end included: `"envpool:Pendulum-v1"`.
+        obs_dim: O, the length of the flattened observation.
+        action_dim: A, the number of actuators.
+        obs_layout: name and length of each part of the observation, in the order of concatenation.
+        max_episode_steps: the time limit in steps; None where there is none or it is not known.
+    """
+
+    env_id: str
+    obs_dim: int
+    action_dim: int
+    obs_layout: tuple[tuple[str, int], ...]
+    max_episode_steps: int | None
+
+
+class Step(NamedTuple):
+    """What one vector step returns; see the contract above."""
+
+    obs: FloatArray  # [N, O]
+    reward: FloatArray  # [N]
+    terminated: BoolArray  # [N]
+    truncated: BoolArray  # [N]
+
+
+class VectorEnv(Protocol):
+    """N environments stepped together; the contract is in the module's docstring."""
+
+    spec: EnvSpec
+    num_envs: int
+
+    def reset(self) -> FloatArray:
+        """Start a new episode in every environment; returns obs [N, O]."""
+        ...
+
+    def send(self, action: FloatArray) -> None:
+        """Start a step with action [N, A] in [-1, 1]; may return before it is done."""
+        ...
+
+    def recv(self) -> Step:
+        """Wait for the step that `send` started."""
+        ...
+
+    def close(self) -> None:
+        """Free threads and memory."""
+        ...
+
+
+class Backend(Protocol):
+    """What a back-end module offers."""
+
+    def make_spec(self, task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> EnvSpec:
+        """Describe `task` without building it; raises ValueError for what cannot be trained, with the remedy."""
+        ...
+
+    def make(
+        self,
+        task: str,
+        seeds: Sequence[int],
+        num_threads: int,
+        env_kwargs: Mapping[str, Any],
+        action_limit: float | None,
+    ) -> VectorEnv:
+        """Build one environment per seed; `num_threads` 0 lets the back end choose."""
+        ...
+
+    def list_tasks(self) -> list[str]:
+        """The names that `make_spec` knows, trainable or not."""
+        ...
+
+
+def backend_names() -> list[str]:
+    """Names of the installed back ends, sorted."""
+    return sorted({p.name for p in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)})
+
+
+def resolve(env: str) -> tuple[Backend, str, str]:
+    """Split `env` into back end and task, and import the back end.
+
+    Args:
+        env: `"Task"` (back end envpool), `"backend:Task"`, or `"package.module:Task"`.
+
+    Returns:
+        The back end, its name, and the task.
+
+    Raises:
+        ValueError: the back end is unknown or cannot be imported.
+    """
+    prefix, colon, rest = env.partition(":")
+    name, task = (prefix, rest) if colon else (DEFAULT_BACKEND, env)
+    if not task or not name:
+        raise ValueError(f'env must be "Task", "backend:Task" or "package.module:Task", got {env!r}.')
+    points = {p.name: p for p in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)}
+    module = points[name].value if name in points else name
+    if name not in points and "." not in name:
+        choices = ", ".join(sorted(points)) or "none is installed"
+        raise ValueError(f'unknown back end {name!r}; choose from {choices}, or give "package.module:task".')
+    try:
+        backend = importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f"back end {name!r} cannot be imported: {error}.") from error
+    missing = [f for f in ("make_spec", "make", "list_tasks") if not hasattr(backend, f)]
+    if missing:
+        raise ValueError(f"back end {name!r} lacks {', '.join(missing)}; see the contract in fastsac/env.py.")
+    return cast(Backend, backend), name, task
+
+
+def make_spec(env: str, env_kwargs: Mapping[str, Any] | None = None, action_limit: float | None = None) -> EnvSpec:
+    """Describe an environment without building it.
+
+    Raises:
+        ValueError: unknown id (with near matches), or a task that cannot be trained (with the reason).
+    """
+    backend, _, task = resolve(env)
+    return backend.make_spec(task, env_kwargs or {}, action_limit)
+
+
+def make_env(
+    env: str,
+    seeds: Sequence[int],
+    num_threads: int = 0,
+    env_kwargs: Mapping[str, Any] | None = None,
+    action_limit: float | None = None,
+) -> VectorEnv:
+    """Build a vector environment with one copy per seed.
+
+    Args:
+        env: `"Task"`, `"backend:Task"` or `"package.module:Task"`.
+        seeds: one seed in [0, 2^31) per environment.
+        num_threads: threads of the simulator; 0 lets the back end choose.
+        env_kwargs: passed to the simulator as they are.
+        action_limit: for an action space without bounds, scale actions to [-action_limit, action_limit].
+
+    Raises:
+        ValueError: as `make_spec`.
+    """
+    backend, _, task = resolve(env)
+    return backend.make(task, list(seeds), num_threads, env_kwargs or {}, action_limit)
+
+
+def near_matches(task: str, tasks: Sequence[str]) -> str:
+    """`; did you mean A, B or C?` for a misspelt id, or the empty string."""
+    lower = {t.lower(): t for t in tasks}
+    close = [lower[m] for m in difflib.get_close_matches(task.lower(), list(lower), n=3, cutoff=0.6)]
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+class ActionScale:
+    """Affine map from the policy's [-1, 1] to the bounds of a Box.
+
+    Args:
+        low: lower bounds, [A].
+        high: upper bounds, [A].
+        dtype: what the simulator wants.
+        action_limit: bounds to use where `low` or `high` is not finite.
+        env_id: for the error message.
+
+    Raises:
+        ValueError: a bound is infinite and `action_limit` is None.
+    """
+
+    def __init__(self, low: Any, high: Any, dtype: Any, action_limit: float | None, env_id: str) -> None:
+        low = np.asarray(low, np.float64).reshape(-1)
+        high = np.asarray(high, np.float64).reshape(-1)
+        # Some simulators write "no bound" as the largest float.
+        unbounded = (np.abs(low) > 1e30) | (np.abs(high) > 1e30) | ~np.isfinite(low) | ~np.isfinite(high)
+        if unbounded.any():
+            if action_limit is None:
+                raise ValueError(
+                    f"{env_id} has an action space without bounds, which a tanh policy cannot be scaled to. "
+                    "Give --action-limit X to use [-X, X]."
+                )
+            low = np.where(unbounded, -action_limit, low)
+            high = np.where(unbounded, action_limit, high)
+        self.low, self.high, self.dtype = low, high, np.dtype(dtype)
+        self._half = (high - low) / 2  # [A]
+        self._mid = (high + low) / 2  # [A]
+
+    def __call__(self, action: FloatArray) -> NDArray[Any]:
+        """Scale action [N, A] from [-1, 1] to the Box, in the simulator's dtype."""
+        return (self._mid + self._half * action).clip(self.low, self.high).astype(self.dtype)
