@@ -1,0 +1,1 @@
+"""Simulator back ends of fastsac.  They import only `fastsac.env`."""
