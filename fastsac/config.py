@@ -1,0 +1,342 @@
+"""Everything a run can be told: one frozen dataclass, documented once, checked at construction; presets; JSON.
+
+Owns names, defaults, ranges and their checks.  Knows no tensor, no environment and no command line; the text under
+each field is also the text of `fastsac train --help`.
+"""
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+Auto = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of one training run."""
+
+    env: str
+    """Environment: "Task" (envpool), "backend:Task" or "package.module:Task"; `fastsac envs` lists them."""
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments for the simulator, as a JSON object."""
+    action_limit: float | None = None
+    """For an action space without bounds: scale actions to [-X, X]."""
+    num_envs: int = 16
+    """Environments stepped together, per member.  At least 1."""
+    env_threads: int = 0
+    """CPU threads of the simulator; 0 lets the back end choose."""
+
+    algo: Literal["sac"] = "sac"
+    """Algorithm: sac is Soft Actor-Critic with learned temperature (arXiv 1812.05905)."""
+    preset: str = "auto"
+    """Named defaults; auto picks by environment, none takes the general ones.  Every flag overrides."""
+    seed: int = 1
+    """Seed of the first member, in [0, 2^31)."""
+    seeds: int = 1
+    """Members: agents trained side by side in one graph, with seeds seed, seed + 1, ...  At least 1."""
+    total_steps: int = 1_000_000
+    """Environment steps to train for, per member, counted in real transitions.  At least 1."""
+
+    run_dir: str | None = None
+    """Folder for everything the run writes; default runs/TASK-sSEED-TIME.  Must be new or empty."""
+    resume: str | None = None
+    """Run directory to continue from its newest checkpoint; its settings apply, flags given here override."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N; auto is cuda where there is one."""
+    compile: Auto = "auto"
+    """Compile the update with torch.compile; auto does so where the run is long enough to win the time back."""
+    cuda_graphs: Auto = "auto"
+    """Capture launches as CUDA graphs; auto does so on cuda when the update is compiled."""
+    updates_per_launch: int = 0
+    """Updates per captured CUDA graph; 0 lets the program choose.  Has no effect without CUDA graphs."""
+
+    utd_ratio: float = 1.0
+    """Gradient steps per environment step, whatever num_envs.  Above 0."""
+    learning_starts: int = 1_000
+    """Environment steps with random actions before the first update.  At least batch_size."""
+    batch_size: int = 256
+    """Transitions per gradient step.  At least 1."""
+    buffer_size: int = 1_000_000
+    """Replay capacity in transitions, per member, split over the environments."""
+    n_step: int = 1
+    """Rewards summed before bootstrapping; windows stop at an episode's end.  At least 1."""
+    gamma: float = 0.99
+    """Discount per environment step, in [0, 1]."""
+    tau: float = 0.005
+    """Share of the critic that goes into its target at every gradient step, in (0, 1]."""
+    actor_lr: float = 3e-4
+    """Adam step size of the actor.  Above 0."""
+    critic_lr: float = 3e-4
+    """Adam step size of the critics.  Above 0."""
+    alpha_lr: float = 3e-4
+    """Adam step size of log_alpha.  Above 0."""
+    hidden_dims: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers of actor and critics."""
+    num_critics: int = 2
+    """Critics in the ensemble; the target takes their minimum.  At least 1."""
+    critic_layer_norm: bool = False
+    """LayerNorm after each hidden layer of the critics (before the ReLU)."""
+    actor_delay: int = 1
+    """Update actor and temperature at every Nth gradient step.  At least 1."""
+    init_alpha: float = 1.0
+    """Temperature at the start, above 0; for all time with --no-learn-alpha."""
+    learn_alpha: bool = True
+    """Adjust the temperature towards target_entropy."""
+    target_entropy: float | None = None
+    """Target of the policy's entropy in nats, for actions in [-1, 1]; default -action_dim."""
+    obs_norm: bool = False
+    """Normalise observations by running mean and variance of fresh frames."""
+    reward_scale: float = 1.0
+    """Factor on rewards inside the update; returns are reported unscaled.  Above 0."""
+    max_grad_norm: float = 0.0
+    """Clip the gradient of each network to this Euclidean norm; 0 does not clip."""
+
+    eval_every: int = 10_000
+    """Environment steps between evaluations; 0 evaluates at the end only."""
+    eval_episodes: int = 10
+    """Episodes per evaluation, with deterministic actions, in environments of their own.  At least 1."""
+    stop_at_return: float | None = None
+    """Stop when the mean evaluation return of every member has reached this."""
+    checkpoint_every: int = 100_000
+    """Environment steps between checkpoints; 0 writes one at the end only."""
+    log_every: int = 1_000
+    """Environment steps between rows of metrics.csv.  At least 1."""
+    tensorboard: bool = True
+    """Write TensorBoard event files."""
+    wandb: bool = False
+    """Log to Weights & Biases too (pip install "fastsac[wandb]")."""
+
+    def __post_init__(self) -> None:
+        """Check every range; raises ValueError with the name, the rule and the value."""
+        # JSON has lists only; keep the field hashable and equal after a round trip.
+        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
+        object.__setattr__(self, "env_kwargs", dict(self.env_kwargs))
+        _check_counts(self)
+        _check_ranges(self)
+        if self.seed + self.seeds > 2**31:
+            raise ValueError(f"seed must be in [0, 2^31 - seeds], got {self.seed}. Choose a smaller one.")
+        if not self.hidden_dims or min(self.hidden_dims) < 1:
+            raise ValueError(f"hidden_dims must be one or more widths of at least 1, got {self.hidden_dims}.")
+        if self.batch_size > self.learning_starts:
+            raise ValueError(
+                f"batch_size must be at most learning_starts ({self.learning_starts}), which fills the replay before "
+                f"the first update, got {self.batch_size}. Lower batch_size or raise learning_starts."
+            )
+        if self.learning_starts > self.buffer_size:
+            raise ValueError(
+                f"buffer_size must be at least learning_starts ({self.learning_starts}), got {self.buffer_size}."
+            )
+        if self.buffer_size // self.num_envs <= self.n_step:
+            raise ValueError(
+                f"buffer_size must hold more than n_step = {self.n_step} transitions for each of num_envs = "
+                f"{self.num_envs} environments, got {self.buffer_size}. Raise buffer_size or lower num_envs."
+            )
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}.")
+
+    @property
+    def task(self) -> str:
+        """The environment's name without its back end."""
+        return self.env.rpartition(":")[2]
+
+    @property
+    def member_seeds(self) -> list[int]:
+        """One seed per member."""
+        return [self.seed + i for i in range(self.seeds)]
+
+    def replace(self, **changes: Any) -> "Config":
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> str:
+        """This configuration as JSON that `from_json` reads back to an equal one."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "config") -> "Config":
+        """Read what `to_json` wrote; `source` names the file in errors.
+
+        Raises:
+            ValueError: not JSON, fields that this version does not know, or values out of range.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{source} is not JSON: {error}.") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"{source} must hold a JSON object, got {type(values).__name__}.")
+        unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
+        if unknown:
+            raise ValueError(f"{source} has fields that this version does not know: {', '.join(unknown)}.")
+        if "env" not in values:
+            raise ValueError(f"{source} has no field env.")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(f"{source} has a field of the wrong type: {error}.") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Config":
+        """Read a config.json, or the one in a run directory."""
+        path = Path(path)
+        path = path / "config.json" if path.is_dir() else path
+        try:
+            return cls.from_json(path.read_text(), str(path))
+        except OSError as error:
+            raise ValueError(f"cannot read {path}: {error.strerror}.") from error
+
+    @classmethod
+    def for_env(cls, env: str, preset: str = "auto", **overrides: Any) -> "Config":
+        """The preset's settings for `env`, with overrides on top: what the command line does.
+
+        Raises:
+            ValueError: unknown preset, or a value out of range.
+        """
+        name, values = find_preset(env, preset)
+        return cls(**{"env": env, "preset": name, **values, **overrides})
+
+
+_AT_LEAST = {
+    "num_envs": 1, "env_threads": 0, "seed": 0, "seeds": 1, "total_steps": 1, "updates_per_launch": 0,
+    "learning_starts": 1, "batch_size": 1, "buffer_size": 2, "n_step": 1, "num_critics": 1, "actor_delay": 1,
+    "eval_every": 0, "eval_episodes": 1, "checkpoint_every": 0, "log_every": 1,
+}  # fmt: skip
+_ABOVE_0 = ("utd_ratio", "actor_lr", "critic_lr", "alpha_lr", "init_alpha", "reward_scale", "tau")
+
+
+def _check_counts(config: Config) -> None:
+    for name, least in _AT_LEAST.items():
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"{name} must be a whole number, got {value!r}.")
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}.")
+
+
+def _check_ranges(config: Config) -> None:
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{f.name} must be finite, got {value}.")
+    for name in (*_ABOVE_0, *(("action_limit",) if config.action_limit is not None else ())):
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name} must be above 0, got {getattr(config, name)}.")
+    if not 0 <= config.gamma <= 1:
+        raise ValueError(f"gamma must be in [0, 1], got {config.gamma}.")
+    if config.tau > 1:
+        raise ValueError(f"tau must be in (0, 1], got {config.tau}.")
+    if config.max_grad_norm < 0:
+        raise ValueError(f"max_grad_norm must be at least 0 (0 does not clip), got {config.max_grad_norm}.")
+
+
+def update_budget(env_steps: int, learning_starts: int, utd_ratio: float) -> int:
+    """Gradient steps due in total: floor(utd_ratio * (env_steps - learning_starts)), exact for decimal ratios.
+
+    `0.29 * 100` is 28.999999999999996 in floating point; as the decimal that was typed it is 29.
+    """
+    return max(0, math.floor(Fraction(repr(utd_ratio)) * (env_steps - learning_starts)))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings for a family of environments: a regular expression on the task's name, values, where they come from."""
+
+    pattern: str
+    values: Mapping[str, Any]
+    about: str
+
+
+_DMC_DOMAINS = (
+    "Acrobot|BallInCup|Cartpole|Cheetah|Dog|Finger|Fish|Hopper|HumanoidCMU|Humanoid|Lqr|Manipulator|Pendulum|"
+    "PointMass|Quadruped|Reacher|Stacker|Swimmer|Walker"
+)
+_PLAYGROUND = (
+    r"(MuJoCoPlayground/.*|(Apollo|Barkour|BerkeleyHumanoid|G1|Go1|H1|Op3|Spot|T1)[A-Z]\w*-v\d+|"
+    r"(Aloha|Leap|Panda|AeroCube)\w+-v\d+)"
+)
+
+PRESETS: dict[str, Preset] = {
+    "pendulum": Preset(
+        r"Pendulum-v\d+",
+        {
+            "num_envs": 4, "total_steps": 20_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 20_000,
+            "hidden_dims": (64, 64), "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3, "eval_every": 1_000, "eval_episodes": 20,
+            "log_every": 500, "checkpoint_every": 0,
+        },
+        "small networks and larger steps (rl-zoo3 uses 1e-3)",
+    ),
+    "inverted-pendulum": Preset(
+        r"Inverted(Double)?Pendulum-v\d+",
+        {"num_envs": 4, "total_steps": 100_000, "learning_starts": 1_000, "eval_every": 2_500},
+        "SAC's defaults with few environments",
+    ),
+    "swimmer": Preset(
+        r"Swimmer-v\d+",
+        {"gamma": 0.999, "learning_starts": 10_000},
+        "long horizon (rl-zoo3)",
+    ),
+    "gym-mujoco": Preset(
+        r"(HalfCheetah|Hopper|Walker2d|Ant|Humanoid|HumanoidStandup|Reacher|Pusher)-v\d+",
+        {"learning_starts": 5_000},
+        "SAC's defaults (arXiv 1812.05905, appendix D)",
+    ),
+    "box2d": Preset(
+        r"(LunarLanderContinuous|LunarLander|BipedalWalker|BipedalWalkerHardcore)-v\d+",
+        {
+            "total_steps": 500_000, "learning_starts": 10_000, "buffer_size": 300_000, "hidden_dims": (400, 300), "actor_lr": 7.3e-4,
+            "critic_lr": 7.3e-4, "alpha_lr": 7.3e-4, "tau": 0.01,
+        },
+        "rl-zoo3's settings for Box2D",
+    ),
+    "mountain-car": Preset(
+        r"MountainCarContinuous-v\d+",
+        {
+            "num_envs": 8, "total_steps": 50_000, "learning_starts": 4_000, "buffer_size": 50_000, "gamma": 0.9999, "tau": 0.01,
+            "init_alpha": 0.1, "learn_alpha": False, "hidden_dims": (64, 64), "batch_size": 512,
+        },
+        "fixed temperature for a deceptive reward (rl-zoo3)",
+    ),
+    "dm-control": Preset(
+        rf"({_DMC_DOMAINS})[A-Z]\w*-v1",
+        {"learning_starts": 5_000, "critic_layer_norm": True, "obs_norm": True},
+        "LayerNorm in the critics and normalised observations (MuJoCo Playground's recipe)",
+    ),
+    "playground": Preset(
+        _PLAYGROUND,
+        {
+            "num_envs": 1024, "total_steps": 50_000_000, "learning_starts": 65_536, "batch_size": 8_192, "buffer_size": 5_000_000,
+            "utd_ratio": 0.0078125, "hidden_dims": (512, 256, 128), "gamma": 0.97, "tau": 0.05, "init_alpha": 0.01, "obs_norm": True,
+            "critic_layer_norm": True, "eval_every": 1_000_000, "log_every": 50_000, "checkpoint_every": 10_000_000,
+        },
+        "many environments, large batches, few updates (FastSAC, FastTD3)",
+    ),
+}  # fmt: skip
+
+
+def find_preset(env: str, preset: str = "auto") -> tuple[str, dict[str, Any]]:
+    """Name and values of the preset for an environment.
+
+    Args:
+        env: the environment's name, with or without back end.
+        preset: a name, "auto" to pick by environment, or "none".
+
+    Raises:
+        ValueError: no preset of that name.
+    """
+    if preset == "none":
+        return "none", {}
+    if preset != "auto":
+        if preset not in PRESETS:
+            raise ValueError(f"unknown preset {preset!r}; choose from auto, none, {', '.join(PRESETS)}.")
+        return preset, dict(PRESETS[preset].values)
+    task = env.rpartition(":")[2]
+    for name, candidate in PRESETS.items():
+        if re.fullmatch(candidate.pattern, task):
+            return name, dict(candidate.values)
+    return "none", {}

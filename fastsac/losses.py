@@ -1,0 +1,80 @@
+"""The losses of SAC as pure functions of tensors.  They know no networks, no gamma and no `done`.
+
+Axes: B batch, E critics, A action_dim.  Per-sample values are [B].  Equation numbers are those of arXiv 1812.05905
+(Haarnoja et al., Soft Actor-Critic Algorithms and Applications).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def tanh_normal(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Sample a tanh-squashed Gaussian and its log-density (appendix C, equation 26).
+
+    a = tanh(u), u = mean + exp(log_std) * noise, and
+    log p(a) = log N(u) - sum_i log(1 - tanh(u_i)^2), with log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)),
+    which is exact where the textbook form saturates.
+
+    Args:
+        mean: [B, A].
+        log_std: [B, A].
+        noise: standard normal [B, A].
+
+    Returns:
+        action [B, A] in [-1, 1], log_prob [B].
+    """
+    u = mean + log_std.exp() * noise  # [B, A]
+    log_normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    log_slope = 2 * (math.log(2) - u - F.softplus(-2 * u))
+    return torch.tanh(u), (log_normal - log_slope).sum(-1)
+
+
+def td_target(reward: Tensor, discount: Tensor, next_q: Tensor, next_log_prob: Tensor, alpha: Tensor) -> Tensor:
+    """Soft Bellman target y = r + discount * (min_e Q_e(s', a') - alpha log pi(a'|s')) (equations 2, 3 and 5).
+
+    Args:
+        reward: [B], the sum over an n-step window.
+        discount: [B], gamma^n * (1 - terminated).
+        next_q: [E, B], from the target critics.
+        next_log_prob: [B].
+        alpha: [], from before this update's alpha step.
+
+    Returns:
+        [B]; gradients are stopped.
+    """
+    return (reward + discount * (next_q.amin(0) - alpha * next_log_prob)).detach()
+
+
+def critic_loss(q: Tensor, target_q: Tensor) -> Tensor:
+    """J_Q = sum_e mean_b 1/2 (Q_e - y)^2 (equation 5).
+
+    Args:
+        q: [E, B].
+        target_q: [B].
+    """
+    return 0.5 * (q - target_q).square().mean(-1).sum()
+
+
+def actor_loss(log_prob: Tensor, q: Tensor, alpha: Tensor) -> Tensor:
+    """J_pi = mean_b (alpha log pi(a|s) - min_e Q_e(s, a)) (equation 9).
+
+    Args:
+        log_prob: [B], with gradient to the actor.
+        q: [E, B], with gradient to the action only.
+        alpha: [], without gradient.
+    """
+    return (alpha.detach() * log_prob - q.amin(0)).mean()
+
+
+def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor) -> Tensor:
+    """J(alpha) = mean_b -log_alpha (log pi(a|s) + target_entropy) (equation 18, on log_alpha).
+
+    Args:
+        log_alpha: [].
+        log_prob: [B]; gradients are stopped.
+        target_entropy: [], in nats.
+    """
+    return -log_alpha * (log_prob.detach() + target_entropy).mean()

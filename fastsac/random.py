@@ -1,0 +1,93 @@
+"""Counter-based random numbers: Philox-4x32-10 in torch integer operations (Salmon et al. 2011, SC11).
+
+Numbers are a pure function of (seed, purpose, counter), so eager, compiled and captured runs, CPU and GPU, one member
+or many, and a resumed run all draw the same ones; there is no generator state but the counter.  Everything here works
+on one member; `torch.func.vmap` adds the member axis.
+"""
+
+import math
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+
+
+class Purpose(IntEnum):
+    """What a stream of numbers is for: the second half of Philox's key."""
+
+    INIT = 0
+    DRAW = 1
+    UPDATE = 2
+    ACT = 3
+    WARM_UP = 4
+    ENV_SEED = 5
+    EVAL_SEED = 6
+
+
+def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Philox-4x32-10, equations of section 4.3 of Salmon et al. (2011).
+
+    Args:
+        counter: four int64 tensors of one shape, each a 32-bit word.
+        key: two int64 tensors that broadcast with them.
+
+    Returns:
+        Four int64 tensors of 32-bit words.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        # int64 products wrap modulo 2^64; their bits are those of the unsigned product.
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = ((p1 >> 32) & _MASK) ^ c1 ^ k0, p1 & _MASK, ((p0 >> 32) & _MASK) ^ c3 ^ k1, p0 & _MASK
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+def _blocks(seed: Tensor, purpose: int, counter: Tensor, num: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`num` blocks of four words: Philox at (block, 0, counter low, counter high) under the key (seed, purpose)."""
+    block = torch.arange(num, device=seed.device)
+    zero = torch.zeros_like(block)
+    low, high = zero + (counter & _MASK), zero + ((counter >> 32) & _MASK)
+    return philox((block, zero, low, high), (seed & _MASK, torch.full_like(seed, int(purpose))))
+
+
+def words(seed: Tensor, purpose: int, counter: Tensor, num: int) -> Tensor:
+    """`num` uniform 32-bit words as int64 [num].
+
+    Args:
+        seed: int64 [], the member's seed.
+        purpose: a `Purpose`.
+        counter: int64 [], for example the gradient step.
+        num: how many.
+    """
+    return torch.cat(_blocks(seed, purpose, counter, (num + 3) // 4))[:num]
+
+
+def index(word: Tensor, size: Tensor | int) -> Tensor:
+    """Uniform integers in [0, size) from 32-bit words, by multiplication; exact for any size below 2^31."""
+    return (word * size) >> 32
+
+
+def uniform(seed: Tensor, purpose: int, counter: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Uniform float32 in [0, 1), with 24 random bits, of the given shape."""
+    return (words(seed, purpose, counter, math.prod(shape)) >> 8).float().mul(2.0**-24).view(shape)
+
+
+def normal(seed: Tensor, purpose: int, counter: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal float32 of the given shape, by Box and Muller (1958); |value| is below 6.7."""
+    num = math.prod(shape)
+    w0, w1, w2, w3 = _blocks(seed, purpose, counter, (num + 3) // 4)
+    word = torch.cat([w0, w2])
+    angle = torch.cat([w1, w3]).float() * (2 * math.pi * 2.0**-32)
+    radius = torch.sqrt(-2 * torch.log((word.float() + 1) * 2.0**-32))  # the argument is in (0, 1]
+    return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:num].view(shape)
+
+
+def derive_seeds(seed: int, purpose: int, num: int) -> list[int]:
+    """`num` seeds in [0, 2^31) for the parts of one member, unrelated to those of its neighbours."""
+    return (words(torch.tensor(seed), purpose, torch.tensor(0), num) >> 1).tolist()
