@@ -266,7 +266,8 @@ PRESETS: dict[str, Preset] = {
         r"Pendulum-v\d+",
         {
             "num_envs": 4, "total_steps": 20_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 20_000,
-            "hidden_dims": (64, 64), "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3, "eval_every": 1_000, "eval_episodes": 20,
+            "hidden_dims": (64, 64), "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3, "eval_every": 1_000,
+            "eval_episodes": 20,
             "log_every": 500, "checkpoint_every": 0,
         },
         "small networks and larger steps (rl-zoo3 uses 1e-3)",
@@ -289,7 +290,8 @@ PRESETS: dict[str, Preset] = {
     "box2d": Preset(
         r"(LunarLanderContinuous|LunarLander|BipedalWalker|BipedalWalkerHardcore)-v\d+",
         {
-            "total_steps": 500_000, "learning_starts": 10_000, "buffer_size": 300_000, "hidden_dims": (400, 300), "actor_lr": 7.3e-4,
+            "total_steps": 500_000, "learning_starts": 10_000, "buffer_size": 300_000, "hidden_dims": (400, 300),
+            "actor_lr": 7.3e-4,
             "critic_lr": 7.3e-4, "alpha_lr": 7.3e-4, "tau": 0.01,
         },
         "rl-zoo3's settings for Box2D",
@@ -297,7 +299,8 @@ PRESETS: dict[str, Preset] = {
     "mountain-car": Preset(
         r"MountainCarContinuous-v\d+",
         {
-            "num_envs": 8, "total_steps": 50_000, "learning_starts": 4_000, "buffer_size": 50_000, "gamma": 0.9999, "tau": 0.01,
+            "num_envs": 8, "total_steps": 50_000, "learning_starts": 4_000, "buffer_size": 50_000, "gamma": 0.9999,
+            "tau": 0.01,
             "init_alpha": 0.1, "learn_alpha": False, "hidden_dims": (64, 64), "batch_size": 512,
         },
         "fixed temperature for a deceptive reward (rl-zoo3)",
@@ -310,8 +313,10 @@ PRESETS: dict[str, Preset] = {
     "playground": Preset(
         _PLAYGROUND,
         {
-            "num_envs": 1024, "total_steps": 50_000_000, "learning_starts": 65_536, "batch_size": 8_192, "buffer_size": 5_000_000,
-            "utd_ratio": 0.0078125, "hidden_dims": (512, 256, 128), "gamma": 0.97, "tau": 0.05, "init_alpha": 0.01, "obs_norm": True,
+            "num_envs": 1024, "total_steps": 50_000_000, "learning_starts": 65_536, "batch_size": 8_192,
+            "buffer_size": 5_000_000,
+            "utd_ratio": 0.0078125, "hidden_dims": (512, 256, 128), "gamma": 0.97, "tau": 0.05, "init_alpha": 0.01,
+            "obs_norm": True,
             "critic_layer_norm": True, "eval_every": 1_000_000, "log_every": 50_000, "checkpoint_every": 10_000_000,
         },
         "many environments, large batches, few updates (FastSAC, FastTD3)",

@@ -1,0 +1,242 @@
+"""The learner: owns all device memory of a run, and joins draw, normalisation, update and metrics into one step.
+
+One gradient step is a function over static buffers (`gradient_step_`), run by `Launch` in whatever way was chosen.
+Members are the first axis of every buffer; with one member the axis is squeezed and nothing is vmapped.
+
+Axes: M members, N environments, B batch, O obs_dim, A action_dim.
+"""
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from fastsac import normalize, random, sac
+from fastsac.config import Config
+from fastsac.env import EnvSpec
+from fastsac.launch import Launch, Mode
+from fastsac.normalize import Normalizer
+from fastsac.replay import Batch, Replay, draw
+
+NEVER = -1  # `bad_step` of a member whose losses were finite all along
+
+
+def member_step(
+    agent: sac.Sac, config: Config, with_actor: bool, buffers: dict[str, Any]
+) -> tuple[sac.State, Tensor, Tensor]:
+    """Draw, normalise and update for one member; pure.
+
+    Returns:
+        The new state, its METRICS [6], and whether they are finite [].
+    """
+    state, hyper, ring = buffers["state"], buffers["hyper"], buffers["ring"]
+    seed, counter = buffers["seed"], state["grad_steps"]
+    word = random.words(seed, random.Purpose.DRAW, counter, config.batch_size)
+    noise = random.normal(seed, random.Purpose.UPDATE, counter, (2, config.batch_size, agent.action_dim))
+    batch = draw(ring, word, config.num_envs, config.n_step, hyper["gamma"])
+    if config.obs_norm:
+        batch = normalize_batch(batch, buffers["norm"])
+    state, metrics = sac.update(agent, hyper, state, batch, noise, with_actor)
+    return state, metrics, metrics.isfinite().all()
+
+
+def normalize_batch(batch: Batch, norm: dict[str, Tensor]) -> Batch:
+    """The batch with both observations normalised."""
+    obs, next_obs = (normalize.apply(o, norm["mean"], norm["rstd"]) for o in (batch.obs, batch.next_obs))
+    return batch._replace(obs=obs, next_obs=next_obs)
+
+
+def gradient_step_(agent: sac.Sac, config: Config, buffers: dict[str, Any], with_actor: bool) -> None:
+    """One gradient step of every member that has one due; writes state, metrics and counters in place."""
+    one = partial(member_step, agent, config, with_actor)
+    old = buffers["state"]
+    seen = metric_counts(buffers["sums"], with_actor)
+    if config.seeds == 1:
+        new, metrics, finite = one(buffers)
+    else:
+        read = {k: buffers[k] for k in ("state", "hyper", "ring", "seed", "norm")}
+        new, metrics, finite = torch.func.vmap(one)(read)
+        active = buffers["due"] > 0  # [M]; members whose budget is used up wait for the others
+        acting = active & (old["grad_steps"] % agent.actor_delay == 0)
+        new = keep_inactive(new, old, active, acting)
+        seen = seen * torch.where(torch.arange(metrics.shape[-1], device=metrics.device) < sac.NUM_CRITIC_METRICS,
+                                  active.unsqueeze(-1), acting.unsqueeze(-1))  # fmt: skip
+        finite = finite | ~active
+        buffers["due"].sub_(active.to(torch.int64))
+    bad = ~finite & (buffers["bad_step"] == NEVER)
+    buffers["bad_step"].copy_(torch.where(bad, old["grad_steps"], buffers["bad_step"]))
+    buffers["sums"].add_(torch.where(seen > 0, metrics, 0.0))
+    buffers["counts"].add_(seen)
+    for target, value in zip(pytree.tree_leaves(old), pytree.tree_leaves(new), strict=True):
+        target.copy_(value)
+
+
+def metric_counts(like: Tensor, with_actor: bool) -> Tensor:
+    """1 for each of METRICS that this variant of the step computes."""
+    is_critic = torch.arange(like.shape[-1], device=like.device) < sac.NUM_CRITIC_METRICS
+    return torch.ones_like(like) if with_actor else is_critic.to(like.dtype).expand_as(like)
+
+
+def keep_inactive(new: sac.State, old: sac.State, active: Tensor, acting: Tensor) -> sac.State:
+    """The new state for active members (actor and temperature: for acting ones), the old state for the rest."""
+
+    def choose(path: tuple[Any, ...], value: Tensor, before: Tensor) -> Tensor:
+        mask = acting if path[-1].key in ("actor", "log_alpha") else active
+        return torch.where(mask.view(-1, *[1] * (value.dim() - 1)), value, before)
+
+    return pytree.tree_map_with_path(choose, new, old)
+
+
+def act_step(agent: sac.Sac, config: Config, buffers: dict[str, Any], obs: Tensor, counter: Tensor) -> Tensor:
+    """Actions of one member: uniform while it warms up, sampled from the policy after.
+
+    Args:
+        agent: sizes and switches.
+        config: settings.
+        buffers: one member's actor, norm, seed and whether it warms up.
+        obs: [N, O].
+        counter: int64 [], the vector step.
+
+    Returns:
+        [N, A] in [-1, 1].
+    """
+    noise = random.normal(buffers["seed"], random.Purpose.ACT, counter, (obs.shape[0], agent.action_dim))
+    if config.obs_norm:
+        obs = normalize.apply(obs, buffers["norm"]["mean"], buffers["norm"]["rstd"])
+    action = sac.act(agent, buffers["actor"], obs, noise)
+    # The normal's distribution function makes the same numbers uniform in [-1, 1].
+    return torch.where(buffers["warm"], torch.erf(noise / math.sqrt(2)), action)
+
+
+class Learner:
+    """State, replay, normaliser and metrics of M members, and the two things done with them: act and learn.
+
+    Args:
+        config: settings.
+        spec: the task's sizes.
+        device: where everything lives.
+        mode: how steps are run.
+    """
+
+    def __init__(self, config: Config, spec: EnvSpec, device: torch.device, mode: Mode) -> None:
+        m = config.seeds
+        self.config, self.device, self.mode = config, device, mode
+        self.agent = sac.Sac.from_config(config, spec)
+        self.replay = Replay(m, config.num_envs, config.buffer_size, spec.obs_dim, spec.action_dim, device)
+        self.normalizer = Normalizer(m, spec.obs_dim, device)
+        seeds = torch.tensor(config.member_seeds, device=device)  # [M]
+        states = [sac.init(self.agent, seed, config.init_alpha) for seed in seeds]
+        num_metrics = len(sac.METRICS)
+        self.buffers: dict[str, Any] = {
+            "state": pytree.tree_map(lambda *leaves: torch.stack(leaves), *states),
+            "hyper": sac.make_hyper(config, spec, device),
+            "ring": self.replay.ring(),
+            "norm": {"mean": self.normalizer.mean, "rstd": self.normalizer.rstd},
+            "seed": seeds,
+            "sums": torch.zeros(m, num_metrics, device=device),
+            "counts": torch.zeros(m, num_metrics, device=device),
+            "bad_step": torch.full((m,), NEVER, device=device),
+            "due": torch.zeros(m, dtype=torch.int64, device=device),
+        }
+        self.warm = torch.ones(m, dtype=torch.bool, device=device)
+        self.vec_steps = torch.zeros((), dtype=torch.int64, device=device)
+        self.grad_steps = [0] * m  # mirrors of the device's counters
+        views = pytree.tree_map(lambda t: t[0], self.buffers) if m == 1 else self.buffers
+        step = partial(gradient_step_, self.agent, config)
+        per_graph = (config.updates_per_launch or 8) if config.actor_delay == 1 else 1
+        self._launch = Launch(step, views, mode, per_graph)
+        self._act = self._make_act()
+
+    def _make_act(self) -> Any:
+        one = partial(act_step, self.agent, self.config)
+        squeeze = self.config.seeds == 1
+
+        def act(buffers: dict[str, Any], obs: Tensor, counter: Tensor) -> Tensor:
+            if squeeze:
+                first = pytree.tree_map(lambda t: t[0], buffers)
+                return one(first, obs[0], counter).unsqueeze(0)
+            return torch.func.vmap(one, in_dims=(0, 0, None))(buffers, obs, counter)
+
+        return act if self.mode == "eager" else torch.compile(act, fullgraph=True, dynamic=False)
+
+    def warm_up(self) -> None:
+        """Compile and capture now; changes no number."""
+        if self.mode == "eager":
+            return
+        self._launch.warm_up([True] if self.config.actor_delay == 1 else [True, False])
+        shape = (self.config.seeds, self.config.num_envs, self.agent.obs_dim)
+        self.act(torch.zeros(shape, device=self.device))
+        self.vec_steps.zero_()
+
+    @torch.no_grad()
+    def act(self, obs: Tensor) -> Tensor:
+        """Actions [M, N, A] in [-1, 1] for obs [M, N, O]; advances the counter of vector steps."""
+        buffers = {
+            "actor": self.buffers["state"]["params"]["actor"],
+            "norm": self.buffers["norm"],
+            "seed": self.buffers["seed"],
+            "warm": self.warm,
+        }
+        action: Tensor = self._act(buffers, obs, self.vec_steps)
+        self.vec_steps.add_(1)
+        return action
+
+    @torch.no_grad()
+    def act_deterministic(self, obs: Tensor) -> Tensor:
+        """tanh of the policy's mean, [M, N, A], for obs [M, N, O]."""
+        actors, norm = self.buffers["state"]["params"]["actor"], self.buffers["norm"]
+        actions = []
+        for i in range(self.config.seeds):
+            o = normalize.apply(obs[i], norm["mean"][i], norm["rstd"][i]) if self.config.obs_norm else obs[i]
+            actions.append(sac.act(self.agent, actors[i], o, None))
+        return torch.stack(actions)
+
+    def launch(self, due: list[int]) -> None:
+        """Run `due[m]` gradient steps of member m; does not wait for the device."""
+        if max(due) <= 0:
+            return
+        delay = self.agent.actor_delay
+        flags = [
+            any(k < due[m] and (self.grad_steps[m] + k) % delay == 0 for m in range(len(due)))
+            for k in range(max(due))
+        ]  # fmt: skip
+        if self.config.seeds > 1:
+            self.buffers["due"].copy_(torch.tensor(due), non_blocking=True)
+        self._launch(flags)
+        self.grad_steps = [done + more for done, more in zip(self.grad_steps, due, strict=True)]
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """Means since the last call, per member; nan where no step was made.  Waits for the device: log points only."""
+        sums, counts = self.buffers["sums"].tolist(), self.buffers["counts"].tolist()
+        self.buffers["sums"].zero_()
+        self.buffers["counts"].zero_()
+        return [
+            {name: s / c if c else math.nan for name, s, c in zip(sac.METRICS, row, count, strict=True)}
+            for row, count in zip(sums, counts, strict=True)
+        ]
+
+    def bad_steps(self) -> list[int]:
+        """Per member, the first gradient step with a loss that was not finite, or NEVER.  Waits for the device."""
+        steps: list[int] = self.buffers["bad_step"].tolist()
+        return steps
+
+    def state_dict(self, with_replay: bool = True) -> dict[str, Any]:
+        """Everything that a continued run needs."""
+        state = {
+            "state": self.buffers["state"],
+            "normalizer": self.normalizer.state_dict(),
+            "vec_steps": self.vec_steps,
+        }
+        return {**state, "replay": self.replay.state_dict()} if with_replay else state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave, in place."""
+        pytree.tree_map(lambda mine, saved: mine.copy_(saved), self.buffers["state"], state["state"])
+        self.normalizer.load_state_dict(state["normalizer"])
+        self.vec_steps.copy_(state["vec_steps"])
+        if "replay" in state:
+            self.replay.load_state_dict(state["replay"])
+        self.grad_steps = self.buffers["state"]["grad_steps"].tolist()

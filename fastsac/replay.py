@@ -1,0 +1,196 @@
+"""The replay buffer: the raw stream of every environment in a ring, and exact draws from it.
+
+Row t of environment n holds obs_t, the action taken there, and the reward and flags that followed; next_obs is the
+obs of row t+1.  That is exact at truncation too, because the stream carries the true final observation, and it takes
+half the memory of storing next_obs.
+
+Two kinds of row are no transition: the dummy after a done (see the contract in `fastsac.env`), and the row at the
+head, whose action has not been taken yet.  `table` lists the positions of all others, oldest first, itself a ring, so
+that one uniform integer draws a valid transition: no rejection, no mask, no wait for the device.
+
+Axes: M members, T ring rows, N environments, R = T * N positions, B batch, O obs_dim, A action_dim.
+"""
+
+from typing import NamedTuple
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from fastsac import random
+
+Ring = dict[str, Tensor]
+
+
+class Batch(NamedTuple):
+    """Transitions as the losses want them; `discount` is gamma^n * (1 - terminated)."""
+
+    obs: Tensor  # [B, O]
+    action: Tensor  # [B, A]
+    reward: Tensor  # [B], the discounted sum over the window
+    discount: Tensor  # [B]
+    next_obs: Tensor  # [B, O]
+
+
+def bytes_per_transition(obs_dim: int, action_dim: int) -> int:
+    """Memory of one position: obs, action and reward in float32, two flags, one entry of the table."""
+    return 4 * (obs_dim + action_dim + 1) + 2 + 4
+
+
+class Replay:
+    """Ring of T rows by N environments for each of M members.
+
+    Everything that a draw reads is a tensor that keeps its address: `ring()` gives them once and for all.
+
+    Args:
+        num_members: M.
+        num_envs: N, per member.
+        capacity: transitions per member; T is the least number of rows that holds so many.
+        obs_dim: O.
+        action_dim: A.
+        device: where the ring lives.
+    """
+
+    def __init__(
+        self, num_members: int, num_envs: int, capacity: int, obs_dim: int, action_dim: int, device: torch.device
+    ) -> None:
+        m, n = num_members, num_envs
+        self.num_rows = t = -(-capacity // n) + 1  # one row is the head, which holds no transition
+        if t * n >= 2**31:
+            raise ValueError(f"buffer_size must be below 2^31 transitions per member, got {capacity}.")
+        self.num_envs = n
+        self.rows = TensorDict(
+            {
+                "obs": torch.zeros(m, t, n, obs_dim, device=device),
+                "action": torch.zeros(m, t, n, action_dim, device=device),
+                "reward": torch.zeros(m, t, n, device=device),
+                "terminated": torch.zeros(m, t, n, dtype=torch.bool, device=device),
+                "truncated": torch.zeros(m, t, n, dtype=torch.bool, device=device),
+            },
+            batch_size=[m, t, n],
+            device=device,
+        )
+        # Position R of the table takes the writes of rows that are no transition.
+        self.table = torch.zeros(m, t * n + 1, dtype=torch.int32, device=device)  # [M, R + 1]
+        self.row_count = torch.zeros(m, t, dtype=torch.int64, device=device)  # valid transitions in each row
+        self.head = torch.zeros(m, dtype=torch.int64, device=device)  # [M], the row of the current obs
+        self.tail = torch.zeros(m, dtype=torch.int64, device=device)  # [M], oldest entry of the table
+        self.count = torch.zeros(m, dtype=torch.int64, device=device)  # [M], entries of the table
+        self.is_dummy = torch.zeros(m, n, dtype=torch.bool, device=device)  # the current row follows a done
+        self._positions = torch.arange(n, device=device, dtype=torch.int64)
+        self.host_head = 0
+
+    def begin_(self, obs: Tensor) -> None:
+        """Start the stream at obs [M, N, O], or start it anew after an interruption.
+
+        What was interrupted counts as truncated: its last transition keeps its true next_obs and no window crosses.
+        """
+        if bool((self.count > 0).any()):  # host wait: once per run, outside the loop
+            last = (self.host_head - 1) % self.num_rows
+            self.rows["truncated"][:, last] = True
+            self.is_dummy.fill_(True)
+            zero = torch.zeros_like(self.rows["reward"][:, 0])
+            self.add_(torch.zeros_like(self.rows["action"][:, 0]), zero, zero.bool(), zero.bool(), obs)
+        self.rows["obs"][:, self.host_head] = obs
+
+    def add_(self, action: Tensor, reward: Tensor, terminated: Tensor, truncated: Tensor, next_obs: Tensor) -> None:
+        """Complete the current row and begin the next.
+
+        Args:
+            action: [M, N, A], taken at the current row's obs.
+            reward: [M, N].
+            terminated: [M, N] bool.
+            truncated: [M, N] bool.
+            next_obs: [M, N, O], which the next row holds.
+        """
+        head, r = self.host_head, self.num_rows * self.num_envs
+        following = (head + 1) % self.num_rows
+        rows = self.rows
+        # The next row's old transitions lose their obs: they are the oldest, so they leave at the tail.
+        gone = self.row_count[:, following]
+        self.tail.copy_((self.tail + gone) % r)
+        self.count.sub_(gone)
+        gone.zero_()
+
+        rows["action"][:, head] = action
+        rows["reward"][:, head] = reward
+        rows["terminated"][:, head] = terminated
+        rows["truncated"][:, head] = truncated
+        rows["obs"][:, following] = next_obs
+
+        valid = ~self.is_dummy  # [M, N]
+        slot = (self.tail + self.count).unsqueeze(-1) + valid.cumsum(-1) - 1
+        slot = torch.where(valid, slot % r, r)
+        self.table.scatter_(1, slot, (self._positions + head * self.num_envs).int().expand_as(slot))
+        fresh = valid.sum(-1)
+        self.row_count[:, head] = fresh
+        self.count.add_(fresh)
+        torch.logical_or(terminated, truncated, out=self.is_dummy)
+        self.head.fill_(following)
+        self.host_head = following
+
+    def ring(self) -> Ring:
+        """The tensors that `draw` reads, each with members first and positions flat; views, never copies."""
+        flat = {key: value.flatten(1, 2) for key, value in self.rows.items()}
+        return {**flat, "table": self.table, "head": self.head, "tail": self.tail, "count": self.count}
+
+    def nbytes(self) -> int:
+        """Bytes of the ring and its table, all members."""
+        tensors = [*self.rows.values(), self.table, self.row_count]
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that a continued run needs, cut to the rows in use."""
+        full = bool((self.row_count[:, -1] > 0).any()) or self.host_head + 1 == self.num_rows
+        used = self.num_rows if full else self.host_head + 1
+        rows = {f"rows.{k}": v[:, :used] for k, v in self.rows.items()}
+        rest = {k: getattr(self, k) for k in ("row_count", "head", "tail", "count", "is_dummy")}
+        return {**rows, **rest, "table": self.table[:, : used * self.num_envs]}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over what `state_dict` gave; the sizes must be the same."""
+        for key in ("obs", "action", "reward", "terminated", "truncated"):
+            value = state[f"rows.{key}"]
+            self.rows[key][:, : value.shape[1]] = value.to(self.table.device)
+        for key in ("row_count", "head", "tail", "count", "is_dummy"):
+            getattr(self, key).copy_(state[key])
+        self.table[:, : state["table"].shape[1]] = state["table"].to(self.table.device)
+        self.host_head = int(self.head[0])
+
+
+def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor) -> Batch:
+    """Transitions of one member, uniform over all valid ones, with n-step windows.
+
+    A window stops at an episode's end and at the write head; `discount` holds gamma to the number of rewards summed.
+
+    Args:
+        ring: one member's tensors of `Replay.ring`.
+        word: [B], uniform 32-bit words.
+        num_envs: N.
+        n_step: rewards per window.
+        gamma: [], discount per step.
+    """
+    num_positions = ring["reward"].shape[0]
+    num_rows = num_positions // num_envs
+    slot = ring["tail"] + random.index(word, ring["count"])  # [B]
+    slot = torch.where(slot >= num_positions, slot - num_positions, slot)
+    start = ring["table"][slot].long()
+    row, env = start // num_envs, start % num_envs
+    room = (ring["head"] - row) % num_rows  # complete rows from here to the head, at least 1
+
+    position, live = start, torch.ones_like(start, dtype=torch.bool)
+    reward = torch.zeros_like(ring["reward"][start])
+    discount = torch.ones_like(reward)
+    terminated = torch.zeros_like(live)
+    next_position = start
+    for k in range(n_step):
+        reward = reward + torch.where(live, discount * ring["reward"][position], 0.0)
+        discount = torch.where(live, discount * gamma, discount)
+        end = ring["terminated"][position]
+        terminated = terminated | (live & end)
+        after = (row + (k + 1)) % num_rows * num_envs + env
+        next_position = torch.where(live, after, next_position)
+        live = live & ~end & ~ring["truncated"][position] & (k + 1 < room)
+        position = after
+    discount = torch.where(terminated, 0.0, discount)
+    return Batch(ring["obs"][start], ring["action"][start], reward, discount, ring["obs"][next_position])
