@@ -24,7 +24,8 @@ group `fastsac.envs`, or name it as `"package.module:task"`.
 import difflib
 import importlib
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 
 ENTRY_POINT_GROUP = "fastsac.envs"
 DEFAULT_BACKEND = "envpool"
+MAX_SEED = 2**31
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -177,15 +179,48 @@ def make_env(
     Raises:
         ValueError: as `make_spec`.
     """
+    _check_numbers(seeds, num_threads, action_limit)
     backend, _, task = resolve(env)
     return backend.make(task, list(seeds), num_threads, env_kwargs or {}, action_limit)
 
 
-def near_matches(task: str, tasks: Sequence[str]) -> str:
-    """`; did you mean A, B or C?` for a misspelt id, or the empty string."""
-    lower = {t.lower(): t for t in tasks}
-    close = [lower[m] for m in difflib.get_close_matches(task.lower(), list(lower), n=3, cutoff=0.6)]
+def _check_numbers(seeds: Sequence[int], num_threads: int, action_limit: float | None) -> None:
+    if not seeds:
+        raise ValueError("seeds must hold at least one seed, got none.")
+    for seed in seeds:
+        if not 0 <= seed < MAX_SEED:
+            raise ValueError(f"seeds must be in [0, 2^31), got {seed}.")
+    if num_threads < 0:
+        raise ValueError(f"num_threads must be at least 0, got {num_threads}.")
+    if action_limit is not None and not (action_limit > 0 and math.isfinite(action_limit)):
+        raise ValueError(f"action_limit must be positive and finite, got {action_limit}.")
+
+
+def near_matches(name: str, choices: Sequence[str]) -> str:
+    """`; did you mean A or B?` for a misspelt name, or the empty string."""
+    lower = {c.lower(): c for c in choices}
+    close = [lower[m] for m in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.6)]
     return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def check_known_kwargs(
+    env_id: str, env_kwargs: Mapping[str, Any], known: Sequence[str], unlisted: Collection[str] = ()
+) -> None:
+    """Refuse a keyword that the simulator does not take.
+
+    Args:
+        env_id: for the error message.
+        env_kwargs: what the user gave.
+        known: the keywords that the message may propose.
+        unlisted: further keywords that are taken.
+
+    Raises:
+        ValueError: a keyword is in neither.
+    """
+    for key in env_kwargs:
+        if key not in known and key not in unlisted:
+            choices = f"; choose from {', '.join(known)}." if known else "; it takes none."
+            raise ValueError(f"{env_id} takes no env_kwargs {key!r}{near_matches(key, known) or choices}")
 
 
 class ActionScale:
@@ -215,10 +250,17 @@ class ActionScale:
                 )
             low = np.where(unbounded, -action_limit, low)
             high = np.where(unbounded, action_limit, high)
-        self.low, self.high, self.dtype = low, high, np.dtype(dtype)
-        self._half = (high - low) / 2  # [A]
-        self._mid = (high + low) / 2  # [A]
+        self.low, self.high, self.dtype = low.astype(dtype), high.astype(dtype), np.dtype(dtype)  # [A]
+        self._half = ((high - low) / 2).astype(dtype)  # [A]
+        self._mid = ((high + low) / 2).astype(dtype)  # [A]
+        self._is_identity = bool((low == -1).all() and (high == 1).all())
 
     def __call__(self, action: FloatArray) -> NDArray[Any]:
-        """Scale action [N, A] from [-1, 1] to the Box, in the simulator's dtype."""
-        return (self._mid + self._half * action).clip(self.low, self.high).astype(self.dtype)
+        """Scale action [N, A] from [-1, 1] to the Box, in the simulator's dtype; may return `action` itself."""
+        if self._is_identity:
+            return action.astype(self.dtype, copy=False)
+        scaled = action * self._half
+        scaled += self._mid
+        # Rounding can step over a bound by one unit in the last place.
+        np.maximum(scaled, self.low, out=scaled)
+        return np.minimum(scaled, self.high, out=scaled)
