@@ -22,9 +22,11 @@ group `fastsac.envs`, or name it as `"package.module:task"`.
 """
 
 import difflib
+import fnmatch
 import importlib
 import importlib.metadata
 import math
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
@@ -35,6 +37,7 @@ from numpy.typing import NDArray
 ENTRY_POINT_GROUP = "fastsac.envs"
 DEFAULT_BACKEND = "envpool"
 MAX_SEED = 2**31
+NO_BOUND = 1e9  # an action bound this large is none
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -110,7 +113,7 @@ class Backend(Protocol):
         ...
 
     def list_tasks(self) -> list[str]:
-        """The names that `make_spec` knows, trainable or not."""
+        """The names worth listing; may leave out what is known to be untrainable."""
         ...
 
 
@@ -184,6 +187,41 @@ def make_env(
     return backend.make(task, list(seeds), num_threads, env_kwargs or {}, action_limit)
 
 
+def list_envs(pattern: str | None = None) -> list[EnvSpec]:
+    """Describe every environment of the installed back ends that can be trained.
+
+    Args:
+        pattern: part of a name, or a glob if it holds one of `*?[`; case does not matter.
+
+    Returns:
+        The specs, in the order of the back ends.  A task without action bounds is left out.
+    """
+    specs = []
+    for name in backend_names():
+        try:
+            backend, _, _ = resolve(f"{name}:any")
+        except ValueError:  # its simulator is not installed
+            continue
+        specs += [_spec_or_none(backend, t) for t in backend.list_tasks() if _matches(pattern, f"{name}:{t}", t)]
+    return [spec for spec in specs if spec is not None]
+
+
+def _spec_or_none(backend: Backend, task: str) -> EnvSpec | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # simulators warn about their own older versions
+        try:
+            return backend.make_spec(task, {}, None)
+        except ValueError:
+            return None
+
+
+def _matches(pattern: str | None, *names: str) -> bool:
+    if pattern is None:
+        return True
+    glob = pattern.lower() if any(c in pattern for c in "*?[") else f"*{pattern.lower()}*"
+    return any(fnmatch.fnmatchcase(name.lower(), glob) for name in names)
+
+
 def _check_numbers(seeds: Sequence[int], num_threads: int, action_limit: float | None) -> None:
     if not seeds:
         raise ValueError("seeds must hold at least one seed, got none.")
@@ -201,6 +239,12 @@ def near_matches(name: str, choices: Sequence[str]) -> str:
     lower = {c.lower(): c for c in choices}
     close = [lower[m] for m in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.6)]
     return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def first_line(error: Exception) -> str:
+    """A simulator's message cut to one line without its full stop, or the kind of error where there is none."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:")[:300] if lines else type(error).__name__
 
 
 def check_known_kwargs(
@@ -240,8 +284,8 @@ class ActionScale:
     def __init__(self, low: Any, high: Any, dtype: Any, action_limit: float | None, env_id: str) -> None:
         low = np.asarray(low, np.float64).reshape(-1)
         high = np.asarray(high, np.float64).reshape(-1)
-        # Some simulators write "no bound" as the largest float.
-        unbounded = (np.abs(low) > 1e30) | (np.abs(high) > 1e30) | ~np.isfinite(low) | ~np.isfinite(high)
+        # "No bound" is also written as 1e10 (MuJoCo) or as the largest float; comparing with not < catches nan too.
+        unbounded = ~(np.abs(low) < NO_BOUND) | ~(np.abs(high) < NO_BOUND)
         if unbounded.any():
             if action_limit is None:
                 raise ValueError(

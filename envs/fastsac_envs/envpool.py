@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsac.env import ActionScale, EnvSpec, FloatArray, Step, check_known_kwargs, near_matches
+from fastsac.env import ActionScale, EnvSpec, FloatArray, Step, check_known_kwargs, first_line, near_matches
 
 NO_TIME_LIMIT = 2**31 - 1  # what envpool writes where there is none
+# Their specs are slow to make (Atari loads the game: 0.1 s each) or need system libraries (Procgen).
+IMAGE_FAMILIES = frozenset(("envpool.atari", "envpool.procgen", "envpool.vizdoom"))
 RESERVED_KWARGS = frozenset(
     ("num_envs", "batch_size", "num_threads", "seed", "env_seed", "max_num_players", "gym_reset_return_info")
 )
@@ -29,10 +31,11 @@ RENDER_KWARGS = frozenset(
 
 
 def list_tasks() -> list[str]:
-    """Every id that envpool registers, trainable or not."""
-    import envpool  # here and below: takes a second, and is not always needed
+    """Every id that envpool registers, but for the families whose observations are images."""
+    # Here and below envpool is imported where it is used: that takes a second, and is not always needed.
+    from envpool.registration import registry
 
-    return list(envpool.list_all_envs())
+    return [task for task, (module, *_) in registry.specs.items() if module not in IMAGE_FAMILIES]
 
 
 def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> EnvSpec:
@@ -88,7 +91,8 @@ class EnvpoolEnv:
         self._scale = _action_scale(task, self._pool.spec, action_limit)
         self._env_ids = np.arange(self.num_envs, dtype=np.int32)
         keys = list(self._pool._state_keys)
-        self._done, self._trunc, self._reward = (keys.index(k) for k in ("done", "trunc", "reward"))
+        names = ("done", "trunc", "reward", "elapsed_step")
+        self._done, self._trunc, self._reward, self._elapsed = (keys.index(name) for name in names)
         self._obs = [keys.index(k) for k in _obs_keys(self._pool.spec)]
 
     def reset(self) -> FloatArray:
@@ -103,8 +107,10 @@ class EnvpoolEnv:
     def recv(self) -> Step:
         """Wait for the step that `send` started."""
         state = self._pool._recv()
-        done, truncated = state[self._done], state[self._trunc]
-        return Step(self._join(state), state[self._reward], done & ~truncated, truncated)
+        done, truncated, reward = state[self._done], state[self._trunc], state[self._reward]
+        # dm_control tasks and Playground give a reward to the reset row, which is no transition.
+        reward[state[self._elapsed] == 0] = 0.0
+        return Step(self._join(state), reward, done & ~truncated, truncated)
 
     def close(self) -> None:
         """Free threads and memory."""
@@ -131,6 +137,8 @@ def _native_spec(task: str, env_kwargs: Mapping[str, Any]) -> Any:
     if task not in tasks:
         raise ValueError(f"unknown envpool id {task!r}{near_matches(task, tasks) or '.'} `fastsac envs` lists them.")
     default = _call(task, {}, envpool.make_spec)
+    if not env_kwargs:
+        return default
     known = [f for f in default.config._fields if f not in RESERVED_KWARGS]
     check_known_kwargs(f"envpool:{task}", env_kwargs, known, RENDER_KWARGS)
     _check_values(task, env_kwargs, default.config)
@@ -158,9 +166,8 @@ def _call(task: str, env_kwargs: Mapping[str, Any], function: Any, **more: Any) 
     try:
         return function(task, **more, **env_kwargs)
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")[:300]
         given = f" with env_kwargs {dict(env_kwargs)}" if env_kwargs else ""
-        raise ValueError(f"envpool cannot make {task}{given}: {reason}.") from error
+        raise ValueError(f"envpool cannot make {task}{given}: {first_line(error)}.") from error
 
 
 def _make_pool(task: str, seeds: Sequence[int], num_threads: int, env_kwargs: Mapping[str, Any]) -> Any:

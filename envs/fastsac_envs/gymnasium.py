@@ -1,0 +1,181 @@
+"""Environments registered with Gymnasium, users' own included.  Owns the flattening, the cast and the calls into it.
+
+Axes: N environments, O obs_dim, A action_dim.
+
+A task is an id of Gymnasium's registry, or `module:id`, which imports the module first so that it can register the id:
+`--env gymnasium:my_package:MyEnv-v0`.  Actions must be a Box of floats; observations a Box, or a dictionary of them,
+nested or not.  A dictionary becomes one vector in the order of `gymnasium.spaces.utils.flatten`, which is the order of
+the Dict space: sorted by name if it was built from a plain dict.
+
+Everything runs in the calling thread: `send` keeps the action and `recv` steps.  envpool is much faster where it has
+the same task.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+
+from fastsac.env import ActionScale, EnvSpec, FloatArray, Step, first_line, near_matches
+
+RESERVED_KWARGS = ("id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker")
+
+Path = tuple[str, ...]  # the names that lead to one part of an observation
+
+
+def list_tasks() -> list[str]:
+    """Every id in Gymnasium's registry, trainable or not."""
+    return list(gymnasium.registry)
+
+
+def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> EnvSpec:
+    """Describe `task`; Gymnasium has to build one copy for that.
+
+    Raises:
+        ValueError: the id is unknown, its packages or keywords are wrong, or the task cannot be trained.
+    """
+    env = _make_vec(task, 1, env_kwargs)
+    try:
+        return _describe(task, env, action_limit)
+    finally:
+        env.close()
+
+
+def make(
+    task: str, seeds: Sequence[int], num_threads: int, env_kwargs: Mapping[str, Any], action_limit: float | None
+) -> "GymnasiumEnv":
+    """Build one environment per seed; `env_kwargs` go to the environment's constructor.
+
+    Raises:
+        ValueError: as `make_spec`, or `num_threads` is above 1.
+    """
+    if num_threads > 1:
+        raise ValueError(
+            f"num_threads must be 0 or 1 for the gymnasium back end, got {num_threads}. It has one thread."
+        )
+    return GymnasiumEnv(task, seeds, env_kwargs, action_limit)
+
+
+class GymnasiumEnv:
+    """Copies of one Gymnasium environment, stepped one after the other."""
+
+    def __init__(
+        self, task: str, seeds: Sequence[int], env_kwargs: Mapping[str, Any], action_limit: float | None
+    ) -> None:
+        self.num_envs = len(seeds)
+        self._env = _make_vec(task, self.num_envs, env_kwargs)
+        self.spec = _describe(task, self._env, action_limit)
+        space = self._env.single_action_space
+        self._scale = _action_scale(task, space, action_limit)
+        self._action_shape = (self.num_envs, *(space.shape or ()))
+        self._paths = [path for path, _ in _leaves(self._env.single_observation_space)]
+        self._seeds: list[int] | None = list(seeds)
+        self._action: FloatArray | None = None
+
+    def reset(self) -> FloatArray:
+        """Start a new episode in every environment; returns obs [N, O].  The first call seeds them."""
+        obs, _ = self._env.reset(seed=self._seeds)
+        self._seeds = None
+        return self._join(obs)
+
+    def send(self, action: FloatArray) -> None:
+        """Keep action [N, A] in [-1, 1] for `recv`."""
+        self._action = action
+
+    def recv(self) -> Step:
+        """Step with the action that `send` kept."""
+        assert self._action is not None, "send before recv"
+        action = self._scale(self._action).reshape(self._action_shape)
+        self._action = None
+        obs, reward, terminated, truncated, _ = self._env.step(action)
+        return Step(self._join(obs), reward.astype(np.float32), terminated, truncated)
+
+    def close(self) -> None:
+        """Close every environment."""
+        self._env.close()
+
+    def _join(self, obs: Any) -> FloatArray:
+        """The parts of `obs`, flattened, cast and joined to [N, O]: a copy, since the vector env reuses its own."""
+        parts = [_part(obs, path).reshape(self.num_envs, -1) for path in self._paths]
+        return np.concatenate(parts, axis=1, dtype=np.float32, casting="unsafe")
+
+
+def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
+    """Gymnasium's vector environment, with what it raises made a ValueError of one line."""
+    for key in RESERVED_KWARGS:
+        if key in env_kwargs:
+            raise ValueError(f"env_kwargs must not hold {key!r}, which fastsac sets itself.")
+    try:
+        return gymnasium.make_vec(
+            task,
+            num_envs=num_envs,
+            vectorization_mode="sync",
+            vector_kwargs={"autoreset_mode": AutoresetMode.NEXT_STEP, "copy": False},
+            disable_env_checker=True,
+            **env_kwargs,
+        )
+    except gymnasium.error.UnregisteredEnv as error:
+        near = near_matches(task.rpartition(":")[2], list(gymnasium.registry)) or "."
+        raise ValueError(
+            f"unknown gymnasium id {task!r}{near} "
+            'An id that your own module registers is named "gymnasium:package.module:Id-v0".'
+        ) from error
+    except Exception as error:  # whatever a user's constructor raises
+        given = f" with env_kwargs {dict(env_kwargs)}" if env_kwargs else ""
+        raise ValueError(f"gymnasium cannot make {task}{given}: {first_line(error)}.") from error
+
+
+def _describe(task: str, env: Any, action_limit: float | None) -> EnvSpec:
+    leaves = _leaves(env.single_observation_space)
+    _check_trainable(task, env.single_action_space, leaves)
+    layout = tuple((":".join(path) or "obs", int(np.prod(leaf.shape))) for path, leaf in leaves)
+    return EnvSpec(
+        env_id=f"gymnasium:{task}",
+        obs_dim=sum(size for _, size in layout),
+        action_dim=len(_action_scale(task, env.single_action_space, action_limit).low),
+        obs_layout=layout,
+        max_episode_steps=getattr(env.envs[0].spec, "max_episode_steps", None),
+    )
+
+
+def _check_trainable(task: str, action: spaces.Space[Any], leaves: list[tuple[Path, spaces.Space[Any]]]) -> None:
+    """Refuse what the program cannot train, with the reason."""
+    name = f"gymnasium:{task}"
+    if not isinstance(action, spaces.Box) or action.dtype.kind != "f":
+        kind = "discrete" if isinstance(action, spaces.Discrete) else f"{type(action).__name__}"
+        raise ValueError(
+            f"{name} has a {kind} action space ({action}); fastsac trains continuous actions so far. "
+            "Choose an environment whose action space is a Box of floats."
+        )
+    for path, leaf in leaves:
+        part = f" {':'.join(path)!r}" if path else ""
+        if not isinstance(leaf, spaces.Box):
+            raise ValueError(
+                f"{name} has observations{part} of space {type(leaf).__name__}; fastsac trains on vectors. "
+                "Wrap the environment with gymnasium.wrappers.FlattenObservation and register that."
+            )
+        if leaf.dtype == np.uint8 or len(leaf.shape) > 2:
+            raise ValueError(
+                f"{name} has image observations{part} of shape {leaf.shape}; fastsac trains on vectors so far. "
+                "Choose an environment with vector observations."
+            )
+
+
+def _action_scale(task: str, space: Any, action_limit: float | None) -> ActionScale:
+    return ActionScale(space.low, space.high, space.dtype, action_limit, f"gymnasium:{task}")
+
+
+def _leaves(space: spaces.Space[Any], path: Path = ()) -> list[tuple[Path, Any]]:
+    """The parts of an observation space that are not dictionaries, each with its path, in the order of the space."""
+    if not isinstance(space, spaces.Dict):
+        return [(path, space)]
+    return [leaf for key, part in space.spaces.items() for leaf in _leaves(part, (*path, str(key)))]
+
+
+def _part(obs: Any, path: Path) -> Any:
+    for key in path:
+        obs = obs[key]
+    return obs
