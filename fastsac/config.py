@@ -12,9 +12,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 Auto = Literal["auto", "on", "off"]
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    """The value of --env-kwargs."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError(f'env_kwargs must be a JSON object such as {{"ctrl_cost_weight": 0.2}}, got {text!r}.')
+    return value
+
+
+# How tyro reads and shows a dictionary.
+JSON_OBJECT = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="JSON",
+    instance_from_str=lambda texts: _json_object(texts[0]),
+    is_instance=lambda value: isinstance(value, dict),
+    str_from_instance=lambda value: [json.dumps(value)],
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +46,7 @@ class Config:
 
     env: str
     """Environment: "Task" (envpool), "backend:Task" or "package.module:Task"; `fastsac envs` lists them."""
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    env_kwargs: Annotated[dict[str, Any], JSON_OBJECT] = field(default_factory=dict)
     """Keyword arguments for the simulator, as a JSON object."""
     action_limit: float | None = None
     """For an action space without bounds: scale actions to [-X, X]."""

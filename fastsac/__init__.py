@@ -1,0 +1,32 @@
+"""fastsac: Soft Actor-Critic, fast and exact.
+
+Public names: `Config`, `train`, `load`, `Policy`, `Result`, `make_env`, `EnvSpec`, `Step`, `VectorEnv`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastsac.config import Config
+    from fastsac.env import EnvSpec, Step, VectorEnv, make_env
+    from fastsac.policy import Policy, load
+    from fastsac.train import Result, train
+
+__version__ = "0.1.0"
+__all__ = ["Config", "EnvSpec", "Policy", "Result", "Step", "VectorEnv", "load", "make_env", "train"]
+
+_HOME = {
+    "Config": "fastsac.config", "EnvSpec": "fastsac.env", "Step": "fastsac.env", "VectorEnv": "fastsac.env",
+    "make_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy", "Result": "fastsac.train",
+    "train": "fastsac.train",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names at their first use: `fastsac --help` need not wait for torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'fastsac' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,297 @@
+"""The command line: `fastsac train | eval | plot | envs | doctor`.  Parses, calls, and turns errors into one line.
+
+Exit status: 0 on success, 1 when a run failed, 2 for a wrong call, 130 after an interruption that left a checkpoint.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import tyro
+
+from fastsac.config import Config
+
+if TYPE_CHECKING:
+    from fastsac.train import Result
+
+T = TypeVar("T")
+
+HELP = """usage: fastsac COMMAND [OPTIONS]
+
+Soft Actor-Critic, fast and exact.
+
+  fastsac train --env HalfCheetah-v5     train an agent
+  fastsac eval RUN_DIR                   evaluate a trained one
+  fastsac plot RUN_DIR...                draw learning curves
+  fastsac envs [PATTERN]                 list what can be trained
+  fastsac doctor                         check this machine
+
+`fastsac COMMAND --help` shows the options of each.
+"""
+
+
+@dataclass(frozen=True)
+class EvalArgs:
+    """Evaluate the newest checkpoint of a run, with deterministic actions in fresh environments."""
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """What `fastsac train` wrote."""
+    episodes: int = 10
+    """Episodes, one per environment.  At least 1."""
+    member: int = 0
+    """Which of the run's agents."""
+    seed: int = 0
+    """Seed of the environments, in [0, 2^31)."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+
+
+@dataclass(frozen=True)
+class PlotArgs:
+    """Draw the learning curves of one or more runs as PNG: returns against env steps and against wall seconds."""
+
+    run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run directories."""
+    out: Path | None = None
+    """The file to write; default RUN_DIR/curves.png, or curves.png for several runs."""
+
+
+@dataclass(frozen=True)
+class EnvsArgs:
+    """List the environments that can be trained, with the sizes of observation and action."""
+
+    pattern: Annotated[str | None, tyro.conf.Positional] = None
+    """Part of a name, or a glob such as "*Cheetah*"."""
+
+
+@dataclass(frozen=True)
+class DoctorArgs:
+    """Check versions, devices, what `auto` chooses, and that compiling and environments work here."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "train": train, "eval": evaluate, "plot": plot, "envs": envs, "doctor": doctor,
+    }  # fmt: skip
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0 if args else 2
+    if args[0] == "--version":
+        from fastsac import __version__
+
+        print(f"fastsac {__version__}")
+        return 0
+    if args[0] not in commands:
+        return fail("fastsac", f"unknown command {args[0]!r}; choose from {', '.join(commands)}.", 2)
+    prog = f"fastsac {args[0]}"
+    try:
+        return commands[args[0]](args[1:])
+    except ValueError as error:
+        return fail(prog, str(error), 2)
+    except KeyboardInterrupt:
+        return fail(prog, "interrupted.", 130)
+    except BrokenPipeError:
+        return 1
+    except RuntimeError as error:
+        from fastsac.collect import NotFiniteError
+
+        if isinstance(error, NotFiniteError):
+            return fail(prog, str(error), 1)
+        raise
+
+
+def fail(prog: str, message: str, status: int) -> int:
+    """Say what is wrong in one line on stderr."""
+    print(f"{prog}: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def parse(cls: type[T], prog: str, args: list[str], default: T | None = None) -> T:
+    """Parse flags into a dataclass; what tyro says of a wrong call becomes a ValueError of one line."""
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            if default is None:
+                return tyro.cli(cls, prog=prog, args=args)
+            return tyro.cli(cls, prog=prog, args=args, default=default)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise ValueError(one_line(errors.getvalue(), prog)) from None
+
+
+def one_line(text: str, prog: str) -> str:
+    """The message inside the box that tyro draws around it."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    lines = [line.strip("│╰╯─ ") for line in text.splitlines() if not line.startswith("╭")]  # the top holds a title
+    message = " ".join(line for line in lines if line)
+    message = re.split(r"For full helptext", message)[0].strip()
+    meant = re.search(r"Perhaps you meant: (--[\w-]+)", message)
+    message = re.split(r"Perhaps you meant:|Argument helptext:", message)[0].strip()
+    message = re.sub(r"^Error parsing (?=--)", "", message)
+    message = re.sub(r"^Error parsing \w+: ", "", message)
+    if meant:
+        message += f"; did you mean {meant.group(1)}?"
+    return f"{message.rstrip('.')}. `{prog} --help` lists the options."
+
+
+def train_config(args: list[str]) -> Config:
+    """The configuration of a `train` command line: preset, file or run to resume first, flags on top.
+
+    Raises:
+        ValueError: a wrong call.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--env", "--preset", "--config", "--resume"):
+        first.add_argument(flag)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            known, _ = first.parse_known_args(args)
+            _, rest = _config_flag().parse_known_args(args)
+    except SystemExit:
+        return parse(Config, "fastsac train", args)
+    if known.config and known.resume:
+        raise ValueError("config and resume exclude each other. --resume RUN_DIR reads the run's own settings.")
+    if known.resume:
+        default = Config.load(known.resume).replace(resume=known.resume, run_dir=None)
+    elif known.config:
+        default = Config.load(known.config).replace(run_dir=None)
+    elif known.env:
+        default = Config.for_env(known.env, known.preset or "auto")
+        rest = _without_preset(rest)
+    elif {"-h", "--help"} & set(args):
+        return parse(Config, "fastsac train", rest)
+    else:
+        raise ValueError("env must be given, for example --env HalfCheetah-v5. `fastsac envs` lists them.")
+    return parse(Config, "fastsac train", rest, default)
+
+
+def _config_flag() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    return parser
+
+
+def _without_preset(args: list[str]) -> list[str]:
+    """The flags without --preset, whose name is in the defaults by now ("auto" would overwrite it)."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset")
+    return parser.parse_known_args(args)[1]
+
+
+def train(args: list[str]) -> int:
+    """`fastsac train`."""
+    config = train_config(args)
+    from fastsac.train import train as run
+
+    result = run(config)
+    show_result(result)
+    return 130 if result.interrupted else 0
+
+
+def show_result(result: "Result") -> None:
+    """The closing table, the curves and how to look further."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=None, show_header=False)
+    rows = {
+        "env steps": f"{result.env_steps:,}",
+        "updates": f"{result.grad_steps:,}",
+        "wall seconds": f"{result.wall_s:.1f} (of which compiling {result.compile_s:.1f})",
+        "evaluation return": f"{result.eval_return_mean:.1f} +- {result.eval_return_std:.1f}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+    with contextlib.suppress(ValueError):  # an early interruption leaves nothing to draw
+        from fastsac.plot import plot as draw
+
+        print(f"learning curves    {draw([result.run_dir])}")
+    print(f"run directory      {result.run_dir}")
+    print(f"look at it in      tensorboard --logdir {result.run_dir}")
+    if result.interrupted:
+        print(f"continue with      fastsac train --resume {result.run_dir}")
+
+
+def evaluate(args: list[str]) -> int:
+    """`fastsac eval`."""
+    options = parse(EvalArgs, "fastsac eval", args)
+    if options.episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {options.episodes}.")
+    if not 0 <= options.seed < 2**31:
+        raise ValueError(f"seed must be in [0, 2^31), got {options.seed}.")
+    from fastsac import random
+    from fastsac.env import make_env
+    from fastsac.evaluate import rollout
+    from fastsac.policy import load
+
+    policy = load(options.run_dir, options.member)
+    c = policy.config
+    seeds = random.derive_seeds(options.seed, random.Purpose.EVAL_SEED, options.episodes)
+    env = make_env(c.env, seeds, c.env_threads, c.env_kwargs, c.action_limit)
+    try:
+        returns, lengths = rollout(env, policy.act)
+    finally:
+        env.close()
+    result: dict[str, Any] = {
+        "env_id": env.spec.env_id, "run_dir": str(options.run_dir), "member": options.member,
+        "episodes": options.episodes, "return_mean": float(returns.mean()), "return_std": float(returns.std()),
+        "return_min": float(returns.min()), "return_max": float(returns.max()),
+        "length_mean": float(lengths.mean()), "returns": returns.tolist(),
+    }  # fmt: skip
+    if options.json:
+        print(json.dumps(result))
+    else:
+        print(
+            f"{result['env_id']}: return {result['return_mean']:.1f} +- {result['return_std']:.1f} "
+            f"(min {result['return_min']:.1f}, max {result['return_max']:.1f}), length {result['length_mean']:.0f}, "
+            f"{options.episodes} episodes"
+        )
+    return 0
+
+
+def plot(args: list[str]) -> int:
+    """`fastsac plot`."""
+    options = parse(PlotArgs, "fastsac plot", args)
+    from fastsac.plot import plot as draw
+
+    print(draw(list(options.run_dirs), options.out))
+    return 0
+
+
+def envs(args: list[str]) -> int:
+    """`fastsac envs`."""
+    options = parse(EnvsArgs, "fastsac envs", args)
+    from fastsac.env import list_envs
+
+    specs = list_envs(options.pattern)
+    if not specs:
+        raise ValueError(f"no trainable environment matches {options.pattern!r}. `fastsac envs` lists all.")
+    width = max(len(s.env_id) for s in specs)
+    print(f"{'environment':{width}}  {'obs':>5}  {'action':>6}  {'limit':>6}")
+    for s in specs:
+        print(f"{s.env_id:{width}}  {s.obs_dim:5d}  {s.action_dim:6d}  {s.max_episode_steps or '-':>6}")
+    return 0
+
+
+def doctor(args: list[str]) -> int:
+    """`fastsac doctor`."""
+    parse(DoctorArgs, "fastsac doctor", args)
+    from fastsac.doctor import main as check
+
+    return check()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""What `auto` means for a run, and every check that must fail before anything is built or written.
+
+Owns decisions, makes nothing: the result is a `Plan` that training follows and prints.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fastsac import checkpoint, replay
+from fastsac.config import Config, update_budget
+from fastsac.device import choose_device, cpp_compiler, format_bytes, free_bytes
+from fastsac.env import EnvSpec, make_spec
+from fastsac.launch import Mode
+
+# Updates after which compiling has paid for itself on a CPU: compile seconds over the seconds saved per update, the
+# largest over the sizes that `python -m bench.compile` measures (bench/results).
+COMPILE_PAYS_AFTER = 4_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked configuration and what was chosen for it."""
+
+    config: Config
+    spec: EnvSpec
+    device: torch.device
+    mode: Mode
+    run_dir: Path
+    resume: bool
+    notes: tuple[str, ...]
+
+
+def make_plan(config: Config) -> Plan:
+    """Check everything that can be checked before work starts, and choose device, mode and run directory.
+
+    Raises:
+        ValueError: the run cannot be made as asked for; one line that says what to change.
+    """
+    device = choose_device(config.device)
+    spec = make_spec(config.env, config.env_kwargs, config.action_limit)
+    mode, why = choose_mode(config, device)
+    ring_bytes = check_memory(config, spec, device)
+    if config.resume is not None:
+        run_dir, resume = Path(config.resume), True
+        check_resume(config, spec, run_dir)
+    else:
+        run_dir, resume = choose_run_dir(config), False
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    notes = (
+        f"{spec.env_id}: obs {spec.obs_dim}, action {spec.action_dim}, preset {config.preset}, "
+        f"{config.num_envs} environments" + (f" x {config.seeds} members" if config.seeds > 1 else ""),
+        f"device {device} ({device_name}), update {mode}: {why}",
+        f"replay {format_bytes(ring_bytes)} for {config.buffer_size:,} transitions"
+        + (f" per member, {config.seeds} members" if config.seeds > 1 else ""),
+    )
+    return Plan(config, spec, device, mode, run_dir, resume, notes)
+
+
+def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
+    """Eager, compiled or captured, and why; depends on the configuration alone, so that a repeat chooses the same.
+
+    Raises:
+        ValueError: what was asked for is not to be had here.
+    """
+    on_cuda = device.type == "cuda"
+    if config.cuda_graphs == "on" and not on_cuda:
+        raise ValueError(f"cuda_graphs on needs a CUDA device, got device {device}. Give --cuda-graphs auto.")
+    if config.cuda_graphs == "on" and config.compile == "off":
+        raise ValueError("cuda_graphs on needs the compiled update. Give --compile auto.")
+    if config.compile == "off":
+        return "eager", "compile off"
+    updates = update_budget(config.total_steps, config.learning_starts, config.utd_ratio)
+    if not on_cuda and cpp_compiler() is None:
+        if config.compile == "on":
+            raise ValueError("compile on needs a C++ compiler on a CPU; none was found. Install g++ or set CXX.")
+        return "eager", "no C++ compiler found"
+    if config.compile == "auto" and not on_cuda and updates < COMPILE_PAYS_AFTER:
+        return "eager", f"{updates:,} updates would not win the compile time back"
+    if on_cuda and config.cuda_graphs != "off":
+        return "captured", "CUDA graphs"
+    return "compiled", "compile on" if config.compile == "on" else f"{updates:,} updates win the compile time back"
+
+
+def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> int:
+    """Bytes of the replay.
+
+    Raises:
+        ValueError: more than the device has free.
+    """
+    rows = -(-config.buffer_size // config.num_envs) + 1
+    each = replay.bytes_per_transition(spec.obs_dim, spec.action_dim)
+    num_bytes = each * rows * config.num_envs * config.seeds
+    free = free_bytes(device)
+    if free is not None and num_bytes > 0.9 * free:
+        fits = int(0.9 * free / each / config.seeds)
+        raise ValueError(
+            f"buffer_size {config.buffer_size:,} needs {format_bytes(num_bytes)} for {config.seeds} member(s) of "
+            f"{each} bytes a transition, but {device} has {format_bytes(free)} free. Give --buffer-size {fits} or less."
+        )
+    return num_bytes
+
+
+def choose_run_dir(config: Config) -> Path:
+    """The folder to write to; it is not made here.
+
+    Raises:
+        ValueError: it exists and is not empty.
+    """
+    if config.run_dir is None:
+        name = f"{config.task.replace('/', '-')}-s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+        path, number = Path("runs") / name, 2
+        while path.exists():
+            path, number = Path("runs") / f"{name}-{number}", number + 1
+        return path
+    path = Path(config.run_dir)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"run_dir {path} exists and is not empty. Give another one, or --resume {path} to continue.")
+    return path
+
+
+def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> None:
+    """Check that the newest checkpoint of `run_dir` fits the configuration.
+
+    Raises:
+        ValueError: no checkpoint, another environment, or sizes that do not fit.
+    """
+    meta = checkpoint.load_meta(run_dir)
+    if meta["env_id"] != spec.env_id:
+        raise ValueError(
+            f"the checkpoint in {run_dir} is of {meta['env_id']}, got env {spec.env_id}. Resume without --env."
+        )
+    mine = sizes(config, spec)
+    differing = [f"{k} {meta['sizes'][k]} -> {v}" for k, v in mine.items() if meta["sizes"].get(k) != v]
+    if differing:
+        raise ValueError(f"the checkpoint in {run_dir} has other sizes: {', '.join(differing)}. Leave these flags out.")
+
+
+def sizes(config: Config, spec: EnvSpec) -> dict[str, object]:
+    """What must be equal between a checkpoint and the run that continues it."""
+    names = ("algo", "seed", "seeds", "num_envs", "buffer_size", "num_critics", "critic_layer_norm", "obs_norm")
+    return {
+        "obs_dim": spec.obs_dim,
+        "action_dim": spec.action_dim,
+        "hidden_dims": list(config.hidden_dims),
+        **{name: getattr(config, name) for name in names},
+    }

@@ -1,0 +1,94 @@
+"""A trained policy, loaded from a run directory, for use anywhere: numpy or torch, one observation or a batch."""
+
+from pathlib import Path
+from typing import Any, Self, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fastsac import checkpoint, nets, normalize
+from fastsac.config import Config
+
+
+class Policy:
+    """One member's actor with its normaliser.
+
+    Args:
+        actor: [P], the actor's vector.
+        shapes: of the actor's parameters.
+        mean: [O], of the normaliser; None where observations are not normalised.
+        rstd: [O], likewise.
+        config: the run's settings.
+    """
+
+    def __init__(
+        self, actor: Tensor, shapes: nets.Shapes, mean: Tensor | None, rstd: Tensor | None, config: Config
+    ) -> None:
+        self.config = config
+        self.obs_dim = shapes["weight0"][0]
+        self._params = nets.unflatten(actor, shapes)
+        self._mean, self._rstd = mean, rstd
+
+    @classmethod
+    def load(cls, run_dir: str | Path, member: int = 0) -> Self:
+        """The policy of a run's newest checkpoint.
+
+        Args:
+            run_dir: what `fastsac train` wrote.
+            member: which of the run's agents.
+
+        Raises:
+            ValueError: not a run directory, no checkpoint, or no such member.
+        """
+        run_dir = Path(run_dir)
+        if not (run_dir / "config.json").exists():
+            raise ValueError(f"{run_dir} is not a run directory: it has no config.json.")
+        config = Config.load(run_dir)
+        if not 0 <= member < config.seeds:
+            raise ValueError(f"member must be in [0, {config.seeds - 1}], got {member}.")
+        state, meta = checkpoint.load(run_dir, with_replay=False)
+        shapes = nets.actor_shapes(meta["obs_dim"], meta["action_dim"], config.hidden_dims)
+        norm = state["normalizer"] if config.obs_norm else None
+        mean, rstd = (norm["mean"][member], norm["rstd"][member]) if norm else (None, None)
+        return cls(state["state"]["params"]["actor"][member], shapes, mean, rstd, config)
+
+    @overload
+    def act(self, obs: Tensor, deterministic: bool = True) -> Tensor: ...
+    @overload
+    def act(self, obs: NDArray[Any], deterministic: bool = True) -> NDArray[np.float32]: ...
+    @torch.no_grad()
+    def act(self, obs: Tensor | NDArray[Any], deterministic: bool = True) -> Tensor | NDArray[np.float32]:
+        """Actions in [-1, 1]; scale them to the actuators' range as the environment's door does.
+
+        Args:
+            obs: [O] or [B, O], numpy or torch.
+            deterministic: tanh of the mean; else a sample, drawn from torch's global generator.
+
+        Returns:
+            [A] or [B, A], of the kind that obs is.
+
+        Raises:
+            ValueError: the last axis is not O.
+        """
+        is_torch = isinstance(obs, Tensor)
+        x = torch.as_tensor(obs, dtype=torch.float32)
+        device = x.device
+        if x.dim() not in (1, 2) or x.shape[-1] != self.obs_dim:
+            raise ValueError(f"obs must be [{self.obs_dim}] or [B, {self.obs_dim}], got {list(x.shape)}.")
+        x = x.cpu()
+        single = x.dim() == 1
+        x = x.unsqueeze(0) if single else x
+        if self._mean is not None and self._rstd is not None:
+            x = normalize.apply(x, self._mean, self._rstd)
+        mean, log_std = nets.actor(self._params, x)
+        u = mean if deterministic else mean + log_std.exp() * torch.randn_like(mean)
+        action = torch.tanh(u)
+        action = action.squeeze(0) if single else action
+        return action.to(device) if is_torch else action.numpy()
+
+
+def load(run_dir: str | Path, member: int = 0) -> Policy:
+    """The policy of a run's newest checkpoint; see `Policy.load`."""
+    return Policy.load(run_dir, member)

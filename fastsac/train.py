@@ -1,0 +1,357 @@
+"""The training run: the loop of Soft Actor-Critic, and what happens at its log points."""
+
+import json
+import math
+import os
+import platform
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fastsac import checkpoint, random
+from fastsac.collect import Collector, NotFiniteError
+from fastsac.config import Config
+from fastsac.env import FloatArray, VectorEnv, make_env
+from fastsac.evaluate import rollout
+from fastsac.learner import NEVER, Learner
+from fastsac.metrics import Sinks
+from fastsac.plan import Plan, make_plan, sizes
+from fastsac.progress import Display, make_display
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to; summary.json holds the same."""
+
+    run_dir: Path
+    env_steps: int
+    grad_steps: int
+    wall_s: float
+    compile_s: float
+    eval_return_mean: float
+    eval_return_std: float
+    interrupted: bool
+    members: list[dict[str, Any]] = field(repr=False)
+
+
+def train(config: Config) -> Result:
+    """Train as `config` says.
+
+    Returns:
+        The closing figures.
+
+    Raises:
+        ValueError: the configuration cannot be run here; nothing was written.
+        NotFiniteError: an environment or a loss gave NaN or infinity; the last checkpoint is kept.
+    """
+    plan = make_plan(config)
+    run = Run(plan)
+    try:
+        with run.signals():
+            return run.train()
+    finally:
+        run.close()
+
+
+class Run:
+    """One training run: owns environments, learner, files and display for its duration."""
+
+    def __init__(self, plan: Plan) -> None:
+        config = plan.config
+        self.plan, self.config = plan, config
+        self.start = time.perf_counter()
+        self.interrupted = False
+        self.compile_s = 0.0
+        self.last_evals: list[dict[str, Any]] = []
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_cache_dir() / "inductor"))
+        if plan.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")
+
+        self.learner = Learner(config, plan.spec, plan.device, plan.mode)
+        self.env = self._make_env(random.Purpose.ENV_SEED, config.num_envs)
+        self.eval_env: VectorEnv | None = None
+        self.collector = Collector(config, self.env, self.learner)
+        wall_s = self._load() if plan.resume else 0.0
+        self.start -= wall_s
+        self._last_row = (time.perf_counter(), self._env_steps(), self._grad_steps())
+
+        self.run_dir = plan.run_dir
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        (self.run_dir / "config.json").write_text(config.replace(resume=None).to_json())
+        wandb_config = json.loads(config.to_json()) if config.wandb else None
+        self.sinks = Sinks(self.run_dir, config.seeds, config.tensorboard, wandb_config, keep_until=self._env_steps())
+        self.display: Display = make_display(config, config.total_steps)
+
+    # The loop ---------------------------------------------------------------------------------------------------
+
+    def train(self) -> Result:
+        """Soft Actor-Critic (arXiv 1812.05905, algorithm 1), vectorised."""
+        config, collector, learner = self.config, self.collector, self.learner
+        for note in (*self.plan.notes, f"writing to {self.run_dir}"):
+            self.display.info(note)
+        self._compile()
+
+        collector.begin()  # s_0
+        while self._env_steps() < config.total_steps and not self._should_stop():
+            before = self._env_steps()
+            collector.send()  # a_t ~ pi(.|s_t); the environments step ...
+            learner.launch(collector.due())  # ... while Q, pi and alpha take the gradient steps that are due
+            collector.recv()  # D <- D + (s_t, a_t, r_t, s_{t+1})
+
+            if self._crossed(before, config.log_every):
+                self._log()
+            if self._crossed(before, config.eval_every):
+                self._evaluate()
+            if self._crossed(before, config.checkpoint_every):
+                self._checkpoint()
+        learner.launch(collector.due())  # what the last step made due
+        return self._finish()
+
+    def _should_stop(self) -> bool:
+        goal = self.config.stop_at_return
+        reached = goal is not None and bool(self.last_evals) and all(e["return_mean"] >= goal for e in self.last_evals)
+        return self.interrupted or reached
+
+    def _crossed(self, before: int, every: int) -> bool:
+        """Whether a log point was passed; the one at the very end is left to `_finish`."""
+        now = self._env_steps()
+        return every > 0 and before // every < now // every and now < self.config.total_steps
+
+    def _env_steps(self) -> int:
+        return min(self.collector.env_steps)
+
+    def _grad_steps(self) -> int:
+        return min(self.learner.grad_steps)
+
+    def _wall_s(self) -> float:
+        return time.perf_counter() - self.start
+
+    # Log points: the only places that wait for the device ---------------------------------------------------------
+
+    def _compile(self) -> None:
+        if self.plan.mode == "eager":
+            return
+        with self.display.stage("compiling the update") as stage:
+            self.learner.warm_up()
+        self.compile_s = stage.seconds
+
+    def _log(self) -> None:
+        self._check_losses()
+        now, env_steps, grad_steps = time.perf_counter(), self._env_steps(), self._grad_steps()
+        then, env_steps_then, grad_steps_then = self._last_row
+        self._last_row = (now, env_steps, grad_steps)
+        rates = {
+            "wall_s": self._wall_s(),
+            "env_steps_per_s": (env_steps - env_steps_then) / (now - then),
+            "grad_steps_per_s": (grad_steps - grad_steps_then) / (now - then),
+        }
+        episodes, losses = self.collector.stats.take(), self.learner.read_metrics()
+        rows = [
+            {**self._counters(m), **rates, **losses[m], **episodes[m]} for m in range(self.config.seeds)
+        ]  # fmt: skip
+        for row in rows:
+            self.sinks.metrics(row)
+        mean = {key: _mean(row[key] for row in rows) for key in rows[0] if key != "member"}
+        mean["episode_return"] = _mean(r for member in self.collector.stats.last_returns for r in member)
+        mean["eval_return"] = _mean(e["return_mean"] for e in self.last_evals)
+        self.display.update({**mean, "env_steps": env_steps, "grad_steps": grad_steps})
+
+    def _counters(self, member: int) -> dict[str, Any]:
+        return {
+            "member": member,
+            "env_steps": self.collector.env_steps[member],
+            "grad_steps": self.learner.grad_steps[member],
+        }
+
+    def _check_losses(self) -> None:
+        for member, step in enumerate(self.learner.bad_steps()):
+            if step != NEVER:
+                raise NotFiniteError(
+                    f"a loss of member {member} (seed {self.config.member_seeds[member]}) was not finite at gradient "
+                    f"step {step}. The last checkpoint is kept; try a smaller learning rate or --max-grad-norm 1."
+                )
+
+    def _evaluate(self) -> None:
+        self._check_losses()
+        config, m = self.config, self.config.seeds
+        if self.eval_env is None:
+            self.eval_env = self._make_env(random.Purpose.EVAL_SEED, config.eval_episodes)
+
+        def act(obs: FloatArray) -> FloatArray:
+            members = torch.from_numpy(obs).view(m, config.eval_episodes, -1).to(self.plan.device)
+            return self.learner.act_deterministic(members).flatten(0, 1).cpu().numpy()
+
+        returns = rollout(self.eval_env, act)[0].reshape(m, config.eval_episodes)
+        self.last_evals = [
+            {
+                **self._counters(i),
+                "wall_s": self._wall_s(),
+                "return_mean": float(returns[i].mean()),
+                "return_std": float(returns[i].std()),
+                "episodes": config.eval_episodes,
+            }
+            for i in range(m)
+        ]
+        for row in self.last_evals:
+            self.sinks.evaluation(row)
+        self.display.update(
+            {"env_steps": self._env_steps(), "eval_return": _mean(e["return_mean"] for e in self.last_evals)}
+        )
+
+    def _checkpoint(self) -> None:
+        self._check_losses()
+        meta = {
+            "env_id": self.plan.spec.env_id,
+            "env_steps": self.collector.env_steps,
+            "grad_steps": self.learner.grad_steps,
+            "wall_s": self._wall_s(),
+            "sizes": sizes(self.config, self.plan.spec),
+        }
+        checkpoint.save(self.run_dir, self._env_steps(), self.learner.state_dict(), meta)
+
+    # Start and end ------------------------------------------------------------------------------------------------
+
+    def _make_env(self, purpose: random.Purpose, num_envs: int) -> VectorEnv:
+        c = self.config
+        seeds = [s for seed in c.member_seeds for s in random.derive_seeds(seed, purpose, num_envs)]
+        return make_env(c.env, seeds, c.env_threads, c.env_kwargs, c.action_limit)
+
+    def _load(self) -> float:
+        """Continue from the newest checkpoint; returns the wall seconds spent before it."""
+        state, meta = checkpoint.load(self.plan.run_dir)
+        self.learner.load_state_dict(state)
+        self.collector.env_steps = list(meta["env_steps"])
+        return float(meta["wall_s"])
+
+    def _finish(self) -> Result:
+        up_to_date = self.last_evals and self.last_evals[0]["grad_steps"] == self.learner.grad_steps[0]
+        if self.learner.grad_steps != [0] * self.config.seeds or self._env_steps() > 0:
+            self._log()
+        if not self.interrupted and not up_to_date:
+            self._evaluate()
+        self._checkpoint()
+        evals = self.last_evals
+        members = [
+            {
+                "member": m,
+                "seed": seed,
+                **{k: v for k, v in self._counters(m).items() if k != "member"},
+                "eval_return_mean": evals[m]["return_mean"] if evals else None,
+                "eval_return_std": evals[m]["return_std"] if evals else None,
+            }
+            for m, seed in enumerate(self.config.member_seeds)
+        ]
+        result = Result(
+            run_dir=self.run_dir,
+            env_steps=self._env_steps(),
+            grad_steps=self._grad_steps(),
+            wall_s=self._wall_s(),
+            compile_s=self.compile_s,
+            eval_return_mean=_mean(e["return_mean"] for e in evals),
+            eval_return_std=_mean(e["return_std"] for e in evals),
+            interrupted=self.interrupted,
+            members=members,
+        )
+        self._write_summary(result)
+        return result
+
+    def _write_summary(self, result: Result) -> None:
+        summary = {
+            "env_id": self.plan.spec.env_id,
+            "env_kwargs": self.config.env_kwargs,
+            "algo": self.config.algo,
+            "preset": self.config.preset,
+            "members": result.members,
+            "env_steps": result.env_steps,
+            "grad_steps": result.grad_steps,
+            "wall_s": result.wall_s,
+            "compile_s": result.compile_s,
+            "eval_return_mean": _or_none(result.eval_return_mean),
+            "eval_return_std": _or_none(result.eval_return_std),
+            "eval_episodes": self.config.eval_episodes,
+            "interrupted": result.interrupted,
+            "device": str(self.plan.device),
+            "mode": self.plan.mode,
+            "versions": versions(),
+            "git_commit": git_commit(),
+        }
+        (self.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """The first Ctrl-C ends the run after this vector step, with a checkpoint; the second ends it at once."""
+
+        def stop(*_: Any) -> None:
+            if self.interrupted or not self.collector.obs.numel():
+                raise KeyboardInterrupt
+            self.interrupted = True
+            self.display.info("interrupted: writing a checkpoint; press Ctrl-C again to quit without")
+
+        try:
+            previous = signal.signal(signal.SIGINT, stop)
+        except ValueError:  # not the main thread: the caller handles signals
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def close(self) -> None:
+        """Close environments, files and display."""
+        self.display.close()
+        self.sinks.close()
+        self.env.close()
+        if self.eval_env is not None:
+            self.eval_env.close()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a run's numbers."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for name in ("fastsac", "torch", "tensordict", "torchrl", "envpool", "gymnasium", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that this package runs from, or None for an installed package."""
+    try:
+        out = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        )
+        return out.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _cache_dir() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fastsac"
+
+
+def _mean(values: Any) -> float:
+    """Mean of the finite values; nan where there is none."""
+    finite = [v for v in values if math.isfinite(v)]
+    return float(np.mean(finite)) if finite else math.nan
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
