@@ -22,6 +22,7 @@ from fastsac.env import ActionScale, EnvSpec, FloatArray, Step, check_known_kwar
 NO_TIME_LIMIT = 2**31 - 1  # what envpool writes where there is none
 # Their specs are slow to make (Atari loads the game: 0.1 s each) or need system libraries (Procgen).
 IMAGE_FAMILIES = frozenset(("envpool.atari", "envpool.procgen", "envpool.vizdoom"))
+ENDLESS_TASKS = frozenset(("LaneKeeping-v0", "lane-keeping-v0"))
 RESERVED_KWARGS = frozenset(
     ("num_envs", "batch_size", "num_threads", "seed", "env_seed", "max_num_players", "gym_reset_return_info")
 )
@@ -48,7 +49,7 @@ def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | No
     _check_trainable(task, native)
     scale = _action_scale(task, native, action_limit)
     layout = tuple((_part_name(key), _size(native.state_array_spec[key])) for key in _obs_keys(native))
-    limit = int(native.config.max_episode_steps)
+    limit = _time_limit(native)
     return EnvSpec(
         env_id=f"envpool:{task}",
         obs_dim=sum(size for _, size in layout),
@@ -108,7 +109,7 @@ class EnvpoolEnv:
         """Wait for the step that `send` started."""
         state = self._pool._recv()
         done, truncated, reward = state[self._done], state[self._trunc], state[self._reward]
-        # dm_control tasks and Playground give a reward to the reset row, which is no transition.
+        # dm_control tasks give a reward to the reset row, which is no transition.
         reward[state[self._elapsed] == 0] = 0.0
         return Step(self._join(state), reward, done & ~truncated, truncated)
 
@@ -122,6 +123,16 @@ class EnvpoolEnv:
             return state[self._obs[0]].reshape(self.num_envs, -1).astype(np.float32, copy=False)
         parts = [state[i].reshape(self.num_envs, -1) for i in self._obs]
         return np.concatenate(parts, axis=1, dtype=np.float32, casting="same_kind")
+
+
+def _time_limit(native: Any) -> int:
+    config = native.config
+    # The highway family counts seconds and has no use for max_episode_steps.
+    return int(config.duration * config.policy_frequency if _counts_seconds(native) else config.max_episode_steps)
+
+
+def _counts_seconds(native: Any) -> bool:
+    return {"duration", "policy_frequency"} <= set(native.config._fields)
 
 
 def _num_cpus() -> int:
@@ -140,6 +151,8 @@ def _native_spec(task: str, env_kwargs: Mapping[str, Any]) -> Any:
     if not env_kwargs:
         return default
     known = [f for f in default.config._fields if f not in RESERVED_KWARGS]
+    if "max_episode_steps" in env_kwargs and _counts_seconds(default):
+        raise ValueError(f"max_episode_steps has no effect on envpool:{task}. Give duration, in seconds.")
     check_known_kwargs(f"envpool:{task}", env_kwargs, known, RENDER_KWARGS)
     _check_values(task, env_kwargs, default.config)
     return _call(task, env_kwargs, envpool.make_spec)
@@ -157,6 +170,8 @@ def _check_values(task: str, env_kwargs: Mapping[str, Any], config: Any) -> None
             raise ValueError(
                 f"env_kwargs[{key!r}] of envpool:{task} must be of the kind of its default {default!r}, got {value!r}."
             ) from error
+        except Exception as error:
+            raise _cannot_make(task, {key: value}, error) from error
     if env_kwargs.get("max_episode_steps", 1) < 1:
         raise ValueError(f"max_episode_steps must be at least 1, got {env_kwargs['max_episode_steps']}.")
 
@@ -166,8 +181,12 @@ def _call(task: str, env_kwargs: Mapping[str, Any], function: Any, **more: Any) 
     try:
         return function(task, **more, **env_kwargs)
     except Exception as error:
-        given = f" with env_kwargs {dict(env_kwargs)}" if env_kwargs else ""
-        raise ValueError(f"envpool cannot make {task}{given}: {first_line(error)}.") from error
+        raise _cannot_make(task, env_kwargs, error) from error
+
+
+def _cannot_make(task: str, env_kwargs: Mapping[str, Any], error: Exception) -> ValueError:
+    given = f" with env_kwargs {dict(env_kwargs)}" if env_kwargs else ""
+    return ValueError(f"envpool cannot make {task}{given}: {first_line(error)}.")
 
 
 def _make_pool(task: str, seeds: Sequence[int], num_threads: int, env_kwargs: Mapping[str, Any]) -> Any:
@@ -182,6 +201,8 @@ def _check_trainable(task: str, native: Any) -> None:
     name = f"envpool:{task}"
     if native.config.max_num_players > 1:
         raise ValueError(f"{name} is a task for several players; fastsac trains one. Choose a single-player task.")
+    if task in ENDLESS_TASKS:
+        raise ValueError(f"{name} never ends an episode in envpool, so that it has no return. Choose another task.")
     action = _action_spec(native)
     if action.is_discrete or action.dtype.kind != "f":
         raise ValueError(
