@@ -57,7 +57,7 @@ def _blocks(seed: Tensor, purpose: int, counter: Tensor, num: int) -> tuple[Tens
 
 
 def words(seed: Tensor, purpose: int, counter: Tensor, num: int) -> Tensor:
-    """`num` uniform 32-bit words as int64 [num].
+    """`num` uniform 32-bit words as int64 [num]; a smaller `num` gives a prefix of them.
 
     Args:
         seed: int64 [], the member's seed.
@@ -65,7 +65,7 @@ def words(seed: Tensor, purpose: int, counter: Tensor, num: int) -> Tensor:
         counter: int64 [], for example the gradient step.
         num: how many.
     """
-    return torch.cat(_blocks(seed, purpose, counter, (num + 3) // 4))[:num]
+    return torch.stack(_blocks(seed, purpose, counter, (num + 3) // 4), -1).reshape(-1)[:num]
 
 
 def index(word: Tensor, size: Tensor | int) -> Tensor:

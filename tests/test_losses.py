@@ -1,0 +1,71 @@
+"""Losses by hand-computed numbers; the squashed Gaussian against torch.distributions."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Normal, TransformedDistribution
+from torch.distributions.transforms import TanhTransform
+
+from fastsac import losses
+
+
+def test_td_target_by_hand():
+    reward = torch.tensor([1.0, 2.0])
+    discount = torch.tensor([0.9, 0.0])  # the second terminated
+    next_q = torch.tensor([[3.0, 100.0], [2.0, 200.0]])
+    next_log_prob = torch.tensor([-1.0, -7.0])
+    target = losses.td_target(reward, discount, next_q, next_log_prob, torch.tensor(0.5))
+    torch.testing.assert_close(target, torch.tensor([1 + 0.9 * (2 + 0.5), 2.0]))
+
+
+def test_td_target_stops_gradients():
+    leaves = [torch.ones(2, requires_grad=True) for _ in range(3)]
+    q = torch.ones(2, 2, requires_grad=True)
+    target = losses.td_target(leaves[0], leaves[1], q, leaves[2], torch.tensor(1.0, requires_grad=True))
+    assert not target.requires_grad
+
+
+def test_critic_loss_by_hand():
+    q = torch.tensor([[1.0, 2.0], [0.0, 4.0]])
+    target = torch.tensor([2.0, 2.0])
+    # critic 1: (1 + 0) / 2 / 2; critic 2: (4 + 4) / 2 / 2
+    assert losses.critic_loss(q, target).item() == pytest.approx(0.25 + 2.0)
+
+
+def test_actor_loss_by_hand():
+    log_prob = torch.tensor([-1.0, 3.0])
+    q = torch.tensor([[1.0, 5.0], [2.0, 4.0]])
+    assert losses.actor_loss(log_prob, q, torch.tensor(0.5)).item() == pytest.approx((-0.5 - 1 + 1.5 - 4) / 2)
+
+
+def test_alpha_loss_and_its_gradient_by_hand():
+    log_alpha = torch.tensor(0.3, requires_grad=True)
+    log_prob = torch.tensor([1.0, 2.0], requires_grad=True)
+    loss = losses.alpha_loss(log_alpha, log_prob, torch.tensor(-2.0))
+    loss.backward()
+    assert loss.item() == pytest.approx(-0.3 * (1.5 - 2.0))
+    assert log_alpha.grad.item() == pytest.approx(0.5)  # entropy -1.5 is above -2: alpha falls
+    assert log_prob.grad is None
+
+
+def test_log_prob_equals_torch_where_that_is_stable():
+    generator = torch.Generator().manual_seed(1)
+    mean, log_std, noise = (torch.randn(1000, 3, generator=generator, dtype=torch.float64) * s for s in (1, 0.5, 1))
+    action, log_prob = losses.tanh_normal(mean, log_std, noise)
+    reference = TransformedDistribution(Normal(mean, log_std.exp()), TanhTransform(cache_size=1))
+    u = mean + log_std.exp() * noise
+    squashed = reference.transforms[0](u)
+    torch.testing.assert_close(action, squashed)
+    torch.testing.assert_close(log_prob, reference.log_prob(squashed).sum(-1), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("u", [20.0, -20.0, 60.0])
+def test_log_prob_is_finite_and_right_in_the_tails(u):
+    mean = torch.full((1, 1), u, requires_grad=True)
+    _, log_prob = losses.tanh_normal(mean, torch.zeros(1, 1), torch.zeros(1, 1))
+    # log(1 - tanh(u)^2) is 2 log 2 - 2|u| up to 1e-17 there.
+    expected = -0.5 * math.log(2 * math.pi) - (2 * math.log(2) - 2 * abs(u))
+    assert log_prob.item() == pytest.approx(expected, rel=1e-6)
+    log_prob.sum().backward()
+    assert mean.grad.isfinite().all()

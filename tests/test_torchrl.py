@@ -1,0 +1,166 @@
+"""Losses, targets and gradients of one update beside torchrl's SACLoss: same parameters, batch and noise."""
+
+import pytest
+import torch
+from tensordict import TensorDict
+from tensordict.nn import ProbabilisticTensorDictModule, ProbabilisticTensorDictSequential, TensorDictModule
+from test_nets import module_of
+from torch import nn
+from torch.distributions import Independent, Normal, TransformedDistribution
+from torch.distributions.transforms import TanhTransform
+from torchrl.modules import ValueOperator
+from torchrl.objectives import SACLoss, ValueEstimators
+
+from fastsac import losses, nets, sac
+from fastsac.config import Config
+from fastsac.env import EnvSpec
+from fastsac.replay import Batch
+
+O, A, B = 4, 2, 32
+SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
+CONFIG = Config(env="test:test", hidden_dims=(16, 16), batch_size=B, learning_starts=B, gamma=0.97, reward_scale=2.0)
+ALPHA = 0.3
+
+
+class FixedNoise(TransformedDistribution):
+    """A tanh-squashed Gaussian whose samples use given noise, in the order of the calls."""
+
+    queue: list[torch.Tensor] = []  # noqa: RUF012
+
+    def __init__(self, loc, scale):
+        super().__init__(Independent(Normal(loc, scale), 1), TanhTransform(cache_size=1))
+
+    def rsample(self, sample_shape=()):
+        base = self.base_dist.base_dist
+        return self.transforms[0](base.loc + base.scale * self.queue.pop(0))
+
+
+class ActorModule(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, obs):
+        mean, raw = self.net(obs).chunk(2, -1)
+        return mean, torch.exp(-5 + 3.5 * (torch.tanh(raw) + 1))
+
+
+class CriticModule(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, obs, action):
+        return self.net(torch.cat([obs, action], -1))
+
+
+@pytest.fixture(scope="module")
+def problem():
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    agent = sac.Sac.from_config(CONFIG, SPEC)
+    state = sac.init(agent, torch.tensor(1), ALPHA)
+    state["target_critic"] = state["target_critic"] + 0.1 * draw(*state["target_critic"].shape)
+    terminated = torch.rand(B, generator=generator) < 0.3
+    batch = Batch(draw(B, O), torch.tanh(draw(B, A)), draw(B), 0.97 * (~terminated), draw(B, O))
+    return agent, state, batch, terminated, draw(2, B, A)
+
+
+def torchrl_module(agent, state, batch, terminated):
+    """torchrl's loss module over modules that hold our parameters, and the batch as it wants it."""
+    views = nets.unflatten(state["params"]["critic"], agent.critic_shapes)
+    target_views = nets.unflatten(state["target_critic"], agent.critic_shapes)
+    body = TensorDictModule(
+        ActorModule(module_of(nets.unflatten(state["params"]["actor"], agent.actor_shapes))),
+        in_keys=["observation"],
+        out_keys=["loc", "scale"],
+    )
+    head = ProbabilisticTensorDictModule(
+        in_keys=["loc", "scale"], out_keys=["action"], distribution_class=FixedNoise, return_log_prob=True
+    )
+    critics = [
+        ValueOperator(CriticModule(module_of(views, e)), in_keys=["observation", "action"]) for e in range(2)
+    ]  # fmt: skip
+    loss = SACLoss(
+        ProbabilisticTensorDictSequential(body, head),
+        critics,
+        num_qvalue_nets=2,
+        loss_function="l2",
+        alpha_init=ALPHA,
+        target_entropy=-float(A),
+    )
+    loss.make_value_estimator(ValueEstimators.TD0, gamma=CONFIG.gamma)
+    for name, value in loss.target_qvalue_network_params.items(True, True):
+        layer, kind = name[-2], name[-1]
+        index = int(layer) // 2
+        ours = target_views[f"weight{index}"].transpose(1, 2) if kind == "weight" else target_views[f"bias{index}"]
+        value.data.copy_(ours.reshape(value.shape))
+    data = TensorDict(
+        {
+            "observation": batch.obs,
+            "action": batch.action,
+            "next": {
+                "observation": batch.next_obs,
+                "reward": CONFIG.reward_scale * batch.reward.unsqueeze(-1),
+                "done": terminated.unsqueeze(-1),
+                "terminated": terminated.unsqueeze(-1),
+            },
+        },
+        [B],
+    )
+    return loss, data
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+def test_losses_and_gradients_equal_torchrl(problem):
+    agent, state, batch, terminated, noise = problem
+    loss, data = torchrl_module(agent, state, batch, terminated)
+    FixedNoise.queue = [noise[1], noise[0]]
+    out = loss(data)
+    (0.5 * out["loss_qvalue"] + out["loss_actor"] + out["loss_alpha"]).backward()  # their critic loss lacks the 1/2
+
+    views = {
+        "actor": nets.unflatten(state["params"]["actor"], agent.actor_shapes),
+        "critic": nets.unflatten(state["params"]["critic"], agent.critic_shapes),
+        "log_alpha": state["params"]["log_alpha"],
+    }
+    target = nets.unflatten(state["target_critic"], agent.critic_shapes)
+    hyper = {k: v[0] for k, v in sac.make_hyper(CONFIG, SPEC, torch.device("cpu")).items()}
+    grads, metrics = torch.func.grad(
+        lambda p: sac.loss(agent, hyper, p, target, batch, noise), has_aux=True
+    )(views)  # fmt: skip
+    ours = dict(zip(sac.METRICS, metrics, strict=True))
+
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    torch.testing.assert_close(2 * ours["critic_loss"], out["loss_qvalue"].detach(), **close)
+    torch.testing.assert_close(ours["actor_loss"], out["loss_actor"].detach(), **close)
+    torch.testing.assert_close(ours["alpha_loss"], out["loss_alpha"].detach(), **close)
+    torch.testing.assert_close(ours["entropy"], out["entropy"].detach(), **close)
+    torch.testing.assert_close(grads["log_alpha"], loss.log_alpha.grad, **close)
+
+    compared = 0
+    for network, params in (("actor", loss.actor_network_params), ("critic", loss.qvalue_network_params)):
+        for name, value in params.items(True, True):
+            kind, index = name[-1], int(name[-2]) // 2
+            mine = grads[network][f"{kind}{index}"]
+            mine = mine.transpose(-1, -2) if kind == "weight" else mine.reshape(value.shape)
+            torch.testing.assert_close(mine, value.grad, **close)
+            compared += 1
+    assert compared == 12
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+def test_td_target_equals_torchrl(problem):
+    agent, state, batch, terminated, noise = problem
+    loss, data = torchrl_module(agent, state, batch, terminated)
+    FixedNoise.queue = [noise[1]]
+    theirs = loss._compute_target_v2(data)
+    actor = nets.unflatten(state["params"]["actor"], agent.actor_shapes)
+    action, log_prob = losses.tanh_normal(*nets.actor(actor, batch.next_obs), noise[1])
+    q = nets.critic(nets.unflatten(state["target_critic"], agent.critic_shapes), batch.next_obs, action)
+    ours = losses.td_target(CONFIG.reward_scale * batch.reward, batch.discount, q, log_prob, torch.tensor(ALPHA))
+    assert terminated.any()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
