@@ -27,8 +27,12 @@ Path = tuple[str, ...]  # the names that lead to one part of an observation
 
 
 def list_tasks() -> list[str]:
-    """Every id in Gymnasium's registry, trainable or not."""
-    return list(gymnasium.registry)
+    """Every id in Gymnasium's registry, trainable or not, but for its MuJoCo tasks, which can be used all the same.
+
+    envpool has those, too, and describing them here compiles each model, with MuJoCo's warnings on stderr and in a log
+    file in the working directory.
+    """
+    return [task for task, spec in gymnasium.registry.items() if "gymnasium.envs.mujoco" not in str(spec.entry_point)]
 
 
 def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> EnvSpec:
