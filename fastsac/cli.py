@@ -93,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] not in commands:
         return fail("fastsac", f"unknown command {args[0]!r}; choose from {', '.join(commands)}.", 2)
     prog = f"fastsac {args[0]}"
+    sys.path.insert(0, "")  # so that --env my_module:Task finds the user's module, as `python -m` would
     try:
         return commands[args[0]](args[1:])
     except ValueError as error:
@@ -241,7 +242,7 @@ def evaluate(args: list[str]) -> int:
     seeds = random.derive_seeds(options.seed, random.Purpose.EVAL_SEED, options.episodes)
     env = make_env(c.env, seeds, c.env_threads, c.env_kwargs, c.action_limit)
     try:
-        returns, lengths = rollout(env, policy.act)
+        returns, lengths = rollout(env, lambda obs: policy.act(obs, normalized=True))
     finally:
         env.close()
     result: dict[str, Any] = {

@@ -53,6 +53,7 @@ class EnvSpec:
         action_dim: A, the number of actuators.
         obs_layout: name and length of each part of the observation, in the order of concatenation.
         max_episode_steps: the time limit in steps; None where there is none or it is not known.
+        action_bounds: (low, high) of each actuator in the task's own units; empty where all are (-1, 1).
     """
 
     env_id: str
@@ -60,6 +61,7 @@ class EnvSpec:
     action_dim: int
     obs_layout: tuple[tuple[str, int], ...]
     max_episode_steps: int | None
+    action_bounds: tuple[tuple[float, float], ...] = ()
 
 
 class Step(NamedTuple):
@@ -298,6 +300,11 @@ class ActionScale:
         self._half = ((high - low) / 2).astype(dtype)  # [A]
         self._mid = ((high + low) / 2).astype(dtype)  # [A]
         self._is_identity = bool((low == -1).all() and (high == 1).all())
+
+    @property
+    def bounds(self) -> tuple[tuple[float, float], ...]:
+        """(low, high) per actuator, for `EnvSpec.action_bounds`."""
+        return () if self._is_identity else tuple(zip(self.low.tolist(), self.high.tolist(), strict=True))
 
     def __call__(self, action: FloatArray) -> NDArray[Any]:
         """Scale action [N, A] from [-1, 1] to the Box, in the simulator's dtype; may return `action` itself."""

@@ -1,5 +1,6 @@
 """A trained policy, loaded from a run directory, for use anywhere: numpy or torch, one observation or a batch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -20,16 +21,24 @@ class Policy:
         shapes: of the actor's parameters.
         mean: [O], of the normaliser; None where observations are not normalised.
         rstd: [O], likewise.
+        action_bounds: (low, high) of each actuator; empty for (-1, 1).
         config: the run's settings.
     """
 
     def __init__(
-        self, actor: Tensor, shapes: nets.Shapes, mean: Tensor | None, rstd: Tensor | None, config: Config
+        self,
+        actor: Tensor,
+        shapes: nets.Shapes,
+        mean: Tensor | None,
+        rstd: Tensor | None,
+        action_bounds: Sequence[Sequence[float]],
+        config: Config,
     ) -> None:
         self.config = config
         self.obs_dim = shapes["weight0"][0]
         self._params = nets.unflatten(actor, shapes)
         self._mean, self._rstd = mean, rstd
+        self._bounds = torch.tensor(action_bounds).T if action_bounds else None  # [2, A]
 
     @classmethod
     def load(cls, run_dir: str | Path, member: int = 0) -> Self:
@@ -52,19 +61,23 @@ class Policy:
         shapes = nets.actor_shapes(meta["obs_dim"], meta["action_dim"], config.hidden_dims)
         norm = state["normalizer"] if config.obs_norm else None
         mean, rstd = (norm["mean"][member], norm["rstd"][member]) if norm else (None, None)
-        return cls(state["state"]["params"]["actor"][member], shapes, mean, rstd, config)
+        return cls(state["state"]["params"]["actor"][member], shapes, mean, rstd, meta["action_bounds"], config)
 
     @overload
-    def act(self, obs: Tensor, deterministic: bool = True) -> Tensor: ...
+    def act(self, obs: Tensor, deterministic: bool = True, normalized: bool = False) -> Tensor: ...
     @overload
-    def act(self, obs: NDArray[Any], deterministic: bool = True) -> NDArray[np.float32]: ...
+    def act(self, obs: NDArray[Any], deterministic: bool = True, normalized: bool = False) -> NDArray[np.float32]: ...
     @torch.no_grad()
-    def act(self, obs: Tensor | NDArray[Any], deterministic: bool = True) -> Tensor | NDArray[np.float32]:
-        """Actions in [-1, 1]; scale them to the actuators' range as the environment's door does.
+    def act(
+        self, obs: Tensor | NDArray[Any], deterministic: bool = True, normalized: bool = False
+    ) -> Tensor | NDArray[np.float32]:
+        """Choose actions.
 
         Args:
             obs: [O] or [B, O], numpy or torch.
             deterministic: tanh of the mean; else a sample, drawn from torch's global generator.
+            normalized: actions in [-1, 1], as `VectorEnv.send` wants them; else in the task's own units, as the
+                `step` of a Gymnasium environment does.
 
         Returns:
             [A] or [B, A], of the kind that obs is.
@@ -85,6 +98,9 @@ class Policy:
         mean, log_std = nets.actor(self._params, x)
         u = mean if deterministic else mean + log_std.exp() * torch.randn_like(mean)
         action = torch.tanh(u)
+        if self._bounds is not None and not normalized:
+            low, high = self._bounds
+            action = (low + (high - low) * (action + 1) / 2).clamp(low, high)
         action = action.squeeze(0) if single else action
         return action.to(device) if is_torch else action.numpy()
 

@@ -214,6 +214,7 @@ class Run:
             "grad_steps": self.learner.grad_steps,
             "wall_s": self._wall_s(),
             "sizes": sizes(self.config, self.plan.spec),
+            "action_bounds": self.plan.spec.action_bounds,
         }
         checkpoint.save(self.run_dir, self._env_steps(), self.learner.state_dict(), meta)
 

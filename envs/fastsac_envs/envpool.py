@@ -56,6 +56,7 @@ def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | No
         action_dim=len(scale.low),
         obs_layout=layout,
         max_episode_steps=limit if limit < NO_TIME_LIMIT else None,
+        action_bounds=scale.bounds,
     )
 
 

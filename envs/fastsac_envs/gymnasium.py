@@ -135,13 +135,15 @@ def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
 def _describe(task: str, env: Any, action_limit: float | None) -> EnvSpec:
     leaves = _leaves(env.single_observation_space)
     _check_trainable(task, env.single_action_space, leaves)
+    scale = _action_scale(task, env.single_action_space, action_limit)
     layout = tuple((":".join(path) or "obs", int(np.prod(leaf.shape))) for path, leaf in leaves)
     return EnvSpec(
         env_id=f"gymnasium:{task}",
         obs_dim=sum(size for _, size in layout),
-        action_dim=len(_action_scale(task, env.single_action_space, action_limit).low),
+        action_dim=len(scale.low),
         obs_layout=layout,
         max_episode_steps=getattr(env.envs[0].spec, "max_episode_steps", None),
+        action_bounds=scale.bounds,
     )
 
 

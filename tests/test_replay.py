@@ -1,0 +1,176 @@
+"""The ring against a plain Python model: exactly the valid transitions are drawn, each with its own window."""
+
+import pytest
+import torch
+from scripted_env import ACTION, EPISODE, SEED, STEP
+from scripted_env import make as make_scripted
+
+from fastsac.replay import Batch, Replay, bytes_per_transition, draw
+
+M, N, GAMMA = 2, 3, 0.9
+SEEDS = [0, 1, 2, 101, 103, 110]  # member by member
+
+
+class Stream:
+    """Drives the scripted environment into a replay and keeps every transition in a plain list."""
+
+    def __init__(self, capacity):
+        self.env = make_scripted("3t,5c,2b,1t", SEEDS, 0, {}, None)
+        self.replay = Replay(M, N, capacity, self.env.spec.obs_dim, self.env.spec.action_dim, torch.device("cpu"))
+        self.generator = torch.Generator().manual_seed(0)
+        self.rows = [[[] for _ in range(N)] for _ in range(M)]  # per environment, all rows since the last restart
+        self.begin()
+
+    def begin(self):
+        self.obs = torch.from_numpy(self.env.reset()).view(M, N, -1)
+        self.replay.begin_(self.obs)
+        self.is_dummy = torch.zeros(M, N, dtype=torch.bool)
+        self.first_row = self.replay.host_head
+
+    def step(self):
+        action = torch.rand(M, N, 2, generator=self.generator) * 2 - 1
+        self.env.send(action.view(M * N, -1).numpy())
+        obs, reward, terminated, truncated = (torch.from_numpy(x).view(M, N, *x.shape[1:]) for x in self.env.recv())
+        for m in range(M):
+            for n in range(N):
+                row = {
+                    "obs": self.obs[m, n], "action": action[m, n], "reward": reward[m, n].item(),
+                    "terminated": bool(terminated[m, n]), "truncated": bool(truncated[m, n]),
+                    "next_obs": obs[m, n], "dummy": bool(self.is_dummy[m, n]),
+                }  # fmt: skip
+                self.rows[m][n].append(row)
+        self.replay.add_(action, reward, terminated, truncated, obs)
+        self.obs, self.is_dummy = obs, terminated | truncated
+
+    def expected(self, member, n_step):
+        """{reward of the first row: (row, window's reward, discount, next_obs)} of every transition in the ring."""
+        found = {}
+        for rows in self.rows[member]:
+            first = max(0, len(rows) - (self.replay.num_rows - 1))
+            for i in range(first, len(rows)):
+                if rows[i]["dummy"]:
+                    continue
+                total, discount, j = 0.0, 1.0, i
+                while True:
+                    total += discount * rows[j]["reward"]
+                    discount *= GAMMA
+                    done = rows[j]["terminated"] or rows[j]["truncated"]
+                    if done or j - i + 1 == n_step or j + 1 == len(rows):
+                        break
+                    j += 1
+                discount = 0.0 if rows[j]["terminated"] else discount
+                found[rows[i]["reward"]] = (rows[i], total, discount, rows[j]["next_obs"])
+        return found
+
+
+def draw_all(replay, member, n_step):
+    """Every entry of the table once, through `draw`."""
+    ring = {k: v[member] for k, v in replay.ring().items()}
+    count = int(ring["count"])
+    word = torch.tensor([-(-(i << 32) // count) for i in range(count)], dtype=torch.int64)
+    return draw(ring, word, N, n_step, torch.tensor(GAMMA))
+
+
+def row_of(batch, i):
+    return Batch(*(x[i] for x in batch))
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("capacity", [24, 25, 1000])
+def test_draws_exactly_the_valid_transitions(n_step, capacity):
+    stream = Stream(capacity)
+    for _ in range(40):
+        stream.step()
+        for member in range(M):
+            batch = draw_all(stream.replay, member, n_step)
+            one_step = draw_all(stream.replay, member, 1)
+            expected = stream.expected(member, n_step)
+            drawn = one_step.reward.tolist()
+            assert sorted(drawn) == sorted(expected)  # each once, and no other
+            for i, key in enumerate(drawn):
+                row, total, discount, next_obs = expected[key]
+                got = row_of(batch, i)
+                assert torch.equal(got.obs, row["obs"])
+                assert torch.equal(got.action, row["action"])
+                assert got.reward.item() == pytest.approx(total, rel=1e-6)
+                assert got.discount.item() == pytest.approx(discount, rel=1e-6)
+                assert torch.equal(got.next_obs, next_obs)
+
+
+def test_no_transition_mixes_episodes():
+    """The scripted observations name their seed, episode and step: check them without the model."""
+    stream = Stream(30)
+    for _ in range(60):
+        stream.step()
+    for member in range(M):
+        b = draw_all(stream.replay, member, 1)
+        assert len(b.reward) > 0
+        assert torch.equal(b.obs[:, SEED], b.next_obs[:, SEED])
+        assert set(b.obs[:, SEED].tolist()) == {float(s) for s in SEEDS[member * N : (member + 1) * N]}
+        assert torch.equal(b.obs[:, EPISODE], b.next_obs[:, EPISODE])
+        assert torch.equal(b.obs[:, STEP] + 1, b.next_obs[:, STEP])
+        assert torch.equal(b.next_obs[:, ACTION:], b.action)
+
+
+def test_draws_are_uniform():
+    stream = Stream(60)
+    for _ in range(50):
+        stream.step()
+    ring = {k: v[0] for k, v in stream.replay.ring().items()}
+    count = int(ring["count"])
+    word = torch.randint(0, 2**32, (200 * count,), generator=torch.Generator().manual_seed(1))
+    rewards = draw(ring, word, N, 1, torch.tensor(GAMMA)).reward
+    _, times = rewards.unique(return_counts=True)
+    assert len(times) == count
+    chi2 = ((times - 200.0).square() / 200).sum().item()
+    assert chi2 < count + 4 * (2 * count) ** 0.5
+
+
+def test_restart_keeps_the_true_next_obs_and_stops_windows():
+    stream = Stream(1000)
+    for _ in range(7):
+        stream.step()
+    last = [[stream.rows[m][n][-1] for n in range(N)] for m in range(M)]
+    before = {m: stream.expected(m, 1) for m in range(M)}
+    stream.begin()
+    for _ in range(3):
+        stream.step()
+    for m in range(M):
+        batch, one = draw_all(stream.replay, m, 3), draw_all(stream.replay, m, 1)
+        drawn = one.reward.tolist()
+        assert set(before[m]) <= set(drawn)
+        for n in range(N):
+            row = last[m][n]
+            if not row["dummy"]:
+                got = row_of(batch, drawn.index(row["reward"]))
+                assert torch.equal(got.next_obs, row["next_obs"])
+                assert got.discount.item() == pytest.approx(0.0 if row["terminated"] else GAMMA)
+        assert len(drawn) == len(before[m]) + 3 * N - sum(r["dummy"] for n in range(N) for r in stream.rows[m][n][7:])
+
+
+@pytest.mark.parametrize("steps", [5, 9, 40])
+def test_state_dict_round_trip(steps):
+    stream = Stream(27)
+    for _ in range(steps):
+        stream.step()
+    other = Replay(M, N, 27, 5, 2, torch.device("cpu"))
+    other.load_state_dict({k: v.clone() for k, v in stream.replay.state_dict().items()})
+    for m in range(M):
+        for a, b in zip(draw_all(stream.replay, m, 2), draw_all(other, m, 2), strict=True):
+            assert torch.equal(a, b)
+    assert other.host_head == stream.replay.host_head
+
+
+def test_addresses_never_change():
+    stream = Stream(24)
+    before = {k: v.data_ptr() for k, v in stream.replay.ring().items()}
+    for _ in range(30):
+        stream.step()
+    assert before == {k: v.data_ptr() for k, v in stream.replay.ring().items()}
+
+
+def test_bytes_are_counted():
+    replay = Replay(2, 4, 400, 7, 3, torch.device("cpu"))
+    positions = 2 * replay.num_rows * 4
+    assert replay.num_rows == 101
+    assert positions * bytes_per_transition(7, 3) == pytest.approx(replay.nbytes(), rel=0.05)
