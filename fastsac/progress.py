@@ -1,0 +1,362 @@
+"""What a person sees while a run goes on: a live panel on a terminal, plain lines anywhere else.
+
+Owns the screen and nothing but the screen: it is told numbers and never asks for them, so that looking at a run cannot
+slow it down or change it.  Writes no file and touches no tensor.
+"""
+
+import math
+import os
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from rich.box import SIMPLE
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from fastsac.config import Config
+
+PLAIN_EVERY_S = 2.0
+REFRESH_PER_S = 4
+PANEL_WIDTH = 78
+
+
+@dataclass
+class Stage:
+    """A piece of work with a name; `seconds` is set when it is done."""
+
+    name: str
+    seconds: float = 0.0
+
+
+class Display(ABC):
+    """What training tells about itself.  Made by `make_display`; `close` it whatever happens.
+
+    Args:
+        config: for the heading.
+        total_steps: environment steps at the end of the run.
+        stream: where to write.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self, config: Config, total_steps: int, stream: TextIO, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._heading = heading(config)
+        self._total_steps = total_steps
+        self._stream = stream
+        self._clock = clock
+        self._row: dict[str, Any] = {}
+        self._closed = False
+
+    @abstractmethod
+    def info(self, text: str) -> None:
+        """Print one line that stays, such as what `auto` chose."""
+
+    @abstractmethod
+    def _begin_stage(self, stage: Stage) -> None: ...
+
+    @abstractmethod
+    def _end_stage(self, stage: Stage) -> None: ...
+
+    @abstractmethod
+    def _show_row(self) -> None: ...
+
+    @abstractmethod
+    def table(self, rows: Mapping[str, str]) -> None:
+        """Print names and values as a table of two columns, the closing figures, and close."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """Show that `name` is going on, then a line with its seconds, which the caller finds in the stage.
+
+        A stage that ends in an exception leaves no line: the error says what happened.
+        """
+        stage = Stage(name)
+        start = self._clock()
+        self._begin_stage(stage)
+        try:
+            yield stage
+        finally:
+            stage.seconds = self._clock() - start
+            self._end_stage(stage)
+        self.info(f"{name}: {stage.seconds:.1f} s")
+
+    def update(self, row: Mapping[str, Any]) -> None:
+        """Show new figures.
+
+        Args:
+            row: any of env_steps, grad_steps, wall_s, env_steps_per_s, grad_steps_per_s, episode_return,
+                eval_return, alpha, entropy, critic_loss and q_mean, nan where there is no figure yet; what is left
+                out keeps its last value.
+        """
+        self._row.update(row)
+        self._show_row()
+
+    def close(self) -> None:
+        """Give the terminal back.  May be called more than once; afterwards `info` and `table` print plainly."""
+        self._closed = True
+
+    def _seconds_left(self) -> float:
+        rate = self._row.get("env_steps_per_s", math.nan)
+        left = self._total_steps - self._row.get("env_steps", 0)
+        return max(left, 0) / rate if rate > 0 else math.nan
+
+    def _share_done(self) -> float:
+        return min(self._row.get("env_steps", 0) / self._total_steps, 1.0)
+
+
+class PlainDisplay(Display):
+    """One line at an update, at most one in two seconds, always the first and the last; no control characters."""
+
+    def __init__(
+        self, config: Config, total_steps: int, stream: TextIO, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(config, total_steps, stream, clock)
+        self._printed_at = -math.inf
+        self._pending = False
+        self.info(self._heading)
+
+    def info(self, text: str) -> None:
+        """Print one line that stays."""
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def table(self, rows: Mapping[str, str]) -> None:
+        """Print names and values in two columns, and close."""
+        self.close()
+        width = max(map(len, rows), default=0)
+        for name, value in rows.items():
+            self.info(f"{name:{width}}  {value}")
+
+    def close(self) -> None:
+        """Print the last update if its turn had not come."""
+        if not self._closed:
+            self._flush()
+        super().close()
+
+    def _begin_stage(self, stage: Stage) -> None:
+        self._flush()
+        self.info(f"{stage.name} ...")
+
+    def _end_stage(self, stage: Stage) -> None:
+        pass
+
+    def _show_row(self) -> None:
+        self._pending = True
+        if self._clock() - self._printed_at >= PLAIN_EVERY_S:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._pending = False
+            self._printed_at = self._clock()
+            self.info(self._line())
+
+    def _line(self) -> str:
+        row = self._row
+        parts = (
+            f"{count(row.get('env_steps')):>10} steps ({math.floor(100 * self._share_done()):3d}%)",
+            f"{rate(row.get('env_steps_per_s')):>7} env steps/s",
+            f"{rate(row.get('grad_steps_per_s')):>7} updates/s",
+            f"return {number(row.get('episode_return')):>9}",
+            f"eval {number(row.get('eval_return')):>9}",
+            f"alpha {number(row.get('alpha')):>7}",
+            f"entropy {number(row.get('entropy')):>7}",
+            f"left {duration(self._seconds_left())}",
+        )
+        return "  ".join(parts)
+
+
+class LiveDisplay(Display):
+    """A panel at the foot of a terminal that is redrawn in place; what `info` prints scrolls above it."""
+
+    def __init__(
+        self, config: Config, total_steps: int, stream: TextIO, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(config, total_steps, stream, clock)
+        self._console = Console(file=stream, force_terminal=True, highlight=False)
+        self._start = self._clock()
+        self._row_at = self._start
+        self._stage: tuple[Spinner, float] | None = None
+        self._live: Live | None = None
+
+    def info(self, text: str) -> None:
+        """Print one line that stays, above the panel."""
+        self._start_live()
+        self._console.print(Text(text), soft_wrap=True)
+
+    def table(self, rows: Mapping[str, str]) -> None:
+        """Close, and print names and values as a table below the last state of the panel."""
+        self.close()
+        table = Table("", "", box=SIMPLE, show_header=False)
+        for name, value in rows.items():
+            table.add_row(Text(name, "bold"), Text(value))
+        self._console.print(table)
+
+    def close(self) -> None:
+        """Leave the panel as it is and restore the cursor."""
+        super().close()
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+    def _begin_stage(self, stage: Stage) -> None:
+        self._stage = (Spinner("dots", Text(stage.name), style="cyan"), self._clock())
+        self._start_live()
+
+    def _end_stage(self, stage: Stage) -> None:
+        self._stage = None
+
+    def _show_row(self) -> None:
+        self._row_at = self._clock()
+        self._start_live()
+        if self._live is not None:
+            self._live.transient = False
+
+    def _start_live(self) -> None:
+        if self._live is not None or self._closed:
+            return
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._render,
+            refresh_per_second=REFRESH_PER_S,
+            transient=True,  # until there are figures worth keeping on the screen
+            # What goes to a file must not be drawn on the terminal instead.
+            redirect_stdout=sys.stdout.isatty(),
+            redirect_stderr=sys.stderr.isatty(),
+        )
+        self._live.start(refresh=True)
+
+    def _render(self) -> RenderableType:
+        lines: list[RenderableType] = []
+        if self._row or self._stage is None:
+            lines += [Text(""), self._bar(), self._figures()]
+        if self._stage is not None:
+            spinner, start = self._stage
+            line = Table.grid(padding=(0, 1))
+            line.add_row(spinner, Text(f"{self._clock() - start:.0f} s", "dim"))
+            lines.append(line)
+        return Group(*lines)
+
+    def _bar(self) -> RenderableType:
+        width = min(self._console.width, PANEL_WIDTH)
+        left = self._seconds_left() - (self._clock() - self._row_at)
+        steps = f"{count(self._row.get('env_steps', 0))} / {count(self._total_steps)} env steps"
+        top = Table.grid(expand=True)
+        top.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        top.add_column(justify="right", no_wrap=True)
+        top.width = width
+        top.add_row(Text(self._heading, "bold"), Text(steps, "dim"))
+        bar = Table.grid(expand=True, padding=(0, 2, 0, 0))
+        bar.add_column(ratio=1)
+        bar.add_column(justify="right", no_wrap=True)
+        bar.add_column(justify="right", no_wrap=True)
+        bar.width = width
+        share = self._share_done()
+        bar.add_row(
+            ProgressBar(total=1.0, completed=share, complete_style="cyan", finished_style="green"),
+            Text(f"{math.floor(100 * share)}%", "cyan"),
+            Text(f"{duration(max(left, 0.0))} left" if math.isfinite(left) else ""),
+        )
+        return Group(top, bar)
+
+    def _figures(self) -> RenderableType:
+        row = self._row
+        since = self._clock() - self._row_at
+        columns = (
+            {
+                "env steps/s": rate(row.get("env_steps_per_s")),
+                "updates/s": rate(row.get("grad_steps_per_s")),
+                "elapsed": duration(row.get("wall_s", 0.0) + since),
+            },
+            {
+                "episode return": number(row.get("episode_return")),
+                "evaluation": number(row.get("eval_return")),
+                "mean Q": number(row.get("q_mean")),
+            },
+            {
+                "alpha": number(row.get("alpha")),
+                "entropy": number(row.get("entropy")),
+                "critic loss": number(row.get("critic_loss")),
+            },
+        )
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        for _ in columns:
+            grid.add_column(style="dim", no_wrap=True)
+            grid.add_column(justify="right", no_wrap=True, min_width=9)
+            grid.add_column(width=2)
+        for line in zip(*(column.items() for column in columns), strict=True):
+            grid.add_row(*(cell for name, value in line for cell in (name, value, "")))
+        return grid
+
+
+def make_display(config: Config, total_steps: int, stream: TextIO | None = None) -> Display:
+    """A live display on a terminal that can draw one, plain lines elsewhere.
+
+    Args:
+        config: the run's settings.
+        total_steps: environment steps at the end of the run.
+        stream: where to write; default standard output.
+    """
+    stream = sys.stdout if stream is None else stream
+    return (LiveDisplay if can_draw(stream, os.environ) else PlainDisplay)(config, total_steps, stream)
+
+
+def can_draw(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether `stream` is a terminal that understands control characters and has somebody in front of it."""
+    if environ.get("TERM", "") in ("", "dumb", "unknown"):
+        return False
+    if environ.get("CI", "").lower() not in ("", "0", "false"):
+        return False
+    return stream.isatty()
+
+
+def heading(config: Config) -> str:
+    """`Pendulum-v1, seed 1`."""
+    seeds = config.member_seeds
+    return f"{config.task}, seed {seeds[0]}" if len(seeds) == 1 else f"{config.task}, seeds {seeds[0]} to {seeds[-1]}"
+
+
+def count(value: float | None) -> str:
+    """`12,345`, or `-` where there is none."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def rate(value: float | None) -> str:
+    """Per second: `12,345`, `12.3`, or `-`."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def number(value: float | None) -> str:
+    """Four significant digits at most, in nine characters: `-153.2`, `0.01234`, `1.235e+07`, or `-`."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    size = abs(value)
+    if size >= 1e6 or 0 < size < 1e-4:
+        return f"{value:.3g}"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.3f}" if size >= 0.1 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """`0:42`, `12:05`, `3:07:00`, `2 d 03:07`, or `-`."""
+    if not math.isfinite(seconds):
+        return "-"
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    days, h = divmod(hours, 24)
+    if days:
+        return f"{days} d {h:02d}:{m:02d}"
+    return f"{h}:{m:02d}:{s:02d}" if h else f"{m}:{s:02d}"

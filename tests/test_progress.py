@@ -1,0 +1,212 @@
+"""The display: which one is chosen, when it prints, what it prints, and that it gives the terminal back."""
+
+import io
+import math
+from collections.abc import Iterator
+
+import pytest
+
+from fastsac import progress
+from fastsac.config import Config
+from fastsac.progress import LiveDisplay, PlainDisplay, make_display
+
+CONFIG = Config.for_env("Pendulum-v1")
+ROW = {
+    "env_steps": 5_000, "grad_steps": 4_500, "wall_s": 10.0, "env_steps_per_s": 500.0, "grad_steps_per_s": 450.0,
+    "episode_return": -1234.5, "alpha": 0.25, "entropy": -0.5, "critic_loss": 0.125, "q_mean": -31.4,
+    "eval_return": math.nan,
+}  # fmt: skip
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def plain(clock: Clock) -> PlainDisplay:
+    return PlainDisplay(CONFIG, 20_000, io.StringIO(), clock)
+
+
+@pytest.fixture
+def live(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveDisplay]:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    display = LiveDisplay(CONFIG, 20_000, Terminal(), clock)
+    yield display
+    display.close()
+
+
+def lines(display: PlainDisplay) -> list[str]:
+    assert isinstance(display._stream, io.StringIO)
+    return display._stream.getvalue().splitlines()
+
+
+def drawn(live: LiveDisplay) -> list[str]:
+    """The panel as plain text."""
+    with live._console.capture() as capture:
+        live._console.print(live._render())
+    return progress.Text.from_ansi(capture.get()).plain.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ", "expected"),
+    [
+        (Terminal(), {"TERM": "xterm"}, LiveDisplay),
+        (Terminal(), {"TERM": "xterm", "CI": "false"}, LiveDisplay),
+        (Terminal(), {"TERM": "xterm", "CI": "true"}, PlainDisplay),
+        (Terminal(), {"TERM": "dumb"}, PlainDisplay),
+        (Terminal(), {}, PlainDisplay),
+        (io.StringIO(), {"TERM": "xterm"}, PlainDisplay),
+    ],
+)
+def test_choice(stream: io.StringIO, environ: dict[str, str], expected: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TERM", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    display = make_display(CONFIG, 20_000, stream)
+    display.close()
+    assert type(display) is expected
+
+
+def test_plain_prints_first_and_last_and_one_in_two_seconds(plain: PlainDisplay, clock: Clock) -> None:
+    for i in range(7):
+        plain.update({**ROW, "env_steps": 1_000 * i})
+        clock.now += 0.9
+    plain.close()
+    plain.close()
+    steps = [line.split()[0] for line in lines(plain)[1:]]
+    assert steps == ["0", "3,000", "6,000"]
+
+
+def test_plain_line(plain: PlainDisplay) -> None:
+    plain.update(ROW)
+    # 15,000 steps to go at 500 a second are 30 s.
+    assert lines(plain) == [
+        "Pendulum-v1, seed 1",
+        "     5,000 steps ( 25%)      500 env steps/s      450 updates/s  return    -1,234  eval         -"
+        "  alpha   0.250  entropy  -0.500  left 0:30",
+    ]
+
+
+def test_left_out_figures_keep_their_value(plain: PlainDisplay, clock: Clock) -> None:
+    plain.update(ROW)
+    clock.now += 10
+    plain.update({"env_steps": 10_000, "eval_return": -150.0})
+    assert "eval    -150.0" in lines(plain)[-1]
+    assert "alpha   0.250" in lines(plain)[-1]
+    assert lines(plain)[-1].endswith("left 0:20")
+
+
+def test_plain_stage_and_table(plain: PlainDisplay, clock: Clock) -> None:
+    with plain.stage("compiling the update") as stage:
+        clock.now += 12.34
+    assert stage.seconds == pytest.approx(12.34)
+    plain.table({"env steps": "20,000", "wall seconds": "41.2"})
+    assert lines(plain)[1:] == [
+        "compiling the update ...",
+        "compiling the update: 12.3 s",
+        "env steps     20,000",
+        "wall seconds  41.2",
+    ]
+
+
+def test_plain_has_no_control_characters(plain: PlainDisplay, clock: Clock) -> None:
+    plain.info("device cpu [2 threads]")
+    with plain.stage("compiling"):
+        clock.now += 1
+    plain.update(ROW)
+    plain.table({"env steps": "20,000"})
+    text = "".join(lines(plain))
+    assert text.isprintable()
+    assert "[2 threads]" in text
+
+
+def test_failed_stage_leaves_no_result(plain: PlainDisplay) -> None:
+    with pytest.raises(KeyboardInterrupt), plain.stage("compiling"):
+        raise KeyboardInterrupt
+    assert lines(plain)[-1] == "compiling ..."
+
+
+def test_live_panel(live: LiveDisplay, clock: Clock) -> None:
+    live.update({**ROW, "eval_return": -150.25})
+    clock.now += 5
+    text = drawn(live)
+    assert max(map(len, text)) <= 80
+    assert text[1].startswith("Pendulum-v1, seed 1")
+    assert text[1].rstrip().endswith("5,000 / 20,000 env steps")
+    assert "25%" in text[2]
+    assert "0:25 left" in text[2]  # counts down between updates
+    joined = " ".join(" ".join(text).split())
+    for part in (
+        "env steps/s 500", "updates/s 450", "elapsed 0:15", "episode return -1,234", "evaluation -150.2",
+        "mean Q -31.4", "alpha 0.250", "entropy -0.500", "critic loss 0.125",
+    ):  # fmt: skip
+        assert part in joined
+
+
+def test_live_stage_shows_its_seconds(live: LiveDisplay, clock: Clock) -> None:
+    with live.stage("compiling the update") as stage:
+        clock.now += 7
+        assert "compiling the update 7 s" in " ".join(drawn(live))
+    assert stage.seconds == 7
+    assert "compiling the update: 7.0 s" in live._stream.getvalue()  # type: ignore[attr-defined]
+
+
+def test_live_gives_the_terminal_back(live: LiveDisplay) -> None:
+    def interrupted() -> None:
+        try:
+            live.update(ROW)
+            with live.stage("evaluating"):
+                raise KeyboardInterrupt
+        finally:
+            live.close()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    live.close()
+    live.info("after")
+    text = live._stream.getvalue()  # type: ignore[attr-defined]
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor shows
+    assert text.endswith("after\n")
+
+
+def test_live_table_closes(live: LiveDisplay) -> None:
+    live.update(ROW)
+    live.table({"env steps": "20,000"})
+    assert live._live is None
+    assert "20,000" in live._stream.getvalue().rsplit("\x1b[?25h", 1)[1]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "-"), (math.nan, "-"), (0.0, "0"), (0.0123456, "0.0123"), (0.5, "0.500"), (-153.24, "-153.2"),
+        (12345.6, "12,346"), (1.2345e7, "1.23e+07"), (-1.5e-6, "-1.5e-06"),
+    ],
+)  # fmt: skip
+def test_number(value: float | None, expected: str) -> None:
+    assert progress.number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(math.nan, "-"), (math.inf, "-"), (0, "0:00"), (59.6, "1:00"), (725, "12:05"), (11220, "3:07:00"),
+     (184020, "2 d 03:07")],
+)  # fmt: skip
+def test_duration(seconds: float, expected: str) -> None:
+    assert progress.duration(seconds) == expected
