@@ -1,0 +1,221 @@
+"""One update in every mode; members; budgets.  All compiled tests share one tiny graph."""
+
+import math
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+from torch.utils import _pytree as pytree
+
+from fastsac import nets, optim, sac
+from fastsac.config import Config
+from fastsac.env import EnvSpec
+from fastsac.learner import NEVER, Learner
+from fastsac.replay import Batch
+
+O, A, N = 3, 2, 4
+SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
+BASE = Config(
+    env="test:test", num_envs=N, hidden_dims=(16, 16), batch_size=8, learning_starts=8, buffer_size=200,
+    critic_lr=1e-3, actor_lr=1e-3, alpha_lr=1e-3, seed=5,
+)  # fmt: skip
+CPU = torch.device("cpu")
+
+
+def fill(learner, steps=30, start=0):
+    """The same rows for a member seed, whatever the number of members."""
+    seeds = learner.config.member_seeds
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def draw(*shape):
+        return torch.stack([torch.randn(*shape, generator=g) for g in generators])
+
+    learner.replay.begin_(draw(N, O))
+    for _ in range(start, start + steps):
+        terminated, truncated = draw(N) > 1.3, draw(N) > 1.3
+        learner.replay.add_(torch.tanh(draw(N, A)), draw(N), terminated, truncated, draw(N, O))
+        learner.normalizer.update_(draw(N, O))
+
+
+def make(mode="eager", **changes):
+    learner = Learner(BASE.replace(**changes), SPEC, CPU, mode)
+    fill(learner)
+    learner.warm_up()
+    return learner
+
+
+def params(learner):
+    return {k: v.clone() for k, v in learner.buffers["state"]["params"].items()}
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    torch._dynamo.reset()
+    counters.clear()
+    return make("compiled")
+
+
+def test_compiled_is_one_graph_and_agrees_with_eager_after_20_updates(compiled):
+    eager = make()
+    assert all(torch.equal(v, params(eager)[k]) for k, v in params(compiled).items())  # warming up changed nothing
+    for learner in (eager, compiled):
+        learner.launch([7])
+        learner.launch([13])
+    for name, value in params(eager).items():
+        torch.testing.assert_close(params(compiled)[name], value, rtol=1e-4, atol=1e-5)
+    assert compiled.buffers["state"]["grad_steps"].tolist() == [20]
+    rows = [learner.read_metrics()[0] for learner in (eager, compiled)]
+    for name in sac.METRICS:
+        assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-3, abs=1e-4)
+
+
+def test_no_graph_break_and_no_recompilation_over_a_run(compiled):
+    for step in range(6):
+        fill(compiled, steps=20)  # wraps the ring
+        compiled.act(torch.randn(1, N, O))
+        compiled.warm.fill_(step % 2 == 0)
+        compiled.launch([step])
+    assert not counters["graph_break"]
+    assert counters["stats"]["unique_graphs"] == 2  # the update and the actor
+    assert counters["recompiles"] == {}
+
+
+def test_buffers_keep_their_addresses(compiled):
+    before = [leaf.data_ptr() for leaf in pytree.tree_leaves(compiled.buffers)]
+    compiled.launch([3])
+    compiled.read_metrics()
+    compiled.load_state_dict(pytree.tree_map(torch.clone, compiled.state_dict()))
+    assert before == [leaf.data_ptr() for leaf in pytree.tree_leaves(compiled.buffers)]
+
+
+@pytest.mark.parametrize("changes", [{}, {"obs_norm": True, "n_step": 3, "critic_layer_norm": True, "num_critics": 3}])
+def test_a_member_agrees_with_its_own_run(changes):
+    many = make(seeds=3, **changes)
+    alone = make(seed=6, **changes)
+    obs = torch.randn(1, N, O, generator=torch.Generator().manual_seed(3))
+    for warm in (True, False):
+        for learner in (many, alone):
+            learner.warm.fill_(warm)
+        torch.testing.assert_close(many.act(obs.expand(3, -1, -1))[1], alone.act(obs)[0], rtol=1e-5, atol=1e-6)
+    many.launch([50, 50, 50])
+    alone.launch([50])
+    for name, value in params(alone).items():
+        torch.testing.assert_close(params(many)[name][1], value[0], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(params(many)["actor"][0], params(many)["actor"][1])
+
+
+def test_members_draw_exactly_the_numbers_of_their_own_runs():
+    from fastsac import random
+
+    def numbers(seed):
+        step = torch.tensor(17)
+        return random.words(seed, random.Purpose.DRAW, step, 8), random.normal(
+            seed, random.Purpose.UPDATE, step, (2, 8, A)
+        )
+
+    words, noise = torch.func.vmap(numbers)(torch.tensor([5, 6, 7]))
+    alone_words, alone_noise = numbers(torch.tensor(6))
+    assert torch.equal(words[1], alone_words)
+    assert torch.equal(noise[1], alone_noise)
+
+
+def test_members_with_less_due_wait_untouched():
+    many, alone = make(seeds=2), make()
+    many.launch([3, 9])
+    many.launch([0, 4])
+    alone.launch([3])
+    for name, value in params(alone).items():
+        torch.testing.assert_close(params(many)[name][0], value[0], rtol=1e-5, atol=1e-6)
+    assert many.buffers["state"]["grad_steps"].tolist() == [3, 13] == many.grad_steps
+    assert many.buffers["counts"][:, 0].tolist() == [3, 13]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_actor_delay_moves_actor_and_alpha_at_every_nth_step(seeds):
+    learner = make(seeds=seeds, actor_delay=3)
+    moved = []
+    for _ in range(7):
+        before = params(learner)
+        learner.launch([1] * seeds)
+        after = params(learner)
+        assert not torch.equal(after["critic"], before["critic"])
+        assert torch.equal(after["actor"], before["actor"]) == torch.equal(after["log_alpha"], before["log_alpha"])
+        moved.append(not torch.equal(after["actor"], before["actor"]))
+    assert moved == [True, False, False, True, False, False, True]
+    assert learner.buffers["counts"][0].tolist() == [7, 7, 3, 3, 3, 3]
+    assert math.isfinite(learner.read_metrics()[0]["entropy"])
+
+
+def test_fixed_alpha_stays():
+    learner = make(learn_alpha=False, init_alpha=0.2)
+    learner.launch([5])
+    assert learner.buffers["state"]["params"]["log_alpha"].exp().item() == pytest.approx(0.2)
+    assert learner.read_metrics()[0]["alpha"] == pytest.approx(0.2)
+
+
+def test_update_equals_the_textbook_with_separate_optimizers():
+    """The fused update beside .backward() and torch.optim, over 10 steps."""
+    agent = sac.Sac.from_config(BASE, SPEC)
+    hyper = {k: v[0] for k, v in sac.make_hyper(BASE, SPEC, CPU).items()}
+    state = sac.init(agent, torch.tensor(1), 0.5)
+    leaves = {k: v.clone().requires_grad_() for k, v in state["params"].items()}
+    target = state["target_critic"].clone()
+    optimizers = {k: torch.optim.Adam([v], lr=1e-3) for k, v in leaves.items()}
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(10):
+        draw = lambda *s: torch.randn(*s, generator=generator)  # noqa: E731
+        batch = Batch(draw(8, O), torch.tanh(draw(8, A)), draw(8), torch.full((8,), 0.99), draw(8, O))
+        noise = draw(2, 8, A)
+        state, _ = sac.update(agent, hyper, state, batch, noise)
+
+        actor = nets.unflatten(leaves["actor"], agent.actor_shapes)
+        critic = nets.unflatten(leaves["critic"], agent.critic_shapes)
+        alpha = leaves["log_alpha"].exp().detach()
+        with torch.no_grad():
+            next_action, next_log_prob = sac.losses.tanh_normal(*nets.actor(actor, batch.next_obs), noise[1])
+            next_q = nets.critic(nets.unflatten(target, agent.critic_shapes), batch.next_obs, next_action)
+            y = batch.reward + 0.99 * (next_q.min(0).values - alpha * next_log_prob)
+        q = nets.critic(critic, batch.obs, batch.action)
+        critic_loss = 0.5 * ((q[0] - y) ** 2).mean() + 0.5 * ((q[1] - y) ** 2).mean()
+        action, log_prob = sac.losses.tanh_normal(*nets.actor(actor, batch.obs), noise[0])
+        actor_loss = (alpha * log_prob - nets.critic(critic, batch.obs, action).min(0).values).mean()
+        alpha_loss = -(leaves["log_alpha"] * (log_prob - A).detach()).mean()
+        for name, loss in (("critic", critic_loss), ("actor", actor_loss), ("log_alpha", alpha_loss)):
+            leaves[name].grad = torch.autograd.grad(loss, leaves[name], retain_graph=True)[0]
+        for optimizer in optimizers.values():
+            optimizer.step()
+        target = optim.polyak(target, leaves["critic"].detach(), torch.tensor(0.005))
+    for name, leaf in leaves.items():
+        torch.testing.assert_close(state["params"][name], leaf.detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(state["target_critic"], target, rtol=1e-4, atol=1e-5)
+
+
+def test_gradient_clipping_reaches_the_networks():
+    agent = sac.Sac.from_config(BASE.replace(max_grad_norm=1e-3), SPEC)
+    hyper = {k: v[0] for k, v in sac.make_hyper(BASE, SPEC, CPU).items()}
+    state = sac.init(agent, torch.tensor(1), 1.0)
+    batch = Batch(torch.ones(8, O), torch.zeros(8, A), torch.full((8,), 100.0), torch.ones(8), torch.ones(8, O))
+    new, _ = sac.update(agent, hyper, state, batch, torch.zeros(2, 8, A))
+    for name in ("actor", "critic"):  # the first moment is 0.1 times the clipped gradient
+        assert new["first"][name].norm().item() == pytest.approx(1e-4, rel=0.01)
+
+
+def test_a_loss_that_is_not_finite_is_remembered_with_its_step():
+    learner = make(seeds=2)
+    learner.launch([4, 4])
+    learner.replay.rows["reward"][1] = math.nan
+    learner.launch([4, 4])
+    assert learner.bad_steps() == [NEVER, 4]
+
+
+def test_state_dict_continues_bit_for_bit():
+    first, second = make(obs_norm=True), make(obs_norm=True, seed=BASE.seed)
+    first.launch([5])
+    second.launch([1])
+    second.load_state_dict(pytree.tree_map(torch.clone, first.state_dict()))
+    for learner in (first, second):
+        learner.act(torch.ones(1, N, O))
+        learner.launch([5])
+    for a, b in zip(pytree.tree_leaves(first.buffers), pytree.tree_leaves(second.buffers), strict=True):
+        if a.shape != (1, 6):  # sums and counts since the last log point
+            assert torch.equal(a, b)
