@@ -1,0 +1,48 @@
+# The plain way works as well: pip install -e ".[dev]", fastsac, pytest.  This file only saves typing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench build clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## Make .venv and install everything into it
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "fastsac needs Python 3.11, 3.12 or 3.13, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Name another one: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "'$(PYTHON) -m venv' failed.  On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install -e ".[dev]"
+	@touch $@
+
+demo: $(READY)  ## Train Pendulum-v1 until it is solved, about a minute
+	@run=runs/demo-$$(date +%Y%m%d-%H%M%S); \
+	$(BIN)/fastsac train --env Pendulum-v1 --stop-at-return -180 --run-dir $$run
+
+test: $(READY)  ## Run the tests
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## Run the linters and the type checker
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(READY)  ## Format the code and fix what can be fixed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY)  ## Run the benchmarks
+	$(BIN)/python -m bench
+
+build: $(READY)  ## Build sdist and wheel into dist/
+	$(BIN)/python -m build --no-isolation
+
+clean:  ## Remove .venv, dist and caches; runs/ stays
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
