@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH ?= update train compile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format bench build clean
@@ -38,8 +39,9 @@ format: $(READY)  ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY)  ## Run the benchmarks
-	$(BIN)/python -m bench
+bench: $(READY)  ## Run the benchmarks (or some: make bench BENCH=update)
+	@mkdir -p runs
+	for name in $(BENCH); do $(BIN)/python -m bench.$$name --json runs/bench-$$name.json || exit 1; done
 
 build: $(READY)  ## Build sdist and wheel into dist/
 	$(BIN)/python -m build --no-isolation
