@@ -1,0 +1,145 @@
+"""After how many updates has compiling paid for itself?  Backs COMPILE_PAYS_AFTER in fastsac/plan.py."""
+
+import math
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+import torch
+
+from bench import harness, own
+from fastsac.launch import Mode
+from fastsac.plan import COMPILE_PAYS_AFTER
+
+T = TypeVar("T")
+
+CACHE_DIR = "TORCHINDUCTOR_CACHE_DIR"
+
+SIZES = {
+    "pendulum": own.Sizes(obs_dim=3, action_dim=1, hidden_dims=(64, 64)),
+    "halfcheetah": own.Sizes(obs_dim=17, action_dim=6, hidden_dims=(256, 256)),
+    "lunarlander": own.Sizes(obs_dim=8, action_dim=2, hidden_dims=(400, 300)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(harness.Settings):
+    """Settings of this measurement."""
+
+    sizes: tuple[str, ...] = tuple(SIZES)
+    """Sizes to measure, by the name of a task that has them."""
+    compiles: int = 3
+    """Fresh processes that compile with an empty cache, and as many with the cache they left.  At least 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.compiles < 1:
+            raise ValueError(f"compiles must be at least 1, got {self.compiles}.")
+        if unknown := set(self.sizes) - set(SIZES):
+            raise ValueError(f"sizes must be of {', '.join(SIZES)}, got {', '.join(sorted(unknown))}.")
+
+
+def main(argv: Sequence[str] | None = None) -> harness.Report:
+    settings, _ = harness.start(Settings, "compile", __doc__, argv)
+    reporter = harness.Reporter("compile", __doc__, settings)
+    rows = [measure(name, settings) for name in settings.sizes]
+    report = reporter.finish(
+        unit="seconds",
+        rows=rows,
+        pays_after=max((row["pays_after_cold"] for row in rows if row["pays_after_cold"]), default=None),
+        constant_in_plan=COMPILE_PAYS_AFTER,
+    )
+    show(report)
+    return report
+
+
+def measure(name: str, settings: Settings) -> harness.Row:
+    """Compile seconds with an empty and with a filled cache, seconds per update, and when compiling has paid."""
+    sizes = SIZES[name]
+    cold, warm = [], []
+    for _ in range(settings.compiles):
+        with cache_dir():
+            cold.append(in_new_process(compile_once, sizes, settings))
+            warm.append(in_new_process(compile_once, sizes, settings))
+    compiled, eager = in_new_process(rates, sizes, settings)
+    row = {
+        "name": name,
+        **asdict(sizes),
+        "compile_cold_s": harness.summary(cold),
+        "compile_warm_s": harness.summary(warm),
+        "compiled_updates_per_s": compiled,
+        "eager_updates_per_s": eager,
+    }
+    saved_s = 1 / eager["median"] - 1 / compiled["median"]
+    row["pays_after_cold"] = pays_after(row["compile_cold_s"]["median"], saved_s)
+    row["pays_after_warm"] = pays_after(row["compile_warm_s"]["median"], saved_s)
+    return row
+
+
+def pays_after(compile_s: float, saved_s: float) -> int | None:
+    """Updates until what each saves adds up to the compile time; None where none is saved."""
+    return math.ceil(compile_s / saved_s) if saved_s > 0 else None
+
+
+@contextmanager
+def cache_dir() -> Iterator[None]:
+    """An empty cache for the compiler, for all processes started inside."""
+    before = os.environ.get(CACHE_DIR)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[CACHE_DIR] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(CACHE_DIR)
+            if before is not None:
+                os.environ[CACHE_DIR] = before
+
+
+def in_new_process(function: Callable[[own.Sizes, Settings], T], sizes: own.Sizes, settings: Settings) -> T:
+    """`function(sizes, settings)` in a process that has compiled nothing yet."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, sizes, settings).result()
+
+
+def compile_once(sizes: own.Sizes, settings: Settings) -> float:
+    """Seconds that compiling takes in this process; imports of the compiler included."""
+    device = harness.set_up_torch(settings)
+    return own.compile_seconds(own.make_learner(sizes, compiled_mode(device), device))
+
+
+def rates(sizes: own.Sizes, settings: Settings) -> list[harness.Row]:
+    """Updates per second, compiled and eager."""
+    device = harness.set_up_torch(settings)
+    modes: dict[str, Mode] = {"compiled": compiled_mode(device), "eager": "eager"}
+    candidates = [own.updates(name, sizes, mode, device) for name, mode in modes.items()]
+    return harness.interleave(candidates, settings.repeats, settings.seconds)
+
+
+def compiled_mode(device: torch.device) -> Mode:
+    """What `auto` chooses for a long run on this device."""
+    return "captured" if device.type == "cuda" else "compiled"
+
+
+def show(report: harness.Report) -> None:
+    """Print the table."""
+    columns = ["", "cold compile s", "warm compile s", "eager ms", "compiled ms", "pays after", "with warm cache"]
+    rows = [
+        [
+            row["name"],
+            *(f"{row[k]['median']:.1f}" for k in ("compile_cold_s", "compile_warm_s")),
+            *(f"{1000 / row[k]['median']:.2f}" for k in ("eager_updates_per_s", "compiled_updates_per_s")),
+            *(f"{row[k]:,}" if row[k] else "never" for k in ("pays_after_cold", "pays_after_warm")),
+        ]
+        for row in report["rows"]
+    ]
+    title = f"updates after which compiling has paid (fastsac/plan.py has {report['constant_in_plan']:,})"
+    harness.show_table(title, columns, rows)
+
+
+if __name__ == "__main__":
+    main()

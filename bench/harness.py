@@ -1,0 +1,284 @@
+"""What all measurements share: settings, interleaved repeats, statistics, the description of machine and code, output.
+
+Knows nothing of what is measured.  A `Candidate` does a number of units of work when told to; the harness decides how
+many, in which order, and what to make of the times.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from fastsac.device import choose_device, num_cpus
+from fastsac.train import git_commit, versions
+
+PEER_PACKAGES = ("stable_baselines3", "mujoco")
+
+Row = dict[str, Any]
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every measurement can be told."""
+
+    json: Path | None = None
+    """File to write the report to."""
+    repeats: int = 7
+    """Timed rounds; each runs every candidate once.  At least 1."""
+    seconds: float = 5.0
+    """About how long one candidate runs in one round.  Above 0."""
+    threads: int = 2
+    """Threads of torch, for all candidates.  At least 1."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N, for all candidates."""
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise ValueError(f"repeats must be at least 1, got {self.repeats}.")
+        if not self.seconds > 0:
+            raise ValueError(f"seconds must be above 0, got {self.seconds}.")
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}.")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something to be timed.
+
+    Attributes:
+        name: its row's name.
+        run: does at least the given number of units of work, waits for the device, returns the units done.
+        notes: what else the row should say.
+    """
+
+    name: str
+    run: Callable[[int], int]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A candidate that cannot run here, and why."""
+
+    name: str
+    why: str
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def start(cls: type[S], name: str, description: str, argv: Sequence[str] | None) -> tuple[S, torch.device]:
+    """Parse the command line of `bench.NAME` and prepare torch."""
+    settings = tyro.cli(cls, prog=f"python -m bench.{name}", description=description, args=argv)
+    return settings, set_up_torch(settings)
+
+
+def set_up_torch(settings: Settings) -> torch.device:
+    """Give this process the threads and the matmul precision that all candidates get; returns the device."""
+    torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # as in `fastsac train`, and for the peers too
+    return device
+
+
+# Timing -------------------------------------------------------------------------------------------------------------
+
+
+def interleave(candidates: Sequence[Candidate | Skipped], repeats: int, seconds: float) -> list[Row]:
+    """Time the candidates in turn, A B C A B C ..., so that a drifting machine is unjust to none of them.
+
+    Each candidate first warms up and finds the number of units that take about `seconds`; that is not counted.
+
+    Returns:
+        One row per candidate, in order, with units per second as median, min, max and the value of every round.
+    """
+    runnable = [c for c in candidates if isinstance(c, Candidate)]
+    warm_up_s, units = {}, {}
+    for c in runnable:
+        began = time.perf_counter()
+        units[c.name] = calibrate(c.run, seconds)
+        warm_up_s[c.name] = time.perf_counter() - began
+    rates: dict[str, list[float]] = {c.name: [] for c in runnable}
+    for _ in range(repeats):
+        for c in runnable:
+            done, elapsed_s = measure(c.run, units[c.name])
+            rates[c.name].append(done / elapsed_s)
+    return [
+        {"name": c.name, "skipped": c.why}
+        if isinstance(c, Skipped)
+        else {
+            "name": c.name,
+            **summary(rates[c.name]),
+            "units_per_round": units[c.name],
+            "warm_up_s": warm_up_s[c.name],
+            "notes": c.notes,
+        }
+        for c in candidates
+    ]
+
+
+def measure(run: Callable[[int], int], units: int) -> tuple[int, float]:
+    """Units done and seconds taken by one call."""
+    began = time.perf_counter()
+    done = run(units)
+    return done, time.perf_counter() - began
+
+
+def calibrate(run: Callable[[int], int], seconds: float) -> int:
+    """Units of work that take about `seconds`, found by doubling; the runs also warm the candidate up."""
+    units = 1
+    while True:
+        done, elapsed_s = measure(run, units)
+        if elapsed_s >= seconds / 2:
+            return max(1, round(done / elapsed_s * seconds))
+        units *= 2
+
+
+# Statistics ---------------------------------------------------------------------------------------------------------
+
+
+def summary(values: Sequence[float]) -> Row:
+    """Median, min and max, and the values themselves in the order of the rounds."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "values": list(values)}
+
+
+def ratio(rows: Sequence[Row], of: str, to: str) -> Row | None:
+    """How row `of` compares with row `to`: by medians, and round by round; None where one of them was not run."""
+    found = {row["name"]: row for row in rows if "values" in row}
+    if of not in found or to not in found:
+        return None
+    a, b = found[of], found[to]
+    by_round = summary([x / y for x, y in zip(a["values"], b["values"], strict=True)])
+    return {"of": of, "to": to, "of_medians": a["median"] / b["median"], "by_round": by_round}
+
+
+# Where and of what --------------------------------------------------------------------------------------------------
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, memory, threads and GPU."""
+    gpu = None
+    if torch.cuda.is_available():
+        p = torch.cuda.get_device_properties(0)
+        gpu = {"name": p.name, "memory_bytes": p.total_memory, "cuda": torch.version.cuda}
+    return {
+        "cpu": _proc_field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": num_cpus(),
+        "memory_bytes": int((_proc_field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) * 1024,
+        "torch_threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "system": platform.system(),
+    }
+
+
+def _proc_field(path: str, name: str) -> str | None:
+    """The first value of `name: value` in a file of /proc, or None."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), None)
+
+
+def describe_versions() -> dict[str, str]:
+    """Versions of this program, its libraries and the peers."""
+    found = versions()
+    for name in PEER_PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def describe_commit() -> dict[str, Any]:
+    """The checkout's commit, and whether tracked files other than results differ from it."""
+    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)bench/results"]
+    try:
+        out = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": git_commit(), "dirty": bool(out.stdout.strip())}
+
+
+class Reporter:
+    """Collects a report; made before the measurement, so that time and load are those of its start.
+
+    Args:
+        name: of the measurement.
+        question: what it answers.
+        settings: what it was told.
+    """
+
+    def __init__(self, name: str, question: str, settings: Settings) -> None:
+        self._json = settings.json
+        told = {k: v for k, v in asdict(settings).items() if k != "json"}
+        self._report: Report = {
+            "bench": name,
+            "question": question,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "settings": told,
+            "machine": describe_machine(),
+            "versions": describe_versions(),
+            **describe_commit(),
+            "load_before": os.getloadavg()[0],
+        }
+
+    def finish(self, **results: Any) -> Report:
+        """Add the results, write the file if one was asked for, and return the whole."""
+        report = {**self._report, "load_after": os.getloadavg()[0], **results}
+        if self._json is not None:
+            self._json.parent.mkdir(parents=True, exist_ok=True)
+            self._json.write_text(json.dumps(report, indent=2) + "\n")
+        return report
+
+
+# Tables -------------------------------------------------------------------------------------------------------------
+
+
+def show_rates(report: Report) -> None:
+    """Print the rows and ratios of a report whose results are `unit`, `rows` and `ratios`."""
+    rows = [
+        [r["name"], r["skipped"], "", "", ""]
+        if "skipped" in r
+        else [r["name"], *(f"{r[k]:.1f}" for k in ("median", "min", "max")), _notes(r["notes"])]
+        for r in report["rows"]
+    ]
+    show_table(f"{report['bench']}: {report['unit']}", ["", "median", "min", "max", "notes"], rows)
+    rows = [
+        [f"{r['of']} / {r['to']}", f"{r['of_medians']:.2f}"]
+        + [f"{r['by_round'][k]:.2f}" for k in ("median", "min", "max")]
+        for r in report["ratios"]
+    ]
+    if rows:
+        show_table("ratios", ["", "of medians", "by round: median", "min", "max"], rows)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; all columns but the first are aligned right."""
+    table = Table(title=title)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left", no_wrap=i == 0)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _notes(notes: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in notes.items())
