@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench import compile as bench_compile
-from bench import harness, peers, update
+from bench import harness, peers, train, update
 from fastsac.config import Config
 
 
@@ -129,9 +129,9 @@ def test_default_sizes_of_the_peer_are_ours() -> None:
     assert (model.policy.critic_kwargs["n_critics"], model.target_entropy) == (config.num_critics, -6.0)
 
 
-TINY = ["--repeats", "2", "--seconds", "0.02", "--obs-dim", "3", "--action-dim", "2", "--hidden-dims", "8", "8"]
-TINY += ["--batch-size", "8", "--transitions", "64", "--modes", "eager", "--device", "cpu"]
-TINY += ["--threads", str(torch.get_num_threads())]
+BRIEF = ["--repeats", "2", "--seconds", "0.02", "--device", "cpu", "--threads", str(torch.get_num_threads())]
+TINY = [*BRIEF, "--obs-dim", "3", "--action-dim", "2", "--hidden-dims", "8", "8"]
+TINY += ["--batch-size", "8", "--transitions", "64", "--modes", "eager"]
 
 
 def test_update_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,6 +147,14 @@ def test_update_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (row["name"], row["notes"]["mode"], len(row["values"])) == ("fastsac, eager", "eager", 2)
     assert 0 < row["min"] <= row["median"] <= row["max"]
     assert "fastsac, eager" in capsys.readouterr().out
+
+
+def test_train_runs_the_loop_past_the_random_steps() -> None:
+    args = ["--env", "Pendulum-v1", "--num-envs", "2", "--learning-starts", "256", "--compile", "off"]
+    (row,) = train.main([*BRIEF, *args, "--peers", "none"])["rows"]
+    assert row["name"] == "fastsac, 2 envs"
+    assert row["notes"] == {"mode": "eager", "compile_s": 0.0}
+    assert row["min"] > 0
 
 
 def test_a_missing_peer_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
