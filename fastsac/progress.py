@@ -192,7 +192,7 @@ class LiveDisplay(Display):
     def info(self, text: str) -> None:
         """Print one line that stays, above the panel."""
         self._start_live()
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Text(text))
 
     def table(self, rows: Mapping[str, str]) -> None:
         """Close, and print names and values as a table below the last state of the panel."""
