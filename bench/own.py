@@ -92,7 +92,7 @@ def updates(name: str, sizes: Sizes, mode: Mode, device: torch.device) -> Candid
 
 
 def env_steps(name: str, config: Config, mode: Mode, device: torch.device) -> Candidate:
-    """Environment steps of the training loop, past the random ones; the loop is that of `fastsac.train`."""
+    """Environment steps of the training loop, past the random ones; the loop is that of `fastsac.training`."""
     learner = Learner(config, make_spec(config.env), device, mode)
     seeds = random.derive_seeds(config.seed, random.Purpose.ENV_SEED, config.num_envs)
     collector = Collector(config, make_env(config.env, seeds, config.env_threads), learner)

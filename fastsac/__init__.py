@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from fastsac.config import Config
     from fastsac.env import EnvSpec, Step, VectorEnv, make_env
     from fastsac.policy import Policy, load
-    from fastsac.train import Result, train
+    from fastsac.training import Result, train
 
 __version__ = "0.1.0"
 __all__ = ["Config", "EnvSpec", "Policy", "Result", "Step", "VectorEnv", "load", "make_env", "train"]
 
 _HOME = {
     "Config": "fastsac.config", "EnvSpec": "fastsac.env", "Step": "fastsac.env", "VectorEnv": "fastsac.env",
-    "make_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy", "Result": "fastsac.train",
-    "train": "fastsac.train",
+    "make_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy", "Result": "fastsac.training",
+    "train": "fastsac.training",
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import tyro
 from fastsac.config import Config
 
 if TYPE_CHECKING:
-    from fastsac.train import Result
+    from fastsac.training import Result
 
 T = TypeVar("T")
 
@@ -192,7 +192,7 @@ def _without_preset(args: list[str]) -> list[str]:
 def train(args: list[str]) -> int:
     """`fastsac train`."""
     config = train_config(args)
-    from fastsac.train import train as run
+    from fastsac.training import train as run
 
     result = run(config)
     show_result(result)

@@ -59,8 +59,8 @@ class EpisodeStats:
             }
             for returns, lengths in zip(self._returns, self._lengths, strict=True)
         ]
-        for values in (*self._returns, *self._lengths):
-            values.clear()
+        self._returns = [[] for _ in self._returns]
+        self._lengths = [[] for _ in self._lengths]
         return means
 
 
@@ -124,10 +124,14 @@ class Collector:
         self._update_normalizer()
 
     def due(self) -> list[int]:
-        """Gradient steps that each member's budget allows and that are not launched yet."""
+        """Gradient steps that each member's budget allows and that are not launched yet.
+
+        Steps beyond total_steps, which the last vector step may bring, give no updates: 1 and 64 environments do the
+        same number.
+        """
         c = self.config
         return [
-            update_budget(steps, c.learning_starts, c.utd_ratio) - done
+            update_budget(min(steps, c.total_steps), c.learning_starts, c.utd_ratio) - done
             for steps, done in zip(self.env_steps, self.learner.grad_steps, strict=True)
         ]
 

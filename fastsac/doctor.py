@@ -297,7 +297,7 @@ def run_small_update(device: "torch.device", mode: "Mode") -> "torch.Tensor":
 
     x = torch.linspace(-1, 1, 64 * 8, device=device).view(64, 8)
     buffers = {"x": x, "weight": torch.linspace(0, 1, 8, device=device)}
-    launch = Launch(step, buffers, mode, updates_per_graph=3)
+    launch = Launch(step, buffers, written=[buffers["weight"]], mode=mode, updates_per_graph=3)
     launch.warm_up([True])
     launch([True] * 3)
     return buffers["weight"].cpu()

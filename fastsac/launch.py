@@ -22,13 +22,15 @@ class Launch:
     Args:
         step: writes in place into `buffers`.
         buffers: a tree of tensors at fixed addresses, owned by the caller.
+        written: those of them that the step writes.
         mode: "captured" needs CUDA.
         updates_per_graph: K, steps in one captured graph; the remainder of a launch runs in graphs of one step.
     """
 
-    def __init__(self, step: Step, buffers: Any, mode: Mode, updates_per_graph: int = 1) -> None:
+    def __init__(self, step: Step, buffers: Any, written: Any, mode: Mode, updates_per_graph: int = 1) -> None:
         assert updates_per_graph >= 1
         self._buffers = buffers
+        self._written = pytree.tree_leaves(written)
         self._mode = mode
         self._per_graph = updates_per_graph
         self._step = step if mode == "eager" else torch.compile(step, fullgraph=True, dynamic=False)
@@ -40,13 +42,12 @@ class Launch:
         """Compile (and capture) now, for each variant in `flags`; the buffers come out as they went in."""
         if self._mode == "eager":
             return
-        leaves = pytree.tree_leaves(self._buffers)
-        kept = [leaf.clone() for leaf in leaves]
+        kept = [leaf.clone() for leaf in self._written]
         for flag in flags:
             self._step(self._buffers, flag)
         if self._mode == "captured" and len(set(flags)) == 1:
             self._graph(tuple(flags[:1]) * self._per_graph)
-        for leaf, value in zip(leaves, kept, strict=True):
+        for leaf, value in zip(self._written, kept, strict=True):
             leaf.copy_(value)
 
     @torch.no_grad()

@@ -21,6 +21,7 @@ from fastsac.launch import Launch, Mode
 from fastsac.normalize import Normalizer
 from fastsac.replay import Batch, Replay, draw
 
+WRITTEN = ("state", "sums", "counts", "bad_step", "due")  # what a gradient step writes; it only reads the rest
 NEVER = -1  # `bad_step` of a member whose losses were finite all along
 
 
@@ -145,9 +146,9 @@ class Learner:
         self.vec_steps = torch.zeros((), dtype=torch.int64, device=device)
         self.grad_steps = [0] * m  # mirrors of the device's counters
         views = pytree.tree_map(lambda t: t[0], self.buffers) if m == 1 else self.buffers
-        step = partial(gradient_step_, self.agent, config)
+        written = {key: views[key] for key in WRITTEN}
         per_graph = (config.updates_per_launch or 8) if config.actor_delay == 1 else 1
-        self._launch = Launch(step, views, mode, per_graph)
+        self._launch = Launch(partial(gradient_step_, self.agent, config), views, written, mode, per_graph)
         self._act = self._make_act()
 
     def _make_act(self) -> Any:
@@ -169,7 +170,7 @@ class Learner:
         self._launch.warm_up([True] if self.config.actor_delay == 1 else [True, False])
         shape = (self.config.seeds, self.config.num_envs, self.agent.obs_dim)
         self.act(torch.zeros(shape, device=self.device))
-        self.vec_steps.zero_()
+        self.vec_steps.sub_(1)
 
     @torch.no_grad()
     def act(self, obs: Tensor) -> Tensor:

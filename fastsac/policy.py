@@ -58,7 +58,7 @@ class Policy:
         if not 0 <= member < config.seeds:
             raise ValueError(f"member must be in [0, {config.seeds - 1}], got {member}.")
         state, meta = checkpoint.load(run_dir, with_replay=False)
-        shapes = nets.actor_shapes(meta["obs_dim"], meta["action_dim"], config.hidden_dims)
+        shapes = nets.actor_shapes(meta["sizes"]["obs_dim"], meta["sizes"]["action_dim"], config.hidden_dims)
         norm = state["normalizer"] if config.obs_norm else None
         mean, rstd = (norm["mean"][member], norm["rstd"][member]) if norm else (None, None)
         return cls(state["state"]["params"]["actor"][member], shapes, mean, rstd, meta["action_bounds"], config)

@@ -62,13 +62,13 @@ def parse(script: str) -> list[tuple[int, bool, bool]]:
 def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> EnvSpec:
     check_known_kwargs(f"tests.scripted_env:{task}", env_kwargs, KWARGS)
     action_dim = env_kwargs.get("action_dim", 2)
-    _action_scale(task, env_kwargs, action_limit)
     return EnvSpec(
         env_id=f"tests.scripted_env:{task}",
         obs_dim=ACTION + action_dim,
         action_dim=action_dim,
         obs_layout=(("seed", 1), ("episode", 1), ("step", 1), ("action", action_dim)),
         max_episode_steps=max(length for length, _, _ in parse(task)),
+        action_bounds=_action_scale(task, env_kwargs, action_limit).bounds,
     )
 
 

@@ -17,13 +17,13 @@ LAYERS = (
     {"learner"},
     {"collect", "checkpoint", "evaluate"},
     {"plan", "policy"},
-    {"train"},
+    {"training"},
     {"doctor"},
     {"cli"},
     {"__init__", "__main__"},
 )
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
-FOR_PEOPLE = {"progress": {"train", "cli"}, "plot": {"train", "cli"}, "doctor": {"cli"}}
+FOR_PEOPLE = {"progress": {"training", "cli"}, "plot": {"training", "cli"}, "doctor": {"cli"}}
 SIMULATORS = {
     "ale_py", "brax", "dm_control", "envpool", "fastsac_envs", "gym", "gymnasium", "isaaclab", "mujoco",
     "mujoco_playground", "procgen", "pybullet",

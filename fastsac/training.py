@@ -1,4 +1,7 @@
-"""The training run: the loop of Soft Actor-Critic, and what happens at its log points."""
+"""The training run: the loop of Soft Actor-Critic, and what happens at its log points.
+
+(Not `train.py`: a package cannot hold both a module and a function, `fastsac.train`, of one name.)
+"""
 
 import json
 import math
