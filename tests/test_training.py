@@ -1,0 +1,208 @@
+"""Whole runs on scripted environments: budget, determinism, evaluation, stops, faults, resume, the files."""
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import fastsac
+from fastsac import checkpoint
+from fastsac.collect import NotFiniteError
+from fastsac.config import Config, update_budget
+from fastsac.metrics import EVAL_COLUMNS, METRIC_COLUMNS
+from fastsac.training import train
+
+TIME_COLUMNS = {"wall_s", "env_steps_per_s", "grad_steps_per_s"}
+BASE = Config(
+    env="tests.scripted_env:3t,5c,2b,9c", num_envs=4, total_steps=60, learning_starts=16, batch_size=8, buffer_size=400,
+    hidden_dims=(8,), log_every=20, eval_every=0, eval_episodes=3, checkpoint_every=0, device="cpu", compile="off",
+    tensorboard=False,
+)  # fmt: skip
+
+
+def run(tmp_path, name="run", **changes):
+    return train(BASE.replace(run_dir=str(tmp_path / name), **changes))
+
+
+def rows(path, without=frozenset()):
+    with path.open() as f:
+        return [{k: v for k, v in row.items() if k not in without} for row in csv.DictReader(f)]
+
+
+def parameters(result):
+    return checkpoint.load(result.run_dir)[0]["state"]["params"]
+
+
+def test_run_directory_holds_what_it_should(tmp_path):
+    result = run(tmp_path, tensorboard=True, eval_every=25)
+    folder = result.run_dir
+    assert {p.name for p in folder.iterdir()} >= {
+        "config.json", "metrics.csv", "eval.csv", "summary.json", "checkpoints", "tensorboard",
+    }  # fmt: skip
+    assert tuple(rows(folder / "metrics.csv")[0]) == METRIC_COLUMNS
+    assert tuple(rows(folder / "eval.csv")[0]) == EVAL_COLUMNS
+    assert list((folder / "tensorboard").glob("events.*"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert set(summary) >= {
+        "env_id", "env_kwargs", "algo", "members", "env_steps", "grad_steps", "wall_s", "compile_s", "eval_return_mean",
+        "eval_return_std", "eval_episodes", "device", "versions", "git_commit",
+    }  # fmt: skip
+    assert summary["env_id"] == BASE.env
+    assert summary["env_steps"] == result.env_steps
+    assert Config.load(folder) == BASE.replace(run_dir=str(folder), tensorboard=True, eval_every=25)
+
+
+@pytest.mark.parametrize("utd_ratio", [1.0, 0.29, 2.5])
+def test_any_number_of_environments_does_the_same_updates(tmp_path, utd_ratio):
+    settings = {"total_steps": 150, "learning_starts": 100, "utd_ratio": utd_ratio, "buffer_size": 1000}
+    results = [run(tmp_path, f"n{n}", num_envs=n, log_every=1000, **settings) for n in (1, 16, 64)]
+    assert {r.grad_steps for r in results} == {math.floor(round(utd_ratio * 50, 6))}
+    state = checkpoint.load(results[2].run_dir)[0]["state"]
+    assert state["grad_steps"].tolist() == [results[2].grad_steps]
+
+
+def test_budget_is_exact_for_decimal_ratios():
+    assert 0.29 * 100 < 29  # what a float product would floor to 28
+    assert update_budget(1100, 1000, 0.29) == 29
+    assert update_budget(999, 1000, 1.0) == 0
+    assert update_budget(1_000_000_007, 7, 0.1) == 100_000_000
+
+
+def test_env_steps_count_transitions_only(tmp_path):
+    # One environment that plays 3t, 5c, 2b, 9c: 19 transitions and 4 dummies a cycle, from entry seed % 4.
+    result = run(tmp_path, num_envs=1, total_steps=57)
+    assert result.env_steps == 57
+    meta = checkpoint.load_meta(result.run_dir)
+    state = checkpoint.load(result.run_dir)[0]
+    assert meta["env_steps"] == [57]
+    assert state["replay"]["count"].tolist() == [57]
+    assert int(state["vec_steps"]) in range(57 + 11, 57 + 13)
+
+
+def test_same_seed_same_metrics_and_another_seed_others(tmp_path):
+    results = [run(tmp_path, f"r{i}", seed=seed, obs_norm=True) for i, seed in enumerate((3, 3, 4))]
+    first, second, other = (rows(r.run_dir / "metrics.csv", TIME_COLUMNS) for r in results)
+    assert first == second
+    assert first != other
+    assert len(first) >= 3
+
+
+def test_evaluation_leaves_training_untouched(tmp_path):
+    without, often = run(tmp_path, "a"), run(tmp_path, "b", eval_every=7)
+    assert rows(without.run_dir / "metrics.csv", TIME_COLUMNS) == rows(often.run_dir / "metrics.csv", TIME_COLUMNS)
+    assert len(rows(often.run_dir / "eval.csv")) >= 8
+    for name, value in parameters(without).items():
+        assert torch.equal(parameters(often)[name], value)
+
+
+def test_floats_in_csv_read_back_exactly(tmp_path):
+    result = run(tmp_path)
+    for row in rows(result.run_dir / "metrics.csv"):
+        for name, text in row.items():
+            if name not in ("member", "env_steps", "grad_steps"):
+                assert repr(float(text)) == text
+
+
+def test_members_write_a_row_each_and_stay_independent(tmp_path):
+    both = run(tmp_path, "both", seeds=2, seed=3)
+    alone = run(tmp_path, "alone", seed=4)
+    members = {r["member"] for r in rows(both.run_dir / "metrics.csv")}
+    assert members == {"0", "1"}
+    assert [m["seed"] for m in both.members] == [3, 4]
+    assert both.members[1]["grad_steps"] == alone.grad_steps
+    torch.testing.assert_close(
+        parameters(both)["critic"][1], parameters(alone)["critic"][0], rtol=1e-3, atol=1e-3
+    )  # fmt: skip
+
+
+def test_stop_at_return(tmp_path):
+    result = run(tmp_path, total_steps=10_000, buffer_size=2000, eval_every=40, stop_at_return=-1e9)
+    assert 40 <= result.env_steps < 50
+    assert result.grad_steps == result.env_steps - BASE.learning_starts
+
+
+@pytest.mark.parametrize(("key", "word"), [("nan_obs", "observation"), ("nan_reward", "reward")])
+def test_nan_from_an_environment_names_it_and_keeps_the_checkpoint(tmp_path, key, word):
+    with pytest.raises(
+        NotFiniteError, match=rf"environment 2 of member 0 \(seed 1\) returned a {word} .* env step \d+"
+    ):
+        run(tmp_path, env_kwargs={key: [2, 10]}, checkpoint_every=20)
+    assert checkpoint.load(tmp_path / "run")[1]["env_steps"][0] >= 20
+
+
+def test_nan_in_a_loss_names_the_step_and_writes_no_checkpoint(tmp_path):
+    with pytest.raises(NotFiniteError, match=r"a loss of member 0 \(seed 1\) was not finite at gradient step \d+"):
+        run(tmp_path, reward_scale=1e38, total_steps=200, checkpoint_every=150)
+    assert not checkpoint.checkpoint_dirs(tmp_path / "run")
+
+
+def test_resume_continues_counters_and_files(tmp_path):
+    first = run(tmp_path, total_steps=60)
+    config = Config.load(first.run_dir).replace(resume=str(first.run_dir), total_steps=120)
+    second = train(config)
+    assert second.env_steps >= 120
+    assert second.grad_steps == 120 - BASE.learning_starts
+    assert second.wall_s > first.wall_s
+    steps = [int(r["env_steps"]) for r in rows(second.run_dir / "metrics.csv")]
+    assert steps == sorted(steps)
+    assert steps[0] < 60 < steps[-1]
+    replay = checkpoint.load(second.run_dir)[0]["replay"]
+    assert replay["count"].tolist() == [second.env_steps]
+
+
+def test_resume_refuses_other_environments_and_sizes(tmp_path):
+    folder = run(tmp_path).run_dir
+    config = Config.load(folder).replace(resume=str(folder))
+    with pytest.raises(ValueError, match=r"the checkpoint in .* is of tests.scripted_env:3t"):
+        train(config.replace(env="tests.scripted_env:4t"))
+    with pytest.raises(ValueError, match=r"other sizes: hidden_dims \[8\] -> \[9\]"):
+        train(config.replace(hidden_dims=(9,)))
+    with pytest.raises(ValueError, match="has no checkpoint"):
+        train(config.replace(resume=str(tmp_path / "nothing")))
+
+
+def test_interrupt_leaves_a_checkpoint_and_status_130(tmp_path):
+    folder = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "fastsac", "train", "--env", "tests.scripted_env:5c", "--preset", "none", "--run-dir",
+        str(folder), "--total-steps", "100000000", "--learning-starts", "16", "--batch-size", "8", "--hidden-dims", "8",
+        "--compile", "off", "--log-every", "50", "--buffer-size", "1000", "--no-tensorboard", "--eval-every", "0",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    metrics = folder / "metrics.csv"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) > 2):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, (out, err)
+    assert f"--resume {folder}" in out
+    assert checkpoint.load(folder)[1]["env_steps"][0] > 16
+    assert json.loads((folder / "summary.json").read_text())["interrupted"] is True
+
+
+def test_python_interface(tmp_path):
+    result = fastsac.train(BASE.replace(run_dir=str(tmp_path / "run"), env_kwargs={"bound": 3.0}, obs_norm=True))
+    policy = fastsac.load(result.run_dir)
+    single = policy.act(torch.ones(5))
+    assert single.shape == (2,)
+    batch = policy.act(torch.ones(7, 5).numpy())
+    assert batch.shape == (7, 2)
+    torch.testing.assert_close(torch.from_numpy(batch[0]), single)
+    normalized = policy.act(torch.ones(5), normalized=True)
+    torch.testing.assert_close(single, 3 * normalized)
+    torch.manual_seed(0)
+    assert not torch.equal(policy.act(torch.ones(5), deterministic=False), single)
+    with pytest.raises(ValueError, match=r"obs must be \[5\] or \[B, 5\], got \[4\]"):
+        policy.act(torch.ones(4))
+    with pytest.raises(ValueError, match="is not a run directory"):
+        fastsac.load(tmp_path)
