@@ -1,0 +1,156 @@
+"""The command line: one clear line for each wrong call, and nothing left behind; what each command prints."""
+
+import json
+
+import pytest
+
+from fastsac.cli import main, train_config
+from fastsac.config import Config
+
+TINY = [
+    "train", "--env", "tests.scripted_env:5c", "--num-envs", "2", "--total-steps", "40", "--learning-starts", "16",
+    "--batch-size", "8", "--buffer-size", "100", "--hidden-dims", "8", "--eval-every", "0", "--eval-episodes", "2",
+    "--log-every", "20", "--device", "cpu", "--no-tensorboard",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def call(capsys, *args):
+    try:
+        status = main(list(args))
+    except SystemExit as stop:  # --help
+        status = stop.code or 0
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["train", "--env", "HalfCheeta-v5"], "did you mean HalfCheetah-v5"),
+        (["train", "--env", "mujuco:Ant-v5"], "unknown back end 'mujuco'; choose from envpool, gymnasium"),
+        (["train", "--env", "no.such.module:Task"], "cannot be imported"),
+        (["train", "--env", "CartPole-v1"], "has a discrete action space"),
+        (["train", "--env", "Pong-v5"], "has a discrete action space"),
+        (["train", "--env", "LqrLqr21-v1"], "--action-limit"),
+        (["train", "--env", "Pendulum-v1", "--num-envs", "0"], "num_envs must be at least 1, got 0"),
+        (["train", "--env", "Pendulum-v1", "--total-steps", "-5"], "total_steps must be at least 1, got -5"),
+        (["train", "--env", "Pendulum-v1", "--batch-size", "501"], "batch_size must be at most learning_starts (500)"),
+        (["train", "--env", "Pendulum-v1", "--buffer-size", "90000000000"], "Give --buffer-size"),
+        (["train", "--env", "Pendulum-v1", "--device", "cuda"], "Give --device cpu"),
+        (["train", "--env", "Pendulum-v1", "--device", "tpu"], "device must be auto, cpu, cuda"),
+        (["train", "--env", "Pendulum-v1", "--device", "cpu", "--cuda-graphs", "on"], "cuda_graphs on needs a CUDA"),
+        (["train", "--env", "Pendulum-v1", "--nun-envs", "3"], "did you mean --num-envs?"),
+        (["train", "--env", "Pendulum-v1", "--num-envs", "few"], "--num-envs"),
+        (["train", "--env", "Pendulum-v1", "--preset", "fast"], "unknown preset 'fast'"),
+        (["train", "--env", "Pendulum-v1", "--env-kwargs", "[1]"], "env_kwargs must be a JSON object"),
+        (["train", "--env", "Pendulum-v1", "--env-kwargs", '{"gravitee": 1}'], "gravitee"),
+        (["train", "--env", "Pendulum-v1", "--resume", "nowhere"], "nowhere"),
+        (["train", "--config", "nowhere.json"], "cannot read nowhere.json"),
+        (["train"], "env must be given, for example"),
+        (["trian"], "unknown command 'trian'; choose from train"),
+        (["eval", "nowhere"], "nowhere is not a run directory"),
+        (["plot", "nowhere"], "nowhere"),
+        (["envs", "NoSuchThing"], "no trainable environment matches"),
+    ],
+)
+def test_a_wrong_call_gets_one_line_and_status_2(capsys, tmp_path, monkeypatch, args, message):
+    if "cuda" in args[-1]:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    status, out, err = call(capsys, *args)
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert not out
+    assert list(tmp_path.iterdir()) == []  # no half-made run directory
+
+
+def test_a_folder_in_use_is_refused_and_kept(capsys, tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("years")
+    status, _, err = call(capsys, *TINY, "--run-dir", "taken")
+    assert status == 2
+    assert "run_dir taken exists and is not empty. Give another one, or --resume taken" in err
+    assert (tmp_path / "taken" / "thesis.txt").read_text() == "years"
+
+
+def test_nan_gives_status_1_and_one_line(capsys):
+    status, _, err = call(capsys, *TINY, "--run-dir", "run", "--env-kwargs", '{"nan_obs": [1, 5]}')
+    assert status == 1
+    assert err.splitlines()[-1].startswith("fastsac train: environment 1 of member 0 (seed 1) returned a observation")
+
+
+def test_train_eval_plot_resume_repeat(capsys, tmp_path):
+    status, out, _ = call(capsys, *TINY, "--run-dir", "run", "--seed", "3")
+    assert status == 0
+    for text in ("env steps", "updates", "wall seconds", "evaluation return", "tensorboard --logdir run", "curves.png"):
+        assert text in out
+
+    status, out, err = call(capsys, "eval", "run", "--episodes", "3", "--json")
+    assert status == 0
+    report = json.loads(out)
+    assert report["episodes"] == 3 == len(report["returns"])
+    assert report["env_id"] == "tests.scripted_env:5c"
+    assert report["length_mean"] == 5
+    assert not err
+    status, again, _ = call(capsys, "eval", "run", "--episodes", "3", "--json")
+    assert json.loads(again) == report
+
+    status, out, _ = call(capsys, "plot", "run", "--out", "a.png")
+    assert status == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+    status, _, _ = call(capsys, "train", "--resume", "run", "--total-steps", "60")
+    assert status == 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["env_steps"] >= 60
+
+    status, _, _ = call(capsys, "train", "--config", "run/config.json", "--run-dir", "again", "--total-steps", "40")
+    assert status == 0
+    columns = slice(0, 3)
+    first, second = ((tmp_path / d / "eval.csv").read_text().splitlines() for d in ("run", "again"))
+    assert first[1].split(",")[columns] == second[1].split(",")[columns]
+    assert first[1].split(",")[4] == second[1].split(",")[4]
+
+
+def test_the_command_line_and_python_mean_the_same():
+    args = [
+        "--env",
+        "Pendulum-v1",
+        "--seed",
+        "7",
+        "--hidden-dims",
+        "32",
+        "32",
+        "--env-kwargs",
+        '{"max_episode_steps": 50}',
+    ]
+    expected = Config.for_env("Pendulum-v1", seed=7, hidden_dims=(32, 32), env_kwargs={"max_episode_steps": 50})
+    assert train_config(args) == expected
+    assert train_config(["--env=Pendulum-v1", "--preset=none"]) == Config(env="Pendulum-v1", preset="none")
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "plot", "envs", "doctor"])
+def test_help_reads_well(capsys, command):
+    status, out, _ = call(capsys, command, "--help")
+    assert status == 0
+    assert f"usage: fastsac {command}" in out
+    if command == "train":
+        assert "Gradient steps per environment step" in out
+        assert "default: 0.005" in out
+
+
+def test_overview_and_version(capsys):
+    assert "fastsac train --env HalfCheetah-v5" in call(capsys, "--help")[1]
+    assert call(capsys, "--version")[1].startswith("fastsac 0.")
+    assert call(capsys)[0] == 2
+
+
+def test_envs_lists_sizes(capsys):
+    status, out, _ = call(capsys, "envs", "HalfCheetah-v5")
+    assert status == 0
+    assert "envpool:HalfCheetah-v5     17       6    1000" in out
