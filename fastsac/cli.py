@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -220,7 +221,9 @@ def show_result(result: "Result") -> None:
 
         print(f"learning curves    {draw([result.run_dir])}")
     print(f"run directory      {result.run_dir}")
-    print(f"look at it in      tensorboard --logdir {result.run_dir}")
+    # Not on the PATH where `make` has called us: say where it is.
+    tensorboard = "tensorboard" if shutil.which("tensorboard") else Path(sys.executable).with_name("tensorboard")
+    print(f"look at it in      {tensorboard} --logdir {result.run_dir}")
     if result.interrupted:
         print(f"continue with      fastsac train --resume {result.run_dir}")
 

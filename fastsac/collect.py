@@ -87,7 +87,7 @@ class Collector:
     def begin(self) -> None:
         """Reset all environments and start (or, after a resume, restart) the stream."""
         obs = self.env.reset()
-        self._check_finite("observation", obs)
+        self._check_finite("an observation", obs)
         self.obs = self._to_device("obs", obs)
         self._is_dummy[:] = False
         self.learner.replay.begin_(self.obs)
@@ -110,8 +110,8 @@ class Collector:
     def recv(self) -> None:
         """Wait for the environments, check what they returned, and store it."""
         step, self._early = self._early or self.env.recv(), None
-        self._check_finite("observation", step.obs)
-        self._check_finite("reward", step.reward)
+        self._check_finite("an observation", step.obs)
+        self._check_finite("a reward", step.reward)
         flags = {k: getattr(step, k).reshape(self._shape) for k in ("reward", "terminated", "truncated")}
         done, valid = flags["terminated"] | flags["truncated"], ~self._is_dummy
         self.stats.add(flags["reward"], done, valid)
@@ -157,6 +157,6 @@ class Collector:
         index = int(np.argwhere(~np.isfinite(value))[0, 0])
         member, env = divmod(index, self.config.num_envs)
         raise NotFiniteError(
-            f"environment {env} of member {member} (seed {self.config.member_seeds[member]}) returned a {what} that is "
+            f"environment {env} of member {member} (seed {self.config.member_seeds[member]}) returned {what} that is "
             f"not finite, at env step {self.env_steps[member]}. The last checkpoint is kept."
         )

@@ -72,6 +72,8 @@ class Config:
     """Run directory to continue from its newest checkpoint; its settings apply, flags given here override."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; auto is cuda where there is one."""
+    cpu_threads: int = 0
+    """Threads of torch on a CPU; 0 lets the program choose: one where the networks are small, else all cores."""
     compile: Auto = "auto"
     """Compile the update with torch.compile; auto does so where the run is long enough to win the time back."""
     cuda_graphs: Auto = "auto"
@@ -226,7 +228,7 @@ class Config:
 
 
 _AT_LEAST = {
-    "num_envs": 1, "env_threads": 0, "seed": 0, "seeds": 1, "total_steps": 1, "updates_per_launch": 0,
+    "num_envs": 1, "env_threads": 0, "seed": 0, "seeds": 1, "total_steps": 1, "cpu_threads": 0, "updates_per_launch": 0,
     "learning_starts": 1, "batch_size": 1, "buffer_size": 2, "n_step": 1, "num_critics": 1, "actor_delay": 1,
     "eval_every": 0, "eval_episodes": 1, "checkpoint_every": 0, "log_every": 1,
 }  # fmt: skip

@@ -6,7 +6,8 @@ the caller owns and never reallocates.  `flag` is a Python bool that selects one
 """
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -43,10 +44,14 @@ class Launch:
         if self._mode == "eager":
             return
         kept = [leaf.clone() for leaf in self._written]
-        for flag in flags:
-            self._step(self._buffers, flag)
-        if self._mode == "captured" and len(set(flags)) == 1:
-            self._graph(tuple(flags[:1]) * self._per_graph)
+        with _side_stream(self._mode == "captured"):
+            for flag in flags:
+                self._step(self._buffers, flag)
+        if self._mode == "captured":
+            for flag in flags:
+                self._graph((flag,))
+            if len(flags) == 1:
+                self._graph(tuple(flags) * self._per_graph)
         for leaf, value in zip(self._written, kept, strict=True):
             leaf.copy_(value)
 
@@ -83,3 +88,16 @@ class Launch:
                 gc.enable()
         self._graphs[flags] = graph
         return graph
+
+
+@contextmanager
+def _side_stream(wanted: bool) -> Iterator[None]:
+    """Run what is inside on a stream of its own, as a warm-up before capture must."""
+    if not wanted:
+        yield
+        return
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream().wait_stream(stream)

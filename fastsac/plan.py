@@ -3,6 +3,7 @@
 Owns decisions, makes nothing: the result is a `Plan` that training follows and prints.
 """
 
+import importlib.util
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,18 @@ import torch
 
 from fastsac import checkpoint, replay
 from fastsac.config import Config, update_budget
-from fastsac.device import choose_device, cpp_compiler, format_bytes, free_bytes
+from fastsac.device import choose_device, cpp_compiler, format_bytes, free_bytes, num_cpus
 from fastsac.env import EnvSpec, make_spec
 from fastsac.launch import Mode
 
-# Updates after which compiling has paid for itself on a CPU: compile seconds over the seconds saved per update, the
-# largest over the sizes that `python -m bench.compile` measures (bench/results).
-COMPILE_PAYS_AFTER = 4_000
+# Updates after which compiling has paid for itself on a CPU: compile seconds with an empty cache over the seconds saved
+# per update, as `python -m bench.compile` measures them (bench/results).  It does not ask whether the cache is warm:
+# the choice changes the rounding, and the same command must give the same numbers twice.
+COMPILE_PAYS_AFTER = 8_000
+
+# Multiply-adds of the largest matrix product below which a second thread gains less than 25% and is not worth having:
+# when anything else wants the core, two threads that wait for each other run up to 20 times slower than one.
+ONE_THREAD_BELOW = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Plan:
     spec: EnvSpec
     device: torch.device
     mode: Mode
+    cpu_threads: int
     run_dir: Path
     resume: bool
     notes: tuple[str, ...]
@@ -42,13 +49,18 @@ def make_plan(config: Config) -> Plan:
     device = choose_device(config.device)
     spec = make_spec(config.env, config.env_kwargs, config.action_limit)
     mode, why = choose_mode(config, device)
+    threads = choose_threads(config)
     ring_bytes = check_memory(config, spec, device)
+    if config.wandb and importlib.util.find_spec("wandb") is None:
+        raise ValueError('wandb is not installed. Run pip install "fastsac[wandb]", or leave --wandb out.')
     if config.resume is not None:
         run_dir, resume = Path(config.resume), True
         check_resume(config, spec, run_dir)
     else:
         run_dir, resume = choose_run_dir(config), False
-    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    device_name = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
+    )
     notes = (
         f"{spec.env_id}: obs {spec.obs_dim}, action {spec.action_dim}, preset {config.preset}, "
         f"{config.num_envs} environments" + (f" x {config.seeds} members" if config.seeds > 1 else ""),
@@ -56,7 +68,7 @@ def make_plan(config: Config) -> Plan:
         f"replay {format_bytes(ring_bytes)} for {config.buffer_size:,} transitions"
         + (f" per member, {config.seeds} members" if config.seeds > 1 else ""),
     )
-    return Plan(config, spec, device, mode, run_dir, resume, notes)
+    return Plan(config, spec, device, mode, threads, run_dir, resume, notes)
 
 
 def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
@@ -82,6 +94,13 @@ def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
     if on_cuda and config.cuda_graphs != "off":
         return "captured", "CUDA graphs"
     return "compiled", "compile on" if config.compile == "on" else f"{updates:,} updates win the compile time back"
+
+
+def choose_threads(config: Config) -> int:
+    """Threads of torch for the learner's products."""
+    widest = max(config.hidden_dims)
+    small = config.seeds * config.batch_size * widest * widest < ONE_THREAD_BELOW
+    return config.cpu_threads or (1 if small else num_cpus())
 
 
 def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> int:

@@ -22,6 +22,7 @@ import torch
 from fastsac import checkpoint, random
 from fastsac.collect import Collector, NotFiniteError
 from fastsac.config import Config
+from fastsac.device import compile_cache_dir
 from fastsac.env import FloatArray, VectorEnv, make_env
 from fastsac.evaluate import rollout
 from fastsac.learner import NEVER, Learner
@@ -74,7 +75,9 @@ class Run:
         self.interrupted = False
         self.compile_s = 0.0
         self.last_evals: list[dict[str, Any]] = []
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_cache_dir() / "inductor"))
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compile_cache_dir()))
+        self._threads_before = torch.get_num_threads()
+        torch.set_num_threads(plan.cpu_threads)
         if plan.device.type == "cuda":
             torch.set_float32_matmul_precision("high")
 
@@ -115,6 +118,8 @@ class Run:
                 self._evaluate()
             if self._crossed(before, config.checkpoint_every):
                 self._checkpoint()
+        if self.interrupted:
+            self.display.info("interrupted: writing a checkpoint; press Ctrl-C again to quit without")
         learner.launch(collector.due())  # what the last step made due
         return self._finish()
 
@@ -145,6 +150,7 @@ class Run:
         with self.display.stage("compiling the update") as stage:
             self.learner.warm_up()
         self.compile_s = stage.seconds
+        self._last_row = (time.perf_counter(), *self._last_row[1:])  # rates leave compiling out
 
     def _log(self) -> None:
         self._check_losses()
@@ -237,7 +243,7 @@ class Run:
 
     def _finish(self) -> Result:
         up_to_date = self.last_evals and self.last_evals[0]["grad_steps"] == self.learner.grad_steps[0]
-        if self.learner.grad_steps != [0] * self.config.seeds or self._env_steps() > 0:
+        if self._env_steps() > self._last_row[1]:
             self._log()
         if not self.interrupted and not up_to_date:
             self._evaluate()
@@ -297,7 +303,6 @@ class Run:
             if self.interrupted or not self.collector.obs.numel():
                 raise KeyboardInterrupt
             self.interrupted = True
-            self.display.info("interrupted: writing a checkpoint; press Ctrl-C again to quit without")
 
         try:
             previous = signal.signal(signal.SIGINT, stop)
@@ -311,6 +316,7 @@ class Run:
 
     def close(self) -> None:
         """Close environments, files and display."""
+        torch.set_num_threads(self._threads_before)
         self.display.close()
         self.sinks.close()
         self.env.close()
@@ -345,10 +351,6 @@ def git_commit() -> str | None:
         return out.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _cache_dir() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fastsac"
 
 
 def _mean(values: Any) -> float:

@@ -82,7 +82,7 @@ def test_a_folder_in_use_is_refused_and_kept(capsys, tmp_path):
 def test_nan_gives_status_1_and_one_line(capsys):
     status, _, err = call(capsys, *TINY, "--run-dir", "run", "--env-kwargs", '{"nan_obs": [1, 5]}')
     assert status == 1
-    assert err.splitlines()[-1].startswith("fastsac train: environment 1 of member 0 (seed 1) returned a observation")
+    assert err.splitlines()[-1].startswith("fastsac train: environment 1 of member 0 (seed 1) returned an observation")
 
 
 def test_train_eval_plot_resume_repeat(capsys, tmp_path):
