@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fastsac.device import choose_device, num_cpus
-from fastsac.training import git_commit, versions
+from fastsac.versions import git_commit, versions
 
 PEER_PACKAGES = ("stable_baselines3", "mujoco")
 

@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         config = Config.for_env(
             settings.env, num_envs=n, learning_starts=settings.learning_starts, utd_ratio=1.0, compile=settings.compile
         )
-        candidates.append(own.env_steps(mine, config, choose_mode(config, device)[0], device))
+        mode = choose_mode(config, device)[0]
+        endless = config.replace(total_steps=2**31)  # the update budget must not end during the measurement
+        candidates.append(own.env_steps(mine, endless, mode, device))
         if settings.peers == "sb3":
             args = (settings.env, n, settings.learning_starts, device)
             candidates.append(peers.or_skipped(peers.env_steps, theirs, *args))

@@ -38,10 +38,18 @@ def save(run_dir: Path, env_steps: int, learner: dict[str, Any], meta: dict[str,
     _write(partial / "learner.pt", _to_cpu(rest))
     if "replay" in learner:
         _write(partial / "replay.pt", _to_cpu(learner["replay"]))
-    (partial / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
-    shutil.rmtree(final, ignore_errors=True)
+    with (partial / "meta.json").open("w") as f:
+        f.write(json.dumps(meta, indent=2) + "\n")
+        f.flush()
+        os.fsync(f.fileno())
+    _sync_dir(partial)
+    replaced = final.with_suffix(".old.tmp")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if final.exists():
+        os.replace(final, replaced)
     os.replace(partial, final)
     _sync_dir(final.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
     for old in checkpoint_dirs(run_dir)[:-1]:
         (old / "replay.pt").unlink(missing_ok=True)
     for old in checkpoint_dirs(run_dir)[:-_KEEP]:
@@ -94,10 +102,11 @@ def load(run_dir: Path, with_replay: bool = True) -> tuple[dict[str, Any], dict[
 
 
 def _to_cpu(tree: Any) -> Any:
-    """Copies on the CPU; a view would drag its whole storage into the file."""
+    """The tensors on the CPU; views are copied, since they would drag their whole storage into the file."""
     if isinstance(tree, dict):
         return {k: _to_cpu(v) for k, v in tree.items()}
-    return tree.detach().cpu().clone()
+    value = tree.detach().cpu()
+    return value if value.nbytes == value.untyped_storage().nbytes() else value.clone()
 
 
 def _write(path: Path, value: Any) -> None:

@@ -100,15 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         return fail(prog, str(error), 2)
     except KeyboardInterrupt:
-        return fail(prog, "interrupted.", 130)
+        return fail(prog, "interrupted; no checkpoint was written for it.", 1)
     except BrokenPipeError:
         return 1
-    except RuntimeError as error:
-        from fastsac.collect import NotFiniteError
-
-        if isinstance(error, NotFiniteError):
-            return fail(prog, str(error), 1)
-        raise
 
 
 def fail(prog: str, message: str, status: int) -> int:
@@ -163,6 +157,8 @@ def train_config(args: list[str]) -> Config:
         return parse(Config, "fastsac train", args)
     if known.config and known.resume:
         raise ValueError("config and resume exclude each other. --resume RUN_DIR reads the run's own settings.")
+    if known.preset and (known.config or known.resume):
+        raise ValueError("preset has no place beside config or resume, which bring all settings. Leave --preset out.")
     if known.resume:
         default = Config.load(known.resume).replace(resume=known.resume, run_dir=None)
     elif known.config:
@@ -193,29 +189,24 @@ def _without_preset(args: list[str]) -> list[str]:
 def train(args: list[str]) -> int:
     """`fastsac train`."""
     config = train_config(args)
-    from fastsac.training import train as run
+    from fastsac.collect import NotFiniteError
+    from fastsac.plan import make_plan
+    from fastsac.training import Run
 
-    result = run(config)
+    with Run(make_plan(config)) as run:
+        try:
+            result = run.train()
+        except NotFiniteError as error:
+            run.display.close()
+            return fail("fastsac train", str(error), 1)
+        except ValueError as error:  # a fault of ours, not a wrong call: keep the traceback
+            raise RuntimeError("training failed") from error
     show_result(result)
     return 130 if result.interrupted else 0
 
 
 def show_result(result: "Result") -> None:
-    """The closing table, the curves and how to look further."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    table = Table(title=None, show_header=False)
-    rows = {
-        "env steps": f"{result.env_steps:,}",
-        "updates": f"{result.grad_steps:,}",
-        "wall seconds": f"{result.wall_s:.1f} (of which compiling {result.compile_s:.1f})",
-        "evaluation return": f"{result.eval_return_mean:.1f} +- {result.eval_return_std:.1f}",
-    }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    console.print(table)
+    """Draw the curves; say where everything is and how to go on."""
     with contextlib.suppress(ValueError):  # an early interruption leaves nothing to draw
         from fastsac.plot import plot as draw
 

@@ -82,6 +82,7 @@ class Collector:
         self._is_dummy = np.zeros(self._shape, np.bool_)
         self._action = torch.empty(0)
         self._early: Step | None = None
+        self._warm: list[bool] = []
         self._staging: dict[str, Tensor] = {}
 
     def begin(self) -> None:
@@ -100,7 +101,10 @@ class Collector:
         the same cores, and taking turns is faster, so the step is awaited here; its result is kept for `recv`, and
         everything happens in the same logical order on both.
         """
-        self.learner.warm.copy_(torch.tensor([s < self.config.learning_starts for s in self.env_steps]))
+        warm = [steps < self.config.learning_starts for steps in self.env_steps]
+        if warm != self._warm:  # this copy waits for the device, so make it only where it says something new
+            self._warm = warm
+            self.learner.warm.copy_(torch.tensor(warm))
         self._action = self.learner.act(self.obs)  # [M, N, A]
         # The one wait of the loop for the device: the environments need the actions.
         self.env.send(self._action.flatten(0, 1).cpu().numpy())
@@ -131,7 +135,7 @@ class Collector:
         """
         c = self.config
         return [
-            update_budget(min(steps, c.total_steps), c.learning_starts, c.utd_ratio) - done
+            max(0, update_budget(min(steps, c.total_steps), c.learning_starts, c.utd_ratio) - done)
             for steps, done in zip(self.env_steps, self.learner.grad_steps, strict=True)
         ]
 
@@ -158,5 +162,5 @@ class Collector:
         member, env = divmod(index, self.config.num_envs)
         raise NotFiniteError(
             f"environment {env} of member {member} (seed {self.config.member_seeds[member]}) returned {what} that is "
-            f"not finite, at env step {self.env_steps[member]}. The last checkpoint is kept."
+            f"not finite, at env step {self.env_steps[member]}. Checkpoints written so far are kept."
         )

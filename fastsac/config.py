@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -57,8 +57,8 @@ class Config:
 
     algo: Literal["sac"] = "sac"
     """Algorithm: sac is Soft Actor-Critic with learned temperature (arXiv 1812.05905)."""
-    preset: str = "auto"
-    """Named defaults; auto picks by environment, none takes the general ones.  Every flag overrides."""
+    preset: str = "none"
+    """Named defaults; auto (what the command line takes) picks by environment.  Every flag overrides."""
     seed: int = 1
     """Seed of the first member, in [0, 2^31)."""
     seeds: int = 1
@@ -120,7 +120,7 @@ class Config:
     reward_scale: float = 1.0
     """Factor on rewards inside the update; returns are reported unscaled.  Above 0."""
     max_grad_norm: float = 0.0
-    """Clip the gradient of each network to this Euclidean norm; 0 does not clip."""
+    """Clip the gradients of actor and critics to this Euclidean norm; 0 does not clip."""
 
     eval_every: int = 10_000
     """Environment steps between evaluations; 0 evaluates at the end only."""
@@ -142,6 +142,7 @@ class Config:
         # JSON has lists only; keep the field hashable and equal after a round trip.
         object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
         object.__setattr__(self, "env_kwargs", dict(self.env_kwargs))
+        _check_choices(self)
         _check_counts(self)
         _check_ranges(self)
         if self.seed + self.seeds > 2**31:
@@ -235,6 +236,21 @@ _AT_LEAST = {
 _ABOVE_0 = ("utd_ratio", "actor_lr", "critic_lr", "alpha_lr", "init_alpha", "reward_scale", "tau")
 
 
+def _check_choices(config: Config) -> None:
+    hints = get_type_hints(Config)
+    for f in dataclasses.fields(config):
+        value, kind = getattr(config, f.name), hints[f.name]
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise ValueError(f"{f.name} must be one of {', '.join(get_args(kind))}, got {value!r}.")
+        if kind is bool and not isinstance(value, bool):
+            raise ValueError(f"{f.name} must be true or false, got {value!r}.")
+    if config.preset not in ("none", *PRESETS):
+        raise ValueError(
+            f"preset must be none or one of {', '.join(PRESETS)}, got {config.preset!r}. "
+            "Config.for_env(env, preset=...) applies one."
+        )
+
+
 def _check_counts(config: Config) -> None:
     for name, least in _AT_LEAST.items():
         value = getattr(config, name)
@@ -291,7 +307,8 @@ PRESETS: dict[str, Preset] = {
         r"Pendulum-v\d+",
         {
             "num_envs": 4, "total_steps": 20_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 20_000,
-            "hidden_dims": (64, 64), "tau": 0.01, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3, "eval_every": 1_000,
+            "hidden_dims": (64, 64), "tau": 0.01, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3,
+            "eval_every": 1_000,
             "eval_episodes": 20,
             "log_every": 500, "checkpoint_every": 0,
         },

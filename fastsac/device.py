@@ -48,7 +48,9 @@ def free_bytes(device: torch.device) -> int | None:
         free.append(int(lines["MemAvailable"].split()[0]) * 1024)
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         if limit != "max":
-            free.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+            used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+            stat = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+            free.append(int(limit) - used + int(stat["inactive_file"]))  # the page cache makes room when asked
     except (OSError, KeyError, ValueError):
         pass
     return min(free, default=None)

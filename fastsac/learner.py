@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from fastsac import normalize, random, sac
 from fastsac.config import Config
 from fastsac.env import EnvSpec
-from fastsac.launch import Launch, Mode
+from fastsac.launch import Launch, Mode, compile_step
 from fastsac.normalize import Normalizer
 from fastsac.replay import Batch, Replay, draw
 
@@ -147,8 +147,8 @@ class Learner:
         self.grad_steps = [0] * m  # mirrors of the device's counters
         views = pytree.tree_map(lambda t: t[0], self.buffers) if m == 1 else self.buffers
         written = {key: views[key] for key in WRITTEN}
-        per_graph = (config.updates_per_launch or 8) if config.actor_delay == 1 else 1
-        self._launch = Launch(partial(gradient_step_, self.agent, config), views, written, mode, per_graph)
+        step = partial(gradient_step_, self.agent, config)
+        self._launch = Launch(step, views, written, mode, config.updates_per_launch or 8)
         self._act = self._make_act()
 
     def _make_act(self) -> Any:
@@ -161,7 +161,7 @@ class Learner:
                 return one(first, obs[0], counter).unsqueeze(0)
             return torch.func.vmap(one, in_dims=(0, 0, None))(buffers, obs, counter)
 
-        return act if self.mode == "eager" else torch.compile(act, fullgraph=True, dynamic=False)
+        return act if self.mode == "eager" else compile_step(act, self.device)
 
     def warm_up(self) -> None:
         """Compile and capture now; changes no number."""
@@ -223,6 +223,12 @@ class Learner:
         """Per member, the first gradient step with a loss that was not finite, or NEVER.  Waits for the device."""
         steps: list[int] = self.buffers["bad_step"].tolist()
         return steps
+
+    def not_finite(self) -> list[int]:
+        """Members whose parameters, targets or moments hold NaN or infinity.  Waits for the device: log points only."""
+        floats = [t for t in pytree.tree_leaves(self.buffers["state"]) if t.is_floating_point()]
+        finite = torch.stack([t.flatten(1).isfinite().all(-1) for t in (x.unsqueeze(-1) for x in floats)]).all(0)
+        return [m for m, ok in enumerate(finite.tolist()) if not ok]
 
     def state_dict(self, with_replay: bool = True) -> dict[str, Any]:
         """Everything that a continued run needs."""

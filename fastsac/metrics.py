@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,15 +19,17 @@ class CsvSink:
     Args:
         path: the file; rows that are there already are kept.
         columns: names, in order.
-        keep_until: drop rows whose env_steps is above this (those after the checkpoint that a run continues from).
+        keep_until: per member, drop rows whose env_steps is above this: those after the checkpoint that a run
+            continues from.
     """
 
-    def __init__(self, path: Path, columns: tuple[str, ...], keep_until: int = 0) -> None:
+    def __init__(self, path: Path, columns: tuple[str, ...], keep_until: Sequence[int] = ()) -> None:
         self._columns = columns
         kept = []
         if path.exists():
             with path.open(newline="") as f:
-                kept = [row for row in csv.DictReader(f) if int(row["env_steps"]) <= keep_until]
+                whole = [row for row in csv.DictReader(f) if None not in row.values()]  # the last may be torn
+            kept = [row for row in whole if int(row["env_steps"]) <= keep_until[int(row["member"])]]
         self._file: TextIO = path.open("w", newline="")
         self._writer = csv.DictWriter(self._file, columns, lineterminator="\n", extrasaction="ignore")
         self._writer.writeheader()
@@ -52,7 +54,7 @@ class Sinks:
         num_members: with more than one, scalars are named by member.
         tensorboard: write event files.
         wandb_config: log to Weights & Biases with this configuration; None does not.
-        keep_until: env_steps of the checkpoint that the run continues from, else 0.
+        keep_until: env_steps per member of the checkpoint that the run continues from.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Sinks:
         num_members: int,
         tensorboard: bool,
         wandb_config: dict[str, Any] | None,
-        keep_until: int = 0,
+        keep_until: Sequence[int],
     ) -> None:
         self._members = num_members
         self._metrics = CsvSink(run_dir / "metrics.csv", METRIC_COLUMNS, keep_until)

@@ -18,22 +18,32 @@ class Moments(NamedTuple):
     second: Tensor
 
 
-def adam(param: Tensor, grad: Tensor, moments: Moments, step: Tensor, lr: Tensor) -> tuple[Tensor, Moments]:
+def correction(step: Tensor) -> Tensor:
+    """Adam's bias corrections 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t), float32 [2].
+
+    They belong to the state and are worked out one step ahead: within a compiled update the powers would be computed
+    again for every few parameters.
+
+    Args:
+        step: int64 [], t, 1 at the first step.
+    """
+    t = step.to(torch.float64)  # 1 - 0.999^t loses digits in float32
+    return torch.stack([1 / (1 - BETA1**t), torch.rsqrt(1 - BETA2**t)]).float()
+
+
+def adam(param: Tensor, grad: Tensor, moments: Moments, correction: Tensor, lr: Tensor) -> tuple[Tensor, Moments]:
     """One step of Adam (Kingma and Ba 2015, algorithm 1), with PyTorch's defaults.
 
     Args:
         param: [P].
         grad: [P].
         moments: from the step before.
-        step: [], 1 at the first step.
+        correction: [2], from `correction` for this step.
         lr: [], step size.
     """
     first = torch.lerp(moments.first, grad, 1 - BETA1)
     second = BETA2 * moments.second + (1 - BETA2) * grad.square()
-    step = step.to(torch.float64)  # 1 - 0.999^t loses digits in float32
-    scale = (lr / (1 - BETA1**step)).float()
-    root = torch.sqrt(1 - BETA2**step).float()
-    return param - scale * first / (second.sqrt() / root + EPS), Moments(first, second)
+    return param - lr * correction[0] * first / (second.sqrt() * correction[1] + EPS), Moments(first, second)
 
 
 def clip(grad: Tensor, max_norm: float) -> Tensor:

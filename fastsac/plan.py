@@ -4,6 +4,7 @@ Owns decisions, makes nothing: the result is a `Plan` that training follows and 
 """
 
 import importlib.util
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,8 @@ def make_plan(config: Config) -> Plan:
     if config.wandb and importlib.util.find_spec("wandb") is None:
         raise ValueError('wandb is not installed. Run pip install "fastsac[wandb]", or leave --wandb out.')
     if config.resume is not None:
+        if config.run_dir is not None and Path(config.run_dir) != Path(config.resume):
+            raise ValueError("resume and run_dir exclude each other: a run continues in its own folder.")
         run_dir, resume = Path(config.resume), True
         check_resume(config, spec, run_dir)
     else:
@@ -84,16 +87,18 @@ def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
         raise ValueError("cuda_graphs on needs the compiled update. Give --compile auto.")
     if config.compile == "off":
         return "eager", "compile off"
-    updates = update_budget(config.total_steps, config.learning_starts, config.utd_ratio)
-    if not on_cuda and cpp_compiler() is None:
+    if cpp_compiler() is None:
         if config.compile == "on":
-            raise ValueError("compile on needs a C++ compiler on a CPU; none was found. Install g++ or set CXX.")
+            raise ValueError("compile on needs a C++ compiler; none was found. Install g++ or set CXX.")
         return "eager", "no C++ compiler found"
-    if config.compile == "auto" and not on_cuda and updates < COMPILE_PAYS_AFTER:
+    if on_cuda:
+        return ("compiled", "CUDA graphs off") if config.cuda_graphs == "off" else ("captured", "as CUDA graphs")
+    if config.compile == "on":
+        return "compiled", "compile on"
+    updates = update_budget(config.total_steps, config.learning_starts, config.utd_ratio)
+    if updates < COMPILE_PAYS_AFTER:
         return "eager", f"{updates:,} updates would not win the compile time back"
-    if on_cuda and config.cuda_graphs != "off":
-        return "captured", "CUDA graphs"
-    return "compiled", "compile on" if config.compile == "on" else f"{updates:,} updates win the compile time back"
+    return "compiled", f"{updates:,} updates win the compile time back"
 
 
 def choose_threads(config: Config) -> int:
@@ -133,11 +138,24 @@ def choose_run_dir(config: Config) -> Path:
         path, number = Path("runs") / name, 2
         while path.exists():
             path, number = Path("runs") / f"{name}-{number}", number + 1
+        check_writable(path)
         return path
     path = Path(config.run_dir)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"run_dir {path} exists and is not empty. Give another one, or --resume {path} to continue.")
+    check_writable(path)
     return path
+
+
+def check_writable(path: Path) -> None:
+    """Check that a folder can be made or written to.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"run_dir {path} cannot be written to: {there} is not a folder that allows it.")
 
 
 def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> None:
@@ -152,14 +170,17 @@ def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> None:
             f"the checkpoint in {run_dir} is of {meta['env_id']}, got env {spec.env_id}. Resume without --env."
         )
     mine = sizes(config, spec)
-    differing = [f"{k} {meta['sizes'][k]} -> {v}" for k, v in mine.items() if meta["sizes"].get(k) != v]
+    differing = [f"{k} {meta['sizes'].get(k)}, got {v}" for k, v in mine.items() if meta["sizes"].get(k) != v]
     if differing:
-        raise ValueError(f"the checkpoint in {run_dir} has other sizes: {', '.join(differing)}. Leave these flags out.")
+        raise ValueError(f"the checkpoint in {run_dir} has {', '.join(differing)}. Leave these flags out.")
 
 
 def sizes(config: Config, spec: EnvSpec) -> dict[str, object]:
     """What must be equal between a checkpoint and the run that continues it."""
-    names = ("algo", "seed", "seeds", "num_envs", "buffer_size", "num_critics", "critic_layer_norm", "obs_norm")
+    names = (
+        "algo", "seed", "seeds", "num_envs", "buffer_size", "num_critics", "critic_layer_norm", "obs_norm",
+        "utd_ratio", "learning_starts",
+    )  # fmt: skip
     return {
         "obs_dim": spec.obs_dim,
         "action_dim": spec.action_dim,

@@ -23,9 +23,8 @@ class Purpose(IntEnum):
     DRAW = 1
     UPDATE = 2
     ACT = 3
-    WARM_UP = 4
-    ENV_SEED = 5
-    EVAL_SEED = 6
+    ENV_SEED = 4
+    EVAL_SEED = 5
 
 
 def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -84,10 +83,18 @@ def normal(seed: Tensor, purpose: int, counter: Tensor, shape: tuple[int, ...]) 
     w0, w1, w2, w3 = _blocks(seed, purpose, counter, (num + 3) // 4)
     word = torch.cat([w0, w2])
     angle = torch.cat([w1, w3]).float() * (2 * math.pi * 2.0**-32)
-    radius = torch.sqrt(-2 * torch.log((word.float() + 1) * 2.0**-32))  # the argument is in (0, 1]
+    # The argument of log is in (0, 1]; a GPU's log may still come out a little above 0.
+    radius = torch.sqrt((-2 * torch.log((word.float() + 1) * 2.0**-32)).clamp(min=0))
     return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:num].view(shape)
 
 
-def derive_seeds(seed: int, purpose: int, num: int) -> list[int]:
-    """`num` seeds in [0, 2^31) for the parts of one member, unrelated to those of its neighbours."""
-    return (words(torch.tensor(seed), purpose, torch.tensor(0), num) >> 1).tolist()
+def derive_seeds(seed: int, purpose: int, num: int, counter: int = 0) -> list[int]:
+    """`num` seeds in [0, 2^31) for the parts of one member, unrelated to those of its neighbours.
+
+    Args:
+        seed: the member's.
+        purpose: a `Purpose`.
+        num: how many.
+        counter: another one gives other seeds.
+    """
+    return (words(torch.tensor(seed), purpose, torch.tensor(counter), num) >> 1).tolist()

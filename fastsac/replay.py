@@ -79,6 +79,7 @@ class Replay:
         self.is_dummy = torch.zeros(m, n, dtype=torch.bool, device=device)  # the current row follows a done
         self._positions = torch.arange(n, device=device, dtype=torch.int64)
         self.host_head = 0
+        self.has_wrapped = False
 
     def begin_(self, obs: Tensor) -> None:
         """Start the stream at obs [M, N, O], or start it anew after an interruption.
@@ -128,6 +129,7 @@ class Replay:
         torch.logical_or(terminated, truncated, out=self.is_dummy)
         self.head.fill_(following)
         self.host_head = following
+        self.has_wrapped |= following == 0
 
     def ring(self) -> Ring:
         """The tensors that `draw` reads, each with members first and positions flat; views, never copies."""
@@ -141,8 +143,7 @@ class Replay:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that a continued run needs, cut to the rows in use."""
-        full = bool((self.row_count[:, -1] > 0).any()) or self.host_head + 1 == self.num_rows
-        used = self.num_rows if full else self.host_head + 1
+        used = self.num_rows if self.has_wrapped else self.host_head + 1
         rows = {f"rows.{k}": v[:, :used] for k, v in self.rows.items()}
         rest = {k: getattr(self, k) for k in ("row_count", "head", "tail", "count", "is_dummy")}
         return {**rows, **rest, "table": self.table[:, : used * self.num_envs]}
@@ -156,6 +157,7 @@ class Replay:
             getattr(self, key).copy_(state[key])
         self.table[:, : state["table"].shape[1]] = state["table"].to(self.table.device)
         self.host_head = int(self.head[0])
+        self.has_wrapped = state["table"].shape[1] == self.num_rows * self.num_envs
 
 
 def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor) -> Batch:

@@ -1,7 +1,8 @@
 """Soft Actor-Critic with learned temperature (arXiv 1812.05905) for one member: init, act, update.  All pure.
 
 The state is a nested dictionary of tensors: `params` (actor, critic, log_alpha), `first` and `second` (Adam's moments,
-same keys), `target_critic`, and `grad_steps`.  `torch.func.vmap` adds the member axis.
+same keys) with their `correction` for the coming step, `target_critic`, and `grad_steps`.  `torch.func.vmap` adds the
+member axis.
 
 Axes: B batch, O obs_dim, A action_dim, E critics, P parameters of a network.
 """
@@ -60,7 +61,9 @@ def make_hyper(config: Config, spec: EnvSpec, device: torch.device) -> Hyper:
     values = {name: getattr(config, name) for name in HYPER}
     if values["target_entropy"] is None:
         values["target_entropy"] = -float(spec.action_dim)
-    return {name: torch.full((config.seeds,), value, device=device) for name, value in values.items()}
+    return {
+        name: torch.full((config.seeds,), value, dtype=torch.float32, device=device) for name, value in values.items()
+    }
 
 
 def init(sac: Sac, seed: Tensor, init_alpha: float) -> State:
@@ -81,8 +84,9 @@ def init(sac: Sac, seed: Tensor, init_alpha: float) -> State:
         "params": params,
         "first": {k: torch.zeros_like(v) for k, v in params.items()},
         "second": {k: torch.zeros_like(v) for k, v in params.items()},
+        "correction": {k: optim.correction(torch.ones_like(seed)) for k in params},
         "target_critic": critic.clone(),
-        "grad_steps": torch.zeros((), dtype=torch.int64, device=seed.device),
+        "grad_steps": torch.zeros_like(seed),
     }
 
 
@@ -176,15 +180,16 @@ def update(
 
     grads, metrics = grad(objective, has_aux=True)({name: views[name] for name in learned})
 
-    new = {key: dict(state[key]) for key in ("params", "first", "second")}
+    new = {key: dict(state[key]) for key in ("params", "first", "second", "correction")}
     for name in learned:
         gradient = grads[name] if name == "log_alpha" else nets.flatten(grads[name])
-        if sac.max_grad_norm > 0:
+        if sac.max_grad_norm > 0 and name != "log_alpha":
             gradient = optim.clip(gradient, sac.max_grad_norm)
-        steps = state["grad_steps"] if name == "critic" else state["grad_steps"] // sac.actor_delay
         moments = optim.Moments(state["first"][name], state["second"][name])
         lr = hyper["alpha_lr" if name == "log_alpha" else f"{name}_lr"]
-        new["params"][name], moments = optim.adam(params[name], gradient, moments, steps + 1, lr)
+        new["params"][name], moments = optim.adam(params[name], gradient, moments, state["correction"][name], lr)
         new["first"][name], new["second"][name] = moments
+        steps = state["grad_steps"] // (1 if name == "critic" else sac.actor_delay) + 1  # steps made, with this one
+        new["correction"][name] = optim.correction(steps + 1)
     target = optim.polyak(state["target_critic"], new["params"]["critic"], hyper["tau"])
     return {**new, "target_critic": target, "grad_steps": state["grad_steps"] + 1}, metrics

@@ -6,15 +6,13 @@
 import json
 import math
 import os
-import platform
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -29,6 +27,7 @@ from fastsac.learner import NEVER, Learner
 from fastsac.metrics import Sinks
 from fastsac.plan import Plan, make_plan, sizes
 from fastsac.progress import Display, make_display
+from fastsac.versions import git_commit, versions
 
 
 @dataclass(frozen=True)
@@ -54,63 +53,74 @@ def train(config: Config) -> Result:
 
     Raises:
         ValueError: the configuration cannot be run here; nothing was written.
-        NotFiniteError: an environment or a loss gave NaN or infinity; the last checkpoint is kept.
+        NotFiniteError: an environment or a loss gave NaN or infinity; checkpoints written before are kept.
     """
-    plan = make_plan(config)
-    run = Run(plan)
-    try:
-        with run.signals():
-            return run.train()
-    finally:
-        run.close()
+    with Run(make_plan(config)) as run:
+        return run.train()
 
 
 class Run:
-    """One training run: owns environments, learner, files and display for its duration."""
+    """One training run: owns environments, learner, files and display for its duration; a context manager.
+
+    Args:
+        plan: what `make_plan` checked and chose.
+
+    Raises:
+        ValueError: the checkpoint to resume from cannot be read.
+    """
 
     def __init__(self, plan: Plan) -> None:
         config = plan.config
         self.plan, self.config = plan, config
         self.start = time.perf_counter()
-        self.interrupted = False
+        self.interrupted = self.started = False
         self.compile_s = 0.0
         self.last_evals: list[dict[str, Any]] = []
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compile_cache_dir()))
-        self._threads_before = torch.get_num_threads()
-        torch.set_num_threads(plan.cpu_threads)
-        if plan.device.type == "cuda":
-            torch.set_float32_matmul_precision("high")
+        self._open = ExitStack()
+        with self._open:  # closes what is open if something below fails
+            self.display: Display = make_display(config, config.total_steps)
+            self._open.callback(self.display.close)
+            for note in plan.notes:
+                self.display.info(note)
+            self._set_up_torch()
+            self.learner = Learner(config, plan.spec, plan.device, plan.mode)
+            meta: dict[str, Any] = self._load() if plan.resume else {"env_steps": [0] * config.seeds, "wall_s": 0.0}
+            # A resumed run goes on with episodes of its own rather than with the first ones again.
+            self.env = self._make_env(random.Purpose.ENV_SEED, config.num_envs, int(self.learner.vec_steps))
+            self._open.callback(self.env.close)
+            self.eval_env: VectorEnv | None = None
+            self.collector = Collector(config, self.env, self.learner)
+            self.collector.env_steps = list(meta["env_steps"])
+            self.start -= meta["wall_s"]
+            self._last_row = (time.perf_counter(), self._env_steps(), self._grad_steps())
+            self.run_dir = plan.run_dir
+            self.sinks = self._open_run_dir()
+            self._open.callback(self.sinks.close)
+            self._open.enter_context(self._signals())
+            self._open = self._open.pop_all()
 
-        self.learner = Learner(config, plan.spec, plan.device, plan.mode)
-        self.env = self._make_env(random.Purpose.ENV_SEED, config.num_envs)
-        self.eval_env: VectorEnv | None = None
-        self.collector = Collector(config, self.env, self.learner)
-        wall_s = self._load() if plan.resume else 0.0
-        self.start -= wall_s
-        self._last_row = (time.perf_counter(), self._env_steps(), self._grad_steps())
+    def __enter__(self) -> Self:
+        return self
 
-        self.run_dir = plan.run_dir
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        (self.run_dir / "config.json").write_text(config.replace(resume=None).to_json())
-        wandb_config = json.loads(config.to_json()) if config.wandb else None
-        self.sinks = Sinks(self.run_dir, config.seeds, config.tensorboard, wandb_config, keep_until=self._env_steps())
-        self.display: Display = make_display(config, config.total_steps)
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     # The loop ---------------------------------------------------------------------------------------------------
 
     def train(self) -> Result:
         """Soft Actor-Critic (arXiv 1812.05905, algorithm 1), vectorised."""
         config, collector, learner = self.config, self.collector, self.learner
-        for note in (*self.plan.notes, f"writing to {self.run_dir}"):
-            self.display.info(note)
+        self.display.info(f"writing to {self.run_dir}")
         self._compile()
 
         collector.begin()  # s_0
+        self.started = True
         while self._env_steps() < config.total_steps and not self._should_stop():
             before = self._env_steps()
-            collector.send()  # a_t ~ pi(.|s_t); the environments step ...
-            learner.launch(collector.due())  # ... while Q, pi and alpha take the gradient steps that are due
-            collector.recv()  # D <- D + (s_t, a_t, r_t, s_{t+1})
+            with self._blaming_losses_first():
+                collector.send()  # a_t ~ pi(.|s_t); the environments step ...
+                learner.launch(collector.due())  # ... while Q, pi and alpha take the gradient steps that are due
+                collector.recv()  # D <- D + (s_t, a_t, r_t, s_{t+1})
 
             if self._crossed(before, config.log_every):
                 self._log()
@@ -120,13 +130,16 @@ class Run:
                 self._checkpoint()
         if self.interrupted:
             self.display.info("interrupted: writing a checkpoint; press Ctrl-C again to quit without")
-        learner.launch(collector.due())  # what the last step made due
+        if not self._reached_goal():  # the policy that reached it is the one to keep
+            learner.launch(collector.due())  # what the last step made due
         return self._finish()
 
     def _should_stop(self) -> bool:
+        return self.interrupted or self._reached_goal()
+
+    def _reached_goal(self) -> bool:
         goal = self.config.stop_at_return
-        reached = goal is not None and bool(self.last_evals) and all(e["return_mean"] >= goal for e in self.last_evals)
-        return self.interrupted or reached
+        return goal is not None and bool(self.last_evals) and all(e["return_mean"] >= goal for e in self.last_evals)
 
     def _crossed(self, before: int, every: int) -> bool:
         """Whether a log point was passed; the one at the very end is left to `_finish`."""
@@ -183,16 +196,30 @@ class Run:
     def _check_losses(self) -> None:
         for member, step in enumerate(self.learner.bad_steps()):
             if step != NEVER:
-                raise NotFiniteError(
-                    f"a loss of member {member} (seed {self.config.member_seeds[member]}) was not finite at gradient "
-                    f"step {step}. The last checkpoint is kept; try a smaller learning rate or --max-grad-norm 1."
-                )
+                raise self._not_finite("a loss", member, step)
+
+    def _not_finite(self, what: str, member: int, step: int) -> NotFiniteError:
+        seed = self.config.member_seeds[member]
+        return NotFiniteError(
+            f"{what} of member {member} (seed {seed}) was not finite at gradient step {step}. "
+            "Checkpoints written so far are kept; try a smaller learning rate or --max-grad-norm 1."
+        )
+
+    @contextmanager
+    def _blaming_losses_first(self) -> Iterator[None]:
+        """A policy of NaNs makes environments fail: where a loss went wrong before, that is what to report."""
+        try:
+            yield
+        except Exception:
+            self._check_losses()
+            raise
 
     def _evaluate(self) -> None:
         self._check_losses()
         config, m = self.config, self.config.seeds
         if self.eval_env is None:
             self.eval_env = self._make_env(random.Purpose.EVAL_SEED, config.eval_episodes)
+            self._open.callback(self.eval_env.close)
 
         def act(obs: FloatArray) -> FloatArray:
             members = torch.from_numpy(obs).view(m, config.eval_episodes, -1).to(self.plan.device)
@@ -217,6 +244,8 @@ class Run:
 
     def _checkpoint(self) -> None:
         self._check_losses()
+        for member in self.learner.not_finite():
+            raise self._not_finite("a parameter", member, self.learner.grad_steps[member])
         meta = {
             "env_id": self.plan.spec.env_id,
             "env_steps": self.collector.env_steps,
@@ -229,17 +258,35 @@ class Run:
 
     # Start and end ------------------------------------------------------------------------------------------------
 
-    def _make_env(self, purpose: random.Purpose, num_envs: int) -> VectorEnv:
+    def _set_up_torch(self) -> None:
+        """Compile cache, threads, device and precision; the latter three are put back at the end."""
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compile_cache_dir()))
+        self._open.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(self.plan.cpu_threads)
+        if self.plan.device.type == "cuda":
+            self._open.enter_context(torch.cuda.device(self.plan.device))  # graphs are captured on the current one
+            self._open.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+            torch.set_float32_matmul_precision("high")
+
+    def _make_env(self, purpose: random.Purpose, num_envs: int, counter: int = 0) -> VectorEnv:
         c = self.config
-        seeds = [s for seed in c.member_seeds for s in random.derive_seeds(seed, purpose, num_envs)]
+        seeds = [s for seed in c.member_seeds for s in random.derive_seeds(seed, purpose, num_envs, counter)]
         return make_env(c.env, seeds, c.env_threads, c.env_kwargs, c.action_limit)
 
-    def _load(self) -> float:
-        """Continue from the newest checkpoint; returns the wall seconds spent before it."""
+    def _load(self) -> dict[str, Any]:
+        """Take over the newest checkpoint; returns its meta."""
         state, meta = checkpoint.load(self.plan.run_dir)
         self.learner.load_state_dict(state)
-        self.collector.env_steps = list(meta["env_steps"])
-        return float(meta["wall_s"])
+        return meta
+
+    def _open_run_dir(self) -> Sinks:
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        settings = self.config.replace(resume=None, run_dir=str(self.run_dir))
+        (self.run_dir / "config.json").write_text(settings.to_json())
+        wandb_config = json.loads(settings.to_json()) if self.config.wandb else None
+        return Sinks(
+            self.run_dir, self.config.seeds, self.config.tensorboard, wandb_config, keep_until=self.collector.env_steps
+        )
 
     def _finish(self) -> Result:
         up_to_date = self.last_evals and self.last_evals[0]["grad_steps"] == self.learner.grad_steps[0]
@@ -248,30 +295,36 @@ class Run:
         if not self.interrupted and not up_to_date:
             self._evaluate()
         self._checkpoint()
-        evals = self.last_evals
-        members = [
-            {
-                "member": m,
-                "seed": seed,
-                **{k: v for k, v in self._counters(m).items() if k != "member"},
-                "eval_return_mean": evals[m]["return_mean"] if evals else None,
-                "eval_return_std": evals[m]["return_std"] if evals else None,
-            }
-            for m, seed in enumerate(self.config.member_seeds)
-        ]
         result = Result(
             run_dir=self.run_dir,
             env_steps=self._env_steps(),
             grad_steps=self._grad_steps(),
             wall_s=self._wall_s(),
             compile_s=self.compile_s,
-            eval_return_mean=_mean(e["return_mean"] for e in evals),
-            eval_return_std=_mean(e["return_std"] for e in evals),
+            eval_return_mean=_mean(e["return_mean"] for e in self.last_evals),
+            eval_return_std=_mean(e["return_std"] for e in self.last_evals),
             interrupted=self.interrupted,
-            members=members,
+            members=[self._member_summary(m) for m in range(self.config.seeds)],
         )
         self._write_summary(result)
+        self.display.table(
+            {
+                "env steps": f"{result.env_steps:,}",
+                "updates": f"{result.grad_steps:,}",
+                "wall seconds": f"{result.wall_s:.1f}, of which compiling {result.compile_s:.1f}",
+                "evaluation return": f"{result.eval_return_mean:.1f} +- {result.eval_return_std:.1f}",
+            }
+        )
         return result
+
+    def _member_summary(self, member: int) -> dict[str, Any]:
+        last = self.last_evals[member] if self.last_evals else {"return_mean": None, "return_std": None}
+        return {
+            **self._counters(member),
+            "seed": self.config.member_seeds[member],
+            "eval_return_mean": last["return_mean"],
+            "eval_return_std": last["return_std"],
+        }
 
     def _write_summary(self, result: Result) -> None:
         summary = {
@@ -296,11 +349,11 @@ class Run:
         (self.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
 
     @contextmanager
-    def signals(self) -> Iterator[None]:
+    def _signals(self) -> Iterator[None]:
         """The first Ctrl-C ends the run after this vector step, with a checkpoint; the second ends it at once."""
 
         def stop(*_: Any) -> None:
-            if self.interrupted or not self.collector.obs.numel():
+            if self.interrupted or not self.started:
                 raise KeyboardInterrupt
             self.interrupted = True
 
@@ -313,44 +366,6 @@ class Run:
             yield
         finally:
             signal.signal(signal.SIGINT, previous)
-
-    def close(self) -> None:
-        """Close environments, files and display."""
-        torch.set_num_threads(self._threads_before)
-        self.display.close()
-        self.sinks.close()
-        self.env.close()
-        if self.eval_env is not None:
-            self.eval_env.close()
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a run's numbers."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version()}
-    for name in ("fastsac", "torch", "tensordict", "torchrl", "envpool", "gymnasium", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def git_commit() -> str | None:
-    """Commit of the checkout that this package runs from, or None for an installed package."""
-    try:
-        out = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=5,
-        )
-        return out.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _mean(values: Any) -> float:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 VARIANTS = {"sac", "sac_v1", "sac_discrete", "sql"}
 LAYERS = (
     {"config", "env", "device"},
-    {"nets", "losses", "optim", "random", "replay", "normalize", "metrics", "launch", "progress", "plot"},
+    {"nets", "losses", "optim", "random", "replay", "normalize", "metrics", "launch", "progress", "plot", "versions"},
     VARIANTS,
     {"learner"},
     {"collect", "checkpoint", "evaluate"},

