@@ -326,8 +326,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "gym-mujoco": Preset(
         r"(HalfCheetah|Hopper|Walker2d|Ant|Humanoid|HumanoidStandup|Reacher|Pusher)-v\d+",
-        {"learning_starts": 5_000},
-        "SAC's defaults (arXiv 1812.05905, appendix D)",
+        {"learning_starts": 5_000, "critic_lr": 1e-3},
+        "SAC's defaults (arXiv 1812.05905, appendix D) with CleanRL's step size of the critics",
     ),
     "box2d": Preset(
         r"(LunarLanderContinuous|LunarLander|BipedalWalker|BipedalWalkerHardcore)-v\d+",

@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fastsac.versions import PACKAGES
+
 if TYPE_CHECKING:
     import torch
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "warning", "fail"]
 STYLES: dict[Status, str] = {"ok": "green", "warning": "yellow", "fail": "bold red"}
-PACKAGES = ("fastsac", "torch", "tensordict", "torchrl", "envpool", "gymnasium", "numpy")
 ENV = "Pendulum-v1"
 LITTLE_MEMORY_BYTES = 2 * 1024**3
 REINSTALL = "Install again: pip install --force-reinstall fastsac"

@@ -82,7 +82,7 @@ def test_no_graph_break_and_no_recompilation_over_a_run(compiled):
 
 def test_all_options_with_two_members_agree_compiled_and_eager():
     options = {"seeds": 2, "obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}
-    learners = [make(mode, max_grad_norm=1.0, **options) for mode in ("eager", "compiled")]
+    learners = [make(mode, **options) for mode in ("eager", "compiled")]
     obs = torch.randn(2, N, O, generator=torch.Generator().manual_seed(3))
     actions = [learner.act(obs) for learner in learners]
     torch.testing.assert_close(*actions, rtol=1e-5, atol=1e-6)
@@ -91,6 +91,19 @@ def test_all_options_with_two_members_agree_compiled_and_eager():
     for name, value in params(learners[0]).items():
         torch.testing.assert_close(params(learners[1])[name], value, rtol=1e-4, atol=1e-5)
     assert learners[1].buffers["counts"].tolist() == [[4, 4, 2, 2, 2, 2], [7, 7, 4, 4, 4, 4]]
+
+
+def test_compiled_learners_of_other_kinds_do_not_get_in_each_others_way():
+    """Launches skip most guards: each must still find its own graph."""
+    kinds = [{}, {"seeds": 2, "obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}]
+    pairs = [(make("eager", **kind), make("compiled", **kind)) for kind in kinds]
+    for due in (3, 1, 4):
+        for eager, compiled_one in pairs:
+            for learner in (eager, compiled_one):
+                learner.launch([due] * learner.config.seeds)
+    for eager, compiled_one in pairs:
+        for name, value in params(eager).items():
+            torch.testing.assert_close(params(compiled_one)[name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_buffers_keep_their_addresses(compiled):
