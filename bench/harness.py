@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fastsac.device import choose_device, num_cpus
-from fastsac.versions import git_commit, versions
+from fastsac.versions import PACKAGES, git_commit, versions
 
 PEER_PACKAGES = ("stable_baselines3", "mujoco")
 
@@ -198,13 +197,7 @@ def _proc_field(path: str, name: str) -> str | None:
 
 def describe_versions() -> dict[str, str]:
     """Versions of this program, its libraries and the peers."""
-    found = versions()
-    for name in PEER_PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return versions((*PACKAGES, *PEER_PACKAGES))
 
 
 def describe_commit() -> dict[str, Any]:

@@ -132,7 +132,7 @@ def check_cpu() -> Check:
     from fastsac.device import num_cpus
 
     cores, threads = num_cpus(), torch.get_num_threads()
-    detail = f"{cores} cores, {threads} torch threads"
+    detail = f"{cores} core{'s' * (cores > 1)}, {threads} torch thread{'s' * (threads > 1)}"
     if threads > cores:
         return Check("cpu", "warning", detail, f"More threads than cores is slow: export OMP_NUM_THREADS={cores}")
     return Check("cpu", "ok", detail)

@@ -2,16 +2,17 @@
 
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("fastsac", "torch", "tensordict", "torchrl", "envpool", "gymnasium", "numpy")
 
 
-def versions() -> dict[str, str]:
-    """Version by name; "not installed" where there is none."""
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Version by name, Python's first; "not installed" where there is none."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
