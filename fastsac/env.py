@@ -25,7 +25,9 @@ import difflib
 import fnmatch
 import importlib
 import importlib.metadata
+import importlib.util
 import math
+import pkgutil
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ENTRY_POINT_GROUP = "fastsac.envs"
+OWN_BACKENDS = "fastsac_envs"
 DEFAULT_BACKEND = "envpool"
 MAX_SEED = 2**31
 NO_BOUND = 1e9  # an action bound this large is none
@@ -119,9 +122,17 @@ class Backend(Protocol):
         ...
 
 
+def _backend_modules() -> dict[str, str]:
+    """Module of each back end by name: our own, also in a checkout that is only on the path, and the registered."""
+    own = importlib.util.find_spec(OWN_BACKENDS)
+    paths = list(own.submodule_search_locations or ()) if own else []
+    found = {info.name: f"{OWN_BACKENDS}.{info.name}" for info in pkgutil.iter_modules(paths)}
+    return found | {p.name: p.value for p in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)}
+
+
 def backend_names() -> list[str]:
     """Names of the installed back ends, sorted."""
-    return sorted({p.name for p in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)})
+    return sorted(_backend_modules())
 
 
 def resolve(env: str) -> tuple[Backend, str, str]:
@@ -140,10 +151,10 @@ def resolve(env: str) -> tuple[Backend, str, str]:
     name, task = (prefix, rest) if colon else (DEFAULT_BACKEND, env)
     if not task or not name:
         raise ValueError(f'env must be "Task", "backend:Task" or "package.module:Task", got {env!r}.')
-    points = {p.name: p for p in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)}
-    module = points[name].value if name in points else name
-    if name not in points and "." not in name:
-        choices = ", ".join(sorted(points)) or "none is installed"
+    modules = _backend_modules()
+    module = modules.get(name, name)
+    if name not in modules and "." not in name:
+        choices = ", ".join(sorted(modules)) or "none is installed"
         raise ValueError(f'unknown back end {name!r}; choose from {choices}, or give "package.module:task".')
     try:
         backend = importlib.import_module(module)

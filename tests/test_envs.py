@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from fastsac.env import ActionScale, list_envs, make_env, make_spec, near_matches, resolve
+from fastsac.env import ActionScale, backend_names, list_envs, make_env, make_spec, near_matches, resolve
 from tests import nested_env, scripted_env
 
 # (environment, env_kwargs): short episodes, so that a few steps see some resets.
@@ -359,3 +359,9 @@ def test_scripted_env_emits_nan_where_told():
     _, steps = rollout(env, np.zeros((4, 2, 2), np.float32))
     assert [np.isnan(s.obs).all(axis=1).tolist() for s in steps] == [[0, 0], [0, 1], [0, 0], [0, 0]]
     assert [np.isnan(s.reward).tolist() for s in steps] == [[0, 0], [0, 0], [1, 0], [0, 0]]
+
+
+def test_a_checkout_that_is_not_installed_has_its_back_ends(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [])
+    assert backend_names() == ["envpool", "gymnasium"]
+    assert make_spec("Pendulum-v1").env_id == "envpool:Pendulum-v1"
