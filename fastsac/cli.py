@@ -216,7 +216,8 @@ def show_result(result: "Result") -> None:
     tensorboard = "tensorboard" if shutil.which("tensorboard") else Path(sys.executable).with_name("tensorboard")
     print(f"look at it in      {tensorboard} --logdir {result.run_dir}")
     if result.interrupted:
-        print(f"continue with      fastsac train --resume {result.run_dir}")
+        program = "fastsac" if shutil.which("fastsac") else Path(sys.executable).with_name("fastsac")
+        print(f"continue with      {program} train --resume {result.run_dir}")
 
 
 def evaluate(args: list[str]) -> int:

@@ -47,6 +47,11 @@ def make_plan(config: Config) -> Plan:
     Raises:
         ValueError: the run cannot be made as asked for; one line that says what to change.
     """
+    if config.learning_starts >= config.total_steps:
+        raise ValueError(
+            f"learning_starts {config.learning_starts:,} must be below total_steps {config.total_steps:,}, or nothing "
+            "is learned. Raise --total-steps or lower --learning-starts."
+        )
     device = choose_device(config.device)
     spec = make_spec(config.env, config.env_kwargs, config.action_limit)
     mode, why = choose_mode(config, device)
@@ -173,6 +178,8 @@ def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> None:
     differing = [f"{k} {meta['sizes'].get(k)}, got {v}" for k, v in mine.items() if meta["sizes"].get(k) != v]
     if differing:
         raise ValueError(f"the checkpoint in {run_dir} has {', '.join(differing)}. Leave these flags out.")
+    if min(meta["env_steps"]) >= config.total_steps:
+        raise ValueError(f"{run_dir} is at its {config.total_steps:,} steps already. Give a larger --total-steps.")
 
 
 def sizes(config: Config, spec: EnvSpec) -> dict[str, object]:

@@ -40,6 +40,10 @@ def call(capsys, *args):
         (["train", "--env", "Pendulum-v1", "--num-envs", "0"], "num_envs must be at least 1, got 0"),
         (["train", "--env", "Pendulum-v1", "--total-steps", "-5"], "total_steps must be at least 1, got -5"),
         (["train", "--env", "Pendulum-v1", "--batch-size", "501"], "batch_size must be at most learning_starts (500)"),
+        (
+            ["train", "--env", "Pendulum-v1", "--total-steps", "400"],
+            "learning_starts 500 must be below total_steps 400",
+        ),
         (["train", "--env", "Pendulum-v1", "--buffer-size", "90000000000"], "Give --buffer-size"),
         (["train", "--env", "Pendulum-v1", "--device", "cuda"], "Give --device cpu"),
         (["train", "--env", "Pendulum-v1", "--device", "tpu"], "device must be auto, cpu, cuda"),

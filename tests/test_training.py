@@ -185,6 +185,8 @@ def test_resume_refuses_other_environments_and_sizes(tmp_path):
         train(config.replace(env="tests.scripted_env:4t"))
     with pytest.raises(ValueError, match=r"has hidden_dims \[8\], got \[9\]"):
         train(config.replace(hidden_dims=(9,)))
+    with pytest.raises(ValueError, match=r"is at its 60 steps already. Give a larger --total-steps"):
+        train(config)
     with pytest.raises(ValueError, match="has no checkpoint"):
         train(config.replace(resume=str(tmp_path / "nothing"), run_dir=None))
 
