@@ -94,8 +94,6 @@ class Run:
             self.start -= meta["wall_s"]
             self._last_row = (time.perf_counter(), self._env_steps(), self._grad_steps())
             self.run_dir = plan.run_dir
-            self.sinks = self._open_run_dir()
-            self._open.callback(self.sinks.close)
             self._open.enter_context(self._signals())
             self._open = self._open.pop_all()
 
@@ -110,8 +108,10 @@ class Run:
     def train(self) -> Result:
         """Soft Actor-Critic (arXiv 1812.05905, algorithm 1), vectorised."""
         config, collector, learner = self.config, self.collector, self.learner
-        self.display.info(f"writing to {self.run_dir}")
         self._compile()
+        self.display.info(f"writing to {self.run_dir}")
+        self.sinks = self._open_run_dir()  # after compiling: a Ctrl-C there leaves no run directory behind
+        self._open.callback(self.sinks.close)
 
         collector.begin()  # s_0
         self.started = True
