@@ -109,12 +109,12 @@ class Run:
         """Soft Actor-Critic (arXiv 1812.05905, algorithm 1), vectorised."""
         config, collector, learner = self.config, self.collector, self.learner
         self._compile()
+        self.started = True  # from here on Ctrl-C ends with a checkpoint
         self.display.info(f"writing to {self.run_dir}")
         self.sinks = self._open_run_dir()  # after compiling: a Ctrl-C there leaves no run directory behind
         self._open.callback(self.sinks.close)
 
         collector.begin()  # s_0
-        self.started = True
         while self._env_steps() < config.total_steps and not self._should_stop():
             before = self._env_steps()
             with self._blaming_losses_first():
