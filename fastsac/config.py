@@ -78,8 +78,14 @@ class Config:
     """Compile the update with torch.compile; auto does so where the run is long enough to win the time back."""
     cuda_graphs: Auto = "auto"
     """Capture launches as CUDA graphs; auto does so on cuda when the update is compiled."""
-    updates_per_launch: int = 0
-    """Updates per captured CUDA graph; 0 lets the program choose.  Has no effect without CUDA graphs."""
+    updates_per_launch: Literal["auto"] | int = "auto"
+    """Updates in the largest CUDA graph; auto is what one vector step brings, at most 16.  Only with CUDA graphs."""
+    overlap: Auto = "auto"
+    """Step the environments while the learner works; auto does so on cuda.  The numbers are the same either way."""
+    matmul_precision: Literal["highest", "high"] = "high"
+    """Matrix products of float32 on CUDA: high uses TensorFloat-32, highest full float32."""
+    bf16: bool = False
+    """Matrix products in bfloat16, for large batches on CUDA; targets, log-probabilities and alpha stay float32."""
 
     utd_ratio: float = 1.0
     """Gradient steps per environment step, whatever num_envs.  Above 0."""
@@ -163,6 +169,9 @@ class Config:
                 f"buffer_size must hold more than n_step = {self.n_step} transitions for each of num_envs = "
                 f"{self.num_envs} environments, got {self.buffer_size}. Raise buffer_size or lower num_envs."
             )
+        launch = self.updates_per_launch
+        if launch != "auto" and (isinstance(launch, bool) or not isinstance(launch, int) or launch < 1):
+            raise ValueError(f"updates_per_launch must be auto or at least 1, got {launch!r}.")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}.")
 
@@ -229,7 +238,7 @@ class Config:
 
 
 _AT_LEAST = {
-    "num_envs": 1, "env_threads": 0, "seed": 0, "seeds": 1, "total_steps": 1, "cpu_threads": 0, "updates_per_launch": 0,
+    "num_envs": 1, "env_threads": 0, "seed": 0, "seeds": 1, "total_steps": 1, "cpu_threads": 0,
     "learning_starts": 1, "batch_size": 1, "buffer_size": 2, "n_step": 1, "num_critics": 1, "actor_delay": 1,
     "eval_every": 0, "eval_episodes": 1, "checkpoint_every": 0, "log_every": 1,
 }  # fmt: skip

@@ -148,7 +148,7 @@ class Learner:
         views = pytree.tree_map(lambda t: t[0], self.buffers) if m == 1 else self.buffers
         written = {key: views[key] for key in WRITTEN}
         step = partial(gradient_step_, self.agent, config)
-        self._launch = Launch(step, views, written, mode, config.updates_per_launch or 8)
+        self._launch = Launch(step, views, written, mode, 8 if config.updates_per_launch == "auto" else config.updates_per_launch)
         self._act = self._make_act()
 
     def _make_act(self) -> Any:
