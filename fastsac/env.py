@@ -28,6 +28,7 @@ import importlib.metadata
 import importlib.util
 import math
 import pkgutil
+import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ ENTRY_POINT_GROUP = "fastsac.envs"
 OWN_BACKENDS = "fastsac_envs"
 DEFAULT_BACKEND = "envpool"
 MAX_SEED = 2**31
+_VERSION = re.compile(r"-v\d+$")
 NO_BOUND = 1e9  # an action bound this large is none
 
 FloatArray = NDArray[np.float32]
@@ -248,10 +250,23 @@ def _check_numbers(seeds: Sequence[int], num_threads: int, action_limit: float |
 
 
 def near_matches(name: str, choices: Sequence[str]) -> str:
-    """`; did you mean A or B?` for a misspelt name, or the empty string."""
-    lower = {c.lower(): c for c in choices}
-    close = [lower[m] for m in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.6)]
+    """`; did you mean A or B?` for a misspelt name, or the empty string.
+
+    A version such as `-v1` only decides between names that are equally near: any two share one.
+    """
+
+    def nearness(choice: str) -> tuple[float, float, str]:
+        a, b = name.lower(), choice.lower()
+        return _likeness(_VERSION.sub("", a), _VERSION.sub("", b)), _likeness(a, b), b
+
+    close = [c for c in choices if nearness(c)[0] > 0.65]
+    close = sorted(close, key=nearness, reverse=True)[:3]
     return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def _likeness(a: str, b: str) -> float:
+    """Share of the characters that two names have in common, in order: 0 to 1."""
+    return difflib.SequenceMatcher(None, a, b).ratio()
 
 
 def first_line(error: Exception) -> str:

@@ -312,6 +312,11 @@ def test_action_scale_knows_the_ways_to_write_no_bound(bound):
 def test_near_matches():
     assert near_matches("hoper", ["Hopper", "Walker"]) == "; did you mean Hopper?"
     assert near_matches("zzz", ["Hopper", "Walker"]) == ""
+    # A version in common makes no likeness, and decides between equals.
+    versions = ["Hopper-v4", "Hopper-v5", "Ant-v1"]
+    assert near_matches("Nope-v1", versions) == ""
+    assert near_matches("hoper-v4", versions) == "; did you mean Hopper-v4 or Hopper-v5?"
+    assert near_matches("Hopper", versions) == "; did you mean Hopper-v5 or Hopper-v4?"
 
 
 def test_resolve_defaults_to_envpool():
