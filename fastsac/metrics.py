@@ -8,8 +8,11 @@ from typing import Any, TextIO
 
 METRIC_COLUMNS = (
     "member", "env_steps", "grad_steps", "wall_s", "env_steps_per_s", "grad_steps_per_s", "critic_loss", "actor_loss",
-    "alpha_loss", "alpha", "entropy", "q_mean", "episode_return", "episode_length",
+    "alpha_loss", "alpha", "entropy", "q_mean", "episode_return", "episode_length", "env_wait_s",
+    "device_wait_s", "host_s",
 )  # fmt: skip
+"""The last three say where the seconds of the log interval went: waiting for the environments, waiting for the device
+(on a CPU, computing actions and updates), and the rest."""
 EVAL_COLUMNS = ("member", "env_steps", "grad_steps", "wall_s", "return_mean", "return_std", "episodes")
 
 
@@ -17,7 +20,7 @@ class CsvSink:
     """Rows of one CSV file, on disk as soon as they are written; floats are written so that they read back exactly.
 
     Args:
-        path: the file; rows that are there already are kept.
+        path: the file; rows that are there already are kept, with an empty cell for each column that they lack.
         columns: names, in order.
         keep_until: per member, drop rows whose env_steps is above this: those after the checkpoint that a run
             continues from.
@@ -31,13 +34,13 @@ class CsvSink:
                 whole = [row for row in csv.DictReader(f) if None not in row.values()]  # the last may be torn
             kept = [row for row in whole if int(row["env_steps"]) <= keep_until[int(row["member"])]]
         self._file: TextIO = path.open("w", newline="")
-        self._writer = csv.DictWriter(self._file, columns, lineterminator="\n", extrasaction="ignore")
+        self._writer = csv.DictWriter(self._file, columns, restval="", lineterminator="\n", extrasaction="ignore")
         self._writer.writeheader()
         self._writer.writerows(kept)
         self._file.flush()
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append one row; keys that are not columns are ignored."""
+        """Append one row; keys that are not columns are ignored, columns without a key stay empty."""
         self._writer.writerow({k: repr(v) if isinstance(v, float) else v for k, v in row.items()})
         self._file.flush()
 

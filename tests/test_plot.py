@@ -69,6 +69,14 @@ def test_half_written_last_row_is_left_out(tmp_path: Path) -> None:
     assert read_run(run).evals[0].mean.size == 3
 
 
+def test_runs_from_before_the_time_columns_can_be_drawn(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    rows = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
+    (run / "metrics.csv").write_text("".join(",".join(row[:-3]) + "\n" for row in rows))
+    assert read_run(run).episodes[0].mean.tolist() == [-550.0, -200.0]
+    assert is_png(plot([run]))
+
+
 def test_stack_takes_what_all_curves_have(tmp_path: Path) -> None:
     long = read_run(write_run(tmp_path / "a", (1.0, 2.0, 3.0))).evals
     short = read_run(write_run(tmp_path / "b", (5.0, 6.0))).evals
