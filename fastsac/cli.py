@@ -13,9 +13,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from fastsac.config import Config
 
@@ -117,8 +119,8 @@ def parse(cls: type[T], prog: str, args: list[str], default: T | None = None) ->
     try:
         with contextlib.redirect_stderr(errors):
             if default is None:
-                return tyro.cli(cls, prog=prog, args=args)
-            return tyro.cli(cls, prog=prog, args=args, default=default)
+                return tyro.cli(cls, prog=prog, args=args, registry=NUMBERS)
+            return tyro.cli(cls, prog=prog, args=args, default=default, registry=NUMBERS)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -126,18 +128,86 @@ def parse(cls: type[T], prog: str, args: list[str], default: T | None = None) ->
 
 
 def one_line(text: str, prog: str) -> str:
-    """The message inside the box that tyro draws around it."""
+    """The message in the box that tyro draws around it, with lines or, where stdout is not UTF-8, with hyphens."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    lines = [line.strip("│╰╯─ ") for line in text.splitlines() if not line.startswith("╭")]  # the top holds a title
-    message = " ".join(line for line in lines if line)
-    message = re.split(r"For full helptext", message)[0].strip()
-    meant = re.search(r"Perhaps you meant: (--[\w-]+)", message)
-    message = re.split(r"Perhaps you meant:|Argument helptext:", message)[0].strip()
+    title, *parts = re.split(r"^╭.*╮$|^[│ ]*[─-]{9,}[│ ]*$|^╰.*╯$", text, flags=re.MULTILINE)
+    message = " ".join(parts[0].replace("│", " ").split()) if parts else title
+    message = re.sub(r"^Error parsing (--[\w-]+): (?=must be )", r"\1 ", message)
     message = re.sub(r"^Error parsing (?=--)", "", message)
     message = re.sub(r"^Error parsing \w+: ", "", message)
-    if meant:
-        message += f"; did you mean {meant.group(1)}?"
-    return f"{message.rstrip('.')}. `{prog} --help` lists the options."
+    meant = re.search(r"Perhaps you meant:[│\s]*(--[\w-]+)", text)
+    message = f"{message.rstrip('.')}; did you mean {meant.group(1)}?" if meant else f"{message.rstrip('.')}."
+    return f"{message} `{prog} --help` lists the options."
+
+
+# How numbers are read: 1e6 is a whole one, and an error says what would have been right.
+NUMBERS = ConstructorRegistry()
+
+
+def whole_number(text: str) -> int:
+    """`1000000`, `1_000_000` or `1e6`.
+
+    Raises:
+        ValueError: none of these.
+    """
+    with contextlib.suppress(ValueError):
+        return int(text)
+    value = float(text)
+    if not value.is_integer():
+        raise ValueError
+    return int(value)
+
+
+@NUMBERS.primitive_rule
+def number_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """How tyro reads and shows int, float, and either of them or a word, such as `Literal["auto"] | int`."""
+    kinds = get_args(info.type) if info.type_origin in (Union, UnionType) else (info.type,)
+    words: dict[str, Any] = {}
+    for kind in kinds:
+        if kind is NoneType or get_origin(kind) is Literal:
+            words |= {str(word): word for word in get_args(kind) or (None,)}
+        elif kind not in (int, float):
+            return None
+    if not {int, float} & set(kinds):
+        return None
+    read, name, metavar = (float, "a number", "FLOAT") if float in kinds else (whole_number, "a whole number", "INT")
+
+    def from_str(texts: list[str]) -> Any:
+        if texts[0] in words:
+            return words[texts[0]]
+        try:
+            return read(texts[0])
+        except ValueError:
+            raise ValueError(f"must be {' or '.join([*words, name])}, got {texts[0]!r}") from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{{{','.join(words)}}}|{metavar}" if words else metavar,
+        instance_from_str=from_str,
+        is_instance=lambda value: value in words.values() or isinstance(value, int | float),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+@NUMBERS.primitive_rule
+def numbers_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """How tyro reads and shows `tuple[int, ...]`."""
+    if info.type_origin is not tuple or get_args(info.type) != (int, ...):
+        return None
+
+    def from_str(texts: list[str]) -> tuple[int, ...]:
+        try:
+            return tuple(map(whole_number, texts))
+        except ValueError:
+            raise ValueError(f"must be whole numbers, got {' '.join(texts)!r}") from None
+
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[INT [INT ...]]",
+        instance_from_str=from_str,
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(item, int) for item in value),
+        str_from_instance=lambda value: [str(item) for item in value],
+    )
 
 
 def train_config(args: list[str]) -> Config:

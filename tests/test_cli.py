@@ -49,7 +49,24 @@ def call(capsys, *args):
         (["train", "--env", "Pendulum-v1", "--device", "tpu"], "device must be auto, cpu, cuda"),
         (["train", "--env", "Pendulum-v1", "--device", "cpu", "--cuda-graphs", "on"], "cuda_graphs on needs a CUDA"),
         (["train", "--env", "Pendulum-v1", "--nun-envs", "3"], "did you mean --num-envs?"),
-        (["train", "--env", "Pendulum-v1", "--num-envs", "few"], "--num-envs"),
+        (["train", "--env", "Pendulum-v1", "--num-envs", "few"], "--num-envs must be a whole number, got 'few'."),
+        (["train", "--env", "Pendulum-v1", "--total-steps", "1.5"], "--total-steps must be a whole number, got '1.5'."),
+        (["train", "--env", "Pendulum-v1", "--total-steps", "inf"], "--total-steps must be a whole number, got 'inf'."),
+        (
+            ["train", "--env", "Pendulum-v1", "--hidden-dims", "9", "2.5"],
+            "--hidden-dims must be whole numbers, got '9 2.5'.",
+        ),
+        (["train", "--env", "Pendulum-v1", "--gamma", "high"], "--gamma must be a number, got 'high'."),
+        (
+            ["train", "--env", "Pendulum-v1", "--updates-per-launch", "foo"],
+            "--updates-per-launch must be auto or a whole number, got 'foo'.",
+        ),
+        (
+            ["train", "--env", "Pendulum-v1", "--stop-at-return", "foo"],
+            "--stop-at-return must be None or a number, got 'foo'.",
+        ),
+        (["train", "--env", "gymnasium:Nope-v1"], "unknown gymnasium id 'Nope-v1'. An id that"),
+        (["eval", "nowhere", "--episodes", "2.5"], "--episodes must be a whole number, got '2.5'."),
         (["train", "--env", "Pendulum-v1", "--preset", "fast"], "unknown preset 'fast'"),
         (["train", "--env", "Pendulum-v1", "--env-kwargs", "[1]"], "env_kwargs must be a JSON object"),
         (["train", "--env", "Pendulum-v1", "--env-kwargs", '{"gravitee": 1}'], "gravitee"),
@@ -69,6 +86,7 @@ def test_a_wrong_call_gets_one_line_and_status_2(capsys, tmp_path, monkeypatch, 
     assert status == 2
     assert message in err
     assert err.count("\n") == 1
+    assert "---" not in err  # no frame
     assert err.endswith("\n")
     assert not out
     assert list(tmp_path.iterdir()) == []  # no half-made run directory
@@ -136,6 +154,20 @@ def test_the_command_line_and_python_mean_the_same():
     expected = Config.for_env("Pendulum-v1", seed=7, hidden_dims=(32, 32), env_kwargs={"max_episode_steps": 50})
     assert train_config(args) == expected
     assert train_config(["--env=Pendulum-v1", "--preset=none"]) == Config(env="Pendulum-v1", preset="none")
+
+
+@pytest.mark.parametrize("text", ["20000", "20_000", "2e4", "2.0E+4"])
+def test_whole_numbers_may_have_an_exponent(text):
+    config = train_config(["--env", "Ant-v5", "--total-steps", text, "--hidden-dims", "64", "3.2e1"])
+    assert (config.total_steps, config.hidden_dims) == (20_000, (64, 32))
+    assert type(config.total_steps) is int
+
+
+def test_words_beside_numbers():
+    args = ["--env", "Ant-v5", "--updates-per-launch", "1e1", "--stop-at-return", "-1e3", "--action-limit", "None"]
+    config = train_config(args)
+    assert (config.updates_per_launch, config.stop_at_return, config.action_limit) == (10, -1000.0, None)
+    assert train_config([*args, "--updates-per-launch", "auto"]).updates_per_launch == "auto"
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "plot", "envs", "doctor"])
