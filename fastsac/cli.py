@@ -40,6 +40,13 @@ Soft Actor-Critic, fast and exact.
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainHelp(Config):
+    """Settings of one training run."""
+
+    preset: str = "auto"  # what `train` takes; Config itself has no preset
+
+
 @dataclass(frozen=True)
 class EvalArgs:
     """Evaluate the newest checkpoint of a run, with deterministic actions in fresh environments."""
@@ -237,7 +244,7 @@ def train_config(args: list[str]) -> Config:
         default = Config.for_env(known.env, known.preset or "auto")
         rest = _without_preset(rest)
     elif {"-h", "--help"} & set(args):
-        return parse(Config, "fastsac train", rest)
+        return parse(TrainHelp, "fastsac train", rest)
     else:
         raise ValueError("env must be given, for example --env HalfCheetah-v5. `fastsac envs` lists them.")
     return parse(Config, "fastsac train", rest, default)

@@ -170,6 +170,15 @@ def test_words_beside_numbers():
     assert train_config([*args, "--updates-per-launch", "auto"]).updates_per_launch == "auto"
 
 
+def test_help_shows_the_preset_that_the_command_line_takes(capsys):
+    def preset(*args):
+        text = " ".join(call(capsys, "train", *args, "--help")[1].replace("│", " ").split())
+        return text.split("--preset STR")[1].split("(default: ")[1].split(")")[0]
+
+    assert preset() == "auto"
+    assert preset("--env", "Ant-v5") == "gym-mujoco"
+
+
 @pytest.mark.parametrize("command", ["train", "eval", "plot", "envs", "doctor"])
 def test_help_reads_well(capsys, command):
     status, out, _ = call(capsys, command, "--help")
