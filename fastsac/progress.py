@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -237,9 +237,10 @@ class LiveDisplay(Display):
         self._live.start(refresh=True)
 
     def _render(self) -> RenderableType:
+        width = min(self._console.width, PANEL_WIDTH)
         lines: list[RenderableType] = []
         if self._row or self._stage is None:
-            lines += [Text(""), self._bar(), self._figures()]
+            lines += [Text(""), *self._head(width), self._bar(width), self._figures(width)]
         if self._stage is not None:
             spinner, start = self._stage
             line = Table.grid(padding=(0, 1))
@@ -247,15 +248,15 @@ class LiveDisplay(Display):
             lines.append(line)
         return Group(*lines)
 
-    def _bar(self) -> RenderableType:
-        width = min(self._console.width, PANEL_WIDTH)
+    def _head(self, width: int) -> list[RenderableType]:
+        """Heading and steps, on two lines where one is too short."""
+        title = Text(self._heading, "bold")
+        steps = Text(f"{count(self._row.get('env_steps', 0))} / {count(self._total_steps)} env steps", "dim")
+        gap = width - title.cell_len - steps.cell_len
+        return [Text.assemble(title, " " * gap, steps)] if gap >= 2 else [title, steps]
+
+    def _bar(self, width: int) -> RenderableType:
         left = self._seconds_left() - (self._clock() - self._row_at)
-        steps = f"{count(self._row.get('env_steps', 0))} / {count(self._total_steps)} env steps"
-        top = Table.grid(expand=True)
-        top.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-        top.add_column(justify="right", no_wrap=True)
-        top.width = width
-        top.add_row(Text(self._heading, "bold"), Text(steps, "dim"))
         bar = Table.grid(expand=True, padding=(0, 2, 0, 0))
         bar.add_column(ratio=1)
         bar.add_column(justify="right", no_wrap=True)
@@ -267,36 +268,27 @@ class LiveDisplay(Display):
             Text(f"{math.floor(100 * share)}%", "cyan"),
             Text(f"{duration(max(left, 0.0))} left" if math.isfinite(left) else ""),
         )
-        return Group(top, bar)
+        return bar
 
-    def _figures(self) -> RenderableType:
+    def _figures(self, width: int) -> RenderableType:
+        """Names and values, in as many columns as there is room for."""
         row = self._row
         since = self._clock() - self._row_at
-        columns = (
-            {
-                "env steps/s": rate(row.get("env_steps_per_s")),
-                "updates/s": rate(row.get("grad_steps_per_s")),
-                "elapsed": duration(row.get("wall_s", 0.0) + since),
-            },
-            {
-                "episode return": number(row.get("episode_return")),
-                "evaluation": number(row.get("eval_return")),
-                "mean Q": number(row.get("q_mean")),
-            },
-            {
-                "alpha": number(row.get("alpha")),
-                "entropy": number(row.get("entropy")),
-                "critic loss": number(row.get("critic_loss")),
-            },
+        figures = (
+            ("env steps/s", rate(row.get("env_steps_per_s"))),
+            ("updates/s", rate(row.get("grad_steps_per_s"))),
+            ("elapsed", duration(row.get("wall_s", 0.0) + since)),
+            ("episode return", number(row.get("episode_return"))),
+            ("evaluation", number(row.get("eval_return"))),
+            ("mean Q", number(row.get("q_mean"))),
+            ("alpha", number(row.get("alpha"))),
+            ("entropy", number(row.get("entropy"))),
+            ("critic loss", number(row.get("critic_loss"))),
         )
-        grid = Table.grid(padding=(0, 1, 0, 0))
-        for _ in columns:
-            grid.add_column(style="dim", no_wrap=True)
-            grid.add_column(justify="right", no_wrap=True, min_width=9)
-            grid.add_column(width=2)
-        for line in zip(*(column.items() for column in columns), strict=True):
-            grid.add_row(*(cell for name, value in line for cell in (name, value, "")))
-        return grid
+        grids = (in_columns(figures, columns) for columns in (3, 2))
+        unlimited = self._console.options.update(width=10 * PANEL_WIDTH)
+        fitting = (grid for grid in grids if self._console.measure(grid, options=unlimited).maximum <= width)
+        return next(fitting, in_columns(figures, 1))
 
 
 def make_display(config: Config, total_steps: int, stream: TextIO | None = None) -> Display:
@@ -324,6 +316,22 @@ def heading(config: Config) -> str:
     """`Pendulum-v1, seed 1`."""
     seeds = config.member_seeds
     return f"{config.task}, seed {seeds[0]}" if len(seeds) == 1 else f"{config.task}, seeds {seeds[0]} to {seeds[-1]}"
+
+
+def in_columns(figures: Sequence[tuple[str, str]], columns: int) -> Table:
+    """Names and values one below the other, in so many columns."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for i in range(columns):
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(justify="right", no_wrap=True, min_width=9)
+        if i < columns - 1:
+            grid.add_column(width=2)
+    height = math.ceil(len(figures) / columns)
+    for y in range(height):
+        line = figures[y::height]
+        cells = [cell for name, value in line for cell in (name, value, "")]
+        grid.add_row(*cells[:-1])
+    return grid
 
 
 def count(value: float | None) -> str:

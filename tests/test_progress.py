@@ -2,7 +2,12 @@
 
 import io
 import math
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -155,6 +160,58 @@ def test_live_panel(live: LiveDisplay, clock: Clock) -> None:
     for part in (
         "env steps/s 500", "updates/s 450", "elapsed 0:15", "episode return -1,234", "evaluation -150.2",
         "mean Q -31.4", "alpha 0.250", "entropy -0.500", "critic loss 0.125",
+    ):  # fmt: skip
+        assert part in joined
+
+
+@pytest.mark.parametrize("columns", [100, 80, 60, 40])
+def test_nothing_is_cut_at_any_width(live: LiveDisplay, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    live._console = progress.Console(file=live._stream, force_terminal=True)
+    row = {**ROW, "env_steps": 1_234_567, "episode_return": -1.2345e-7, "env_steps_per_s": 1_234_567.0}
+    live._total_steps = 1_500_000
+    live.update(row)
+    text = drawn(live)
+    assert max(map(len, text)) <= min(columns, progress.PANEL_WIDTH)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in "".join(text)
+    joined = " ".join(" ".join(text).split())
+    for part in (
+        "Pendulum-v1, seed 1", "1,234,567 / 1,500,000 env steps", "82%", "env steps/s 1,234,567", "updates/s 450",
+        "episode return -1.23e-07", "evaluation -", "mean Q -31.4", "entropy -0.500", "critic loss 0.125",
+    ):  # fmt: skip
+        assert part in joined
+
+
+SCRIPT = """
+import sys, time
+from fastsac.config import Config
+from fastsac.progress import make_display
+display = make_display(Config.for_env("Pendulum-v1"), 20_000)
+display.update({row})
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+@pytest.mark.parametrize("columns", [60, 40])
+def test_on_a_real_terminal(tmp_path: Path, columns: int) -> None:
+    script = tmp_path / "show.py"
+    script.write_text(SCRIPT.replace("{row}", repr({**ROW, "eval_return": -150.2})))
+    tmux = ["tmux", "-u", "-f", "/dev/null", "-S", str(tmp_path / "socket")]
+    program = ["env", "CI=", "PYTHONUTF8=1", f"PYTHONPATH={Path(__file__).parents[1]}", sys.executable, str(script)]
+    subprocess.run([*tmux, "new-session", "-d", "-x", str(columns), "-y", "20", *program], check=True)
+    try:
+        text, deadline = "", time.monotonic() + 30
+        while "critic loss" not in text and time.monotonic() < deadline:
+            time.sleep(0.1)
+            text = subprocess.run([*tmux, "capture-pane", "-p"], check=True, capture_output=True, text=True).stdout
+    finally:
+        subprocess.run([*tmux, "kill-server"], check=True)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    joined = " ".join(text.split())
+    for part in (
+        "Pendulum-v1, seed 1 5,", " / 20,000 env steps", "env steps/s 500", "updates/s 450", "episode return -1,234",
+        "evaluation -150.2", "mean Q -31.4", "alpha 0.250", "entropy -0.500", "critic loss 0.125",
     ):  # fmt: skip
         assert part in joined
 
