@@ -95,8 +95,8 @@ class Display(ABC):
 
         Args:
             row: any of env_steps, grad_steps, wall_s, env_steps_per_s, grad_steps_per_s, episode_return,
-                eval_return, alpha, entropy, critic_loss and q_mean, nan where there is no figure yet; what is left
-                out keeps its last value.
+                eval_return, alpha, entropy, critic_loss, q_mean, env_wait_s, device_wait_s and host_s, nan where there
+                is no figure yet; what is left out keeps its last value.
         """
         self._row.update(row)
         self._show_row()
@@ -163,6 +163,7 @@ class PlainDisplay(Display):
 
     def _line(self) -> str:
         row = self._row
+        shares = time_shares(row)
         parts = (
             f"{count(row.get('env_steps')):>10} steps ({math.floor(100 * self._share_done()):3d}%)",
             f"{rate(row.get('env_steps_per_s')):>7} env steps/s",
@@ -171,6 +172,7 @@ class PlainDisplay(Display):
             f"eval {number(row.get('eval_return')):>9}",
             f"alpha {number(row.get('alpha')):>7}",
             f"entropy {number(row.get('entropy')):>7}",
+            *([f"env {shares[0]:2d}% dev {shares[1]:2d}%"] if shares else []),
             f"left {duration(self._seconds_left())}",
         )
         return "  ".join(parts)
@@ -240,7 +242,7 @@ class LiveDisplay(Display):
         width = min(self._console.width, PANEL_WIDTH)
         lines: list[RenderableType] = []
         if self._row or self._stage is None:
-            lines += [Text(""), *self._head(width), self._bar(width), self._figures(width)]
+            lines += [Text(""), *self._head(width), self._bar(width), self._figures(width), *self._time(width)]
         if self._stage is not None:
             spinner, start = self._stage
             line = Table.grid(padding=(0, 1))
@@ -290,6 +292,16 @@ class LiveDisplay(Display):
         fitting = (grid for grid in grids if self._console.measure(grid, options=unlimited).maximum <= width)
         return next(fitting, in_columns(figures, 1))
 
+    def _time(self, width: int) -> list[RenderableType]:
+        """Where the time of the last log interval went; nothing while that is not known."""
+        shares = time_shares(self._row)
+        if shares is None:
+            return []
+        env, device, host = shares
+        rest = f"{env}%, device {device}%, host {host}%"
+        text = f"time: environments {rest}"
+        return [Text(text if len(text) <= width else f"time: env {rest}", "dim")]
+
 
 def make_display(config: Config, total_steps: int, stream: TextIO | None = None) -> Display:
     """A live display on a terminal that can draw one, plain lines elsewhere.
@@ -316,6 +328,16 @@ def heading(config: Config) -> str:
     """`Pendulum-v1, seed 1`."""
     seeds = config.member_seeds
     return f"{config.task}, seed {seeds[0]}" if len(seeds) == 1 else f"{config.task}, seeds {seeds[0]} to {seeds[-1]}"
+
+
+def time_shares(row: Mapping[str, float]) -> tuple[int, int, int] | None:
+    """Percentages of environments, device and host, which make 100; None where they are not known."""
+    env, device, host = (row.get(key, math.nan) for key in ("env_wait_s", "device_wait_s", "host_s"))
+    total = env + device + host
+    if not 0 < total < math.inf:
+        return None
+    env, device = round(100 * env / total), round(100 * device / total)
+    return env, device, max(100 - env - device, 0)
 
 
 def in_columns(figures: Sequence[tuple[str, str]], columns: int) -> Table:

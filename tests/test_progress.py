@@ -21,6 +21,7 @@ ROW = {
     "episode_return": -1234.5, "alpha": 0.25, "entropy": -0.5, "critic_loss": 0.125, "q_mean": -31.4,
     "eval_return": math.nan,
 }  # fmt: skip
+TIMES = {"env_wait_s": 0.7, "device_wait_s": 1.2, "host_s": 0.1}
 
 
 class Terminal(io.StringIO):
@@ -108,6 +109,11 @@ def test_plain_line(plain: PlainDisplay) -> None:
     ]
 
 
+def test_plain_line_says_where_the_time_went(plain: PlainDisplay) -> None:
+    plain.update({**ROW, **TIMES})
+    assert lines(plain)[-1].endswith("  entropy  -0.500  env 35% dev 60%  left 0:30")
+
+
 def test_left_out_figures_keep_their_value(plain: PlainDisplay, clock: Clock) -> None:
     plain.update(ROW)
     clock.now += 10
@@ -162,13 +168,16 @@ def test_live_panel(live: LiveDisplay, clock: Clock) -> None:
         "mean Q -31.4", "alpha 0.250", "entropy -0.500", "critic loss 0.125",
     ):  # fmt: skip
         assert part in joined
+    assert "time:" not in joined
+    live.update(TIMES)
+    assert "time: environments 35%, device 60%, host 5%" in drawn(live)
 
 
 @pytest.mark.parametrize("columns", [100, 80, 60, 40])
 def test_nothing_is_cut_at_any_width(live: LiveDisplay, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     live._console = progress.Console(file=live._stream, force_terminal=True)
-    row = {**ROW, "env_steps": 1_234_567, "episode_return": -1.2345e-7, "env_steps_per_s": 1_234_567.0}
+    row = {**ROW, **TIMES, "env_steps": 1_234_567, "episode_return": -1.2345e-7, "env_steps_per_s": 1_234_567.0}
     live._total_steps = 1_500_000
     live.update(row)
     text = drawn(live)
@@ -177,7 +186,7 @@ def test_nothing_is_cut_at_any_width(live: LiveDisplay, monkeypatch: pytest.Monk
     joined = " ".join(" ".join(text).split())
     for part in (
         "Pendulum-v1, seed 1", "1,234,567 / 1,500,000 env steps", "82%", "env steps/s 1,234,567", "updates/s 450",
-        "episode return -1.23e-07", "evaluation -", "mean Q -31.4", "entropy -0.500", "critic loss 0.125",
+        "episode return -1.23e-07", "evaluation -", "mean Q -31.4", "entropy -0.500", "critic loss 0.125", "device 60%",
     ):  # fmt: skip
         assert part in joined
 
@@ -196,7 +205,7 @@ time.sleep(60)
 @pytest.mark.parametrize("columns", [60, 40])
 def test_on_a_real_terminal(tmp_path: Path, columns: int) -> None:
     script = tmp_path / "show.py"
-    script.write_text(SCRIPT.replace("{row}", repr({**ROW, "eval_return": -150.2})))
+    script.write_text(SCRIPT.replace("{row}", repr({**ROW, **TIMES, "eval_return": -150.2})))
     tmux = ["tmux", "-u", "-f", "/dev/null", "-S", str(tmp_path / "socket")]
     program = ["env", "CI=", "PYTHONUTF8=1", f"PYTHONPATH={Path(__file__).parents[1]}", sys.executable, str(script)]
     subprocess.run([*tmux, "new-session", "-d", "-x", str(columns), "-y", "20", *program], check=True)
@@ -211,9 +220,21 @@ def test_on_a_real_terminal(tmp_path: Path, columns: int) -> None:
     joined = " ".join(text.split())
     for part in (
         "Pendulum-v1, seed 1 5,", " / 20,000 env steps", "env steps/s 500", "updates/s 450", "episode return -1,234",
-        "evaluation -150.2", "mean Q -31.4", "alpha 0.250", "entropy -0.500", "critic loss 0.125",
+        "evaluation -150.2", "mean Q -31.4", "alpha 0.250", "entropy -0.500", "critic loss 0.125", "host 5%",
     ):  # fmt: skip
         assert part in joined
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ((0.7, 1.2, 0.1), (35, 60, 5)), ((1.0, 1.0, 1.0), (33, 33, 34)), ((0.0, 4.0, 0.0), (0, 100, 0)),
+        ((0.0, 0.0, 0.0), None), ((math.nan, 1.0, 1.0), None),
+    ],
+)  # fmt: skip
+def test_time_shares(seconds: tuple[float, float, float], expected: tuple[int, int, int] | None) -> None:
+    assert progress.time_shares(dict(zip(TIMES, seconds, strict=True))) == expected
+    assert progress.time_shares({"env_wait_s": 1.0}) is None
 
 
 def test_live_stage_shows_its_seconds(live: LiveDisplay, clock: Clock) -> None:
