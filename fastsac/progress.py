@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
@@ -27,6 +27,7 @@ from fastsac.config import Config
 PLAIN_EVERY_S = 2.0
 REFRESH_PER_S = 4
 PANEL_WIDTH = 78
+LEARNED_SHARE = 0.1  # of a row's steps; with fewer that came with updates, the row tells nothing about what is to come
 
 
 @dataclass
@@ -51,10 +52,12 @@ class Display(ABC):
         self, config: Config, total_steps: int, stream: TextIO, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._heading = heading(config)
+        self._config = config
         self._total_steps = total_steps
         self._stream = stream
         self._clock = clock
         self._row: dict[str, Any] = {}
+        self._pace = math.nan  # env steps per second, updates included
         self._closed = False
 
     @abstractmethod
@@ -90,6 +93,11 @@ class Display(ABC):
             self._end_stage(stage)
         self.info(f"{name}: {stage.seconds:.1f} s")
 
+    @contextmanager
+    def aside(self, name: str) -> Iterator[None]:
+        """Show that `name`, such as an evaluation, is going on while the steps stand still; leaves no line."""
+        yield
+
     def update(self, row: Mapping[str, Any]) -> None:
         """Show new figures.
 
@@ -99,19 +107,24 @@ class Display(ABC):
                 is no figure yet; what is left out keeps its last value.
         """
         self._row.update(row)
+        pace = learning_pace(row, self._config.utd_ratio)
+        self._pace = self._pace if math.isnan(pace) else pace
         self._show_row()
 
     def close(self) -> None:
         """Give the terminal back.  May be called more than once; afterwards `info` and `table` print plainly."""
         self._closed = True
 
+    def _steps(self) -> float:
+        """Environment steps to show: those of the last update."""
+        return float(self._row.get("env_steps", 0))
+
     def _seconds_left(self) -> float:
-        rate = self._row.get("env_steps_per_s", math.nan)
-        left = self._total_steps - self._row.get("env_steps", 0)
-        return max(left, 0) / rate if rate > 0 else math.nan
+        """nan until updates are made: random actions are taken many times faster than the steps that follow."""
+        return max(self._total_steps - self._steps(), 0) / self._pace
 
     def _share_done(self) -> float:
-        return min(self._row.get("env_steps", 0) / self._total_steps, 1.0)
+        return min(self._steps() / self._total_steps, 1.0)
 
 
 class PlainDisplay(Display):
@@ -178,16 +191,29 @@ class PlainDisplay(Display):
         return "  ".join(parts)
 
 
+class Mark(NamedTuple):
+    """What steps between updates are counted from; one object, since another thread draws."""
+
+    steps: float
+    at: float  # seconds on the display's clock
+    idle_s: float = 0.0  # spent since then in stages that are over
+
+
 class LiveDisplay(Display):
-    """A panel at the foot of a terminal that is redrawn in place; what `info` prints scrolls above it."""
+    """A panel at the foot of a terminal that is redrawn in place; what `info` prints scrolls above it.
+
+    Between updates the steps go on at the last rate as far as the next log point, so that they are never ahead of the
+    truth when that comes; they stand still in a stage.
+    """
 
     def __init__(
         self, config: Config, total_steps: int, stream: TextIO, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(config, total_steps, stream, clock)
         self._console = Console(file=stream, force_terminal=True, highlight=False)
-        self._start = self._clock()
-        self._row_at = self._start
+        self._wall_at = self._clock()
+        self._mark = Mark(0.0, self._wall_at)
+        self._shown_steps = 0.0
         self._stage: tuple[Spinner, float] | None = None
         self._live: Live | None = None
 
@@ -204,8 +230,24 @@ class LiveDisplay(Display):
             table.add_row(Text(name, "bold"), Text(value))
         self._console.print(table)
 
+    def update(self, row: Mapping[str, Any]) -> None:
+        """Show new figures."""
+        if "wall_s" in row:
+            self._wall_at = self._clock()
+        super().update(row)
+
+    @contextmanager
+    def aside(self, name: str) -> Iterator[None]:
+        """Show that `name` is going on, with its seconds; leaves no line."""
+        stage = Stage(name)
+        self._begin_stage(stage)
+        try:
+            yield
+        finally:
+            self._end_stage(stage)
+
     def close(self) -> None:
-        """Leave the panel as it is and restore the cursor."""
+        """Leave the panel as it is, with the figures of the last update, and restore the cursor."""
         super().close()
         live, self._live = self._live, None
         if live is not None:
@@ -216,13 +258,30 @@ class LiveDisplay(Display):
         self._start_live()
 
     def _end_stage(self, stage: Stage) -> None:
-        self._stage = None
+        self._mark, self._stage = self._mark._replace(idle_s=self._idle_s(self._mark)), None
 
     def _show_row(self) -> None:
-        self._row_at = self._clock()
+        self._mark = Mark(super()._steps(), self._clock())
         self._start_live()
         if self._live is not None:
             self._live.transient = False
+
+    def _idle_s(self, mark: Mark) -> float:
+        """Seconds since `mark` that were spent in stages."""
+        stage = self._stage
+        return mark.idle_s + (self._clock() - max(stage[1], mark.at) if stage else 0.0)
+
+    def _steps(self) -> float:
+        """Environment steps by now; they never shrink while the run goes on."""
+        mark, pace, every = self._mark, self._pace, self._config.log_every
+        if self._closed:
+            return mark.steps
+        limit = min((mark.steps // every + 1) * every, self._total_steps)
+        if math.isnan(pace):  # still the random actions, whose pace holds until updates begin
+            pace, limit = self._row.get("env_steps_per_s", math.nan), min(limit, self._config.learning_starts)
+        guess = mark.steps + pace * (self._clock() - mark.at - self._idle_s(mark))
+        self._shown_steps = max(self._shown_steps, mark.steps, min(limit, guess) if math.isfinite(guess) else 0.0)
+        return self._shown_steps
 
     def _start_live(self) -> None:
         if self._live is not None or self._closed:
@@ -239,12 +298,12 @@ class LiveDisplay(Display):
         self._live.start(refresh=True)
 
     def _render(self) -> RenderableType:
-        width = min(self._console.width, PANEL_WIDTH)
+        width, stage = min(self._console.width, PANEL_WIDTH), self._stage
         lines: list[RenderableType] = []
-        if self._row or self._stage is None:
+        if self._row or stage is None:
             lines += [Text(""), *self._head(width), self._bar(width), self._figures(width), *self._time(width)]
-        if self._stage is not None:
-            spinner, start = self._stage
+        if stage is not None:
+            spinner, start = stage
             line = Table.grid(padding=(0, 1))
             line.add_row(spinner, Text(f"{self._clock() - start:.0f} s", "dim"))
             lines.append(line)
@@ -253,12 +312,12 @@ class LiveDisplay(Display):
     def _head(self, width: int) -> list[RenderableType]:
         """Heading and steps, on two lines where one is too short."""
         title = Text(self._heading, "bold")
-        steps = Text(f"{count(self._row.get('env_steps', 0))} / {count(self._total_steps)} env steps", "dim")
+        steps = Text(f"{count(self._steps())} / {count(self._total_steps)} env steps", "dim")
         gap = width - title.cell_len - steps.cell_len
         return [Text.assemble(title, " " * gap, steps)] if gap >= 2 else [title, steps]
 
     def _bar(self, width: int) -> RenderableType:
-        left = self._seconds_left() - (self._clock() - self._row_at)
+        left = math.nan if self._closed else self._seconds_left()
         bar = Table.grid(expand=True, padding=(0, 2, 0, 0))
         bar.add_column(ratio=1)
         bar.add_column(justify="right", no_wrap=True)
@@ -268,14 +327,14 @@ class LiveDisplay(Display):
         bar.add_row(
             ProgressBar(total=1.0, completed=share, complete_style="cyan", finished_style="green"),
             Text(f"{math.floor(100 * share)}%", "cyan"),
-            Text(f"{duration(max(left, 0.0))} left" if math.isfinite(left) else ""),
+            Text(f"{duration(left)} left" if math.isfinite(left) else ""),
         )
         return bar
 
     def _figures(self, width: int) -> RenderableType:
         """Names and values, in as many columns as there is room for."""
         row = self._row
-        since = self._clock() - self._row_at
+        since = self._clock() - self._wall_at
         figures = (
             ("env steps/s", rate(row.get("env_steps_per_s"))),
             ("updates/s", rate(row.get("grad_steps_per_s"))),
@@ -328,6 +387,16 @@ def heading(config: Config) -> str:
     """`Pendulum-v1, seed 1`."""
     seeds = config.member_seeds
     return f"{config.task}, seed {seeds[0]}" if len(seeds) == 1 else f"{config.task}, seeds {seeds[0]} to {seeds[-1]}"
+
+
+def learning_pace(row: Mapping[str, float], utd_ratio: float) -> float:
+    """Environment steps per second that came with their updates; nan where next to none were made.
+
+    In the row in which updates begin, only the steps that were learned from count: the others took hardly any time.
+    """
+    pace = row.get("env_steps_per_s", math.nan)
+    learned = row.get("grad_steps_per_s", math.nan) / utd_ratio
+    return min(pace, learned) if learned > LEARNED_SHARE * pace else math.nan
 
 
 def time_shares(row: Mapping[str, float]) -> tuple[int, int, int] | None:

@@ -17,7 +17,7 @@ from fastsac.progress import LiveDisplay, PlainDisplay, make_display
 
 CONFIG = Config.for_env("Pendulum-v1")
 ROW = {
-    "env_steps": 5_000, "grad_steps": 4_500, "wall_s": 10.0, "env_steps_per_s": 500.0, "grad_steps_per_s": 450.0,
+    "env_steps": 5_000, "grad_steps": 4_500, "wall_s": 10.0, "env_steps_per_s": 500.0, "grad_steps_per_s": 500.0,
     "episode_return": -1234.5, "alpha": 0.25, "entropy": -0.5, "critic_loss": 0.125, "q_mean": -31.4,
     "eval_return": math.nan,
 }  # fmt: skip
@@ -104,7 +104,7 @@ def test_plain_line(plain: PlainDisplay) -> None:
     # 15,000 steps to go at 500 a second are 30 s.
     assert lines(plain) == [
         "Pendulum-v1, seed 1",
-        "     5,000 steps ( 25%)      500 env steps/s      450 updates/s  return    -1,234  eval         -"
+        "     5,000 steps ( 25%)      500 env steps/s      500 updates/s  return    -1,234  eval         -"
         "  alpha   0.250  entropy  -0.500  left 0:30",
     ]
 
@@ -155,16 +155,16 @@ def test_failed_stage_leaves_no_result(plain: PlainDisplay) -> None:
 
 def test_live_panel(live: LiveDisplay, clock: Clock) -> None:
     live.update({**ROW, "eval_return": -150.25})
-    clock.now += 5
     text = drawn(live)
     assert max(map(len, text)) <= 80
     assert text[1].startswith("Pendulum-v1, seed 1")
     assert text[1].rstrip().endswith("5,000 / 20,000 env steps")
     assert "25%" in text[2]
-    assert "0:25 left" in text[2]  # counts down between updates
-    joined = " ".join(" ".join(text).split())
+    assert "0:30 left" in text[2]
+    clock.now += 5
+    joined = " ".join(" ".join(drawn(live)).split())
     for part in (
-        "env steps/s 500", "updates/s 450", "elapsed 0:15", "episode return -1,234", "evaluation -150.2",
+        "env steps/s 500", "updates/s 500", "elapsed 0:15", "episode return -1,234", "evaluation -150.2",
         "mean Q -31.4", "alpha 0.250", "entropy -0.500", "critic loss 0.125",
     ):  # fmt: skip
         assert part in joined
@@ -185,7 +185,7 @@ def test_nothing_is_cut_at_any_width(live: LiveDisplay, monkeypatch: pytest.Monk
     assert "\N{HORIZONTAL ELLIPSIS}" not in "".join(text)
     joined = " ".join(" ".join(text).split())
     for part in (
-        "Pendulum-v1, seed 1", "1,234,567 / 1,500,000 env steps", "82%", "env steps/s 1,234,567", "updates/s 450",
+        "Pendulum-v1, seed 1", "1,234,567 / 1,500,000 env steps", "82%", "env steps/s 1,234,567", "updates/s 500",
         "episode return -1.23e-07", "evaluation -", "mean Q -31.4", "entropy -0.500", "critic loss 0.125", "device 60%",
     ):  # fmt: skip
         assert part in joined
@@ -219,10 +219,97 @@ def test_on_a_real_terminal(tmp_path: Path, columns: int) -> None:
     assert "\N{HORIZONTAL ELLIPSIS}" not in text
     joined = " ".join(text.split())
     for part in (
-        "Pendulum-v1, seed 1 5,", " / 20,000 env steps", "env steps/s 500", "updates/s 450", "episode return -1,234",
+        "Pendulum-v1, seed 1 5,", " / 20,000 env steps", "env steps/s 500", "updates/s 500", "episode return -1,234",
         "evaluation -150.2", "mean Q -31.4", "alpha 0.250", "entropy -0.500", "critic loss 0.125", "host 5%",
     ):  # fmt: skip
         assert part in joined
+
+
+def shown(live: LiveDisplay) -> tuple[str, str]:
+    """Steps and the time that is left."""
+    head, bar = drawn(live)[1:3]
+    return head.split()[3], bar.split("%")[1].strip().removesuffix(" left")
+
+
+def test_steps_go_on_between_updates_and_are_never_ahead_of_the_truth(live: LiveDisplay, clock: Clock) -> None:
+    # Log points are 500 steps apart: one second.
+    live.update(ROW)
+    assert shown(live) == ("5,000", "0:30")
+    clock.now += 0.6
+    assert shown(live) == ("5,300", "0:29")
+    clock.now += 3  # later than expected
+    assert shown(live) == ("5,500", "0:29")
+    live.update({**ROW, "env_steps": 5_502, "env_steps_per_s": 125.0, "grad_steps_per_s": 125.0})
+    assert shown(live) == ("5,502", "1:56")
+    live.update({**ROW, "env_steps": 19_900})
+    clock.now += 60
+    assert shown(live) == ("20,000", "0:00")
+
+
+def test_steps_never_go_back_while_the_run_goes_on(live: LiveDisplay, clock: Clock) -> None:
+    live.update(ROW)
+    clock.now += 0.8
+    assert shown(live)[0] == "5,400"
+    live.update({"env_steps": 5_100, "eval_return": -150.0})  # an evaluation between log points
+    assert shown(live)[0] == "5,400"
+    clock.now += 0.7
+    assert shown(live)[0] == "5,450"
+    live.close()  # interrupted, perhaps: the truth is what stays on the screen
+    assert shown(live) == ("5,100", "")
+
+
+def test_time_left_does_not_believe_random_actions(live: LiveDisplay, clock: Clock) -> None:
+    # They end at 500 steps; the row of the change holds 100 of them and 400 steps with an update each.
+    live.update({**ROW, "env_steps": 100, "env_steps_per_s": 10_000.0, "grad_steps_per_s": 0.0})
+    assert shown(live) == ("100", "")
+    clock.now += 1
+    assert shown(live) == ("500", "")  # as far as the random actions go, not as fast beyond
+    live.update({**ROW, "env_steps": 500, "env_steps_per_s": 10_000.0, "grad_steps_per_s": 0.0})
+    clock.now += 1
+    assert shown(live) == ("500", "")
+    live.update({**ROW, "env_steps": 1_000, "env_steps_per_s": 5_000.0, "grad_steps_per_s": 100.0})
+    assert shown(live) == ("1,000", "")  # ten updates tell nothing
+    live.update({**ROW, "env_steps": 1_500, "env_steps_per_s": 250.0, "grad_steps_per_s": 200.0})
+    assert shown(live) == ("1,500", "1:32")  # 18,500 steps at 200 a second
+    live.update({"env_steps": 2_000, "eval_return": -150.0})
+    assert shown(live) == ("2,000", "1:30")
+
+
+@pytest.mark.parametrize(
+    ("env", "grad", "utd_ratio", "expected"),
+    [
+        (200.0, 200.0, 1.0, 200.0), (200.0, 50.0, 0.25, 200.0), (1000.0, 800.0, 2.0, 400.0),
+        (8000.0, 0.0, 1.0, math.nan), (math.nan, math.nan, 1.0, math.nan), (0.0, 0.0, 1.0, math.nan),
+    ],
+)  # fmt: skip
+def test_learning_pace(env: float, grad: float, utd_ratio: float, expected: float) -> None:
+    row = {"env_steps_per_s": env, "grad_steps_per_s": grad}
+    assert progress.learning_pace(row, utd_ratio) == pytest.approx(expected, nan_ok=True)
+
+
+def test_aside_holds_the_steps_and_leaves_no_line(live: LiveDisplay, clock: Clock) -> None:
+    live.update(ROW)
+    clock.now += 0.4
+    with live.aside("evaluating"):
+        assert shown(live)[0] == "5,200"
+        clock.now += 7
+        assert "evaluating 7 s" in " ".join(drawn(live))
+        assert shown(live)[0] == "5,200"
+        live.update({"env_steps": 5_300, "eval_return": -150.0})
+        clock.now += 1
+        assert shown(live)[0] == "5,300"
+    clock.now += 0.2
+    assert shown(live)[0] == "5,400"
+    text = " ".join(" ".join(drawn(live)).split())
+    assert "evaluating" not in text
+    assert "elapsed 0:19" in text  # the evaluation's row brings no time: it goes on all the same
+    assert "evaluating:" not in live._stream.getvalue()  # type: ignore[attr-defined]
+
+
+def test_plain_aside_says_nothing(plain: PlainDisplay) -> None:
+    with plain.aside("evaluating"):
+        pass
+    assert len(lines(plain)) == 1
 
 
 @pytest.mark.parametrize(
