@@ -234,11 +234,16 @@ class Reporter:
         }
 
     def finish(self, **results: Any) -> Report:
-        """Add the results, write the file if one was asked for, and return the whole."""
+        """Add the results, write the file if one was asked for, and return the whole.
+
+        A long measurement may call it again whenever it knows more: the file is replaced at once, never half written.
+        """
         report = {**self._report, "load_after": os.getloadavg()[0], **results}
         if self._json is not None:
             self._json.parent.mkdir(parents=True, exist_ok=True)
-            self._json.write_text(json.dumps(report, indent=2) + "\n")
+            part = self._json.with_name(self._json.name + ".part")
+            part.write_text(json.dumps(report, indent=2) + "\n")
+            part.replace(self._json)
         return report
 
 
@@ -263,14 +268,14 @@ def show_rates(report: Report) -> None:
         show_table("ratios", ["", "of medians", "by round: median", "min", "max"], rows)
 
 
-def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; all columns but the first are aligned right."""
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> None:
+    """Print a table; all columns but the first are aligned right.  `width` in characters, default the terminal's."""
     table = Table(title=title)
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i else "left", no_wrap=i == 0)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    Console(width=width).print(table)
 
 
 def _notes(notes: dict[str, Any]) -> str:

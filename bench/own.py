@@ -1,8 +1,11 @@
 """This program as a candidate: a learner over a replay of random numbers, and the training loop over environments."""
 
+import math
 import time
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 
 from bench.harness import Candidate
@@ -13,7 +16,10 @@ from fastsac.env import EnvSpec, make_env, make_spec
 from fastsac.launch import Mode
 from fastsac.learner import NEVER, Learner
 
-FILL_ENVS = 16  # environments that the random replay seems to come from
+Precision = Literal["highest", "high", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+FILL_STEPS = 64  # vector steps that the random replay seems to come from: few and wide ones are fast on a GPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,33 +38,59 @@ class Sizes:
     """Transitions in the replay that batches are drawn from."""
 
 
-def make_learner(sizes: Sizes, mode: Mode, device: torch.device) -> Learner:
-    """A learner with random transitions in its replay, not compiled yet."""
+def make_learner(
+    sizes: Sizes,
+    mode: Mode,
+    device: torch.device,
+    members: int = 1,
+    precision: Precision = "high",
+    updates_per_launch: Literal["auto"] | int = "auto",
+) -> Learner:
+    """A learner with random transitions in its replay, not compiled yet.
+
+    Learners that differ in `updates_per_launch` alone share what is compiled, and capture graphs of their own.
+    """
     spec = EnvSpec("random numbers", sizes.obs_dim, sizes.action_dim, (("obs", sizes.obs_dim),), None)
     config = Config(
         env=spec.env_id,
-        num_envs=FILL_ENVS,
+        num_envs=max(1, sizes.transitions // FILL_STEPS),
+        seeds=members,
         batch_size=sizes.batch_size,
         learning_starts=sizes.batch_size,
         hidden_dims=sizes.hidden_dims,
         buffer_size=sizes.transitions,
+        updates_per_launch=updates_per_launch,
+        **precision_settings(precision),
     )
+    set_precision(config, device)
     learner = Learner(config, spec, device, mode)
     fill_(learner, sizes.transitions)
     return learner
 
 
+def precision_settings(precision: Precision) -> dict[str, Any]:
+    """Fields of `Config` for float32, TensorFloat-32 (high) or bfloat16 in matrix products."""
+    return {"matmul_precision": "highest" if precision == "highest" else "high", "bf16": precision == "bf16"}
+
+
+def set_precision(config: Config, device: torch.device) -> None:
+    """Give the whole process the precision of `config`, which its learner must find when it compiles and runs."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision(config.matmul_precision)
+
+
 def fill_(learner: Learner, transitions: int) -> None:
     """Put at least `transitions` random transitions into the replay, none of them the end of an episode."""
-    replay, agent = learner.replay, learner.agent
+    config, replay, agent = learner.config, learner.replay, learner.agent
+    shape = (config.seeds, config.num_envs)
     generator = torch.Generator(learner.device).manual_seed(0)
-    never = torch.zeros(1, FILL_ENVS, dtype=torch.bool, device=learner.device)
+    never = torch.zeros(shape, dtype=torch.bool, device=learner.device)
 
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(1, FILL_ENVS, *shape, device=learner.device, generator=generator)
+    def normal(*rest: int) -> torch.Tensor:
+        return torch.randn(*shape, *rest, device=learner.device, generator=generator)
 
     replay.begin_(normal(agent.obs_dim))
-    for _ in range(-(-transitions // FILL_ENVS)):
+    for _ in range(-(-transitions // config.num_envs)):
         replay.add_(normal(agent.action_dim).tanh(), normal(), never, never, normal(agent.obs_dim))
 
 
@@ -92,21 +124,81 @@ def updates(name: str, sizes: Sizes, mode: Mode, device: torch.device) -> Candid
 
 
 def env_steps(name: str, config: Config, mode: Mode, device: torch.device) -> Candidate:
-    """Environment steps of the training loop, past the random ones; the loop is that of `fastsac.training`."""
-    learner = Learner(config, make_spec(config.env), device, mode)
-    seeds = random.derive_seeds(config.seed, random.Purpose.ENV_SEED, config.num_envs)
-    collector = Collector(config, make_env(config.env, seeds, config.env_threads), learner)
-    notes = {"mode": mode, "compile_s": compile_seconds(learner)}
+    """Environment steps of the training loop, past the random ones."""
+    training = Training(config, mode, device)
 
     def run(num_steps: int) -> int:
-        before = collector.env_steps[0]
-        while collector.env_steps[0] < before + num_steps:
-            collector.send()
-            learner.launch(collector.due())
-            collector.recv()
-        wait_for(learner)
-        return collector.env_steps[0] - before
+        done = training.run(num_steps)
+        wait_for(training.learner)
+        return done
 
-    collector.begin()
-    run(config.learning_starts)
-    return Candidate(name, run, notes)
+    return Candidate(name, run, {"mode": mode, "compile_s": training.compile_s})
+
+
+class Training:
+    """The loop of `fastsac.training` without its log points; made compiled and past the steps with random actions.
+
+    Args:
+        config: settings.
+        mode: how steps are run.
+        device: of the learner.
+    """
+
+    def __init__(self, config: Config, mode: Mode, device: torch.device) -> None:
+        self.config = config
+        self.learner = Learner(config, make_spec(config.env, config.env_kwargs), device, mode)
+        purpose, seeds = random.Purpose.ENV_SEED, config.member_seeds
+        seeds = [s for seed in seeds for s in random.derive_seeds(seed, purpose, config.num_envs)]
+        self.env = make_env(config.env, seeds, config.env_threads, config.env_kwargs)
+        self.collector = Collector(config, self.env, self.learner)
+        self.compile_s = compile_seconds(self.learner)
+        self.collector.begin()
+        self.run(config.learning_starts)
+
+    def run(self, num_steps: int) -> int:
+        """At least so many environment steps; returns how many."""
+        before = self.collector.env_steps[0]
+        while self.collector.env_steps[0] < before + num_steps:
+            self.step()
+        return self.collector.env_steps[0] - before
+
+    def step(self) -> list[int]:
+        """One vector step and the updates that are due; returns their number, per member."""
+        self.collector.send()
+        due = self.collector.due()
+        self.learner.launch(due)
+        self.collector.recv()
+        return due
+
+    def learn_alone(self, launches: list[list[int]]) -> None:
+        """These updates again, back to back, and past the budget, so that `step` goes on as if they had not been."""
+        for due in launches:
+            self.learner.launch(due)
+        utd = self.config.utd_ratio
+        again = [math.ceil(sum(member) / utd) for member in zip(*launches, strict=True)]
+        self.collector.env_steps = [s + more for s, more in zip(self.collector.env_steps, again, strict=True)]
+
+
+class RandomSteps:
+    """Environments alone, stepped with random actions that were drawn before.
+
+    Args:
+        env: its name.
+        num_envs: how many.
+        num_threads: threads of the simulator; 0 lets the back end choose.
+    """
+
+    def __init__(self, env: str, num_envs: int, num_threads: int) -> None:
+        began = time.perf_counter()
+        self.env = make_env(env, list(range(num_envs)), num_threads)
+        self.env.reset()
+        self.make_s = time.perf_counter() - began
+        shape = (16, num_envs, self.env.spec.action_dim)
+        self._actions = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+    def run(self, vec_steps: int) -> int:
+        """So many vector steps; returns the environment steps, resets included."""
+        for i in range(vec_steps):
+            self.env.send(self._actions[i % len(self._actions)])
+            self.env.recv()
+        return vec_steps * self.env.num_envs
