@@ -21,7 +21,7 @@ from fastsac.launch import Launch, Mode, compile_step
 from fastsac.normalize import Normalizer
 from fastsac.replay import Batch, Replay, draw
 
-WRITTEN = ("state", "sums", "counts", "bad_step", "due")  # what a gradient step writes; it only reads the rest
+WRITTEN = ("state", "sums", "bad_step", "due")  # what a gradient step writes; it only reads the rest
 NEVER = -1  # `bad_step` of a member whose losses were finite all along
 
 
@@ -54,7 +54,6 @@ def gradient_step_(agent: sac.Sac, config: Config, buffers: dict[str, Any], with
     """One gradient step of every member that has one due; writes state, metrics and counters in place."""
     one = partial(member_step, agent, config, with_actor)
     old = buffers["state"]
-    seen = metric_counts(buffers["sums"], with_actor)
     if config.seeds == 1:
         new, metrics, finite = one(buffers)
     else:
@@ -63,22 +62,15 @@ def gradient_step_(agent: sac.Sac, config: Config, buffers: dict[str, Any], with
         active = buffers["due"] > 0  # [M]; members whose budget is used up wait for the others
         acting = active & (old["grad_steps"] % agent.actor_delay == 0)
         new = keep_inactive(new, old, active, acting)
-        seen = seen * torch.where(torch.arange(metrics.shape[-1], device=metrics.device) < sac.NUM_CRITIC_METRICS,
-                                  active.unsqueeze(-1), acting.unsqueeze(-1))  # fmt: skip
+        is_critic = torch.arange(metrics.shape[-1], device=metrics.device) < sac.NUM_CRITIC_METRICS
+        metrics = torch.where(torch.where(is_critic, active.unsqueeze(-1), acting.unsqueeze(-1)), metrics, 0.0)
         finite = finite | ~active
         buffers["due"].sub_(active.to(torch.int64))
     bad = ~finite & (buffers["bad_step"] == NEVER)
     buffers["bad_step"].copy_(torch.where(bad, old["grad_steps"], buffers["bad_step"]))
-    buffers["sums"].add_(torch.where(seen > 0, metrics, 0.0))
-    buffers["counts"].add_(seen)
+    buffers["sums"].add_(metrics)
     for target, value in zip(pytree.tree_leaves(old), pytree.tree_leaves(new), strict=True):
         target.copy_(value)
-
-
-def metric_counts(like: Tensor, with_actor: bool) -> Tensor:
-    """1 for each of METRICS that this variant of the step computes."""
-    is_critic = torch.arange(like.shape[-1], device=like.device) < sac.NUM_CRITIC_METRICS
-    return torch.ones_like(like) if with_actor else is_critic.to(like.dtype).expand_as(like)
 
 
 def keep_inactive(new: sac.State, old: sac.State, active: Tensor, acting: Tensor) -> sac.State:
@@ -125,7 +117,7 @@ class Learner:
     def __init__(self, config: Config, spec: EnvSpec, device: torch.device, mode: Mode) -> None:
         m = config.seeds
         self.config, self.device, self.mode = config, device, mode
-        self.agent = sac.Sac.from_config(config, spec)
+        self.agent = sac.Sac.from_config(config, spec, few_kernels=device.type == "cuda")
         self.replay = Replay(m, config.num_envs, config.buffer_size, spec.obs_dim, spec.action_dim, device)
         self.normalizer = Normalizer(m, spec.obs_dim, device)
         seeds = torch.tensor(config.member_seeds, device=device)  # [M]
@@ -138,17 +130,19 @@ class Learner:
             "norm": {"mean": self.normalizer.mean, "rstd": self.normalizer.rstd},
             "seed": seeds,
             "sums": torch.zeros(m, num_metrics, device=device),
-            "counts": torch.zeros(m, num_metrics, device=device),
             "bad_step": torch.full((m,), NEVER, device=device),
             "due": torch.zeros(m, dtype=torch.int64, device=device),
         }
         self.warm = torch.ones(m, dtype=torch.bool, device=device)
         self.vec_steps = torch.zeros((), dtype=torch.int64, device=device)
         self.grad_steps = [0] * m  # mirrors of the device's counters
+        self._read_at = [0] * m  # gradient steps at the last `read_metrics`
         views = pytree.tree_map(lambda t: t[0], self.buffers) if m == 1 else self.buffers
         written = {key: views[key] for key in WRITTEN}
         step = partial(gradient_step_, self.agent, config)
-        self._launch = Launch(step, views, written, mode, 8 if config.updates_per_launch == "auto" else config.updates_per_launch)
+        self._launch = Launch(
+            step, views, written, mode, 8 if config.updates_per_launch == "auto" else config.updates_per_launch
+        )
         self._act = self._make_act()
 
     def _make_act(self) -> Any:
@@ -211,13 +205,15 @@ class Learner:
 
     def read_metrics(self) -> list[dict[str, float]]:
         """Means since the last call, per member; nan where no step was made.  Waits for the device: log points only."""
-        sums, counts = self.buffers["sums"].tolist(), self.buffers["counts"].tolist()
+        sums = self.buffers["sums"].tolist()
         self.buffers["sums"].zero_()
-        self.buffers["counts"].zero_()
-        return [
-            {name: s / c if c else math.nan for name, s, c in zip(sac.METRICS, row, count, strict=True)}
-            for row, count in zip(sums, counts, strict=True)
-        ]
+        before, self._read_at = self._read_at, list(self.grad_steps)
+        rows = []
+        for row, then, now in zip(sums, before, self.grad_steps, strict=True):
+            acting = -(-now // self.agent.actor_delay) - -(-then // self.agent.actor_delay)
+            counts = [now - then if i < sac.NUM_CRITIC_METRICS else acting for i in range(len(row))]
+            rows.append({name: s / c if c else math.nan for name, s, c in zip(sac.METRICS, row, counts, strict=True)})
+        return rows
 
     def bad_steps(self) -> list[int]:
         """Per member, the first gradient step with a loss that was not finite, or NEVER.  Waits for the device."""
@@ -247,3 +243,4 @@ class Learner:
         if "replay" in state:
             self.replay.load_state_dict(state["replay"])
         self.grad_steps = self.buffers["state"]["grad_steps"].tolist()
+        self._read_at = list(self.grad_steps)

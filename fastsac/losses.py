@@ -1,10 +1,11 @@
 """The losses of SAC as pure functions of tensors.  They know no networks, no gamma and no `done`.
 
-Axes: B batch, E critics, A action_dim.  Per-sample values are [B].  Equation numbers are those of arXiv 1812.05905
+Axes: B batch, E critics, A action_dim.  Per-sample values are [B], losses too: their mean is what is minimised.  Equation numbers are those of arXiv 1812.05905
 (Haarnoja et al., Soft Actor-Critic Algorithms and Applications).
 """
 
 import math
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -45,36 +46,41 @@ def td_target(reward: Tensor, discount: Tensor, next_q: Tensor, next_log_prob: T
     Returns:
         [B]; gradients are stopped.
     """
-    return (reward + discount * (next_q.amin(0) - alpha * next_log_prob)).detach()
+    return (reward + discount * (least(next_q) - alpha * next_log_prob)).detach()
+
+
+def least(q: Tensor) -> Tensor:
+    """min_e Q_e, [B] of q [E, B], as elementwise minima: cheaper to differentiate than a reduction."""
+    return reduce(torch.minimum, q.unbind(0))
 
 
 def critic_loss(q: Tensor, target_q: Tensor) -> Tensor:
-    """J_Q = sum_e mean_b 1/2 (Q_e - y)^2 (equation 5).
+    """J_Q = sum_e 1/2 (Q_e - y)^2 per transition, [B] (equation 5).
 
     Args:
         q: [E, B].
         target_q: [B].
     """
-    return 0.5 * (q - target_q).square().mean(-1).sum()
+    return 0.5 * (q - target_q).square().sum(0)
 
 
 def actor_loss(log_prob: Tensor, q: Tensor, alpha: Tensor) -> Tensor:
-    """J_pi = mean_b (alpha log pi(a|s) - min_e Q_e(s, a)) (equation 9).
+    """J_pi = alpha log pi(a|s) - min_e Q_e(s, a) per transition, [B] (equation 9).
 
     Args:
         log_prob: [B], with gradient to the actor.
         q: [E, B], with gradient to the action only.
         alpha: [], without gradient.
     """
-    return (alpha.detach() * log_prob - q.amin(0)).mean()
+    return alpha.detach() * log_prob - least(q)
 
 
 def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor) -> Tensor:
-    """J(alpha) = mean_b -log_alpha (log pi(a|s) + target_entropy) (equation 18, on log_alpha).
+    """J(alpha) = -log_alpha (log pi(a|s) + target_entropy) per transition, [B] (equation 18, on log_alpha).
 
     Args:
         log_alpha: [].
         log_prob: [B]; gradients are stopped.
         target_entropy: [], in nats.
     """
-    return -log_alpha * (log_prob.detach() + target_entropy).mean()
+    return -log_alpha * (log_prob.detach() + target_entropy)

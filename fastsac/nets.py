@@ -3,12 +3,18 @@
 A network's parameters are one float32 vector [P]; `unflatten` gives named views of it.  One vector per network makes
 Adam, Polyak, copies and checkpoints single operations.
 
-Axes: B batch, O obs_dim, A action_dim, E critics, H width of a layer, P parameters of a network.
+A layer is one matrix: a row for each input, one for the bias, and rows of zeros up to a multiple of ALIGN.  `Products`
+says how it is multiplied.  With the bias inside, the input gets a column of ones and columns of zeros: one product
+forward and two backward, no reductions for the gradients of biases, and sizes that tensor cores want.  Otherwise the
+bias is added.  The zeros stay zero: their gradient is.
+
+Axes: B batch, O obs_dim, A action_dim, E critics, H width of a layer, K rows of a layer, P parameters of a network.
 """
 
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -17,32 +23,51 @@ from torch import Tensor
 from fastsac import random
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
+ALIGN = 8
 _LAYER_NORM_EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class Products:
+    """How matrix products are made.
+
+    Attributes:
+        bf16: in bfloat16; results are float32 all the same.
+        bias_inside: as a row of the matrix.  Fewer kernels on a GPU; a CPU is faster without.
+    """
+
+    bf16: bool = False
+    bias_inside: bool = False
+
+
+PLAIN = Products()
 
 Shapes = dict[str, tuple[int, ...]]
 Params = dict[str, Tensor]
 
 
+def _num_rows(fan_in: int) -> int:
+    """K: inputs, bias, and zeros."""
+    return -(-(fan_in + 1) // ALIGN) * ALIGN
+
+
 def actor_shapes(obs_dim: int, action_dim: int, hidden_dims: Sequence[int]) -> Shapes:
-    """Shapes of the actor's parameters by name: weights [in, out], biases [out]; the head gives mean and log-std."""
+    """Shapes of the actor's layers by name, [K, out]; the last one gives mean and log-std."""
     dims = [obs_dim, *hidden_dims, 2 * action_dim]
-    shapes: Shapes = {}
-    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(dims)):
-        shapes |= {f"weight{i}": (fan_in, fan_out), f"bias{i}": (fan_out,)}
-    return shapes
+    return {f"layer{i}": (_num_rows(fan_in), out) for i, (fan_in, out) in enumerate(itertools.pairwise(dims))}
 
 
 def critic_shapes(
     obs_dim: int, action_dim: int, hidden_dims: Sequence[int], num_critics: int, layer_norm: bool
 ) -> Shapes:
-    """Shapes of the ensemble's parameters by name: weights [E, in, out], biases [E, 1, out]."""
+    """Shapes of the ensemble's layers by name, [E, K, out]; with LayerNorm scale and shift after each hidden one."""
     dims = [obs_dim + action_dim, *hidden_dims, 1]
     last = len(dims) - 2
     shapes: Shapes = {}
-    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(dims)):
-        shapes |= {f"weight{i}": (num_critics, fan_in, fan_out), f"bias{i}": (num_critics, 1, fan_out)}
+    for i, (fan_in, out) in enumerate(itertools.pairwise(dims)):
+        shapes |= {f"layer{i}": (num_critics, _num_rows(fan_in), out)}
         if layer_norm and i < last:
-            shapes |= {f"scale{i}": (num_critics, 1, fan_out), f"shift{i}": (num_critics, 1, fan_out)}
+            shapes |= {f"scale{i}": (num_critics, 1, out), f"shift{i}": (num_critics, 1, out)}
     return shapes
 
 
@@ -62,26 +87,55 @@ def flatten(params: Params) -> Tensor:
     return torch.cat([p.reshape(-1) for p in params.values()])
 
 
-def init(shapes: Shapes, seed: Tensor, stream: int) -> Tensor:
+def init(shapes: Shapes, num_inputs: int, seed: Tensor, stream: int) -> Tensor:
     """Flat initial parameters [P]: weights and biases uniform in +-1/sqrt(fan_in), as torch.nn.Linear.
 
     Args:
         shapes: from `actor_shapes` or `critic_shapes`.
+        num_inputs: of the first layer, without bias and zeros.
         seed: int64 [], the member's seed.
         stream: a number of its own for each network.
     """
     draw = random.uniform(seed, random.Purpose.INIT, torch.full_like(seed, stream), (num_params(shapes),)) * 2 - 1
     params = unflatten(draw, shapes)
+    fan_in = num_inputs
     for name, value in params.items():
-        kind, layer = name.rstrip("0123456789"), name.lstrip("abcdefghijklmnopqrstuvwxyz")
-        if kind in ("scale", "shift"):
-            params[name] = torch.full_like(value, 1.0 if kind == "scale" else 0.0)
+        if name.startswith("layer"):
+            is_used = torch.arange(value.shape[-2], device=seed.device).unsqueeze(-1) <= fan_in  # [K, 1]
+            params[name] = torch.where(is_used, value / math.sqrt(fan_in), 0.0)
+            fan_in = value.shape[-1]
         else:
-            params[name] = value / math.sqrt(shapes[f"weight{layer}"][-2])
+            params[name] = torch.full_like(value, 1.0 if name.startswith("scale") else 0.0)
     return flatten(params)
 
 
-def actor(params: Params, obs: Tensor) -> tuple[Tensor, Tensor]:
+def _with_ones(x: Tensor, num_rows: int) -> Tensor:
+    """x [..., in] with a column of ones to meet the bias and columns of zeros, [..., K]; x that has them stays."""
+    num_inputs = x.shape[-1]
+    if num_inputs == num_rows:
+        return x
+    ones = (torch.arange(num_rows, device=x.device) == num_inputs).to(x.dtype)
+    return F.pad(x, (0, num_rows - num_inputs)) + ones
+
+
+def _affine(x: Tensor, layer: Tensor, how: Products) -> Tensor:
+    """x [..., B, in] through a layer [..., K, out], float32."""
+    if how.bias_inside:
+        return _matmul(_with_ones(x, layer.shape[-2]), layer, how.bf16)
+    weight, bias = _split(layer, x.shape[-1])
+    return _matmul(x, weight, how.bf16) + bias
+
+
+def _split(layer: Tensor, num_inputs: int) -> tuple[Tensor, Tensor]:
+    """Weight [..., in, out] and bias [..., 1, out] of a layer [..., K, out]."""
+    return layer[..., :num_inputs, :], layer[..., num_inputs : num_inputs + 1, :]
+
+
+def _matmul(x: Tensor, matrix: Tensor, bf16: bool) -> Tensor:
+    return (x.bfloat16() @ matrix.bfloat16()).float() if bf16 else x @ matrix
+
+
+def actor(params: Params, obs: Tensor, how: Products = PLAIN) -> tuple[Tensor, Tensor]:
     """Mean and log-std of the Gaussian before tanh.
 
     log-std is mapped smoothly to [-5, 2], so that its gradient never vanishes at a clamp.
@@ -89,38 +143,45 @@ def actor(params: Params, obs: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         params: views of the actor's vector.
         obs: [B, O].
+        how: the products are made.
 
     Returns:
-        mean [B, A], log_std [B, A].
+        mean [B, A], log_std [B, A], float32.
     """
-    last = len(params) // 2 - 1
+    last = len(params) - 1
     x = obs
     for i in range(last):
-        x = F.relu(torch.addmm(params[f"bias{i}"], x, params[f"weight{i}"]))  # [B, H]
-    mean, raw = torch.addmm(params[f"bias{last}"], x, params[f"weight{last}"]).chunk(2, -1)  # [B, A] each
+        x = F.relu(_affine(x, params[f"layer{i}"], how))  # [B, H]
+    mean, raw = _affine(x, params[f"layer{last}"], how).chunk(2, -1)  # [B, A] each
     return mean, LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (torch.tanh(raw) + 1)
 
 
-def critic(params: Params, obs: Tensor, action: Tensor) -> Tensor:
+def critic(params: Params, obs: Tensor, action: Tensor, how: Products = PLAIN) -> Tensor:
     """Values of all critics at once, as batched products.
 
     Args:
         params: views of the ensemble's vector.
         obs: [B, O].
         action: [B, A] in [-1, 1].
+        how: the products are made.
 
     Returns:
-        q [E, B].
+        q [E, B], float32.
     """
-    last = sum(name.startswith("weight") for name in params) - 1
-    num_critics = params["weight0"].shape[0]
-    x = torch.cat([obs, action], -1).expand(num_critics, -1, -1)  # [E, B, O + A]
+    last = sum(name.startswith("layer") for name in params) - 1
+    num_critics = params["layer0"].shape[0]
+    x = torch.cat([obs, action], -1)
+    x = _with_ones(x, params["layer0"].shape[-2]) if how.bias_inside else x  # before the copies, not in each
+    x = x.expand(num_critics, -1, -1)  # [E, B, O + A]
     for i in range(last):
-        x = torch.bmm(x, params[f"weight{i}"]) + params[f"bias{i}"]  # [E, B, H]
+        x = _affine(x, params[f"layer{i}"], how)  # [E, B, H]
         if f"scale{i}" in params:
             var, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
             x = (x - mean) * torch.rsqrt(var + _LAYER_NORM_EPS) * params[f"scale{i}"] + params[f"shift{i}"]
         x = F.relu(x)
     # A product with one output column is a reduction: it fuses with the ReLU before it, a matmul would not.
-    head = params[f"weight{last}"].squeeze(-1).unsqueeze(1)  # [E, 1, H]
-    return (x * head).sum(-1) + params[f"bias{last}"].squeeze(-1)  # [E, B]
+    head = params[f"layer{last}"]  # [E, K, 1]
+    if how.bias_inside:
+        return (_with_ones(x, head.shape[-2]) * head.transpose(-1, -2)).sum(-1)  # [E, B]
+    weight, bias = _split(head, x.shape[-1])
+    return (x * weight.transpose(-1, -2)).sum(-1) + bias.squeeze(-1)  # [E, B]

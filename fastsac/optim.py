@@ -19,16 +19,16 @@ class Moments(NamedTuple):
 
 
 def correction(step: Tensor) -> Tensor:
-    """Adam's bias corrections 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t), float32 [2].
+    """Adam's bias corrections 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t), float32 [..., 2].
 
     They belong to the state and are worked out one step ahead: within a compiled update the powers would be computed
     again for every few parameters.
 
     Args:
-        step: int64 [], t, 1 at the first step.
+        step: int64 [...], t, 1 at the first step.
     """
     t = step.to(torch.float64)  # 1 - 0.999^t loses digits in float32
-    return torch.stack([1 / (1 - BETA1**t), torch.rsqrt(1 - BETA2**t)]).float()
+    return torch.stack([1 / (1 - BETA1**t), torch.rsqrt(1 - BETA2**t)], -1).float()
 
 
 def adam(param: Tensor, grad: Tensor, moments: Moments, correction: Tensor, lr: Tensor) -> tuple[Tensor, Moments]:

@@ -18,6 +18,7 @@ class Policy:
 
     Args:
         actor: [P], the actor's vector.
+        obs_dim: O.
         shapes: of the actor's parameters.
         mean: [O], of the normaliser; None where observations are not normalised.
         rstd: [O], likewise.
@@ -28,6 +29,7 @@ class Policy:
     def __init__(
         self,
         actor: Tensor,
+        obs_dim: int,
         shapes: nets.Shapes,
         mean: Tensor | None,
         rstd: Tensor | None,
@@ -35,7 +37,7 @@ class Policy:
         config: Config,
     ) -> None:
         self.config = config
-        self.obs_dim = shapes["weight0"][0]
+        self.obs_dim = obs_dim
         self._params = nets.unflatten(actor, shapes)
         self._mean, self._rstd = mean, rstd
         self._bounds = torch.tensor(action_bounds).T if action_bounds else None  # [2, A]
@@ -58,10 +60,13 @@ class Policy:
         if not 0 <= member < config.seeds:
             raise ValueError(f"member must be in [0, {config.seeds - 1}], got {member}.")
         state, meta = checkpoint.load(run_dir, with_replay=False)
-        shapes = nets.actor_shapes(meta["sizes"]["obs_dim"], meta["sizes"]["action_dim"], config.hidden_dims)
+        obs_dim = meta["sizes"]["obs_dim"]
+        shapes = nets.actor_shapes(obs_dim, meta["sizes"]["action_dim"], config.hidden_dims)
         norm = state["normalizer"] if config.obs_norm else None
         mean, rstd = (norm["mean"][member], norm["rstd"][member]) if norm else (None, None)
-        return cls(state["state"]["params"]["actor"][member], shapes, mean, rstd, meta["action_bounds"], config)
+        return cls(
+            state["state"]["params"]["actor"][member], obs_dim, shapes, mean, rstd, meta["action_bounds"], config
+        )
 
     @overload
     def act(self, obs: Tensor, deterministic: bool = True, normalized: bool = False) -> Tensor: ...

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 _MASK = 0xFFFFFFFF
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_MULTIPLIERS = (0xD2511F53 - 2**32, 0xCD9E8D57 - 2**32)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 
 
@@ -40,23 +40,28 @@ def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
-        # int64 products wrap modulo 2^64; their bits are those of the unsigned product.
+        # High and low half of c * m for 32-bit words c and m.  c * m may overflow int64, which C++ leaves undefined;
+        # c * (m - 2^32) cannot, has the same low half, and its high half lacks c.
         p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1, c2, c3 = ((p1 >> 32) & _MASK) ^ c1 ^ k0, p1 & _MASK, ((p0 >> 32) & _MASK) ^ c3 ^ k1, p0 & _MASK
+        c0, c1, c2, c3 = ((p1 >> 32) + c2) ^ c1 ^ k0, p1 & _MASK, ((p0 >> 32) + c0) ^ c3 ^ k1, p0 & _MASK
         k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
     return c0, c1, c2, c3
 
 
 def _blocks(seed: Tensor, purpose: int, counter: Tensor, num: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`num` blocks of four words: Philox at (block, 0, counter low, counter high) under the key (seed, purpose)."""
+    """`num` blocks of four words: Philox at (counter low, block, counter high, 0) under the key (seed, purpose).
+
+    The block is not in a place that Philox multiplies first: Triton would take `constant * block` for an index, and
+    such a constant is out of range for one.
+    """
     block = torch.arange(num, device=seed.device)
     zero = torch.zeros_like(block)
-    low, high = zero + (counter & _MASK), zero + ((counter >> 32) & _MASK)
-    return philox((block, zero, low, high), (seed & _MASK, torch.full_like(seed, int(purpose))))
+    low, high = counter & _MASK, (counter >> 32) & _MASK
+    return philox((low, block, high, zero), (seed & _MASK, torch.full_like(seed, int(purpose))))
 
 
 def words(seed: Tensor, purpose: int, counter: Tensor, num: int) -> Tensor:
-    """`num` uniform 32-bit words as int64 [num]; a smaller `num` gives a prefix of them.
+    """`num` uniform 32-bit words as int64 [num], one of each block; a smaller `num` gives a prefix of them.
 
     Args:
         seed: int64 [], the member's seed.
@@ -64,7 +69,7 @@ def words(seed: Tensor, purpose: int, counter: Tensor, num: int) -> Tensor:
         counter: int64 [], for example the gradient step.
         num: how many.
     """
-    return torch.stack(_blocks(seed, purpose, counter, (num + 3) // 4), -1).reshape(-1)[:num]
+    return _blocks(seed, purpose, counter, num)[0]
 
 
 def index(word: Tensor, size: Tensor | int) -> Tensor:
@@ -78,14 +83,14 @@ def uniform(seed: Tensor, purpose: int, counter: Tensor, shape: tuple[int, ...])
 
 
 def normal(seed: Tensor, purpose: int, counter: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal float32 of the given shape, by Box and Muller (1958); |value| is below 6.7."""
-    num = math.prod(shape)
-    w0, w1, w2, w3 = _blocks(seed, purpose, counter, (num + 3) // 4)
-    word = torch.cat([w0, w2])
-    angle = torch.cat([w1, w3]).float() * (2 * math.pi * 2.0**-32)
+    """Standard normal float32 of the given shape, by Box and Muller (1958); |value| is below 6.7.
+
+    Each number has a block of its own and leaves half of it unused: one kernel without neighbours or concatenation.
+    """
+    w0, w1, _, _ = _blocks(seed, purpose, counter, math.prod(shape))
     # The argument of log is in (0, 1]; a GPU's log may still come out a little above 0.
-    radius = torch.sqrt((-2 * torch.log((word.float() + 1) * 2.0**-32)).clamp(min=0))
-    return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:num].view(shape)
+    radius = torch.sqrt((-2 * torch.log((w0.float() + 1) * 2.0**-32)).clamp(min=0))
+    return (radius * torch.cos(w1.float() * (2 * math.pi * 2.0**-32))).view(shape)
 
 
 def derive_seeds(seed: int, purpose: int, num: int, counter: int = 0) -> list[int]:

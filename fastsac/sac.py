@@ -1,7 +1,8 @@
 """Soft Actor-Critic with learned temperature (arXiv 1812.05905) for one member: init, act, update.  All pure.
 
 The state is a nested dictionary of tensors: `params` (actor, critic, log_alpha), `first` and `second` (Adam's moments,
-same keys) with their `correction` for the coming step, `target_critic`, and `grad_steps`.  `torch.func.vmap` adds the
+same keys), `correction` (of those moments at the coming step: [0] the critic's, [1] the actor's), `target_critic`, and
+`grad_steps`.  `torch.func.vmap` adds the
 member axis.
 
 Axes: B batch, O obs_dim, A action_dim, E critics, P parameters of a network.
@@ -38,10 +39,20 @@ class Sac:
     actor_delay: int
     learn_alpha: bool
     max_grad_norm: float
+    products: nets.Products
+    joint_pass: bool
 
     @classmethod
-    def from_config(cls, config: Config, spec: EnvSpec) -> Self:
-        """Sizes for one task."""
+    def from_config(cls, config: Config, spec: EnvSpec, few_kernels: bool = False) -> Self:
+        """Sizes for one task.
+
+        Args:
+            config: settings.
+            spec: the task's sizes.
+            few_kernels: shape the update for a GPU, where the number of kernels counts and not the arithmetic: biases
+                inside the products, and obs and next_obs through the actor together (half of its backward pass is
+                then of zeros).  The same numbers up to rounding.
+        """
         obs_dim, action_dim = spec.obs_dim, spec.action_dim
         return cls(
             actor_shapes=nets.actor_shapes(obs_dim, action_dim, config.hidden_dims),
@@ -53,6 +64,8 @@ class Sac:
             actor_delay=config.actor_delay,
             learn_alpha=config.learn_alpha,
             max_grad_norm=config.max_grad_norm,
+            products=nets.Products(config.bf16, bias_inside=few_kernels),
+            joint_pass=few_kernels,
         )
 
 
@@ -74,9 +87,9 @@ def init(sac: Sac, seed: Tensor, init_alpha: float) -> State:
         seed: int64 [].
         init_alpha: temperature at the start.
     """
-    critic = nets.init(sac.critic_shapes, seed, stream=1)
+    critic = nets.init(sac.critic_shapes, sac.obs_dim + sac.action_dim, seed, stream=1)
     params = {
-        "actor": nets.init(sac.actor_shapes, seed, stream=0),
+        "actor": nets.init(sac.actor_shapes, sac.obs_dim, seed, stream=0),
         "critic": critic,
         "log_alpha": torch.full((), init_alpha, device=seed.device).log(),
     }
@@ -84,7 +97,7 @@ def init(sac: Sac, seed: Tensor, init_alpha: float) -> State:
         "params": params,
         "first": {k: torch.zeros_like(v) for k, v in params.items()},
         "second": {k: torch.zeros_like(v) for k, v in params.items()},
-        "correction": {k: optim.correction(torch.ones_like(seed)) for k in params},
+        "correction": optim.correction(torch.ones_like(seed).expand(2)),
         "target_critic": critic.clone(),
         "grad_steps": torch.zeros_like(seed),
     }
@@ -102,8 +115,13 @@ def act(sac: Sac, actor: Tensor, obs: Tensor, noise: Tensor | None) -> Tensor:
     Returns:
         [B, A].
     """
-    mean, log_std = nets.actor(nets.unflatten(actor, sac.actor_shapes), obs)
+    mean, log_std = nets.actor(nets.unflatten(actor, sac.actor_shapes), obs, sac.products)
     return torch.tanh(mean if noise is None else mean + log_std.exp() * noise)
+
+
+def sample(sac: Sac, actor: nets.Params, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Actions [B, A] in [-1, 1] and their log-probabilities [B] for obs [B, O] and standard normal noise [B, A]."""
+    return losses.tanh_normal(*nets.actor(actor, obs, sac.products), noise)
 
 
 def loss(
@@ -130,24 +148,33 @@ def loss(
         The sum, and METRICS as one vector (zeros where left out).
     """
     alpha = params["log_alpha"].detach().exp()
-    frozen_actor = {k: v.detach() for k, v in params["actor"].items()}
-    next_action, next_log_prob = losses.tanh_normal(*nets.actor(frozen_actor, batch.next_obs), noise[1])
-    next_q = nets.critic(target_critic, batch.next_obs, next_action)  # [E, B]
+    if with_actor and sac.joint_pass:
+        both = sample(sac, params["actor"], torch.cat([batch.obs, batch.next_obs]), noise.flatten(0, 1))
+        (action, next_action), (log_prob, next_log_prob) = (x.chunk(2) for x in both)
+    else:
+        next_action, next_log_prob = sample(sac, _frozen(params["actor"]), batch.next_obs, noise[1])
+        if with_actor:
+            action, log_prob = sample(sac, params["actor"], batch.obs, noise[0])
+
+    next_q = nets.critic(target_critic, batch.next_obs, next_action.detach(), sac.products)  # [E, B]
     reward = hyper["reward_scale"] * batch.reward
     target_q = losses.td_target(reward, batch.discount, next_q, next_log_prob, alpha)  # [B]
-    q = nets.critic(params["critic"], batch.obs, batch.action)  # [E, B]
-    critic_loss = losses.critic_loss(q, target_q)
+    q = nets.critic(params["critic"], batch.obs, batch.action, sac.products)  # [E, B]
+    critic_loss = losses.critic_loss(q, target_q)  # [B]
     if not with_actor:
-        zero = torch.zeros_like(alpha)
-        return critic_loss, torch.stack([critic_loss, q.mean(), zero, zero, zero, zero]).detach()
+        zero = torch.zeros_like(critic_loss)
+        return critic_loss.mean(), torch.stack([critic_loss, q.mean(0), zero, zero, zero, zero]).detach().mean(-1)
 
     # The actor's gradient passes through the critics to the action; their own weights get none.
-    frozen_critic = {k: v.detach() for k, v in params["critic"].items()}
-    action, log_prob = losses.tanh_normal(*nets.actor(params["actor"], batch.obs), noise[0])
-    actor_loss = losses.actor_loss(log_prob, nets.critic(frozen_critic, batch.obs, action), alpha)
-    alpha_loss = losses.alpha_loss(params["log_alpha"], log_prob, hyper["target_entropy"])
-    metrics = torch.stack([critic_loss, q.mean(), actor_loss, alpha_loss, alpha, -log_prob.mean()])
-    return critic_loss + actor_loss + alpha_loss, metrics.detach()
+    action_q = nets.critic(_frozen(params["critic"]), batch.obs, action, sac.products)  # [E, B]
+    actor_loss = losses.actor_loss(log_prob, action_q, alpha)  # [B]
+    alpha_loss = losses.alpha_loss(params["log_alpha"], log_prob, hyper["target_entropy"])  # [B]
+    metrics = [critic_loss, q.mean(0), actor_loss, alpha_loss, alpha.expand_as(log_prob), -log_prob]
+    return (critic_loss + actor_loss + alpha_loss).mean(), torch.stack(metrics).detach().mean(-1)
+
+
+def _frozen(params: nets.Params) -> nets.Params:
+    return {k: v.detach() for k, v in params.items()}
 
 
 def update(
@@ -180,16 +207,19 @@ def update(
 
     grads, metrics = grad(objective, has_aux=True)({name: views[name] for name in learned})
 
-    new = {key: dict(state[key]) for key in ("params", "first", "second", "correction")}
+    new = {key: dict(state[key]) for key in ("params", "first", "second")}
     for name in learned:
         gradient = grads[name] if name == "log_alpha" else nets.flatten(grads[name])
         if sac.max_grad_norm > 0 and name != "log_alpha":
             gradient = optim.clip(gradient, sac.max_grad_norm)
         moments = optim.Moments(state["first"][name], state["second"][name])
         lr = hyper["alpha_lr" if name == "log_alpha" else f"{name}_lr"]
-        new["params"][name], moments = optim.adam(params[name], gradient, moments, state["correction"][name], lr)
+        correction = state["correction"][0 if name == "critic" else 1]
+        new["params"][name], moments = optim.adam(params[name], gradient, moments, correction, lr)
         new["first"][name], new["second"][name] = moments
-        steps = state["grad_steps"] // (1 if name == "critic" else sac.actor_delay) + 1  # steps made, with this one
-        new["correction"][name] = optim.correction(steps + 1)
     target = optim.polyak(state["target_critic"], new["params"]["critic"], hyper["tau"])
-    return {**new, "target_critic": target, "grad_steps": state["grad_steps"] + 1}, metrics
+    grad_steps = state["grad_steps"] + 1
+    coming = torch.stack([grad_steps, -(-grad_steps // sac.actor_delay)]) + 1  # the next step of critic and actor
+    return {
+        **new, "correction": optim.correction(coming), "target_critic": target, "grad_steps": grad_steps
+    }, metrics  # fmt: skip

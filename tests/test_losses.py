@@ -26,23 +26,31 @@ def test_td_target_stops_gradients():
     assert not target.requires_grad
 
 
+def test_least_of_three_critics_and_its_gradient_by_hand():
+    q = torch.tensor([[1.0, 5.0], [2.0, 4.0], [0.0, 6.0]], requires_grad=True)
+    least = losses.least(q)
+    assert least.tolist() == [0.0, 4.0]
+    least.sum().backward()
+    assert q.grad.tolist() == [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
+
+
 def test_critic_loss_by_hand():
     q = torch.tensor([[1.0, 2.0], [0.0, 4.0]])
     target = torch.tensor([2.0, 2.0])
-    # critic 1: (1 + 0) / 2 / 2; critic 2: (4 + 4) / 2 / 2
-    assert losses.critic_loss(q, target).item() == pytest.approx(0.25 + 2.0)
+    # transition 1: (1 + 4) / 2; transition 2: (0 + 4) / 2
+    assert losses.critic_loss(q, target).tolist() == [2.5, 2.0]
 
 
 def test_actor_loss_by_hand():
     log_prob = torch.tensor([-1.0, 3.0])
     q = torch.tensor([[1.0, 5.0], [2.0, 4.0]])
-    assert losses.actor_loss(log_prob, q, torch.tensor(0.5)).item() == pytest.approx((-0.5 - 1 + 1.5 - 4) / 2)
+    assert losses.actor_loss(log_prob, q, torch.tensor(0.5)).tolist() == [-0.5 - 1, 1.5 - 4]
 
 
 def test_alpha_loss_and_its_gradient_by_hand():
     log_alpha = torch.tensor(0.3, requires_grad=True)
     log_prob = torch.tensor([1.0, 2.0], requires_grad=True)
-    loss = losses.alpha_loss(log_alpha, log_prob, torch.tensor(-2.0))
+    loss = losses.alpha_loss(log_alpha, log_prob, torch.tensor(-2.0)).mean()
     loss.backward()
     assert loss.item() == pytest.approx(-0.3 * (1.5 - 2.0))
     assert log_alpha.grad.item() == pytest.approx(0.5)  # entropy -1.5 is above -2: alpha falls

@@ -72,3 +72,16 @@ def test_derived_seeds_of_neighbouring_members_differ():
     assert len({s for seeds in lists for s in seeds}) == 2000
     assert all(0 <= s < 2**31 for seeds in lists for s in seeds)
     assert lists[1][:3] == random.derive_seeds(1, random.Purpose.ENV_SEED, 3)
+
+
+def test_compiled_numbers_equal_eager_ones():
+    """The compiler may not meet an integer overflow, which C++ leaves undefined."""
+
+    def numbers(seed, counter):
+        return random.words(seed, random.Purpose.DRAW, counter, 20), random.normal(seed, 2, counter, (3, 5))
+
+    args = torch.tensor(2**31 - 1), torch.tensor(2**33 + 7)
+    words, noise = torch.compile(numbers, fullgraph=True, dynamic=False)(*args)
+    expected_words, expected_noise = numbers(*args)
+    assert torch.equal(words, expected_words)
+    torch.testing.assert_close(noise, expected_noise)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 from tensordict.nn import ProbabilisticTensorDictModule, ProbabilisticTensorDictSequential, TensorDictModule
-from test_nets import module_of
+from test_nets import module_of, parts
 from torch import nn
 from torch.distributions import Independent, Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
@@ -74,7 +74,7 @@ def torchrl_module(agent, state, batch, terminated):
     views = nets.unflatten(state["params"]["critic"], agent.critic_shapes)
     target_views = nets.unflatten(state["target_critic"], agent.critic_shapes)
     body = TensorDictModule(
-        ActorModule(module_of(nets.unflatten(state["params"]["actor"], agent.actor_shapes))),
+        ActorModule(module_of(nets.unflatten(state["params"]["actor"], agent.actor_shapes), O)),
         in_keys=["observation"],
         out_keys=["loc", "scale"],
     )
@@ -82,7 +82,7 @@ def torchrl_module(agent, state, batch, terminated):
         in_keys=["loc", "scale"], out_keys=["action"], distribution_class=FixedNoise, return_log_prob=True
     )
     critics = [
-        ValueOperator(CriticModule(module_of(views, e)), in_keys=["observation", "action"]) for e in range(2)
+        ValueOperator(CriticModule(module_of(views, O + A, e)), in_keys=["observation", "action"]) for e in range(2)
     ]  # fmt: skip
     loss = SACLoss(
         ProbabilisticTensorDictSequential(body, head),
@@ -96,7 +96,8 @@ def torchrl_module(agent, state, batch, terminated):
     for name, value in loss.target_qvalue_network_params.items(True, True):
         layer, kind = name[-2], name[-1]
         index = int(layer) // 2
-        ours = target_views[f"weight{index}"].transpose(1, 2) if kind == "weight" else target_views[f"bias{index}"]
+        weight, bias = parts(target_views[f"layer{index}"], O + A if index == 0 else 16)
+        ours = weight.transpose(1, 2) if kind == "weight" else bias
         value.data.copy_(ours.reshape(value.shape))
     data = TensorDict(
         {
@@ -115,8 +116,10 @@ def torchrl_module(agent, state, batch, terminated):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-def test_losses_and_gradients_equal_torchrl(problem):
-    agent, state, batch, terminated, noise = problem
+@pytest.mark.parametrize("few_kernels", [False, True])
+def test_losses_and_gradients_equal_torchrl(problem, few_kernels):
+    _, state, batch, terminated, noise = problem
+    agent = sac.Sac.from_config(CONFIG, SPEC, few_kernels)
     loss, data = torchrl_module(agent, state, batch, terminated)
     FixedNoise.queue = [noise[1], noise[0]]
     out = loss(data)
@@ -145,8 +148,9 @@ def test_losses_and_gradients_equal_torchrl(problem):
     for network, params in (("actor", loss.actor_network_params), ("critic", loss.qvalue_network_params)):
         for name, value in params.items(True, True):
             kind, index = name[-1], int(name[-2]) // 2
-            mine = grads[network][f"{kind}{index}"]
-            mine = mine.transpose(-1, -2) if kind == "weight" else mine.reshape(value.shape)
+            num_inputs = O if network == "actor" else O + A
+            weight, bias = parts(grads[network][f"layer{index}"], num_inputs if index == 0 else 16)
+            mine = weight.transpose(-1, -2) if kind == "weight" else bias.reshape(value.shape)
             torch.testing.assert_close(mine, value.grad, **close)
             compared += 1
     assert compared == 12
