@@ -152,6 +152,7 @@ class Training:
         self.env = make_env(config.env, seeds, config.env_threads, config.env_kwargs)
         self.collector = Collector(config, self.env, self.learner)
         self.compile_s = compile_seconds(self.learner)
+        self.collector.warm_up()
         self.collector.begin()
         self.run(config.learning_starts)
 

@@ -266,14 +266,15 @@ def _without_preset(args: list[str]) -> list[str]:
 def train(args: list[str]) -> int:
     """`fastsac train`."""
     config = train_config(args)
-    from fastsac.collect import NotFiniteError
+    from fastsac.collect import BadStepError, NotFiniteError
+    from fastsac.launch import CaptureError
     from fastsac.plan import make_plan
     from fastsac.training import Run
 
     with Run(make_plan(config)) as run:
         try:
             result = run.train()
-        except NotFiniteError as error:
+        except (BadStepError, NotFiniteError, CaptureError) as error:
             run.display.close()
             return fail("fastsac train", str(error), 1)
         except ValueError as error:  # a fault of ours, not a wrong call: keep the traceback

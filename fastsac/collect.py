@@ -1,4 +1,4 @@
-"""The hop between environments and device: staging, checks of what comes in, episode statistics, the update budget.
+"""Stepping the environments: checks of what comes in, episode statistics, the update budget, where time goes.
 
 Owns the training environments and the host's counters.  What it stores at vector step t is exactly what the
 environments returned; dummy rows (see the contract in `fastsac.env`) count nowhere.
@@ -7,17 +7,22 @@ Axes: M members, N environments per member.  The vector environment holds M * N 
 """
 
 import math
+import time
 from collections import deque
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from fastsac.behaviour import Behaviour
 from fastsac.config import Config, update_budget
 from fastsac.env import Step, VectorEnv
 from fastsac.learner import Learner
+
+
+class BadStepError(RuntimeError):
+    """An environment broke the contract of `fastsac.env`."""
 
 
 class NotFiniteError(RuntimeError):
@@ -70,62 +75,68 @@ class Collector:
     Args:
         config: settings.
         env: M * N environments.
-        learner: acts, and owns the replay.
+        learner: owns the replay, and the policy that acts.
     """
 
     def __init__(self, config: Config, env: VectorEnv, learner: Learner) -> None:
         self.config, self.env, self.learner = config, env, learner
+        self.behaviour = Behaviour(config, learner)
         self.env_steps = [0] * config.seeds
         self.stats = EpisodeStats(config.seeds, config.num_envs)
-        self.obs = torch.empty(0)
+        on_cuda = learner.device.type == "cuda"
+        self._overlap = on_cuda if config.overlap == "auto" else config.overlap == "on"
         self._shape = (config.seeds, config.num_envs)
+        self._obs_shape = (config.seeds * config.num_envs, learner.agent.obs_dim)
         self._is_dummy = np.zeros(self._shape, np.bool_)
-        self._action = torch.empty(0)
         self._early: Step | None = None
-        self._warm: list[bool] = []
-        self._staging: dict[str, Tensor] = {}
+        self._env_s = self._act_s = 0.0
+
+    @property
+    def waited(self) -> dict[str, float]:
+        """Seconds that the host spent waiting for the environments, and for the device (on a CPU: computing)."""
+        return {"env": self._env_s, "device": self._act_s + self.learner.compute_s}
+
+    def warm_up(self) -> None:
+        """Compile and capture now; changes no number."""
+        self.behaviour.warm_up()
 
     def begin(self) -> None:
         """Reset all environments and start (or, after a resume, restart) the stream."""
         obs = self.env.reset()
-        self._check_finite("an observation", obs)
-        self.obs = self._to_device("obs", obs)
+        self._check(obs)
         self._is_dummy[:] = False
-        self.learner.replay.begin_(self.obs)
-        self._update_normalizer()
+        self.behaviour.begin(obs, self._is_random())
 
     def send(self) -> None:
-        """Choose actions by the actor as of the launches made so far, and start the environments' step.
+        """Choose actions and start the environments' step.
 
-        On CUDA the environments go on stepping on CPU threads while the learner's launches run.  On a CPU both want
-        the same cores, and taking turns is faster, so the step is awaited here; its result is kept for `recv`, and
-        everything happens in the same logical order on both.
+        With overlap the environments step on CPU threads while the launches that follow run on the device.  On a CPU
+        both want the same cores, and taking turns is faster, so the step is awaited here; its result is kept for
+        `recv`, and everything happens in the same logical order on both.
         """
-        warm = [steps < self.config.learning_starts for steps in self.env_steps]
-        if warm != self._warm:  # this copy waits for the device, so make it only where it says something new
-            self._warm = warm
-            self.learner.warm.copy_(torch.tensor(warm))
-        self._action = self.learner.act(self.obs)  # [M, N, A]
-        # The one wait of the loop for the device: the environments need the actions.
-        self.env.send(self._action.flatten(0, 1).cpu().numpy())
-        if self.learner.device.type == "cpu":
+        began = time.perf_counter()
+        action = self.behaviour.act()
+        acted = time.perf_counter()
+        self.env.send(action)
+        if not self._overlap:
             self._early = self.env.recv()
+        self._act_s += acted - began
+        self._env_s += time.perf_counter() - acted
 
     def recv(self) -> None:
         """Wait for the environments, check what they returned, and store it."""
+        began = time.perf_counter()
         step, self._early = self._early or self.env.recv(), None
-        self._check_finite("an observation", step.obs)
-        self._check_finite("a reward", step.reward)
+        self._env_s += time.perf_counter() - began
+        self._check(step.obs, step.reward, step.terminated, step.truncated)
         flags = {k: getattr(step, k).reshape(self._shape) for k in ("reward", "terminated", "truncated")}
         done, valid = flags["terminated"] | flags["truncated"], ~self._is_dummy
         self.stats.add(flags["reward"], done, valid)
         self.env_steps = [s + int(v) for s, v in zip(self.env_steps, valid.sum(-1), strict=True)]
         self._is_dummy = done
-
-        self.obs = self._to_device("obs", step.obs)
-        rows = {k: self._to_device(k, v) for k, v in flags.items()}
-        self.learner.replay.add_(self._action, rows["reward"], rows["terminated"], rows["truncated"], self.obs)
-        self._update_normalizer()
+        self.behaviour.store({"obs": step.obs, **flags, "random": self._is_random()})
+        if not self._overlap and self.learner.device.type == "cuda":
+            torch.cuda.synchronize()  # overlap was switched off: wait for the launches
 
     def due(self) -> list[int]:
         """Gradient steps that each member's budget allows and that are not launched yet.
@@ -139,21 +150,20 @@ class Collector:
             for steps, done in zip(self.env_steps, self.learner.grad_steps, strict=True)
         ]
 
-    def _update_normalizer(self) -> None:
-        if self.config.obs_norm:
-            self.learner.normalizer.update_(self.obs)
+    def _is_random(self) -> list[bool]:
+        return [steps < self.config.learning_starts for steps in self.env_steps]
 
-    def _to_device(self, name: str, value: NDArray[Any]) -> Tensor:
-        """Array [M * N, ...] or [M, N, ...] as a device tensor [M, N, ...], through pinned memory on CUDA."""
-        host = torch.from_numpy(value.reshape(*self._shape, *value.shape[1:]) if name == "obs" else value)
-        if self.learner.device.type == "cpu":
-            return host
-        # The copy from the pinned buffer has finished by the time of the next write: the wait for the actions of
-        # the next vector step comes after it on the same stream.
-        if name not in self._staging:
-            self._staging[name] = torch.empty_like(host).pin_memory()
-        self._staging[name].copy_(host)
-        return self._staging[name].to(self.learner.device, non_blocking=True)
+    def _check(self, obs: NDArray[Any], *rest: NDArray[Any]) -> None:
+        """Shapes, and that all numbers are finite."""
+        if obs.shape != self._obs_shape or any(a.shape != self._obs_shape[:1] for a in rest):
+            found = ", ".join(str(list(a.shape)) for a in (obs, *rest))
+            raise BadStepError(
+                f"the environment returned arrays of shape {found}, where obs must be {list(self._obs_shape)} and "
+                f"reward, terminated and truncated [{self._obs_shape[0]}]. Its spec or its back end is wrong."
+            )
+        self._check_finite("an observation", obs)
+        if rest:
+            self._check_finite("a reward", rest[0])
 
     def _check_finite(self, what: str, value: NDArray[np.float32]) -> None:
         if np.isfinite(value).all():

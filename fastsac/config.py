@@ -185,6 +185,16 @@ class Config:
         """One seed per member."""
         return [self.seed + i for i in range(self.seeds)]
 
+    @property
+    def updates_per_graph(self) -> int:
+        """Updates in the largest CUDA graph: as given, or those of one vector step, as a power of 2 up to 16.
+
+        Longer graphs gain nothing once the host's part of a launch is small beside the device's, and cost capture time.
+        """
+        if self.updates_per_launch != "auto":
+            return self.updates_per_launch
+        return 1 << min(4, max(0, int(self.utd_ratio * self.num_envs).bit_length() - 1))
+
     def replace(self, **changes: Any) -> "Config":
         """A copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)

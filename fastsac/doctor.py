@@ -290,7 +290,7 @@ def run_small_update(device: "torch.device", mode: "Mode") -> "torch.Tensor":
 
     from fastsac.launch import Launch
 
-    def step(buffers: dict[str, torch.Tensor], flag: bool) -> None:
+    def step(buffers: dict[str, torch.Tensor]) -> None:
         def loss(weight: torch.Tensor) -> torch.Tensor:
             return (torch.tanh(buffers["x"] @ weight) - 0.5).square().mean()
 
@@ -298,9 +298,9 @@ def run_small_update(device: "torch.device", mode: "Mode") -> "torch.Tensor":
 
     x = torch.linspace(-1, 1, 64 * 8, device=device).view(64, 8)
     buffers = {"x": x, "weight": torch.linspace(0, 1, 8, device=device)}
-    launch = Launch(step, buffers, written=[buffers["weight"]], mode=mode, updates_per_graph=3)
-    launch.warm_up([True])
-    launch([True] * 3)
+    launch = Launch(step, {0: (buffers,)}, written=[buffers["weight"]], mode=mode, steps_per_graph=3)
+    launch.warm_up([0])
+    launch([0] * 3)
     return buffers["weight"].cpu()
 
 

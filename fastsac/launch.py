@@ -1,12 +1,14 @@
-"""How a step over static buffers is run: eager, compiled, or compiled and captured as CUDA graphs.  One function, three
-ways; it knows nothing of what the step computes.
+"""How a step over static buffers is run: eager, compiled, or captured as CUDA graphs.  One function, three ways; it
+knows nothing of what the step computes.
 
-The step is a function `step(buffers, flag) -> None` that writes in place into the tensors of `buffers`, all of which
-the caller owns and never reallocates.  `flag` is a Python bool that selects one of two variants.
+A step is a function that writes in place into tensors among its arguments.  Each key of `variants` names one tuple of
+arguments: tensors that the caller owns and never moves, and Python values that are constants to the compiler.  What
+changes between launches is in the tensors.
 """
 
 import gc
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -14,103 +16,168 @@ import torch
 from torch.utils import _pytree as pytree
 
 Mode = Literal["eager", "compiled", "captured"]
-Step = Callable[[Any, bool], None]
+Step = Callable[..., None]
+
+# How Inductor shapes code for a GPU: one kernel where it would make several that wait for each other.
+GPU_OPTIONS: dict[str, Any] = {
+    "force_pointwise_cat": True,  # a concatenation is part of the kernel that makes its input
+    "inplace_padding": False,  # and so is padding
+    "realize_opcount_threshold": 50,  # longer chains of operations before a result is stored
+}
+# On a CPU the calls between kernels are C++ too: with small networks Python's share would be 40% of an update.
+CPU_OPTIONS: dict[str, Any] = {"cpp_wrapper": True}
 
 
-def compile_step(step: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+class CaptureError(RuntimeError):
+    """A launch could not be captured as a CUDA graph."""
+
+
+def compile_step(step: Callable[..., Any], device: torch.device, short_reductions: bool = False) -> Callable[..., Any]:
     """`step` as one compiled graph: a break or a change of shapes is an error.
 
-    On a CPU the calls between kernels are C++ too: with small networks Python's share would be 40% of an update.
+    Args:
+        step: the function.
+        device: of its tensors.
+        short_reductions: sums run over few enough numbers for one kernel each.
     """
-    options: dict[str, str | int | bool | Callable[..., Any]] | None = (
-        {"cpp_wrapper": True} if device.type == "cpu" else None
-    )
+    options = dict(CPU_OPTIONS if device.type == "cpu" else GPU_OPTIONS)
+    if device.type != "cpu" and short_reductions:
+        options["split_reductions"] = False
     return torch.compile(step, fullgraph=True, dynamic=False, options=options)
 
 
-class Launch:
-    """Runs `step` K times per launch.
+class CudaRecorder:
+    """Records work as CUDA graphs that share one pool of memory; they must not run at the same time.
 
     Args:
-        step: writes in place into `buffers`.
-        buffers: a tree of tensors at fixed addresses, owned by the caller.
-        written: those of them that the step writes.
-        mode: "captured" needs CUDA.
-        updates_per_graph: K, steps in one captured graph; the remainder of a launch runs in graphs of one step.
+        stream: to capture on, whose priority the kernels keep; default one of its own.
     """
 
-    def __init__(self, step: Step, buffers: Any, written: Any, mode: Mode, updates_per_graph: int = 1) -> None:
-        assert updates_per_graph >= 1
-        self._buffers = buffers
-        self._written = pytree.tree_leaves(written)
-        self._mode = mode
-        self._per_graph = updates_per_graph
-        self._step = step if mode == "eager" else compile_step(step, self._written[0].device)
-        self._graphs: dict[tuple[bool, ...], torch.cuda.CUDAGraph] = {}
-        self._pool: Any = None
+    def __init__(self, stream: torch.cuda.Stream | None = None) -> None:
+        self._stream = stream or torch.cuda.Stream()
+        self._pool = torch.cuda.graph_pool_handle()
 
-    @torch.no_grad()
-    def warm_up(self, flags: list[bool]) -> None:
-        """Compile (and capture) now, for each variant in `flags`; the buffers come out as they went in."""
-        if self._mode == "eager":
-            return
-        kept = [leaf.clone() for leaf in self._written]
-        with _side_stream(self._mode == "captured"):
-            for flag in flags:
-                self._step(self._buffers, flag)
-        if self._mode == "captured":
-            for flag in flags:
-                self._graph((flag,))
-            if len(flags) == 1:
-                self._graph(tuple(flags) * self._per_graph)
-        for leaf, value in zip(self._written, kept, strict=True):
-            leaf.copy_(value)
+    @contextmanager
+    def warm_up(self) -> Iterator[None]:
+        """Run what is inside for real on the stream of the capture, so that libraries set themselves up there."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            yield
+        torch.cuda.current_stream().wait_stream(self._stream)
 
-    @torch.no_grad()
-    def __call__(self, flags: list[bool]) -> None:
-        """Run one step per flag, in order; returns without waiting for the device."""
-        if self._mode != "captured":
-            # The buffers never change, so there is nothing to guard but the flag.
-            with torch.compiler.set_stance(skip_guard_eval_unsafe=self._mode == "compiled"):
-                for flag in flags:
-                    self._step(self._buffers, flag)
-            return
-        start = 0
-        while start < len(flags):
-            size = self._per_graph if len(flags) - start >= self._per_graph else 1
-            self._graph(tuple(flags[start : start + size])).replay()
-            start += size
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Capture what `work` enqueues, without running it; the result runs it on the stream that is then current.
 
-    def _graph(self, flags: tuple[bool, ...]) -> torch.cuda.CUDAGraph:
-        """The graph for this pattern of variants, captured at its first use; capturing runs nothing."""
-        if flags in self._graphs:
-            return self._graphs[flags]
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        Raises:
+            CaptureError: something in it cannot be captured.
+        """
         graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize()  # once per pattern, outside the loop
         was_enabled = gc.isenabled()
         gc.disable()  # a collection during capture could free device memory, which capture forbids
         try:
-            with torch.cuda.graph(graph, pool=self._pool):
-                for flag in flags:
-                    self._step(self._buffers, flag)
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+                work()
+        except torch.OutOfMemoryError as error:
+            raise CaptureError(
+                "CUDA ran out of memory while capturing a launch. Lower --buffer-size, --batch-size or --seeds."
+            ) from error
         except RuntimeError as error:
-            raise RuntimeError(f"CUDA graph capture failed: {error}. Give --cuda-graphs off to run without.") from error
+            raise CaptureError(f"{explain(error)} Give --cuda-graphs off to run without.") from error
         finally:
             if was_enabled:
                 gc.enable()
-        self._graphs[flags] = graph
-        return graph
+        return graph.replay
 
 
-@contextmanager
-def _side_stream(wanted: bool) -> Iterator[None]:
-    """Run what is inside on a stream of its own, as a warm-up before capture must."""
-    if not wanted:
-        yield
-        return
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        yield
-    torch.cuda.current_stream().wait_stream(stream)
+def explain(error: BaseException) -> str:
+    """What could not be captured, and the line of code that asked for it."""
+    while error.__context__ is not None:  # ending a broken capture raises once more
+        error = error.__context__
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename]
+    at = f" at `{frames[-1].line}` ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"CUDA graph capture failed{at}: {str(error).strip().splitlines()[0]}."
+
+
+class Launch:
+    """Runs a step any number of times in a row, without waiting for the device.
+
+    Args:
+        step: writes in place into tensors among its arguments.
+        variants: its arguments, by key.
+        written: the tensors among them that it writes.
+        mode: "captured" needs CUDA.
+        steps_per_graph: K, steps in the largest CUDA graph; what is left over runs in graphs of half the size, a
+            quarter, and so on.
+        compiled: False records the step as it is when captured, and otherwise runs it eagerly.
+        short_reductions: as in `compile_step`.
+        stream: to capture on; default one of its own.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        variants: Mapping[Any, tuple[Any, ...]],
+        written: Any,
+        mode: Mode,
+        steps_per_graph: int = 1,
+        compiled: bool = True,
+        short_reductions: bool = False,
+        stream: Any = None,
+    ) -> None:
+        assert steps_per_graph >= 1
+        self._variants = dict(variants)
+        self._written: list[torch.Tensor] = pytree.tree_leaves(written)
+        self._compiled = compiled and mode != "eager"
+        self._recorder = CudaRecorder(stream) if mode == "captured" else None
+        self._sizes = [steps_per_graph >> i for i in range(steps_per_graph.bit_length())]
+        device = self._written[0].device
+        self._step = compile_step(step, device, short_reductions) if self._compiled else step
+        self._graphs: dict[tuple[Hashable, ...], Callable[[], None]] = {}
+
+    @torch.no_grad()
+    def warm_up(self, cycle: Sequence[Hashable]) -> None:
+        """Compile and capture now; the written tensors come out as they went in.
+
+        Args:
+            cycle: keys in the order in which launches repeat them; every part of it gets its graphs.
+        """
+        if self._compiled:
+            kept = [leaf.clone() for leaf in self._written]
+            if self._recorder is None:
+                self._run(dict.fromkeys(cycle))
+            else:
+                with self._recorder.warm_up():
+                    self._run(dict.fromkeys(cycle))
+            for leaf, value in zip(self._written, kept, strict=True):
+                leaf.copy_(value)
+        if self._recorder is not None:
+            for size in self._sizes:
+                for first in range(len(cycle)):
+                    self._graph(tuple(cycle[(first + i) % len(cycle)] for i in range(size)))
+
+    @torch.no_grad()
+    def __call__(self, keys: Sequence[Hashable]) -> None:
+        """Run the step once per key, in order."""
+        if self._recorder is not None:
+            start = 0
+            while start < len(keys):
+                size = next(s for s in self._sizes if s <= len(keys) - start)
+                self._graph(tuple(keys[start : start + size]))()
+                start += size
+        elif self._compiled:
+            # The tensors never change, so there is nothing to guard but the constants.
+            with torch.compiler.set_stance(skip_guard_eval_unsafe=True):
+                self._run(keys)
+        else:
+            self._run(keys)
+
+    def _run(self, keys: Iterable[Hashable]) -> None:
+        for key in keys:
+            self._step(*self._variants[key])
+
+    def _graph(self, keys: tuple[Hashable, ...]) -> Callable[[], None]:
+        """The graph for this row of keys, captured at its first use."""
+        if keys not in self._graphs:
+            assert self._recorder is not None
+            self._graphs[keys] = self._recorder.record(lambda: self._run(keys))
+        return self._graphs[keys]

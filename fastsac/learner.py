@@ -1,4 +1,4 @@
-"""The learner: owns all device memory of a run, and joins draw, normalisation, update and metrics into one step.
+"""The learner: owns what is learned and what from; joins draw, normalisation, update and metrics into one step.
 
 One gradient step is a function over static buffers (`gradient_step_`), run by `Launch` in whatever way was chosen.
 Members are the first axis of every buffer; with one member the axis is squeezed and nothing is vmapped.
@@ -7,6 +7,7 @@ Axes: M members, N environments, B batch, O obs_dim, A action_dim.
 """
 
 import math
+import time
 from functools import partial
 from typing import Any
 
@@ -17,11 +18,12 @@ from torch.utils import _pytree as pytree
 from fastsac import normalize, random, sac
 from fastsac.config import Config
 from fastsac.env import EnvSpec
-from fastsac.launch import Launch, Mode, compile_step
+from fastsac.launch import Launch, Mode
 from fastsac.normalize import Normalizer
 from fastsac.replay import Batch, Replay, draw
 
 WRITTEN = ("state", "sums", "bad_step", "due")  # what a gradient step writes; it only reads the rest
+SHORT_REDUCTION = 1024  # batches up to here are summed by one kernel
 NEVER = -1  # `bad_step` of a member whose losses were finite all along
 
 
@@ -83,29 +85,8 @@ def keep_inactive(new: sac.State, old: sac.State, active: Tensor, acting: Tensor
     return pytree.tree_map_with_path(choose, new, old)
 
 
-def act_step(agent: sac.Sac, config: Config, buffers: dict[str, Any], obs: Tensor, counter: Tensor) -> Tensor:
-    """Actions of one member: uniform while it warms up, sampled from the policy after.
-
-    Args:
-        agent: sizes and switches.
-        config: settings.
-        buffers: one member's actor, norm, seed and whether it warms up.
-        obs: [N, O].
-        counter: int64 [], the vector step.
-
-    Returns:
-        [N, A] in [-1, 1].
-    """
-    noise = random.normal(buffers["seed"], random.Purpose.ACT, counter, (obs.shape[0], agent.action_dim))
-    if config.obs_norm:
-        obs = normalize.apply(obs, buffers["norm"]["mean"], buffers["norm"]["rstd"])
-    action = sac.act(agent, buffers["actor"], obs, noise)
-    # The normal's distribution function makes the same numbers uniform in [-1, 1].
-    return torch.where(buffers["warm"], torch.erf(noise / math.sqrt(2)), action)
-
-
 class Learner:
-    """State, replay, normaliser and metrics of M members, and the two things done with them: act and learn.
+    """State, replay, normaliser and metrics of M members, and the launches that update them.
 
     Args:
         config: settings.
@@ -117,7 +98,7 @@ class Learner:
     def __init__(self, config: Config, spec: EnvSpec, device: torch.device, mode: Mode) -> None:
         m = config.seeds
         self.config, self.device, self.mode = config, device, mode
-        self.agent = sac.Sac.from_config(config, spec, few_kernels=device.type == "cuda")
+        self.agent = sac.Sac.from_config(config, spec, few_kernels=device.type != "cpu")
         self.replay = Replay(m, config.num_envs, config.buffer_size, spec.obs_dim, spec.action_dim, device)
         self.normalizer = Normalizer(m, spec.obs_dim, device)
         seeds = torch.tensor(config.member_seeds, device=device)  # [M]
@@ -133,51 +114,26 @@ class Learner:
             "bad_step": torch.full((m,), NEVER, device=device),
             "due": torch.zeros(m, dtype=torch.int64, device=device),
         }
-        self.warm = torch.ones(m, dtype=torch.bool, device=device)
-        self.vec_steps = torch.zeros((), dtype=torch.int64, device=device)
         self.grad_steps = [0] * m  # mirrors of the device's counters
         self._read_at = [0] * m  # gradient steps at the last `read_metrics`
+        self.compute_s = 0.0  # spent in launches on a CPU, where they are over when they return
         views = pytree.tree_map(lambda t: t[0], self.buffers) if m == 1 else self.buffers
-        written = {key: views[key] for key in WRITTEN}
         step = partial(gradient_step_, self.agent, config)
         self._launch = Launch(
-            step, views, written, mode, 8 if config.updates_per_launch == "auto" else config.updates_per_launch
+            step,
+            variants={with_actor: (views, with_actor) for with_actor in (True, False)},
+            written={key: views[key] for key in WRITTEN},
+            mode=mode,
+            steps_per_graph=config.updates_per_graph,
+            short_reductions=config.batch_size <= SHORT_REDUCTION,
         )
-        self._act = self._make_act()
-
-    def _make_act(self) -> Any:
-        one = partial(act_step, self.agent, self.config)
-        squeeze = self.config.seeds == 1
-
-        def act(buffers: dict[str, Any], obs: Tensor, counter: Tensor) -> Tensor:
-            if squeeze:
-                first = pytree.tree_map(lambda t: t[0], buffers)
-                return one(first, obs[0], counter).unsqueeze(0)
-            return torch.func.vmap(one, in_dims=(0, 0, None))(buffers, obs, counter)
-
-        return act if self.mode == "eager" else compile_step(act, self.device)
+        self._host_due: list[tuple[Tensor, Any]] = []  # pinned, each with the event of its last copy
+        if device.type == "cuda":
+            self._host_due = [(torch.zeros(m, dtype=torch.int64).pin_memory(), torch.cuda.Event()) for _ in range(4)]
 
     def warm_up(self) -> None:
         """Compile and capture now; changes no number."""
-        if self.mode == "eager":
-            return
-        self._launch.warm_up([True] if self.config.actor_delay == 1 else [True, False])
-        shape = (self.config.seeds, self.config.num_envs, self.agent.obs_dim)
-        self.act(torch.zeros(shape, device=self.device))
-        self.vec_steps.sub_(1)
-
-    @torch.no_grad()
-    def act(self, obs: Tensor) -> Tensor:
-        """Actions [M, N, A] in [-1, 1] for obs [M, N, O]; advances the counter of vector steps."""
-        buffers = {
-            "actor": self.buffers["state"]["params"]["actor"],
-            "norm": self.buffers["norm"],
-            "seed": self.buffers["seed"],
-            "warm": self.warm,
-        }
-        action: Tensor = self._act(buffers, obs, self.vec_steps)
-        self.vec_steps.add_(1)
-        return action
+        self._launch.warm_up([k % self.agent.actor_delay == 0 for k in range(self.agent.actor_delay)])
 
     @torch.no_grad()
     def act_deterministic(self, obs: Tensor) -> Tensor:
@@ -193,15 +149,30 @@ class Learner:
         """Run `due[m]` gradient steps of member m; does not wait for the device."""
         if max(due) <= 0:
             return
+        began = time.perf_counter()
         delay = self.agent.actor_delay
         flags = [
             any(k < due[m] and (self.grad_steps[m] + k) % delay == 0 for m in range(len(due)))
             for k in range(max(due))
         ]  # fmt: skip
         if self.config.seeds > 1:
-            self.buffers["due"].copy_(torch.tensor(due), non_blocking=True)
+            self._set_due(due)
         self._launch(flags)
         self.grad_steps = [done + more for done, more in zip(self.grad_steps, due, strict=True)]
+        if self.device.type == "cpu":
+            self.compute_s += time.perf_counter() - began
+
+    def _set_due(self, due: list[int]) -> None:
+        """Through pinned memory: a copy from other memory would wait for the launches that are queued."""
+        if not self._host_due:
+            self.buffers["due"].copy_(torch.tensor(due))
+            return
+        host, copied = self._host_due.pop(0)
+        copied.synchronize()  # over long ago: three copies were enqueued since
+        host.copy_(torch.tensor(due))
+        self.buffers["due"].copy_(host, non_blocking=True)
+        copied.record()
+        self._host_due.append((host, copied))
 
     def read_metrics(self) -> list[dict[str, float]]:
         """Means since the last call, per member; nan where no step was made.  Waits for the device: log points only."""
@@ -231,7 +202,6 @@ class Learner:
         state = {
             "state": self.buffers["state"],
             "normalizer": self.normalizer.state_dict(),
-            "vec_steps": self.vec_steps,
         }
         return {**state, "replay": self.replay.state_dict()} if with_replay else state
 
@@ -239,7 +209,6 @@ class Learner:
         """Take over what `state_dict` gave, in place."""
         pytree.tree_map(lambda mine, saved: mine.copy_(saved), self.buffers["state"], state["state"])
         self.normalizer.load_state_dict(state["normalizer"])
-        self.vec_steps.copy_(state["vec_steps"])
         if "replay" in state:
             self.replay.load_state_dict(state["replay"])
         self.grad_steps = self.buffers["state"]["grad_steps"].tolist()

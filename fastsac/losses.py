@@ -1,6 +1,7 @@
 """The losses of SAC as pure functions of tensors.  They know no networks, no gamma and no `done`.
 
-Axes: B batch, E critics, A action_dim.  Per-sample values are [B], losses too: their mean is what is minimised.  Equation numbers are those of arXiv 1812.05905
+Axes: B batch, E critics, A action_dim.  Per-sample values are [B], losses too: their mean is what is
+minimised.  Equation numbers are those of arXiv 1812.05905
 (Haarnoja et al., Soft Actor-Critic Algorithms and Applications).
 """
 

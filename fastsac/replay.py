@@ -70,6 +70,7 @@ class Replay:
             batch_size=[m, t, n],
             device=device,
         )
+        self._columns = dict(self.rows.items())  # looking a name up in a TensorDict takes microseconds
         # Position R of the table takes the writes of rows that are no transition.
         self.table = torch.zeros(m, t * n + 1, dtype=torch.int32, device=device)  # [M, R + 1]
         self.row_count = torch.zeros(m, t, dtype=torch.int64, device=device)  # valid transitions in each row
@@ -77,16 +78,20 @@ class Replay:
         self.tail = torch.zeros(m, dtype=torch.int64, device=device)  # [M], oldest entry of the table
         self.count = torch.zeros(m, dtype=torch.int64, device=device)  # [M], entries of the table
         self.is_dummy = torch.zeros(m, n, dtype=torch.bool, device=device)  # the current row follows a done
+        self.wrapped = torch.zeros((), dtype=torch.bool, device=device)  # every row has been used
         self._positions = torch.arange(n, device=device, dtype=torch.int64)
-        self.host_head = 0
-        self.has_wrapped = False
+
+    @property
+    def host_head(self) -> int:
+        """The row of the current obs.  Waits for the device."""
+        return int(self.head[0])
 
     def begin_(self, obs: Tensor) -> None:
-        """Start the stream at obs [M, N, O], or start it anew after an interruption.
+        """Start the stream at obs [M, N, O], or start it anew after an interruption.  Waits for the device.
 
         What was interrupted counts as truncated: its last transition keeps its true next_obs and no window crosses.
         """
-        if bool((self.count > 0).any()):  # host wait: once per run, outside the loop
+        if bool((self.count > 0).any()):
             last = (self.host_head - 1) % self.num_rows
             self.rows["truncated"][:, last] = True
             self.is_dummy.fill_(True)
@@ -95,7 +100,7 @@ class Replay:
         self.rows["obs"][:, self.host_head] = obs
 
     def add_(self, action: Tensor, reward: Tensor, terminated: Tensor, truncated: Tensor, next_obs: Tensor) -> None:
-        """Complete the current row and begin the next.
+        """Complete the current row and begin the next.  Runs on the device alone, so that a graph can hold it.
 
         Args:
             action: [M, N, A], taken at the current row's obs.
@@ -104,32 +109,30 @@ class Replay:
             truncated: [M, N] bool.
             next_obs: [M, N, O], which the next row holds.
         """
-        head, r = self.host_head, self.num_rows * self.num_envs
+        r = self.num_rows * self.num_envs
+        head = self.head[:1]  # [1]; all members are at the same row
         following = (head + 1) % self.num_rows
-        rows = self.rows
         # The next row's old transitions lose their obs: they are the oldest, so they leave at the tail.
-        gone = self.row_count[:, following]
+        gone = self.row_count.index_select(1, following).squeeze(1)  # [M]
         self.tail.copy_((self.tail + gone) % r)
         self.count.sub_(gone)
-        gone.zero_()
+        self.row_count.index_fill_(1, following, 0)
 
-        rows["action"][:, head] = action
-        rows["reward"][:, head] = reward
-        rows["terminated"][:, head] = terminated
-        rows["truncated"][:, head] = truncated
-        rows["obs"][:, following] = next_obs
+        current = {"action": action, "reward": reward, "terminated": terminated, "truncated": truncated}
+        for name, value in current.items():
+            self._columns[name].index_copy_(1, head, value.unsqueeze(1))
+        self._columns["obs"].index_copy_(1, following, next_obs.unsqueeze(1))
 
         valid = ~self.is_dummy  # [M, N]
-        slot = (self.tail + self.count).unsqueeze(-1) + valid.cumsum(-1) - 1
+        slot = (self.tail + self.count - 1).unsqueeze(-1) + valid.cumsum(-1)
         slot = torch.where(valid, slot % r, r)
         self.table.scatter_(1, slot, (self._positions + head * self.num_envs).int().expand_as(slot))
         fresh = valid.sum(-1)
-        self.row_count[:, head] = fresh
+        self.row_count.index_copy_(1, head, fresh.unsqueeze(1))
         self.count.add_(fresh)
         torch.logical_or(terminated, truncated, out=self.is_dummy)
-        self.head.fill_(following)
-        self.host_head = following
-        self.has_wrapped |= following == 0
+        self.head.copy_(following.expand_as(self.head))
+        self.wrapped.logical_or_(following[0] == 0)
 
     def ring(self) -> Ring:
         """The tensors that `draw` reads, each with members first and positions flat; views, never copies."""
@@ -142,8 +145,8 @@ class Replay:
         return sum(t.numel() * t.element_size() for t in tensors)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that a continued run needs, cut to the rows in use."""
-        used = self.num_rows if self.has_wrapped else self.host_head + 1
+        """Everything that a continued run needs, cut to the rows in use.  Waits for the device."""
+        used = self.num_rows if bool(self.wrapped) else self.host_head + 1
         rows = {f"rows.{k}": v[:, :used] for k, v in self.rows.items()}
         rest = {k: getattr(self, k) for k in ("row_count", "head", "tail", "count", "is_dummy")}
         return {**rows, **rest, "table": self.table[:, : used * self.num_envs]}
@@ -156,8 +159,7 @@ class Replay:
         for key in ("row_count", "head", "tail", "count", "is_dummy"):
             getattr(self, key).copy_(state[key])
         self.table[:, : state["table"].shape[1]] = state["table"].to(self.table.device)
-        self.host_head = int(self.head[0])
-        self.has_wrapped = state["table"].shape[1] == self.num_rows * self.num_envs
+        self.wrapped.fill_(state["table"].shape[1] == self.num_rows * self.num_envs)
 
 
 def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor) -> Batch:

@@ -84,15 +84,17 @@ class Run:
                 self.display.info(note)
             self._set_up_torch()
             self.learner = Learner(config, plan.spec, plan.device, plan.mode)
-            meta: dict[str, Any] = self._load() if plan.resume else {"env_steps": [0] * config.seeds, "wall_s": 0.0}
+            state, meta = checkpoint.load(plan.run_dir) if plan.resume else ({}, {})
             # A resumed run goes on with episodes of its own rather than with the first ones again.
-            self.env = self._make_env(random.Purpose.ENV_SEED, config.num_envs, int(self.learner.vec_steps))
+            episodes_from = int(state["behaviour"]["vec_steps"]) if state else 0
+            self.env = self._make_env(random.Purpose.ENV_SEED, config.num_envs, episodes_from)
             self._open.callback(self.env.close)
             self.eval_env: VectorEnv | None = None
             self.collector = Collector(config, self.env, self.learner)
-            self.collector.env_steps = list(meta["env_steps"])
-            self.start -= meta["wall_s"]
+            if plan.resume:
+                self._restore(state, meta)
             self._last_row = (time.perf_counter(), self._env_steps(), self._grad_steps())
+            self._waited = self.collector.waited
             self.run_dir = plan.run_dir
             self._open.enter_context(self._signals())
             self._open = self._open.pop_all()
@@ -162,6 +164,7 @@ class Run:
             return
         with self.display.stage("compiling the update") as stage:
             self.learner.warm_up()
+            self.collector.warm_up()
         self.compile_s = stage.seconds
         self._last_row = (time.perf_counter(), *self._last_row[1:])  # rates leave compiling out
 
@@ -170,10 +173,15 @@ class Run:
         now, env_steps, grad_steps = time.perf_counter(), self._env_steps(), self._grad_steps()
         then, env_steps_then, grad_steps_then = self._last_row
         self._last_row = (now, env_steps, grad_steps)
+        before, self._waited = self._waited, self.collector.waited
+        waited = {key: seconds - before[key] for key, seconds in self._waited.items()}
         rates = {
             "wall_s": self._wall_s(),
             "env_steps_per_s": (env_steps - env_steps_then) / (now - then),
             "grad_steps_per_s": (grad_steps - grad_steps_then) / (now - then),
+            "env_wait_s": waited["env"],
+            "device_wait_s": waited["device"],
+            "host_s": max(0.0, now - then - waited["env"] - waited["device"]),
         }
         episodes, losses = self.collector.stats.take(), self.learner.read_metrics()
         rows = [
@@ -185,6 +193,14 @@ class Run:
         mean["episode_return"] = _mean(r for member in self.collector.stats.last_returns for r in member)
         mean["eval_return"] = _mean(e["return_mean"] for e in self.last_evals)
         self.display.update({**mean, "env_steps": env_steps, "grad_steps": grad_steps})
+
+    @contextmanager
+    def _aside(self, name: str) -> Iterator[None]:
+        """Show what goes on, and leave its time out of the rates of the next row."""
+        began = time.perf_counter()
+        with self.display.aside(name):
+            yield
+        self._last_row = (self._last_row[0] + time.perf_counter() - began, *self._last_row[1:])
 
     def _counters(self, member: int) -> dict[str, Any]:
         return {
@@ -225,7 +241,8 @@ class Run:
             members = torch.from_numpy(obs).view(m, config.eval_episodes, -1).to(self.plan.device)
             return self.learner.act_deterministic(members).flatten(0, 1).cpu().numpy()
 
-        returns = rollout(self.eval_env, act)[0].reshape(m, config.eval_episodes)
+        with self._aside("evaluating"):
+            returns = rollout(self.eval_env, act)[0].reshape(m, config.eval_episodes)
         self.last_evals = [
             {
                 **self._counters(i),
@@ -254,7 +271,9 @@ class Run:
             "sizes": sizes(self.config, self.plan.spec),
             "action_bounds": self.plan.spec.action_bounds,
         }
-        checkpoint.save(self.run_dir, self._env_steps(), self.learner.state_dict(), meta)
+        state = {**self.learner.state_dict(), "behaviour": self.collector.behaviour.state_dict()}
+        with self._aside("writing a checkpoint"):
+            checkpoint.save(self.run_dir, self._env_steps(), state, meta)
 
     # Start and end ------------------------------------------------------------------------------------------------
 
@@ -266,18 +285,19 @@ class Run:
         if self.plan.device.type == "cuda":
             self._open.enter_context(torch.cuda.device(self.plan.device))  # graphs are captured on the current one
             self._open.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
-            torch.set_float32_matmul_precision("high")
+            torch.set_float32_matmul_precision(self.config.matmul_precision)
 
     def _make_env(self, purpose: random.Purpose, num_envs: int, counter: int = 0) -> VectorEnv:
         c = self.config
         seeds = [s for seed in c.member_seeds for s in random.derive_seeds(seed, purpose, num_envs, counter)]
         return make_env(c.env, seeds, c.env_threads, c.env_kwargs, c.action_limit)
 
-    def _load(self) -> dict[str, Any]:
-        """Take over the newest checkpoint; returns its meta."""
-        state, meta = checkpoint.load(self.plan.run_dir)
+    def _restore(self, state: dict[str, Any], meta: dict[str, Any]) -> None:
+        """Take over a checkpoint."""
         self.learner.load_state_dict(state)
-        return meta
+        self.collector.behaviour.load_state_dict(state["behaviour"])
+        self.collector.env_steps = list(meta["env_steps"])
+        self.start -= meta["wall_s"]
 
     def _open_run_dir(self) -> Sinks:
         self.run_dir.mkdir(parents=True, exist_ok=True)
@@ -312,7 +332,9 @@ class Run:
                 "env steps": f"{result.env_steps:,}",
                 "updates": f"{result.grad_steps:,}",
                 "wall seconds": f"{result.wall_s:.1f}, of which compiling {result.compile_s:.1f}",
-                "evaluation return": f"{result.eval_return_mean:.1f} +- {result.eval_return_std:.1f}",
+                "evaluation return": f"{result.eval_return_mean:.1f} +- {result.eval_return_std:.1f}"
+                if math.isfinite(result.eval_return_mean)
+                else "-",
             }
         )
         return result

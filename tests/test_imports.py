@@ -15,7 +15,7 @@ LAYERS = (
     {"nets", "losses", "optim", "random", "replay", "normalize", "metrics", "launch", "progress", "plot", "versions"},
     VARIANTS,
     {"learner"},
-    {"collect", "checkpoint", "evaluate"},
+    {"behaviour", "collect", "checkpoint", "evaluate"},
     {"plan", "policy"},
     {"training"},
     {"doctor"},

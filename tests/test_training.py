@@ -20,7 +20,7 @@ from fastsac.config import Config, update_budget
 from fastsac.metrics import EVAL_COLUMNS, METRIC_COLUMNS
 from fastsac.training import train
 
-TIME_COLUMNS = {"wall_s", "env_steps_per_s", "grad_steps_per_s"}
+TIME_COLUMNS = {"wall_s", "env_steps_per_s", "grad_steps_per_s", "env_wait_s", "device_wait_s", "host_s"}
 BASE = Config(
     env="tests.scripted_env:3t,5c,2b,9c", num_envs=4, total_steps=60, learning_starts=16, batch_size=8, buffer_size=400,
     hidden_dims=(8,), log_every=20, eval_every=0, eval_episodes=3, checkpoint_every=0, device="cpu", compile="off",
@@ -84,7 +84,7 @@ def test_env_steps_count_transitions_only(tmp_path):
     state = checkpoint.load(result.run_dir)[0]
     assert meta["env_steps"] == [57]
     assert state["replay"]["count"].tolist() == [57]
-    assert int(state["vec_steps"]) in range(57 + 11, 57 + 13)
+    assert int(state["behaviour"]["vec_steps"]) in range(57 + 11, 57 + 13)
 
 
 def test_same_seed_same_metrics_and_another_seed_others(tmp_path):
