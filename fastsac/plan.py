@@ -72,7 +72,7 @@ def make_plan(config: Config) -> Plan:
     notes = (
         f"{spec.env_id}: obs {spec.obs_dim}, action {spec.action_dim}, preset {config.preset}, "
         f"{config.num_envs} environments" + (f" x {config.seeds} members" if config.seeds > 1 else ""),
-        f"device {device} ({device_name}), update {mode}: {why}",
+        f"device {device} ({device_name}), update {mode}: {why}" + (", bfloat16" if config.bf16 else ""),
         f"replay {format_bytes(ring_bytes)} for {config.buffer_size:,} transitions"
         + (f" per member, {config.seeds} members" if config.seeds > 1 else ""),
     )
@@ -97,7 +97,9 @@ def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
             raise ValueError("compile on needs a C++ compiler; none was found. Install g++ or set CXX.")
         return "eager", "no C++ compiler found"
     if on_cuda:
-        return ("compiled", "CUDA graphs off") if config.cuda_graphs == "off" else ("captured", "as CUDA graphs")
+        if config.cuda_graphs == "off":
+            return "compiled", "CUDA graphs off"
+        return "captured", f"CUDA graphs of up to {config.updates_per_graph} updates"
     if config.compile == "on":
         return "compiled", "compile on"
     updates = update_budget(config.total_steps, config.learning_starts, config.utd_ratio)

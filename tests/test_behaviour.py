@@ -5,12 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from graph_recorder import GraphRecorder
 from scripted_env import make as make_scripted
 from test_learner import BASE, CPU, SPEC, A, N, O
 from torch.utils import _pytree as pytree
 
-from fastsac import launch
 from fastsac.behaviour import POLICY, Behaviour, act_step, act_step_
 from fastsac.collect import BadStepError, Collector
 from fastsac.env import Step
@@ -114,16 +112,6 @@ def test_a_resumed_run_acts_as_if_it_had_not_stopped():
 
 
 # CUDA graphs without a GPU --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def recorder(monkeypatch):
-    """Launches in mode "captured" on a CPU: recorded once, then replayed."""
-    monkeypatch.setattr(launch, "CudaRecorder", GraphRecorder)
-    monkeypatch.setattr(launch, "compile_step", lambda step, *_: step)
-    monkeypatch.setattr(GraphRecorder, "recorded", 0)
-    monkeypatch.setattr(GraphRecorder, "replayed", 0)
-    return GraphRecorder
 
 
 def addresses(behaviour):

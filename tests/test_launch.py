@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from graph_recorder import GraphRecorder
 
 from fastsac import launch
 from fastsac.launch import CaptureError, Launch
@@ -17,15 +16,6 @@ def make(mode, device="cpu", per_graph=3, **options):
     buffers = {"total": torch.zeros(4, device=device), "steps": torch.zeros(1, device=device)}
     variants = {flag: (buffers, flag) for flag in (True, False)}
     return Launch(step, variants, buffers, mode, per_graph, **options), buffers
-
-
-@pytest.fixture
-def recorder(monkeypatch):
-    monkeypatch.setattr(launch, "CudaRecorder", GraphRecorder)
-    monkeypatch.setattr(launch, "compile_step", lambda step, *_: step)
-    monkeypatch.setattr(GraphRecorder, "recorded", 0)
-    monkeypatch.setattr(GraphRecorder, "replayed", 0)
-    return GraphRecorder
 
 
 def check(launch, buffers):

@@ -14,7 +14,7 @@ import torch
 from torch._dynamo.utils import counters
 
 import fastsac
-from fastsac import checkpoint
+from fastsac import checkpoint, plan
 from fastsac.collect import NotFiniteError
 from fastsac.config import Config, update_budget
 from fastsac.metrics import EVAL_COLUMNS, METRIC_COLUMNS
@@ -93,6 +93,34 @@ def test_same_seed_same_metrics_and_another_seed_others(tmp_path):
     assert first == second
     assert first != other
     assert len(first) >= 3
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_overlap_changes_no_number(tmp_path, seeds):
+    results = [run(tmp_path, f"o{o}", overlap=o, seeds=seeds, obs_norm=True, actor_delay=2) for o in ("on", "off")]
+    first, second = (rows(r.run_dir / "metrics.csv", TIME_COLUMNS) for r in results)
+    assert first == second
+    assert len(first) >= 3 * seeds
+
+
+def test_a_recorded_run_equals_an_eager_one(tmp_path, recorder, monkeypatch):
+    """CUDA graphs without a GPU: the whole run, from the environments to metrics.csv."""
+    settings = {"obs_norm": True, "n_step": 2, "updates_per_launch": 4, "utd_ratio": 2.0}
+    eager = run(tmp_path, "eager", **settings)
+    monkeypatch.setattr(plan, "choose_mode", lambda *_: ("captured", "recorded"))
+    captured = run(tmp_path, "captured", **settings)
+    assert recorder.replayed > 30
+    first, second = (rows(r.run_dir / "metrics.csv", TIME_COLUMNS) for r in (eager, captured))
+    assert first == second
+    assert eager.eval_return_mean == captured.eval_return_mean
+
+
+def test_metrics_say_where_the_time_goes(tmp_path):
+    for row in rows(run(tmp_path, obs_norm=True).run_dir / "metrics.csv", set()):
+        parts = [float(row[name]) for name in ("env_wait_s", "device_wait_s", "host_s")]
+        assert min(parts) >= 0
+        assert 0 < sum(parts) <= float(row["wall_s"]) + 1e-6
+        assert float(row["device_wait_s"]) > 0
 
 
 def test_a_compiled_run_repeats_itself_in_one_graph_each_for_update_and_actor(tmp_path):

@@ -1,0 +1,16 @@
+"""Fixtures that several files use."""
+
+import pytest
+from graph_recorder import GraphRecorder
+
+from fastsac import launch
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    """Launches in mode "captured" on a CPU: recorded once, then replayed, uncompiled."""
+    monkeypatch.setattr(launch, "CudaRecorder", GraphRecorder)
+    monkeypatch.setattr(launch, "compile_step", lambda step, *_: step)
+    monkeypatch.setattr(GraphRecorder, "recorded", 0)
+    monkeypatch.setattr(GraphRecorder, "replayed", 0)
+    return GraphRecorder
