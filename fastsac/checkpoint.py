@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+FORMAT = 2  # of the tensors' names and layouts; other versions are not read
 _PREFIX = "step_"
 _KEEP = 2
 
@@ -39,7 +40,7 @@ def save(run_dir: Path, env_steps: int, learner: dict[str, Any], meta: dict[str,
     if "replay" in learner:
         _write(partial / "replay.pt", _to_cpu(learner["replay"]))
     with (partial / "meta.json").open("w") as f:
-        f.write(json.dumps(meta, indent=2) + "\n")
+        f.write(json.dumps({"format": FORMAT, **meta}, indent=2) + "\n")
         f.flush()
         os.fsync(f.fileno())
     _sync_dir(partial)
@@ -80,6 +81,11 @@ def load_meta(run_dir: Path) -> dict[str, Any]:
         meta: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}.") from error
+    if meta.get("format") != FORMAT:
+        raise ValueError(
+            f"{path.parent} has checkpoint format {meta.get('format', 1)}, this version reads {FORMAT}. "
+            "Use the version of fastsac that wrote it."
+        )
     return meta
 
 

@@ -18,7 +18,7 @@ def test_the_newest_is_loaded_and_two_are_kept(tmp_path):
     dirs = checkpoint.checkpoint_dirs(tmp_path)
     assert [d.name for d in dirs] == ["step_000000000999", "step_000001000000"]
     state, meta = checkpoint.load(tmp_path)
-    assert meta == {"env_steps": [1_000_000]}
+    assert meta["env_steps"] == [1_000_000]
     assert torch.equal(state["state"]["a"], STATE["state"]["a"])
     assert torch.equal(state["replay"]["rows"], torch.ones(2))
     assert not (dirs[0] / "replay.pt").exists()  # only the newest needs the replay
@@ -30,7 +30,16 @@ def test_a_half_written_one_is_not_seen(tmp_path):
     torn = tmp_path / "checkpoints" / "step_000000000008.tmp"
     torn.mkdir()
     (torn / "learner.pt").write_bytes(b"half")
-    assert checkpoint.load(tmp_path)[1] == {"env_steps": [7]}
+    assert checkpoint.load(tmp_path)[1]["env_steps"] == [7]
+
+
+def test_another_version_s_checkpoint_is_refused_before_its_tensors_are_read(tmp_path):
+    path = save(tmp_path, 7)
+    meta = path / "meta.json"
+    meta.write_text(meta.read_text().replace(f'"format": {checkpoint.FORMAT}', '"format": 999'))
+    (path / "learner.pt").unlink()
+    with pytest.raises(ValueError, match=f"has checkpoint format 999, this version reads {checkpoint.FORMAT}"):
+        checkpoint.load(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "pickle"])
