@@ -4,7 +4,7 @@ Everything that belongs to vector step t lies in slot t % 2, two sets of device 
 
     what came in   obs_t, and the reward and flags that came with it; whether members still act at random
     what went out  action_t
-    the policy     actor and normaliser that choose action_t: those after the launches of step t - 2
+    the policy     parameters and normaliser that choose action_t: those after the launches of step t - 2
 
 The rule of two steps is what lets the environments and the learner overlap: the actor for step t is ready, or nearly,
 when obs_t comes in, and no launch is waited for that has just begun.  It holds on every device, whatever overlaps, so
@@ -15,7 +15,7 @@ On CUDA the work is on two streams.  The learner's (the current one) runs, for e
 store(t); the actor's, of high priority, runs copy_in(t) and act(t).  Events order them: copy_in(t + 1) comes after
 store(t - 1), which read that slot, and store(t) after copy_in(t + 1), which brings the rest of row t.
 
-Axes: M members, N environments, O obs_dim, A action_dim, P parameters of the actor.
+Axes: M members, N environments, O obs_dim, A action_dim, P parameters of the policy.
 """
 
 import math
@@ -30,18 +30,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fastsac import normalize, random, sac
+from fastsac import normalize, random
 from fastsac.config import Config
 from fastsac.env import FloatArray
 from fastsac.launch import Launch
 from fastsac.learner import Learner
 from fastsac.normalize import Normalizer
 from fastsac.replay import Replay
+from fastsac.variants import Agent
 
-POLICY = ("actor", "mean", "rstd")
+POLICY = ("policy", "mean", "rstd")
 
 
-def act_step(agent: sac.Sac, config: Config, slot: dict[str, Tensor], seed: Tensor, counter: Tensor) -> Tensor:
+def act_step(agent: Agent, config: Config, slot: dict[str, Tensor], seed: Tensor, counter: Tensor) -> Tensor:
     """Actions of one member: uniform while it acts at random, sampled from the policy after.
 
     Args:
@@ -58,12 +59,10 @@ def act_step(agent: sac.Sac, config: Config, slot: dict[str, Tensor], seed: Tens
     noise = random.normal(seed, random.Purpose.ACT, counter, (obs.shape[0], agent.action_dim))
     if config.obs_norm:
         obs = normalize.apply(obs, slot["mean"], slot["rstd"])
-    action = sac.act(agent, slot["actor"], obs, noise)
-    # The normal's distribution function makes the same numbers uniform in [-1, 1].
-    return torch.where(slot["random"], torch.erf(noise / math.sqrt(2)), action)
+    return torch.where(slot["random"], agent.act_randomly(noise), agent.act(slot["policy"], obs, noise))
 
 
-def act_step_(agent: sac.Sac, config: Config, slot: dict[str, Tensor], seed: Tensor, counter: Tensor) -> None:
+def act_step_(agent: Agent, config: Config, slot: dict[str, Tensor], seed: Tensor, counter: Tensor) -> None:
     """Write the actions of every member into the slot, and advance the counter of vector steps."""
     one = partial(act_step, agent, config)
     read = {k: slot[k] for k in ("obs", "random", *POLICY)}
@@ -127,7 +126,7 @@ class Behaviour:
 
     Args:
         config: settings.
-        learner: whose actor is copied.
+        learner: whose policy is copied.
     """
 
     def __init__(self, config: Config, learner: Learner) -> None:
@@ -145,7 +144,7 @@ class Behaviour:
             device=device,
         )
         self._policy = {  # what is copied
-            "actor": learner.buffers["state"]["params"]["actor"],
+            "policy": learner.policy,
             "mean": learner.normalizer.mean,
             "rstd": learner.normalizer.rstd,
         }

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fastsac import normalize, random, sac
+from fastsac import normalize, optim, random, variants
 from fastsac.config import Config
 from fastsac.env import EnvSpec
 from fastsac.launch import Launch, Mode
 from fastsac.normalize import Normalizer
 from fastsac.replay import Batch, Replay, draw
+from fastsac.variants import METRICS, NUM_CRITIC_METRICS, Agent, Hyper, State
 
 WRITTEN = ("state", "sums", "bad_step", "due")  # what a gradient step writes; it only reads the rest
 SHORT_REDUCTION = 1024  # batches up to here are summed by one kernel
@@ -28,8 +29,8 @@ NEVER = -1  # `bad_step` of a member whose losses were finite all along
 
 
 def member_step(
-    agent: sac.Sac, config: Config, with_actor: bool, buffers: dict[str, Any]
-) -> tuple[sac.State, Tensor, Tensor]:
+    agent: Agent, config: Config, with_actor: bool, buffers: dict[str, Any]
+) -> tuple[State, Tensor, Tensor]:
     """Draw, normalise and update for one member; pure.
 
     Returns:
@@ -38,11 +39,11 @@ def member_step(
     state, hyper, ring = buffers["state"], buffers["hyper"], buffers["ring"]
     seed, counter = buffers["seed"], state["grad_steps"]
     word = random.words(seed, random.Purpose.DRAW, counter, config.batch_size)
-    noise = random.normal(seed, random.Purpose.UPDATE, counter, (2, config.batch_size, agent.action_dim))
+    noise = random.normal(seed, random.Purpose.UPDATE, counter, agent.noise_shape(config.batch_size))
     batch = draw(ring, word, config.num_envs, config.n_step, hyper["gamma"])
     if config.obs_norm:
         batch = normalize_batch(batch, buffers["norm"])
-    state, metrics = sac.update(agent, hyper, state, batch, noise, with_actor)
+    state, metrics = agent.update(hyper, state, batch, noise, with_actor)
     return state, metrics, metrics.isfinite().all()
 
 
@@ -52,7 +53,7 @@ def normalize_batch(batch: Batch, norm: dict[str, Tensor]) -> Batch:
     return batch._replace(obs=obs, next_obs=next_obs)
 
 
-def gradient_step_(agent: sac.Sac, config: Config, buffers: dict[str, Any], with_actor: bool) -> None:
+def gradient_step_(agent: Agent, config: Config, buffers: dict[str, Any], with_actor: bool) -> None:
     """One gradient step of every member that has one due; writes state, metrics and counters in place."""
     one = partial(member_step, agent, config, with_actor)
     old = buffers["state"]
@@ -64,7 +65,7 @@ def gradient_step_(agent: sac.Sac, config: Config, buffers: dict[str, Any], with
         active = buffers["due"] > 0  # [M]; members whose budget is used up wait for the others
         acting = active & (old["grad_steps"] % agent.actor_delay == 0)
         new = keep_inactive(new, old, active, acting)
-        is_critic = torch.arange(metrics.shape[-1], device=metrics.device) < sac.NUM_CRITIC_METRICS
+        is_critic = torch.arange(metrics.shape[-1], device=metrics.device) < NUM_CRITIC_METRICS
         metrics = torch.where(torch.where(is_critic, active.unsqueeze(-1), acting.unsqueeze(-1)), metrics, 0.0)
         finite = finite | ~active
         buffers["due"].sub_(active.to(torch.int64))
@@ -75,14 +76,20 @@ def gradient_step_(agent: sac.Sac, config: Config, buffers: dict[str, Any], with
         target.copy_(value)
 
 
-def keep_inactive(new: sac.State, old: sac.State, active: Tensor, acting: Tensor) -> sac.State:
+def keep_inactive(new: State, old: State, active: Tensor, acting: Tensor) -> State:
     """The new state for active members (actor and temperature: for acting ones), the old state for the rest."""
 
     def choose(path: tuple[Any, ...], value: Tensor, before: Tensor) -> Tensor:
-        mask = acting if path[-1].key in ("actor", "log_alpha") else active
+        mask = acting if path[-1].key in optim.DELAYED else active
         return torch.where(mask.view(-1, *[1] * (value.dim() - 1)), value, before)
 
     return pytree.tree_map_with_path(choose, new, old)
+
+
+def make_hyper(agent: Agent, config: Config, device: torch.device) -> Hyper:
+    """Hyper-parameters as tensors [M], so that members may differ and a captured graph may see them change."""
+    values = agent.hyper(config)
+    return {k: torch.full((config.seeds,), v, dtype=torch.float32, device=device) for k, v in values.items()}
 
 
 class Learner:
@@ -98,15 +105,15 @@ class Learner:
     def __init__(self, config: Config, spec: EnvSpec, device: torch.device, mode: Mode) -> None:
         m = config.seeds
         self.config, self.device, self.mode = config, device, mode
-        self.agent = sac.Sac.from_config(config, spec, few_kernels=device.type != "cpu")
+        self.agent = variants.find(config.algo).from_config(config, spec, few_kernels=device.type != "cpu")
         self.replay = Replay(m, config.num_envs, config.buffer_size, spec.obs_dim, spec.action_dim, device)
         self.normalizer = Normalizer(m, spec.obs_dim, device)
         seeds = torch.tensor(config.member_seeds, device=device)  # [M]
-        states = [sac.init(self.agent, seed, config.init_alpha) for seed in seeds]
-        num_metrics = len(sac.METRICS)
+        states = [self.agent.init(seed, config.init_alpha) for seed in seeds]
+        num_metrics = len(METRICS)
         self.buffers: dict[str, Any] = {
             "state": pytree.tree_map(lambda *leaves: torch.stack(leaves), *states),
-            "hyper": sac.make_hyper(config, spec, device),
+            "hyper": make_hyper(self.agent, config, device),
             "ring": self.replay.ring(),
             "norm": {"mean": self.normalizer.mean, "rstd": self.normalizer.rstd},
             "seed": seeds,
@@ -131,18 +138,24 @@ class Learner:
         if device.type == "cuda":
             self._host_due = [(torch.zeros(m, dtype=torch.int64).pin_memory(), torch.cuda.Event()) for _ in range(4)]
 
+    @property
+    def policy(self) -> Tensor:
+        """What members act by, [M, P]."""
+        policy: Tensor = self.buffers["state"]["params"][self.agent.acts_by]
+        return policy
+
     def warm_up(self) -> None:
         """Compile and capture now; changes no number."""
         self._launch.warm_up([k % self.agent.actor_delay == 0 for k in range(self.agent.actor_delay)])
 
     @torch.no_grad()
     def act_deterministic(self, obs: Tensor) -> Tensor:
-        """tanh of the policy's mean, [M, N, A], for obs [M, N, O]."""
-        actors, norm = self.buffers["state"]["params"]["actor"], self.buffers["norm"]
+        """The policy's best actions [M, N, A] for obs [M, N, O]."""
+        policies, norm = self.policy, self.buffers["norm"]
         actions = []
         for i in range(self.config.seeds):
             o = normalize.apply(obs[i], norm["mean"][i], norm["rstd"][i]) if self.config.obs_norm else obs[i]
-            actions.append(sac.act(self.agent, actors[i], o, None))
+            actions.append(self.agent.act(policies[i], o, None))
         return torch.stack(actions)
 
     def launch(self, due: list[int]) -> None:
@@ -182,8 +195,8 @@ class Learner:
         rows = []
         for row, then, now in zip(sums, before, self.grad_steps, strict=True):
             acting = -(-now // self.agent.actor_delay) - -(-then // self.agent.actor_delay)
-            counts = [now - then if i < sac.NUM_CRITIC_METRICS else acting for i in range(len(row))]
-            rows.append({name: s / c if c else math.nan for name, s, c in zip(sac.METRICS, row, counts, strict=True)})
+            counts = [now - then if i < NUM_CRITIC_METRICS else acting for i in range(len(row))]
+            rows.append({name: s / c if c else math.nan for name, s, c in zip(METRICS, row, counts, strict=True)})
         return rows
 
     def bad_steps(self) -> list[int]:

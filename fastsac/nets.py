@@ -1,4 +1,4 @@
-"""Actor and critic ensemble as functions of flat parameter vectors.
+"""Networks and ensembles of them as functions of flat parameter vectors.
 
 A network's parameters are one float32 vector [P]; `unflatten` gives named views of it.  One vector per network makes
 Adam, Polyak, copies and checkpoints single operations.
@@ -51,23 +51,22 @@ def _num_rows(fan_in: int) -> int:
     return -(-(fan_in + 1) // ALIGN) * ALIGN
 
 
-def actor_shapes(obs_dim: int, action_dim: int, hidden_dims: Sequence[int]) -> Shapes:
-    """Shapes of the actor's layers by name, [K, out]; the last one gives mean and log-std."""
-    dims = [obs_dim, *hidden_dims, 2 * action_dim]
+def mlp_shapes(num_inputs: int, hidden_dims: Sequence[int], num_outputs: int) -> Shapes:
+    """Shapes of a network's layers by name, [K, out]."""
+    dims = [num_inputs, *hidden_dims, num_outputs]
     return {f"layer{i}": (_num_rows(fan_in), out) for i, (fan_in, out) in enumerate(itertools.pairwise(dims))}
 
 
-def critic_shapes(
-    obs_dim: int, action_dim: int, hidden_dims: Sequence[int], num_critics: int, layer_norm: bool
+def ensemble_shapes(
+    num_inputs: int, hidden_dims: Sequence[int], num_outputs: int, num_critics: int, layer_norm: bool
 ) -> Shapes:
-    """Shapes of the ensemble's layers by name, [E, K, out]; with LayerNorm scale and shift after each hidden one."""
-    dims = [obs_dim + action_dim, *hidden_dims, 1]
-    last = len(dims) - 2
+    """Shapes of an ensemble's layers by name, [E, K, out]; with LayerNorm scale and shift after each hidden one."""
     shapes: Shapes = {}
-    for i, (fan_in, out) in enumerate(itertools.pairwise(dims)):
-        shapes |= {f"layer{i}": (num_critics, _num_rows(fan_in), out)}
-        if layer_norm and i < last:
-            shapes |= {f"scale{i}": (num_critics, 1, out), f"shift{i}": (num_critics, 1, out)}
+    for name, (num_rows, out) in mlp_shapes(num_inputs, hidden_dims, num_outputs).items():
+        shapes |= {name: (num_critics, num_rows, out)}
+        index = name.removeprefix("layer")
+        if layer_norm and int(index) < len(hidden_dims):
+            shapes |= {f"scale{index}": (num_critics, 1, out), f"shift{index}": (num_critics, 1, out)}
     return shapes
 
 
@@ -91,7 +90,7 @@ def init(shapes: Shapes, num_inputs: int, seed: Tensor, stream: int) -> Tensor:
     """Flat initial parameters [P]: weights and biases uniform in +-1/sqrt(fan_in), as torch.nn.Linear.
 
     Args:
-        shapes: from `actor_shapes` or `critic_shapes`.
+        shapes: from `mlp_shapes` or `ensemble_shapes`.
         num_inputs: of the first layer, without bias and zeros.
         seed: int64 [], the member's seed.
         stream: a number of its own for each network.
@@ -135,53 +134,68 @@ def _matmul(x: Tensor, matrix: Tensor, bf16: bool) -> Tensor:
     return (x.bfloat16() @ matrix.bfloat16()).float() if bf16 else x @ matrix
 
 
-def actor(params: Params, obs: Tensor, how: Products = PLAIN) -> tuple[Tensor, Tensor]:
-    """Mean and log-std of the Gaussian before tanh.
-
-    log-std is mapped smoothly to [-5, 2], so that its gradient never vanishes at a clamp.
+def mlp(params: Params, x: Tensor, how: Products = PLAIN) -> Tensor:
+    """A network with ReLUs between its layers.
 
     Args:
-        params: views of the actor's vector.
-        obs: [B, O].
+        params: views of its vector.
+        x: [B, in].
         how: the products are made.
 
     Returns:
-        mean [B, A], log_std [B, A], float32.
+        [B, out], float32.
     """
     last = len(params) - 1
-    x = obs
     for i in range(last):
         x = F.relu(_affine(x, params[f"layer{i}"], how))  # [B, H]
-    mean, raw = _affine(x, params[f"layer{last}"], how).chunk(2, -1)  # [B, A] each
+    return _affine(x, params[f"layer{last}"], how)
+
+
+def gaussian(params: Params, obs: Tensor, how: Products = PLAIN) -> tuple[Tensor, Tensor]:
+    """Mean and log-std [B, A] each, float32, of a Gaussian policy before tanh, for obs [B, O].
+
+    log-std is mapped smoothly to [-5, 2], so that its gradient never vanishes at a clamp.
+    """
+    mean, raw = mlp(params, obs, how).chunk(2, -1)
     return mean, LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (torch.tanh(raw) + 1)
 
 
-def critic(params: Params, obs: Tensor, action: Tensor, how: Products = PLAIN) -> Tensor:
-    """Values of all critics at once, as batched products.
+def ensemble(params: Params, x: Tensor, how: Products = PLAIN) -> Tensor:
+    """All networks of an ensemble at once, as batched products.
 
     Args:
         params: views of the ensemble's vector.
-        obs: [B, O].
-        action: [B, A] in [-1, 1].
+        x: [B, in].
         how: the products are made.
 
     Returns:
-        q [E, B], float32.
+        [E, B, out], float32.
     """
     last = sum(name.startswith("layer") for name in params) - 1
     num_critics = params["layer0"].shape[0]
-    x = torch.cat([obs, action], -1)
     x = _with_ones(x, params["layer0"].shape[-2]) if how.bias_inside else x  # before the copies, not in each
-    x = x.expand(num_critics, -1, -1)  # [E, B, O + A]
+    x = x.expand(num_critics, -1, -1)  # [E, B, in]
     for i in range(last):
         x = _affine(x, params[f"layer{i}"], how)  # [E, B, H]
         if f"scale{i}" in params:
             var, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
             x = (x - mean) * torch.rsqrt(var + _LAYER_NORM_EPS) * params[f"scale{i}"] + params[f"shift{i}"]
         x = F.relu(x)
+    head = params[f"layer{last}"]  # [E, K, out]
+    if head.shape[-1] > 1:
+        return _affine(x, head, how)
     # A product with one output column is a reduction: it fuses with the ReLU before it, a matmul would not.
-    head = params[f"layer{last}"]  # [E, K, 1]
     if how.bias_inside:
-        return (_with_ones(x, head.shape[-2]) * head.transpose(-1, -2)).sum(-1)  # [E, B]
+        return (_with_ones(x, head.shape[-2]) * head.transpose(-1, -2)).sum(-1, keepdim=True)  # [E, B, 1]
     weight, bias = _split(head, x.shape[-1])
-    return (x * weight.transpose(-1, -2)).sum(-1) + bias.squeeze(-1)  # [E, B]
+    return (x * weight.transpose(-1, -2)).sum(-1, keepdim=True) + bias  # [E, B, 1]
+
+
+def critic(params: Params, obs: Tensor, action: Tensor, how: Products = PLAIN) -> Tensor:
+    """Q_e(s, a) of all critics, [E, B], for obs [B, O] and action [B, A] in [-1, 1]."""
+    return ensemble(params, torch.cat([obs, action], -1), how).squeeze(-1)
+
+
+def frozen(params: Params) -> Params:
+    """The same parameters without gradient."""
+    return {name: value.detach() for name, value in params.items()}

@@ -4,22 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, overload
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastsac import checkpoint, nets, normalize
+from fastsac import checkpoint, normalize, variants
 from fastsac.config import Config
+from fastsac.env import EnvSpec
+from fastsac.variants import Agent
 
 
 class Policy:
-    """One member's actor with its normaliser.
+    """One member's policy with its normaliser.
 
     Args:
-        actor: [P], the actor's vector.
-        obs_dim: O.
-        shapes: of the actor's parameters.
+        agent: sizes and functions of the algorithm.
+        vector: [P], what the agent acts by.
         mean: [O], of the normaliser; None where observations are not normalised.
         rstd: [O], likewise.
         action_bounds: (low, high) of each actuator; empty for (-1, 1).
@@ -28,18 +28,16 @@ class Policy:
 
     def __init__(
         self,
-        actor: Tensor,
-        obs_dim: int,
-        shapes: nets.Shapes,
+        agent: Agent,
+        vector: Tensor,
         mean: Tensor | None,
         rstd: Tensor | None,
         action_bounds: Sequence[Sequence[float]],
         config: Config,
     ) -> None:
         self.config = config
-        self.obs_dim = obs_dim
-        self._params = nets.unflatten(actor, shapes)
-        self._mean, self._rstd = mean, rstd
+        self.agent = agent
+        self._vector, self._mean, self._rstd = vector, mean, rstd
         self._bounds = torch.tensor(action_bounds).T if action_bounds else None  # [2, A]
 
     @classmethod
@@ -60,32 +58,36 @@ class Policy:
         if not 0 <= member < config.seeds:
             raise ValueError(f"member must be in [0, {config.seeds - 1}], got {member}.")
         state, meta = checkpoint.load(run_dir, with_replay=False)
-        obs_dim = meta["sizes"]["obs_dim"]
-        shapes = nets.actor_shapes(obs_dim, meta["sizes"]["action_dim"], config.hidden_dims)
+        sizes = meta["sizes"]
+        spec = EnvSpec(meta["env_id"], sizes["obs_dim"], sizes["action_dim"], (), None)
+        agent = variants.find(sizes["algo"]).from_config(config, spec)
         norm = state["normalizer"] if config.obs_norm else None
         mean, rstd = (norm["mean"][member], norm["rstd"][member]) if norm else (None, None)
-        return cls(
-            state["state"]["params"]["actor"][member], obs_dim, shapes, mean, rstd, meta["action_bounds"], config
-        )
+        return cls(agent, state["state"]["params"][agent.acts_by][member], mean, rstd, meta["action_bounds"], config)
+
+    @property
+    def obs_dim(self) -> int:
+        """O, the length of an observation."""
+        return self.agent.obs_dim
 
     @overload
     def act(self, obs: Tensor, deterministic: bool = True, normalized: bool = False) -> Tensor: ...
     @overload
-    def act(self, obs: NDArray[Any], deterministic: bool = True, normalized: bool = False) -> NDArray[np.float32]: ...
+    def act(self, obs: NDArray[Any], deterministic: bool = True, normalized: bool = False) -> NDArray[Any]: ...
     @torch.no_grad()
     def act(
         self, obs: Tensor | NDArray[Any], deterministic: bool = True, normalized: bool = False
-    ) -> Tensor | NDArray[np.float32]:
+    ) -> Tensor | NDArray[Any]:
         """Choose actions.
 
         Args:
             obs: [O] or [B, O], numpy or torch.
-            deterministic: tanh of the mean; else a sample, drawn from torch's global generator.
-            normalized: actions in [-1, 1], as `VectorEnv.send` wants them; else in the task's own units, as the
-                `step` of a Gymnasium environment does.
+            deterministic: the best; else a sample, drawn from torch's global generator.
+            normalized: actions as `VectorEnv.send` wants them, in [-1, 1] or one-hot; else in the task's own units,
+                as the `step` of a Gymnasium environment does.
 
         Returns:
-            [A] or [B, A], of the kind that obs is.
+            [A] or [B, A], of the kind that obs is; for discrete actions the choice, [] or [B], unless normalized.
 
         Raises:
             ValueError: the last axis is not O.
@@ -100,9 +102,10 @@ class Policy:
         x = x.unsqueeze(0) if single else x
         if self._mean is not None and self._rstd is not None:
             x = normalize.apply(x, self._mean, self._rstd)
-        mean, log_std = nets.actor(self._params, x)
-        u = mean if deterministic else mean + log_std.exp() * torch.randn_like(mean)
-        action = torch.tanh(u)
+        noise = None if deterministic else torch.randn(len(x), self.agent.action_dim)
+        action = self.agent.act(self._vector, x, noise)
+        if self.agent.discrete and not normalized:
+            action = action.argmax(-1)
         if self._bounds is not None and not normalized:
             low, high = self._bounds
             action = (low + (high - low) * (action + 1) / 2).clamp(low, high)

@@ -63,7 +63,7 @@ def test_the_policy_is_that_of_two_vector_steps_before(obs_norm):
 
     def newest():
         norm = learner.normalizer
-        policy = learner.buffers["state"]["params"]["actor"], norm.mean, norm.rstd
+        policy = learner.policy, norm.mean, norm.rstd
         return {name: value[0].clone() for name, value in zip(POLICY, policy, strict=True)}
 
     left = [newest(), newest()]  # by the steps before the first
@@ -147,7 +147,7 @@ def test_no_operation_of_a_launch_needs_the_host(changes):
         gradient_step_(learner.agent, config, views, with_actor)
     slot = {
         "obs": torch.zeros(m, N, O, device=meta), "random": torch.zeros(m, dtype=torch.bool, device=meta),
-        "action": torch.zeros(m, N, A, device=meta), "actor": learner.buffers["state"]["params"]["actor"],
+        "action": torch.zeros(m, N, A, device=meta), "policy": learner.policy,
         "mean": learner.normalizer.mean, "rstd": learner.normalizer.rstd,
     }  # fmt: skip
     act_step_(learner.agent, config, slot, learner.buffers["seed"], torch.zeros((), dtype=torch.int64, device=meta))

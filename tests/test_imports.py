@@ -12,7 +12,20 @@ ROOT = Path(__file__).parents[1]
 VARIANTS = {"sac", "sac_v1", "sac_discrete", "sql"}
 LAYERS = (
     {"config", "env", "device"},
-    {"nets", "losses", "optim", "random", "replay", "normalize", "metrics", "launch", "progress", "plot", "versions"},
+    {
+        "nets",
+        "losses",
+        "optim",
+        "random",
+        "replay",
+        "normalize",
+        "metrics",
+        "launch",
+        "variants",
+        "progress",
+        "plot",
+        "versions",
+    },
     VARIANTS,
     {"learner"},
     {"behaviour", "collect", "checkpoint", "evaluate"},

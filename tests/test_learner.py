@@ -7,12 +7,13 @@ import torch
 from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
-from fastsac import nets, optim, sac
+from fastsac import losses, nets, optim, sac
 from fastsac.behaviour import Behaviour
 from fastsac.config import Config
 from fastsac.env import EnvSpec
-from fastsac.learner import NEVER, Learner
+from fastsac.learner import NEVER, Learner, make_hyper
 from fastsac.replay import Batch
+from fastsac.variants import METRICS
 
 O, A, N = 3, 2, 4
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
@@ -66,7 +67,7 @@ def test_compiled_is_one_graph_and_agrees_with_eager_after_20_updates(compiled):
         torch.testing.assert_close(params(compiled)[name], value, rtol=1e-4, atol=1e-5)
     assert compiled.buffers["state"]["grad_steps"].tolist() == [20]
     rows = [learner.read_metrics()[0] for learner in (eager, compiled)]
-    for name in sac.METRICS:
+    for name in METRICS:
         assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-3, abs=1e-4)
 
 
@@ -94,7 +95,7 @@ def test_all_options_with_two_members_agree_compiled_and_eager():
     for name, value in params(learners[0]).items():
         torch.testing.assert_close(params(learners[1])[name], value, rtol=1e-4, atol=1e-5)
     for rows in zip(*(learner.read_metrics() for learner in learners), strict=True):
-        for name in sac.METRICS:
+        for name in METRICS:
             assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-3, abs=1e-4)
 
 
@@ -184,8 +185,8 @@ def test_fixed_alpha_stays():
 def test_update_equals_the_textbook_with_separate_optimizers():
     """The fused update beside .backward() and torch.optim, over 10 steps."""
     agent = sac.Sac.from_config(BASE, SPEC)
-    hyper = {k: v[0] for k, v in sac.make_hyper(BASE, SPEC, CPU).items()}
-    state = sac.init(agent, torch.tensor(1), 0.5)
+    hyper = {k: v[0] for k, v in make_hyper(agent, BASE, CPU).items()}
+    state = agent.init(torch.tensor(1), 0.5)
     leaves = {k: v.clone().requires_grad_() for k, v in state["params"].items()}
     target = state["target_critic"].clone()
     optimizers = {k: torch.optim.Adam([v], lr=1e-3) for k, v in leaves.items()}
@@ -194,18 +195,18 @@ def test_update_equals_the_textbook_with_separate_optimizers():
         draw = lambda *s: torch.randn(*s, generator=generator)  # noqa: E731
         batch = Batch(draw(8, O), torch.tanh(draw(8, A)), draw(8), torch.full((8,), 0.99), draw(8, O))
         noise = draw(2, 8, A)
-        state, _ = sac.update(agent, hyper, state, batch, noise)
+        state, _ = agent.update(hyper, state, batch, noise)
 
         actor = nets.unflatten(leaves["actor"], agent.actor_shapes)
         critic = nets.unflatten(leaves["critic"], agent.critic_shapes)
         alpha = leaves["log_alpha"].exp().detach()
         with torch.no_grad():
-            next_action, next_log_prob = sac.losses.tanh_normal(*nets.actor(actor, batch.next_obs), noise[1])
+            next_action, next_log_prob = losses.tanh_normal(*nets.gaussian(actor, batch.next_obs), noise[1])
             next_q = nets.critic(nets.unflatten(target, agent.critic_shapes), batch.next_obs, next_action)
             y = batch.reward + 0.99 * (next_q.min(0).values - alpha * next_log_prob)
         q = nets.critic(critic, batch.obs, batch.action)
         critic_loss = 0.5 * ((q[0] - y) ** 2).mean() + 0.5 * ((q[1] - y) ** 2).mean()
-        action, log_prob = sac.losses.tanh_normal(*nets.actor(actor, batch.obs), noise[0])
+        action, log_prob = losses.tanh_normal(*nets.gaussian(actor, batch.obs), noise[0])
         actor_loss = (alpha * log_prob - nets.critic(critic, batch.obs, action).min(0).values).mean()
         alpha_loss = -(leaves["log_alpha"] * (log_prob - A).detach()).mean()
         for name, loss in (("critic", critic_loss), ("actor", actor_loss), ("log_alpha", alpha_loss)):
@@ -220,10 +221,10 @@ def test_update_equals_the_textbook_with_separate_optimizers():
 
 def test_gradient_clipping_reaches_the_networks():
     agent = sac.Sac.from_config(BASE.replace(max_grad_norm=1e-3), SPEC)
-    hyper = {k: v[0] for k, v in sac.make_hyper(BASE, SPEC, CPU).items()}
-    state = sac.init(agent, torch.tensor(1), 1.0)
+    hyper = {k: v[0] for k, v in make_hyper(agent, BASE, CPU).items()}
+    state = agent.init(torch.tensor(1), 1.0)
     batch = Batch(torch.ones(8, O), torch.zeros(8, A), torch.full((8,), 100.0), torch.ones(8), torch.ones(8, O))
-    new, _ = sac.update(agent, hyper, state, batch, torch.zeros(2, 8, A))
+    new, _ = agent.update(hyper, state, batch, torch.zeros(2, 8, A))
     for name in ("actor", "critic"):  # the first moment is 0.1 times the clipped gradient
         assert new["first"][name].norm().item() == pytest.approx(1e-4, rel=0.01)
 

@@ -42,10 +42,10 @@ BOTH = pytest.mark.parametrize("how", [nets.PLAIN, nets.Products(bias_inside=Tru
 
 @BOTH
 def test_actor_equals_a_torch_mlp(how):
-    shapes = nets.actor_shapes(5, 3, HIDDEN)
+    shapes = nets.mlp_shapes(5, HIDDEN, 6)
     params = nets.unflatten(nets.init(shapes, 5, torch.tensor(1), 0), shapes)
     obs = torch.randn(7, 5, generator=torch.Generator().manual_seed(0)) * 10
-    mean, log_std = nets.actor(params, obs, how)
+    mean, log_std = nets.gaussian(params, obs, how)
     expected_mean, raw = module_of(params, 5)(obs).chunk(2, -1)
     torch.testing.assert_close(mean, expected_mean)
     torch.testing.assert_close(log_std, -5 + 3.5 * (torch.tanh(raw) + 1))
@@ -56,7 +56,7 @@ def test_actor_equals_a_torch_mlp(how):
 @BOTH
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_critics_equal_torch_mlps(layer_norm, how):
-    shapes = nets.critic_shapes(5, 3, HIDDEN, 3, layer_norm)
+    shapes = nets.ensemble_shapes(8, HIDDEN, 1, 3, layer_norm)
     flat = nets.init(shapes, 8, torch.tensor(1), 1)
     if layer_norm:  # away from the identity
         flat = flat + 0.1 * torch.randn(flat.shape, generator=torch.Generator().manual_seed(2))
@@ -71,13 +71,13 @@ def test_critics_equal_torch_mlps(layer_norm, how):
 
 
 def test_flatten_undoes_unflatten():
-    shapes = nets.critic_shapes(5, 3, HIDDEN, 2, True)
+    shapes = nets.ensemble_shapes(8, HIDDEN, 1, 2, True)
     flat = torch.arange(nets.num_params(shapes), dtype=torch.float32)
     assert torch.equal(nets.flatten(nets.unflatten(flat, shapes)), flat)
 
 
 def test_init_is_uniform_in_one_over_root_fan_in():
-    shapes = nets.critic_shapes(100, 28, (256,), 2, True)
+    shapes = nets.ensemble_shapes(128, (256,), 1, 2, True)
     params = nets.unflatten(nets.init(shapes, 128, torch.tensor(5), 1), shapes)
     bound = 1 / math.sqrt(128)
     weight, bias = parts(params["layer0"], 128)
@@ -96,12 +96,12 @@ def test_init_is_uniform_in_one_over_root_fan_in():
 @BOTH
 def test_rows_of_zeros_stay_zero(how):
     """They pad a layer to a multiple of 8 rows; Adam must find no gradient there."""
-    shapes = nets.actor_shapes(5, 3, HIDDEN)
+    shapes = nets.mlp_shapes(5, HIDDEN, 6)
     flat = nets.init(shapes, 5, torch.tensor(1), 0)
     obs = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
 
     def loss(vector):
-        mean, log_std = nets.actor(nets.unflatten(vector, shapes), obs, how)
+        mean, log_std = nets.gaussian(nets.unflatten(vector, shapes), obs, how)
         return mean.sum() + log_std.square().sum()
 
     gradient = nets.unflatten(torch.func.grad(loss)(flat), shapes)
@@ -112,7 +112,7 @@ def test_rows_of_zeros_stay_zero(how):
 
 
 def test_bf16_products_are_near_and_come_out_as_float32():
-    shapes = nets.critic_shapes(5, 3, (32, 32), 2, False)
+    shapes = nets.ensemble_shapes(8, (32, 32), 1, 2, False)
     params = nets.unflatten(nets.init(shapes, 8, torch.tensor(1), 1), shapes)
     generator = torch.Generator().manual_seed(0)
     obs, action = torch.randn(7, 5, generator=generator), torch.rand(7, 3, generator=generator)

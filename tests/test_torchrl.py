@@ -14,7 +14,9 @@ from torchrl.objectives import SACLoss, ValueEstimators
 from fastsac import losses, nets, sac
 from fastsac.config import Config
 from fastsac.env import EnvSpec
+from fastsac.learner import make_hyper
 from fastsac.replay import Batch
+from fastsac.variants import METRICS
 
 O, A, B = 4, 2, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
@@ -62,7 +64,7 @@ def problem():
         return torch.randn(*shape, generator=generator)
 
     agent = sac.Sac.from_config(CONFIG, SPEC)
-    state = sac.init(agent, torch.tensor(1), ALPHA)
+    state = agent.init(torch.tensor(1), ALPHA)
     state["target_critic"] = state["target_critic"] + 0.1 * draw(*state["target_critic"].shape)
     terminated = torch.rand(B, generator=generator) < 0.3
     batch = Batch(draw(B, O), torch.tanh(draw(B, A)), draw(B), 0.97 * (~terminated), draw(B, O))
@@ -131,11 +133,11 @@ def test_losses_and_gradients_equal_torchrl(problem, few_kernels):
         "log_alpha": state["params"]["log_alpha"],
     }
     target = nets.unflatten(state["target_critic"], agent.critic_shapes)
-    hyper = {k: v[0] for k, v in sac.make_hyper(CONFIG, SPEC, torch.device("cpu")).items()}
+    hyper = {k: v[0] for k, v in make_hyper(agent, CONFIG, torch.device("cpu")).items()}
     grads, metrics = torch.func.grad(
-        lambda p: sac.loss(agent, hyper, p, target, batch, noise), has_aux=True
+        lambda p: agent.loss(hyper, p, target, batch, noise), has_aux=True
     )(views)  # fmt: skip
-    ours = dict(zip(sac.METRICS, metrics, strict=True))
+    ours = dict(zip(METRICS, metrics, strict=True))
 
     close = {"rtol": 1e-5, "atol": 1e-5}
     torch.testing.assert_close(2 * ours["critic_loss"], out["loss_qvalue"].detach(), **close)
@@ -163,7 +165,7 @@ def test_td_target_equals_torchrl(problem):
     FixedNoise.queue = [noise[1]]
     theirs = loss._compute_target_v2(data)
     actor = nets.unflatten(state["params"]["actor"], agent.actor_shapes)
-    action, log_prob = losses.tanh_normal(*nets.actor(actor, batch.next_obs), noise[1])
+    action, log_prob = losses.tanh_normal(*nets.gaussian(actor, batch.next_obs), noise[1])
     q = nets.critic(nets.unflatten(state["target_critic"], agent.critic_shapes), batch.next_obs, action)
     ours = losses.td_target(CONFIG.reward_scale * batch.reward, batch.discount, q, log_prob, torch.tensor(ALPHA))
     assert terminated.any()
