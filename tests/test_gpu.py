@@ -1,68 +1,475 @@
-"""What only a CUDA GPU can show: the three ways to run a step agree there, and a run on it repeats itself."""
+"""What only a CUDA GPU can show; `pytest -m gpu` takes a few minutes, most of them compiling.
 
-import csv
+Tests share sizes, and so what is compiled: all use those of the scripted environment, and updates of the same KINDS.
+"""
+
+import gc
+import json
+import math
+import shutil
+from contextlib import contextmanager
 
 import pytest
 import torch
-from test_learner import BASE, SPEC, fill
+from test_training import TIME_COLUMNS, rows
+from torch.utils import _pytree as pytree
 
-from fastsac import sac
+import fastsac
+from fastsac import checkpoint, random
+from fastsac.collect import Collector, NotFiniteError
 from fastsac.config import Config
-from fastsac.learner import Learner
-from fastsac.training import train
+from fastsac.env import make_env, make_spec
+from fastsac.launch import CudaRecorder
+from fastsac.learner import NEVER, WRITTEN, Learner
+from fastsac.plan import make_plan
+from fastsac.training import Run, train
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"),
+    pytest.mark.filterwarnings(
+        # What other packages say of themselves is shown after the tests, and fails none.
+        "default::DeprecationWarning",
+        "default::PendingDeprecationWarning",
+        "default::FutureWarning",
+        "default::ResourceWarning",
+        "default::pytest.PytestUnraisableExceptionWarning",
+        "default:::(torch|triton|tensordict|torchrl|numpy|envpool)",
+        "ignore:TensorFloat32 tensor cores for float32 matrix multiplication available:UserWarning",
+        "ignore:Synchronization debug mode is a prototype feature:UserWarning",
+    ),
 ]
 
+DEVICE = torch.device("cuda", 0)
+CPU = torch.device("cpu")
+BASE = Config(
+    env="tests.scripted_env:3t,5c,2b,9c", num_envs=4, total_steps=200, learning_starts=16, batch_size=8,
+    buffer_size=400, hidden_dims=(16, 16), critic_lr=1e-3, actor_lr=1e-3, alpha_lr=1e-3, seed=5, obs_norm=True,
+    matmul_precision="highest", log_every=50, eval_every=0, eval_episodes=2, checkpoint_every=0, device="cuda",
+    tensorboard=False,
+)  # fmt: skip
+SPEC = make_spec(BASE.env)
+KINDS = [{}, {"actor_delay": 2}, {"seeds": 2, "actor_delay": 2}, {"seeds": 8}]
+N, O, A = BASE.num_envs, SPEC.obs_dim, SPEC.action_dim
+SLEEP_CYCLES = 10_000_000  # about 5 ms, longer than a turn of the loop
 
-def make(mode, **changes):
-    learner = Learner(BASE.replace(**changes), SPEC, torch.device("cuda", 0), mode)
-    fill(learner)
+
+@pytest.fixture(scope="module", autouse=True)
+def settings_of_torch():
+    """Full float32, and room for every compiled function of this file."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    with torch._dynamo.config.patch(recompile_limit=64):
+        yield
+    torch.set_float32_matmul_precision(precision)
+
+
+# Helpers: a learner by itself, the loop, a run ------------------------------------------------------------------------
+
+
+def make(mode, device=None, **changes):
+    """A learner, warmed up, with the same random rows in its replay for a member's seed in every mode."""
+    learner = Learner(BASE.replace(**changes), SPEC, device or DEVICE, mode)
+    generators = [torch.Generator().manual_seed(seed) for seed in learner.config.member_seeds]
+
+    def draw(*shape):
+        return torch.stack([torch.randn(N, *shape, generator=g) for g in generators]).to(learner.device)
+
+    learner.replay.begin_(draw(O))
+    for _ in range(30):
+        obs, terminated, truncated = draw(O), draw() > 1.3, draw() > 1.3
+        learner.replay.add_(torch.tanh(draw(A)), draw(), terminated, truncated, obs)
+        learner.normalizer.update_(obs)
     learner.warm_up()
     return learner
 
 
 def params(learner):
-    return {k: v.cpu() for k, v in learner.buffers["state"]["params"].items()}
+    return {name: value.cpu() for name, value in learner.buffers["state"]["params"].items()}
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
-@pytest.mark.parametrize("updates_per_launch", [1, 4])
-def test_captured_equals_compiled_equals_eager(seeds, updates_per_launch):
-    learners = [
-        make(mode, seeds=seeds, updates_per_launch=updates_per_launch) for mode in ("eager", "compiled", "captured")
-    ]
-    for due in (7, 13):
-        for learner in learners:
-            learner.launch([due] * seeds)
-    for learner in learners[1:]:
-        for name, value in params(learners[0]).items():
-            torch.testing.assert_close(params(learner)[name], value, rtol=1e-4, atol=1e-5)
-        assert learner.buffers["state"]["grad_steps"].tolist() == [20] * seeds
+def assert_near(learner, other, rtol):
+    for name, value in params(learner).items():
+        torch.testing.assert_close(value, params(other)[name], rtol=rtol, atol=1e-5)
 
 
-def test_two_launches_draw_different_batches():
-    learner = make("captured", updates_per_launch=1)
-    learner.launch([1])
-    first = learner.read_metrics()[0]
-    learner.launch([1])
-    assert first != learner.read_metrics()[0]
-    assert set(first) == set(sac.METRICS)
+def assert_same(tree, other):
+    """Bit for bit."""
+    pytree.tree_map(lambda a, b: torch.testing.assert_close(a, b, rtol=0, atol=0), tree, other)
 
 
-@pytest.mark.parametrize("actor_delay", [1, 2])
-def test_a_run_repeats_itself(tmp_path, actor_delay):
-    config = Config(
-        env="tests.scripted_env:3t,5c,2b,9c", num_envs=4, total_steps=200, learning_starts=16, batch_size=8,
-        buffer_size=400, hidden_dims=(16, 16), log_every=50, eval_every=0, eval_episodes=2, device="cuda",
-        actor_delay=actor_delay, tensorboard=False, obs_norm=True,
+def written(learner):
+    """Everything that launches write: parameters, moments, targets, counters, sums of metrics."""
+    return {name: learner.buffers[name] for name in WRITTEN}
+
+
+def make_collector(mode, **changes):
+    """Environments and learner at the start of the loop; members' episodes end at different times."""
+    config = BASE.replace(**changes)
+    env = make_env(config.env, [i + i // 3 for i in range(config.seeds * N)])
+    collector = Collector(config, env, Learner(config, SPEC, DEVICE, mode))
+    collector.learner.warm_up()
+    collector.warm_up()
+    collector.begin()
+    return collector
+
+
+def drive(collector, turns, slow=None):
+    """The loop without its log points; `slow` is called while the environments step."""
+    for _ in range(turns):
+        collector.send()
+        if slow is not None:
+            slow(collector)
+        collector.learner.launch(collector.due())
+        collector.recv()
+
+
+def left_by(collector):
+    """Everything that the loop leaves behind on the device: what was learned, and every row with its action."""
+    learner, behaviour = collector.learner, collector.behaviour
+    return {**learner.state_dict(), **behaviour.state_dict(), "sums": learner.buffers["sums"]}
+
+
+@contextmanager
+def no_synchronization():
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def allocations():
+    """Bytes in use and reserved, and the number of allocations ever made."""
+    stats = torch.cuda.memory_stats(DEVICE)
+    return [stats[f"{name}.all.{what}"] for name, what in (
+        ("allocated_bytes", "current"), ("reserved_bytes", "current"), ("allocation", "allocated"),
+    )]  # fmt: skip
+
+
+def run(folder, **changes):
+    return train(BASE.replace(run_dir=str(folder), **changes))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run with every default: captured, overlapping."""
+    return run(tmp_path_factory.mktemp("finished") / "run")
+
+
+def copy_of(result, folder):
+    shutil.copytree(result.run_dir, folder)
+    return folder
+
+
+def metrics(result):
+    return rows(result.run_dir / "metrics.csv", TIME_COLUMNS)
+
+
+def mode_of(result):
+    return json.loads((result.run_dir / "summary.json").read_text())["mode"]
+
+
+def assert_same_run(result, other):
+    """Metrics, parameters and replay, bit for bit."""
+    assert metrics(result) == metrics(other)
+    assert len(metrics(result)) >= 3
+    assert_same(checkpoint.load(result.run_dir)[0], checkpoint.load(other.run_dir)[0])
+
+
+# Random numbers -------------------------------------------------------------------------------------------------------
+
+
+def numbers(seed, counter):
+    words = random.words(seed, random.Purpose.DRAW, counter, 4096)
+    return words, random.normal(seed, random.Purpose.UPDATE, counter, (2, 128, 3))
+
+
+@pytest.mark.parametrize(("seed", "counter"), [(0, 0), (5, 2**32 + 7), (2**31 - 1, 2**40 - 1)])
+def test_random_words_equal_those_of_a_cpu_and_normals_to_a_few_ulp(seed, counter):
+    args = torch.tensor(seed), torch.tensor(counter)
+    words, normals = numbers(*args)
+    on_device = [arg.to(DEVICE) for arg in args]
+    for function, tolerance in ((numbers, 1e-6), (torch.compile(numbers, fullgraph=True, dynamic=False), 1e-5)):
+        same, near = function(*on_device)
+        assert same.device.type == DEVICE.type
+        assert torch.equal(same.cpu(), words)
+        torch.testing.assert_close(near.cpu(), normals, rtol=tolerance, atol=tolerance)
+
+
+def test_members_draw_exactly_the_numbers_of_their_own_runs():
+    seeds, counter = torch.tensor([5, 6, 7], device=DEVICE), torch.tensor(2**33 + 1, device=DEVICE)
+    words, normals = torch.func.vmap(numbers, in_dims=(0, None))(seeds, counter)
+    for i, seed in enumerate(seeds):
+        assert_same((words[i], normals[i]), numbers(seed, counter))
+
+
+# Updates --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_captured_equals_compiled_bit_for_bit_and_both_agree_with_eager(changes):
+    """Over 20 launches in graphs of 1, 4 and 16 updates; with eager over the first, before rounding can grow."""
+    eager, compiled = make("eager", **changes), make("compiled", **changes)
+    captured = [make("captured", updates_per_launch=k, **changes) for k in (1, 4, 16)]
+    members = compiled.config.seeds
+    for learner in captured:
+        assert_same(written(learner), written(eager))  # warming up changed nothing
+    for learner in (eager, compiled, *captured):
+        learner.launch([16] * members)
+    assert_near(compiled, eager, rtol=1e-5)
+    for i in range(18):
+        for learner in (compiled, *captured):
+            learner.launch([1 + 7 * i % 16] * members)
+    for learner in (compiled, *captured):
+        learner.launch([5 - m % 2 for m in range(members)])  # members that are out of step
+    for learner in captured:
+        assert_same(written(learner), written(compiled))
+    updates = 16 + sum(1 + 7 * i % 16 for i in range(18))
+    assert compiled.buffers["state"]["grad_steps"].tolist() == [updates + 5 - m % 2 for m in range(members)]
+    assert compiled.bad_steps() == [NEVER] * members
+
+
+def test_every_launch_draws_other_transitions():
+    """With step sizes of 0, which a graph sees, the mean Q-value depends on nothing but what was drawn."""
+    learner = make("captured")
+    before = params(learner)
+    for name in ("actor_lr", "critic_lr", "alpha_lr"):
+        learner.buffers["hyper"][name].zero_()
+
+    def q_mean():
+        learner.launch([1])
+        return learner.read_metrics()[0]["q_mean"]
+
+    means = [q_mean() for _ in range(6)]
+    assert len(set(means)) == 6
+    learner.buffers["state"]["grad_steps"].zero_()
+    assert [q_mean() for _ in range(6)] == means  # the counter is all the state that drawing has
+    assert_same(params(learner), before)
+
+
+def test_a_member_agrees_with_its_own_run():
+    many, alone = make("captured", seeds=8), make("captured", seed=BASE.seed + 6)
+    many.launch([16] * 8)
+    alone.launch([16])
+    for name, value in params(alone).items():
+        torch.testing.assert_close(params(many)[name][6], value[0], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(params(many)["actor"][5], params(many)["actor"][6])
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_an_eager_update_agrees_with_that_of_a_cpu(changes):
+    here, there = make("eager", **changes), make("eager", device=CPU, **changes)
+    for learner in (here, there):
+        learner.launch([10] * learner.config.seeds)
+    assert_near(here, there, rtol=1e-4)
+    for mine, other in zip(here.read_metrics(), there.read_metrics(), strict=True):
+        assert mine == pytest.approx(other, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, {"seeds": 2, "actor_delay": 2}], ids=str)
+def test_a_captured_learner_continues_anothers_state_bit_for_bit(changes):
+    first, second = make("captured", **changes), make("captured", **changes)
+    members = first.config.seeds
+    first.launch([5] * members)
+    second.launch([2] * members)
+    second.load_state_dict(pytree.tree_map(lambda t: t.cpu(), first.state_dict()))
+    for learner in (first, second):
+        learner.read_metrics()
+        learner.launch([9] * members)
+    assert_same(written(first), written(second))
+
+
+# The loop -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", [{}, {"seeds": 2, "actor_delay": 2}], ids=str)
+def test_acting_and_storing_are_the_same_captured_and_compiled_and_agree_with_eager(changes):
+    captured, compiled, eager = (make_collector(mode, **changes) for mode in ("captured", "compiled", "eager"))
+    for collector in (captured, compiled, eager):
+        drive(collector, 10)
+    actions = [collector.learner.replay.rows["action"].cpu() for collector in (compiled, eager)]
+    torch.testing.assert_close(*actions, rtol=1e-4, atol=1e-5)
+    for collector in (captured, compiled):
+        drive(collector, 30)
+    assert_same(left_by(captured), left_by(compiled))
+    assert captured.env_steps == compiled.env_steps
+
+
+def test_actions_and_rows_are_the_same_whichever_stream_is_slow():
+    def slow_learner(collector):
+        torch.cuda._sleep(SLEEP_CYCLES)
+
+    def slow_actor(collector):
+        with torch.cuda.stream(collector.behaviour._stream):
+            torch.cuda._sleep(SLEEP_CYCLES)
+
+    left = []
+    for slow in (None, slow_learner, slow_actor):
+        collector = make_collector("captured", overlap="on")
+        drive(collector, 30, slow)
+        left.append(left_by(collector))
+    for other in left[1:]:
+        assert_same(left[0], other)
+
+
+@pytest.mark.parametrize(
+    ("mode", "changes"),
+    [("captured", {}), ("captured", {"seeds": 2, "actor_delay": 2}), ("compiled", {}), ("eager", {})],
+    ids=str,
+)
+def test_nothing_in_the_loop_waits_for_the_device_but_acting(mode, changes):
+    """Acting waits for an event, which this mode does not count."""
+    collector = make_collector(mode, total_steps=10_000, **changes)
+    drive(collector, 30)  # members come to be out of step, which may want a graph that was not foreseen
+    before = list(collector.learner.grad_steps)
+    with no_synchronization():
+        drive(collector, 30)
+    assert all(now > then for now, then in zip(collector.learner.grad_steps, before, strict=True))
+    with no_synchronization(), pytest.raises(RuntimeError, match="synchroniz"):
+        collector.learner.bad_steps()  # it would have been seen
+
+
+@pytest.mark.parametrize("changes", [{}, {"seeds": 8}], ids=str)
+def test_a_thousand_turns_of_the_loop_allocate_nothing(changes):
+    collector = make_collector("captured", total_steps=10_000, **changes)
+    drive(collector, 50)
+    gc.collect()  # what earlier tests left is not freed while counting
+    before = allocations()
+    drive(collector, 1_000)
+    assert allocations() == before
+    assert min(collector.learner.grad_steps) > 3_000
+
+
+def test_buffers_keep_their_addresses_and_nothing_is_captured_again(monkeypatch):
+    recorded, record = [], CudaRecorder.record
+    monkeypatch.setattr(CudaRecorder, "record", lambda self, work: recorded.append(1) or record(self, work))
+    collector = make_collector("captured", actor_delay=2)
+    learner, behaviour, replay = collector.learner, collector.behaviour, collector.learner.replay
+    owned = [
+        learner.buffers, behaviour.slots, behaviour.vec_steps, dict(replay.rows.items()), replay.row_count,
+        replay.is_dummy, replay.wrapped, learner.normalizer.state_dict(),
+    ]  # fmt: skip
+
+    def addresses():
+        return [leaf.data_ptr() for leaf in pytree.tree_leaves(owned)]
+
+    before, num_recorded = addresses(), len(recorded)
+    drive(collector, 60)
+    learner.read_metrics()
+    learner.load_state_dict(pytree.tree_map(torch.clone, learner.state_dict()))
+    drive(collector, 60)  # wraps the ring
+    assert bool(replay.wrapped)
+    assert addresses() == before
+    assert len(recorded) == num_recorded > 0
+
+
+# Whole runs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", [{}, {"seeds": 2, "actor_delay": 2}], ids=str)
+def test_a_run_repeats_itself(tmp_path, changes):
+    first, second = (run(tmp_path / name, **changes) for name in ("a", "b"))
+    assert mode_of(first) == "captured"
+    assert first.grad_steps == 184
+    assert_same_run(first, second)
+
+
+def test_a_run_without_overlap_is_the_same(tmp_path, finished):
+    assert_same_run(run(tmp_path / "run", overlap="off"), finished)
+
+
+def test_a_run_without_cuda_graphs_is_the_same(tmp_path, finished):
+    result = run(tmp_path / "run", cuda_graphs="off")
+    assert mode_of(result) == "compiled"
+    assert_same_run(result, finished)
+
+
+def test_a_run_without_compiling_starts_the_same(tmp_path, finished):
+    result = run(tmp_path / "run", compile="off", total_steps=100)
+    assert mode_of(result) == "eager"
+    assert result.compile_s == 0
+    assert result.grad_steps == 84
+    first, second = (
+        {name: float(value) for name, value in metrics(r)[0].items()} for r in (result, finished)
     )  # fmt: skip
-    tables = []
+    assert first == pytest.approx(second, rel=1e-3, nan_ok=True)
+
+
+def test_a_run_in_bfloat16_is_finite_and_near_that_in_float32(tmp_path, finished):
+    result = run(tmp_path / "run", bf16=True)
+    assert mode_of(result) == "captured"
+    assert result.grad_steps == finished.grad_steps
+    assert metrics(result) != metrics(finished)
+    for row, other in zip(metrics(result), metrics(finished), strict=True):
+        for name in ("critic_loss", "q_mean", "actor_loss", "alpha_loss", "alpha", "entropy"):
+            assert math.isfinite(float(row[name]))
+            assert float(row[name]) == pytest.approx(float(other[name]), rel=0.02, abs=0.02)
+
+
+def test_every_time_in_the_metrics_is_positive(finished):
+    table = rows(finished.run_dir / "metrics.csv")
+    assert len(table) >= 3
+    for row in table:
+        for name in TIME_COLUMNS:
+            assert float(row[name]) > 0, name
+    assert finished.compile_s > 0
+
+
+def test_a_run_resumes_and_does_so_alike_twice(tmp_path, finished):
+    results = []
     for name in ("a", "b"):
-        result = train(config.replace(run_dir=str(tmp_path / name)))
-        with (result.run_dir / "metrics.csv").open() as f:
-            tables.append([{k: v for k, v in row.items() if not k.endswith("_s")} for row in csv.DictReader(f)])
-    assert tables[0] == tables[1]
-    assert result.grad_steps == 184
+        folder = copy_of(finished, tmp_path / name)
+        results.append(train(Config.load(folder).replace(resume=str(folder), run_dir=None, total_steps=300)))
+    assert results[0].env_steps >= 300
+    assert results[0].grad_steps == 300 - BASE.learning_starts
+    steps = [int(row["env_steps"]) for row in metrics(results[0])]
+    assert steps == sorted(steps)
+    assert steps[0] < 200 < steps[-1]
+    assert_same_run(*results)
+
+
+def test_a_checkpoint_of_a_gpu_serves_a_cpu(tmp_path, finished):
+    folder = copy_of(finished, tmp_path / "run")
+    policy = fastsac.load(folder)
+    obs = torch.randn(1, 7, O, generator=torch.Generator().manual_seed(0))
+    learner = Learner(BASE, SPEC, DEVICE, "eager")
+    learner.load_state_dict(checkpoint.load(folder)[0])
+    expected = learner.act_deterministic(obs.to(DEVICE))[0].cpu()
+    torch.testing.assert_close(policy.act(obs[0], normalized=True), expected, rtol=1e-4, atol=1e-5)
+    config = Config.load(folder).replace(resume=str(folder), run_dir=None, total_steps=240, device="cpu", compile="off")
+    assert train(config).grad_steps == 240 - BASE.learning_starts
+
+
+def test_a_nan_in_the_replay_stops_the_run_and_is_told_by_member_and_step(tmp_path):
+    config = BASE.replace(run_dir=str(tmp_path / "run"), seeds=2, actor_delay=2, checkpoint_every=150)
+    with Run(make_plan(config)) as training:
+        recv = training.collector.recv
+
+        def poisoned_recv():
+            recv()
+            if min(training.collector.env_steps) >= 100:
+                training.learner.replay.rows["reward"][1].fill_(math.nan)
+
+        training.collector.recv = poisoned_recv
+        with pytest.raises(
+            NotFiniteError, match=r"a loss of member 1 \(seed 6\) was not finite at gradient step \d+\."
+        ):
+            training.train()
+        assert training.learner.bad_steps()[0] == NEVER
+        assert training.learner.not_finite() == [1]
+    assert not checkpoint.checkpoint_dirs(tmp_path / "run")
+
+
+def test_environments_that_step_on_threads_of_their_own_give_the_same_with_and_without_overlap(tmp_path):
+    pytest.importorskip("envpool")
+    results = [
+        run(
+            tmp_path / overlap, env="Pendulum-v1", num_envs=8, total_steps=1_000, learning_starts=200, batch_size=64,
+            buffer_size=2_000, matmul_precision="high", log_every=200, overlap=overlap,
+        )
+        for overlap in ("on", "off")
+    ]  # fmt: skip
+    assert results[0].grad_steps == 800
+    assert all(math.isfinite(float(row["critic_loss"])) for row in metrics(results[0])[1:])
+    assert_same_run(*results)
