@@ -75,6 +75,24 @@ def act_step_(agent: Agent, config: Config, slot: dict[str, Tensor], seed: Tenso
     counter.add_(1)
 
 
+def copy_policy_(policy: dict[str, Tensor], slot: dict[str, Tensor]) -> None:
+    """Let the slot's copy of the policy follow."""
+    for name, value in policy.items():
+        slot[name].copy_(value)
+
+
+@torch.no_grad()
+def store_step_(
+    replay: Replay, normalizer: Normalizer | None, policy: dict[str, Tensor], slots: list[dict[str, Tensor]], p: int
+) -> None:
+    """Complete the row of slot p with what the other one brought, and let its copy of the policy follow."""
+    here, there = slots[p], slots[1 - p]
+    replay.add_(here["action"], there["reward"], there["terminated"], there["truncated"], there["obs"])
+    if normalizer is not None:
+        normalizer.update_(there["obs"])
+    copy_policy_(policy, here)
+
+
 class Staging:
     """Arrays side by side in one piece of memory, so that one copy brings them all to the device.
 
@@ -143,16 +161,17 @@ class Behaviour:
             slots=2,
             device=device,
         )
-        self._policy = {  # what is copied
-            "policy": learner.policy,
-            "mean": learner.normalizer.mean,
-            "rstd": learner.normalizer.rstd,
-        }
+        norm = learner.normalizer
+        self._policy = {"policy": learner.policy}  # what is copied
+        if config.obs_norm:
+            self._policy |= {"mean": norm.mean, "rstd": norm.rstd}
         self.slots = [
             {
                 **slot,
                 "action": torch.zeros(m, n, agent.action_dim, device=device),
-                **{name: value.clone() for name, value in self._policy.items()},
+                "policy": learner.policy.clone(),
+                "mean": norm.mean.clone(),
+                "rstd": norm.rstd.clone(),
             }
             for slot in self.staging.slots
         ]
@@ -167,7 +186,8 @@ class Behaviour:
         variants = {p: (slot, seeds, self.vec_steps) for p, slot in enumerate(self.slots)}
         written = [self.slots[0]["action"], self.slots[1]["action"], self.vec_steps]
         self._act = Launch(act, variants, written, learner.mode, stream=self._stream)
-        store = partial(self._store_, learner.replay, learner.normalizer)
+        normalizer = learner.normalizer if config.obs_norm else None
+        store = partial(store_step_, learner.replay, normalizer, self._policy, self.slots)
         self._store = Launch(store, {0: (0,), 1: (1,)}, [self.vec_steps], learner.mode, compiled=False)
 
         shape = self.slots[0]["action"].shape
@@ -181,9 +201,8 @@ class Behaviour:
         if self.learner.mode == "captured":  # run the store's kernels once before, into a replay of two rows
             m, n, agent = self.config.seeds, self.config.num_envs, self.learner.agent
             replay = Replay(m, n, n, agent.obs_dim, agent.action_dim, self.learner.device)
-            kept = pytree.tree_map(torch.clone, self._copied(0))
-            self._store_(replay, Normalizer(m, agent.obs_dim, self.learner.device), 0)
-            pytree.tree_map(lambda mine, value: mine.copy_(value), self._copied(0), kept)
+            normalizer = Normalizer(m, agent.obs_dim, self.learner.device) if self.config.obs_norm else None
+            store_step_(replay, normalizer, pytree.tree_map(torch.clone, self._copied(0)), self.slots, 0)
         self._store.warm_up([0, 1])
 
     def begin(self, obs: FloatArray, is_random: Sequence[bool]) -> None:
@@ -196,7 +215,7 @@ class Behaviour:
             self.learner.normalizer.update_(self.slots[slot]["obs"])
         if not self._resumed:
             for p in range(2):
-                self._copy_policy(p)
+                copy_policy_(self._policy, self.slots[p])
         if self._on_cuda:
             torch.cuda.synchronize()
 
@@ -234,19 +253,6 @@ class Behaviour:
         self._store([before])
         if self._on_cuda:
             self._stored[before].record()
-
-    @torch.no_grad()
-    def _store_(self, replay: Replay, normalizer: Normalizer, slot: int) -> None:
-        """Complete the row of this slot with what the other one brought; the device's part of `store`."""
-        here, there = self.slots[slot], self.slots[1 - slot]
-        replay.add_(here["action"], there["reward"], there["terminated"], there["truncated"], there["obs"])
-        if self.config.obs_norm:
-            normalizer.update_(there["obs"])
-        self._copy_policy(slot)
-
-    def _copy_policy(self, slot: int) -> None:
-        for name in POLICY if self.config.obs_norm else POLICY[:1]:
-            self.slots[slot][name].copy_(self._policy[name])
 
     def _acting(self) -> AbstractContextManager[Any]:
         return torch.cuda.stream(self._stream) if self._on_cuda else nullcontext()

@@ -111,7 +111,10 @@ def _to_cpu(tree: Any) -> Any:
     """The tensors on the CPU; views are copied, since they would drag their whole storage into the file."""
     if isinstance(tree, dict):
         return {k: _to_cpu(v) for k, v in tree.items()}
-    value = tree.detach().cpu()
+    value: torch.Tensor = tree.detach()
+    if not value.is_contiguous():  # one part after the other: a GPU would make the whole contiguous first
+        return torch.stack([part.cpu() for part in value])
+    value = value.cpu()
     return value if value.nbytes == value.untyped_storage().nbytes() else value.clone()
 
 

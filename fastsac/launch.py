@@ -9,7 +9,8 @@ changes between launches is in the tensors.
 import gc
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -22,10 +23,16 @@ Step = Callable[..., None]
 GPU_OPTIONS: dict[str, Any] = {
     "force_pointwise_cat": True,  # a concatenation is part of the kernel that makes its input
     "inplace_padding": False,  # and so is padding
+    "deterministic": True,  # no choice by timing: another tile sums in another order
     "realize_opcount_threshold": 50,  # longer chains of operations before a result is stored
 }
 # On a CPU the calls between kernels are C++ too: with small networks Python's share would be 40% of an update.
 CPU_OPTIONS: dict[str, Any] = {"cpp_wrapper": True}
+
+
+# One process may train many agents one after the other, or measure many sizes: Dynamo takes the variants of all of them
+# for recompilations of one function, of which it allows 8.
+MAX_COMPILATIONS = 128
 
 
 class CaptureError(RuntimeError):
@@ -40,6 +47,7 @@ def compile_step(step: Callable[..., Any], device: torch.device, short_reduction
         device: of its tensors.
         short_reductions: sums run over few enough numbers for one kernel each.
     """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_COMPILATIONS)
     options = dict(CPU_OPTIONS if device.type == "cpu" else GPU_OPTIONS)
     if device.type != "cpu" and short_reductions:
         options["split_reductions"] = False
@@ -74,14 +82,18 @@ class CudaRecorder:
         graph = torch.cuda.CUDAGraph()
         was_enabled = gc.isenabled()
         gc.disable()  # a collection during capture could free device memory, which capture forbids
+        options: dict[str, Any] = {"pool": self._pool, "stream": self._stream, "capture_error_mode": "thread_local"}
         try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            # The outer context restores the stream also where the inner one fails to end a broken capture.
+            with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, **options):
                 work()
-        except torch.OutOfMemoryError as error:
-            raise CaptureError(
-                "CUDA ran out of memory while capturing a launch. Lower --buffer-size, --batch-size or --seeds."
-            ) from error
         except RuntimeError as error:
+            with suppress(RuntimeError):  # a broken capture may leave the allocator waiting for its end
+                torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self._pool)
+            if isinstance(error, torch.OutOfMemoryError):
+                raise CaptureError(
+                    "CUDA ran out of memory while capturing a launch. Lower --buffer-size, --batch-size or --seeds."
+                ) from error
             raise CaptureError(f"{explain(error)} Give --cuda-graphs off to run without.") from error
         finally:
             if was_enabled:
@@ -91,11 +103,13 @@ class CudaRecorder:
 
 def explain(error: BaseException) -> str:
     """What could not be captured, and the line of code that asked for it."""
-    while error.__context__ is not None:  # ending a broken capture raises once more
+    while error.__context__ is not None and "previous error" in str(error):  # ending a broken capture raises once more
         error = error.__context__
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename]
+    here = str(Path(torch.__file__).parent)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(here)]
     at = f" at `{frames[-1].line}` ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return f"CUDA graph capture failed{at}: {str(error).strip().splitlines()[0]}."
+    message = str(error).strip() or type(error).__name__
+    return f"CUDA graph capture failed{at}: {message.splitlines()[0]}."
 
 
 class Launch:
