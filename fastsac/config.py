@@ -55,8 +55,9 @@ class Config:
     env_threads: int = 0
     """CPU threads of the simulator; 0 lets the back end choose."""
 
-    algo: Literal["sac"] = "sac"
-    """Algorithm: sac is Soft Actor-Critic with learned temperature (arXiv 1812.05905)."""
+    algo: Literal["auto", "sac", "sac-discrete"] = "auto"
+    """Algorithm: sac is Soft Actor-Critic with learned temperature (arXiv 1812.05905), sac-discrete its form for
+    discrete actions (arXiv 1910.07207); auto goes by the actions."""
     preset: str = "none"
     """Named defaults; auto (what the command line takes) picks by environment.  Every flag overrides."""
     seed: int = 1
@@ -120,7 +121,10 @@ class Config:
     learn_alpha: bool = True
     """Adjust the temperature towards target_entropy."""
     target_entropy: float | None = None
-    """Target of the policy's entropy in nats, for actions in [-1, 1]; default -action_dim."""
+    """Target of the policy's entropy in nats; default -action_dim (for actions in [-1, 1]), for discrete actions
+    target_entropy_share."""
+    target_entropy_share: float = 0.5
+    """Discrete actions: the target entropy as a share of log(number of actions), its maximum, in [0, 1]."""
     obs_norm: bool = False
     """Normalise observations by running mean and variance of fresh frames."""
     reward_scale: float = 1.0
@@ -289,6 +293,8 @@ def _check_ranges(config: Config) -> None:
             raise ValueError(f"{name} must be above 0, got {getattr(config, name)}.")
     if not 0 <= config.gamma <= 1:
         raise ValueError(f"gamma must be in [0, 1], got {config.gamma}.")
+    if not 0 <= config.target_entropy_share <= 1:
+        raise ValueError(f"target_entropy_share must be in [0, 1], got {config.target_entropy_share}.")
     if config.tau > 1:
         raise ValueError(f"tau must be in (0, 1], got {config.tau}.")
     if config.max_grad_norm < 0:

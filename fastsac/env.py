@@ -1,12 +1,15 @@
 """The environment contract, and the way from a name to a back end.  Owns no simulator and imports none.
 
-Axes: N environments, O obs_dim, A action_dim.
+Axes: N environments, O obs_dim, A action_dim (continuous: actuators; discrete: choices).
 
 The contract of a `VectorEnv`
 -----------------------------
 1. It steps N copies of one task.  Observations are float32 `[N, O]`, rewards float32 `[N]`, flags bool `[N]`.  A
-   back end casts and flattens at this door; nothing behind it sees float64, dictionaries or simulator types.
-2. Actions are float32 `[N, A]` in [-1, 1]; the back end scales them to the task's own bounds.
+   back end casts and flattens at this door; nothing behind it sees float64, dictionaries or simulator types.  An
+   observation that is the number of a state, out of a known range, arrives as a one-hot vector.
+2. Actions are float32 `[N, A]`.  Of a continuous task they lie in [-1, 1], and the back end scales them to the task's
+   own bounds.  Of a discrete task (`spec.discrete`) A is the number of choices and a row is one-hot: the back end takes
+   its argmax, in the numbering and the dtype of the simulator.
 3. `send(action)` starts a step and may return before it is done; `recv()` waits for it.  They alternate.  The caller
    does not change `action` between the two.
 4. Episodes reset on the NEXT step.  The `Step` that carries `terminated` or `truncated` holds the true final
@@ -55,10 +58,12 @@ class EnvSpec:
     Attributes:
         env_id: the full name, back end included: `"envpool:Pendulum-v1"`.
         obs_dim: O, the length of the flattened observation.
-        action_dim: A, the number of actuators.
+        action_dim: A, the number of actuators, or of choices for a discrete task.
         obs_layout: name and length of each part of the observation, in the order of concatenation.
         max_episode_steps: the time limit in steps; None where there is none or it is not known.
-        action_bounds: (low, high) of each actuator in the task's own units; empty where all are (-1, 1).
+        action_bounds: (low, high) of each actuator in the task's own units; empty where all are (-1, 1), and for a
+            discrete task.
+        discrete: an action is one of A choices, sent as a one-hot row.
     """
 
     env_id: str
@@ -67,6 +72,7 @@ class EnvSpec:
     obs_layout: tuple[tuple[str, int], ...]
     max_episode_steps: int | None
     action_bounds: tuple[tuple[float, float], ...] = ()
+    discrete: bool = False
 
 
 class Step(NamedTuple):
@@ -89,7 +95,7 @@ class VectorEnv(Protocol):
         ...
 
     def send(self, action: FloatArray) -> None:
-        """Start a step with action [N, A] in [-1, 1]; may return before it is done."""
+        """Start a step with action [N, A], in [-1, 1] or one-hot; may return before it is done."""
         ...
 
     def recv(self) -> Step:
@@ -296,7 +302,7 @@ def check_known_kwargs(
 
 
 class ActionScale:
-    """Affine map from the policy's [-1, 1] to the bounds of a Box.
+    """Affine map from the policy's [-1, 1] to the bounds of a Box.  `dim` is A.
 
     Args:
         low: lower bounds, [A].
@@ -308,6 +314,8 @@ class ActionScale:
     Raises:
         ValueError: a bound is infinite and `action_limit` is None.
     """
+
+    discrete = False
 
     def __init__(self, low: Any, high: Any, dtype: Any, action_limit: float | None, env_id: str) -> None:
         low = np.asarray(low, np.float64).reshape(-1)
@@ -325,6 +333,7 @@ class ActionScale:
         self.low, self.high, self.dtype = low.astype(dtype), high.astype(dtype), np.dtype(dtype)  # [A]
         self._half = ((high - low) / 2).astype(dtype)  # [A]
         self._mid = ((high + low) / 2).astype(dtype)  # [A]
+        self.dim = len(low)
         self._is_identity = bool((low == -1).all() and (high == 1).all())
 
     @property
@@ -341,3 +350,49 @@ class ActionScale:
         # Rounding can step over a bound by one unit in the last place.
         np.maximum(scaled, self.low, out=scaled)
         return np.minimum(scaled, self.high, out=scaled)
+
+
+class ActionChoice:
+    """Map from one-hot rows to the numbers of a simulator's choices.  `dim` is A.
+
+    Args:
+        choices: the simulator's numbers of the choices.
+        dtype: what the simulator wants.
+        action_limit: must be None.
+        env_id: for the error message.
+
+    Raises:
+        ValueError: `action_limit` is given.
+    """
+
+    discrete = True
+    bounds: tuple[tuple[float, float], ...] = ()
+
+    def __init__(self, choices: range, dtype: Any, action_limit: float | None, env_id: str) -> None:
+        if action_limit is not None:
+            raise ValueError(
+                f"{env_id} has a discrete action space, which has no bounds that action_limit could replace. "
+                "Leave out --action-limit."
+            )
+        self.dim = len(choices)
+        self._start, self._dtype = choices.start, np.dtype(dtype)
+
+    def __call__(self, action: FloatArray) -> NDArray[Any]:
+        """The choices [N] of one-hot action [N, A], in the simulator's dtype."""
+        return (action.argmax(axis=1) + self._start).astype(self._dtype)
+
+
+def one_hot(value: NDArray[Any], states: range) -> FloatArray:
+    """One-hot rows [N, len(states)] of integers [N] or [N, 1] in `states`.
+
+    Raises:
+        ValueError: a value is not in `states`, which is a fault of the environment.
+    """
+    index = value.reshape(-1).astype(np.intp) - states.start  # [N]
+    if index.min() < 0 or index.max() >= len(states):
+        raise ValueError(
+            f"an observation must be in [{states.start}, {states.stop}), as its space says, got {value.reshape(-1)}."
+        )
+    rows = np.zeros((len(index), len(states)), np.float32)
+    rows[np.arange(len(index)), index] = 1
+    return rows

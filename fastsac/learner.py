@@ -105,7 +105,8 @@ class Learner:
     def __init__(self, config: Config, spec: EnvSpec, device: torch.device, mode: Mode) -> None:
         m = config.seeds
         self.config, self.device, self.mode = config, device, mode
-        self.agent = variants.find(config.algo).from_config(config, spec, few_kernels=device.type != "cpu")
+        algo = variants.choose(config.algo, spec.discrete)
+        self.agent = variants.find(algo).from_config(config, spec, few_kernels=device.type != "cpu")
         self.replay = Replay(m, config.num_envs, config.buffer_size, spec.obs_dim, spec.action_dim, device)
         self.normalizer = Normalizer(m, spec.obs_dim, device)
         seeds = torch.tensor(config.member_seeds, device=device)  # [M]
@@ -131,8 +132,9 @@ class Learner:
             variants={with_actor: (views, with_actor) for with_actor in (True, False)},
             written={key: views[key] for key in WRITTEN},
             mode=mode,
-            steps_per_graph=config.updates_per_graph,
-            short_reductions=config.batch_size <= SHORT_REDUCTION,
+            # Members out of step bring rows of flags that no warm-up foresees: single steps need no capture then.
+            steps_per_graph=config.updates_per_graph if m == 1 or config.actor_delay == 1 else 1,
+            short_reductions=config.batch_size <= SHORT_REDUCTION and config.max_grad_norm == 0,
         )
         self._host_due: list[tuple[Tensor, Any]] = []  # pinned, each with the event of its last copy
         if device.type == "cuda":

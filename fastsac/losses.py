@@ -47,7 +47,18 @@ def td_target(reward: Tensor, discount: Tensor, next_q: Tensor, next_log_prob: T
     Returns:
         [B]; gradients are stopped.
     """
-    return (reward + discount * (least(next_q) - alpha * next_log_prob)).detach()
+    return bootstrap(reward, discount, least(next_q) - alpha * next_log_prob)
+
+
+def bootstrap(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
+    """y = r + discount * V(s'), [B]; gradients are stopped.
+
+    Args:
+        reward: [B], the sum over an n-step window.
+        discount: [B], gamma^n * (1 - terminated).
+        next_value: [B].
+    """
+    return (reward + discount * next_value).detach()
 
 
 def least(q: Tensor) -> Tensor:
@@ -85,3 +96,29 @@ def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor) -> T
         target_entropy: [], in nats.
     """
     return -log_alpha * (log_prob.detach() + target_entropy)
+
+
+# Discrete actions; equation numbers are those of arXiv 1910.07207 --------------------------------------------------
+
+
+def expected_value(q: Tensor, log_pi: Tensor, alpha: Tensor) -> Tensor:
+    """V(s) = sum_a pi(a|s) (Q(s, a) - alpha log pi(a|s)), [B], exact (equation 10; its negative is J_pi, equation 12).
+
+    Args:
+        q: [B, A].
+        log_pi: [B, A], from log_softmax.
+        alpha: [], without gradient.
+    """
+    return (log_pi.exp() * (q - alpha.detach() * log_pi)).sum(-1)
+
+
+def one_hot(score: Tensor) -> Tensor:
+    """1 where score [B, A] is greatest in its row, else 0; the first of several."""
+    choices = torch.arange(score.shape[-1], device=score.device)
+    return (choices == score.argmax(-1, keepdim=True)).to(score.dtype)
+
+
+def gumbel(noise: Tensor) -> Tensor:
+    """Gumbel-distributed numbers of standard normal ones: argmax(logits + gumbel) is a sample of softmax(logits)."""
+    uniform = torch.special.ndtr(noise).clamp(1e-7, 1 - 1e-7)  # the ends are at 5 standard deviations
+    return -torch.log(-torch.log(uniform))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from fastsac import checkpoint, replay
+from fastsac import checkpoint, replay, variants
 from fastsac.config import Config, update_budget
 from fastsac.device import choose_device, cpp_compiler, format_bytes, free_bytes, num_cpus
 from fastsac.env import EnvSpec, make_spec
@@ -54,6 +54,7 @@ def make_plan(config: Config) -> Plan:
         )
     device = choose_device(config.device)
     spec = make_spec(config.env, config.env_kwargs, config.action_limit)
+    config = config.replace(algo=choose_algo(config, spec))
     mode, why = choose_mode(config, device)
     threads = choose_threads(config)
     ring_bytes = check_memory(config, spec, device)
@@ -70,13 +71,26 @@ def make_plan(config: Config) -> Plan:
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
     )
     notes = (
-        f"{spec.env_id}: obs {spec.obs_dim}, action {spec.action_dim}, preset {config.preset}, "
+        f"{spec.env_id}: obs {spec.obs_dim}, action {spec.action_dim}, {config.algo}, preset {config.preset}, "
         f"{config.num_envs} environments" + (f" x {config.seeds} members" if config.seeds > 1 else ""),
         f"device {device} ({device_name}), update {mode}: {why}" + (", bfloat16" if config.bf16 else ""),
         f"replay {format_bytes(ring_bytes)} for {config.buffer_size:,} transitions"
         + (f" per member, {config.seeds} members" if config.seeds > 1 else ""),
     )
     return Plan(config, spec, device, mode, threads, run_dir, resume, notes)
+
+
+def choose_algo(config: Config, spec: EnvSpec) -> str:
+    """The algorithm that `auto` means, or the one asked for.
+
+    Raises:
+        ValueError: it is for the other kind of actions.
+    """
+    algo = variants.choose(config.algo, spec.discrete)
+    if variants.find(algo).discrete != spec.discrete:
+        kind = f"{spec.action_dim} choices" if spec.discrete else f"{spec.action_dim} continuous actions"
+        raise ValueError(f"algo {algo} cannot act in {spec.env_id}, which has {kind}. Give --algo auto.")
+    return algo
 
 
 def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:

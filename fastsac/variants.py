@@ -25,6 +25,7 @@ NUM_CRITIC_METRICS = 2  # the rest are of the actor's and the temperature's step
 
 VARIANTS = {  # --algo: module and class
     "sac": ("fastsac.sac", "Sac"),
+    "sac-discrete": ("fastsac.sac_discrete", "SacDiscrete"),
 }
 
 
@@ -75,6 +76,13 @@ class Agent(Protocol):
     ) -> tuple[State, Tensor]:
         """One gradient step; the new state and METRICS as one vector."""
         ...
+
+
+def choose(algo: str, discrete: bool) -> str:
+    """What `auto` means for a task; other names stay."""
+    if algo != "auto":
+        return algo
+    return "sac-discrete" if discrete else "sac"
 
 
 def find(algo: str) -> type[Agent]:

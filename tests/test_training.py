@@ -57,7 +57,8 @@ def test_run_directory_holds_what_it_should(tmp_path):
     }  # fmt: skip
     assert summary["env_id"] == BASE.env
     assert summary["env_steps"] == result.env_steps
-    assert Config.load(folder) == BASE.replace(run_dir=str(folder), tensorboard=True, eval_every=25)
+    expected = BASE.replace(run_dir=str(folder), tensorboard=True, eval_every=25, algo="sac")
+    assert Config.load(folder) == expected
 
 
 @pytest.mark.parametrize("utd_ratio", [1.0, 0.29, 2.5])
