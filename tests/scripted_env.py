@@ -18,7 +18,7 @@ obs = [seed, episode, step, action_0, ..., action_{A-1}], so O = 3 + A:
     seed     seeds[i] modulo 4096
     episode  0, 1, 2, ... since construction (`reset` ends an episode, too)
     step     0 at an episode's first observation, L at its final one
-    action   the action of the step that led here, in [-1, 1]; zeros at step 0
+    action   the action of the step that led here, in [-1, 1] or one-hot; zeros at step 0
 reward = vec_step + (seed % 1024) / 1024, where vec_step counts all `send`s since construction, dummies included, from
 1: so the first row is 1 point something, and no two rows of a run have the same reward (for different seeds % 1024, and
 exactly in float32 up to vec_step 8191).  The dummy's reward is 0.
@@ -30,9 +30,10 @@ nan_obs      [env, vec_step]: every entry of that observation is nan; vec_step 0
 nan_reward   [env, vec_step]: that reward is nan (a dummy's, too)
 bound        action bounds are [-bound, bound], default 1; "inf" for none.  `env.scaled_action` holds the last action in
              these units; the observation shows the action in [-1, 1]
+discrete     true for a discrete task of action_dim choices; `env.scaled_action` holds the numbers of the last choices
 
 It keeps `action` by reference between `send` and `recv`, and asserts that the two alternate, that actions are float32
-of the right shape, and that they lie in [-1, 1].
+of the right shape, and that they lie in [-1, 1] (discrete: that every row is one-hot).
 """
 
 import re
@@ -41,10 +42,10 @@ from typing import Any
 
 import numpy as np
 
-from fastsac.env import ActionScale, EnvSpec, FloatArray, Step, check_known_kwargs
+from fastsac.env import ActionChoice, ActionScale, EnvSpec, FloatArray, Step, check_known_kwargs
 
 SEED, EPISODE, STEP, ACTION = 0, 1, 2, 3  # columns of obs; the action starts at ACTION
-KWARGS = ("action_dim", "nan_obs", "nan_reward", "bound")
+KWARGS = ("action_dim", "nan_obs", "nan_reward", "bound", "discrete")
 
 
 def list_tasks() -> list[str]:
@@ -62,13 +63,15 @@ def parse(script: str) -> list[tuple[int, bool, bool]]:
 def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> EnvSpec:
     check_known_kwargs(f"tests.scripted_env:{task}", env_kwargs, KWARGS)
     action_dim = env_kwargs.get("action_dim", 2)
+    to_native = _action_map(task, env_kwargs, action_limit)
     return EnvSpec(
         env_id=f"tests.scripted_env:{task}",
         obs_dim=ACTION + action_dim,
         action_dim=action_dim,
         obs_layout=(("seed", 1), ("episode", 1), ("step", 1), ("action", action_dim)),
         max_episode_steps=max(length for length, _, _ in parse(task)),
-        action_bounds=_action_scale(task, env_kwargs, action_limit).bounds,
+        action_bounds=to_native.bounds,
+        discrete=to_native.discrete,
     )
 
 
@@ -86,7 +89,7 @@ class ScriptedEnv:
         self.num_envs = len(seeds)
         self.closed = False
         self.scaled_action: Any = None
-        self._scale = _action_scale(task, env_kwargs, action_limit)
+        self._to_native = _action_map(task, env_kwargs, action_limit)
         self._script = parse(task)
         self._seeds = np.asarray(seeds)
         self._nan_obs, self._nan_reward = (env_kwargs.get(k) for k in ("nan_obs", "nan_reward"))
@@ -108,13 +111,15 @@ class ScriptedEnv:
         assert self._action is None, "send before the last recv"
         assert action.shape == (self.num_envs, self.spec.action_dim), action.shape
         assert action.dtype == np.float32, action.dtype
+        if self.spec.discrete:
+            assert_one_hot(action)
         assert (np.abs(action) <= 1).all(), "action outside [-1, 1]"
         self._action = action
 
     def recv(self) -> Step:
         assert self._action is not None, "recv without send"
         action, self._action = self._action, None
-        self.scaled_action = self._scale(action)
+        self.scaled_action = self._to_native(action)
         self._vec_step += 1
         dummy = self._done
         self._episode += dummy
@@ -147,6 +152,15 @@ class ScriptedEnv:
         return reward
 
 
-def _action_scale(task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> ActionScale:
-    bound = np.full(env_kwargs.get("action_dim", 2), float(env_kwargs.get("bound", 1)))
-    return ActionScale(-bound, bound, np.float32, action_limit, f"tests.scripted_env:{task}")
+def assert_one_hot(action: FloatArray) -> None:
+    """Every row holds a single 1 and zeros."""
+    assert ((action == 0) | (action == 1)).all(), "action is not one-hot"
+    assert (action.sum(axis=1) == 1).all(), "action is not one-hot"
+
+
+def _action_map(task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> ActionScale | ActionChoice:
+    env_id, action_dim = f"tests.scripted_env:{task}", env_kwargs.get("action_dim", 2)
+    if env_kwargs.get("discrete"):
+        return ActionChoice(range(action_dim), np.int64, action_limit, env_id)
+    bound = np.full(action_dim, float(env_kwargs.get("bound", 1)))
+    return ActionScale(-bound, bound, np.float32, action_limit, env_id)

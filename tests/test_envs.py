@@ -2,11 +2,22 @@
 
 import sys
 
+import envpool
 import gymnasium
 import numpy as np
 import pytest
 
-from fastsac.env import ActionScale, backend_names, list_envs, make_env, make_spec, near_matches, resolve
+from fastsac.env import (
+    ActionChoice,
+    ActionScale,
+    backend_names,
+    list_envs,
+    make_env,
+    make_spec,
+    near_matches,
+    one_hot,
+    resolve,
+)
 from tests import nested_env, scripted_env
 
 # (environment, env_kwargs): short episodes, so that a few steps see some resets.
@@ -24,15 +35,77 @@ TASKS = {
     "gymnasium": ("gymnasium:Pendulum-v1", {"max_episode_steps": 5}),
     "gymnasium-dict": ("gymnasium:tests.nested_env:Nested-v0", {}),
     "scripted": ("tests.scripted_env:3t,5c,2b", {}),
+    "discrete-cartpole": ("CartPole-v1", {"max_episode_steps": 5}),
+    "discrete-acrobot": ("Acrobot-v1", {"max_episode_steps": 5}),
+    "discrete-lander": ("LunarLander-v3", {"max_episode_steps": 5}),
+    "discrete-states": ("Taxi-v3", {"max_episode_steps": 5}),
+    "discrete-gymnasium": ("gymnasium:CartPole-v1", {"max_episode_steps": 5}),
+    "discrete-gymnasium-states": ("gymnasium:Taxi-v4", {"max_episode_steps": 5}),
+    "discrete-gymnasium-dict": ("gymnasium:Choices-v0", {"max_episode_steps": 5}),
+    "discrete-scripted": ("tests.scripted_env:3t,5c,2b", {"discrete": True, "action_dim": 3}),
+    "discrete-tabular": ("tests.chain_env:random:97,4,0", {"max_episode_steps": 5}),
 }
+CHOICES, SPACES = "gymnasium:Choices-v0", gymnasium.spaces
 SEEDS = [11, 12, 13]
 NUM_STEPS = 14
+
+
+class Choices(gymnasium.Env):
+    """Discrete actions from 3 to 6, integers and numbered states as observations; shows the action that it got."""
+
+    def __init__(self, num_actions=4, action_space=None, outside=False):
+        spaces = gymnasium.spaces
+        self.observation_space = spaces.Dict(
+            action=spaces.Discrete(num_actions + 1, start=2),  # 2 after a reset
+            count=spaces.Box(-9, 9, (2,), np.int64),
+            noise=spaces.Box(0, 1, (1,), np.float64),
+        )
+        self.action_space = action_space or spaces.Discrete(num_actions, start=3)
+        self.steps, self.outside = 0, outside
+
+    def obs(self, action):
+        noise = self.np_random.uniform(size=1)
+        return {"action": action + 9 * self.outside, "count": np.array([self.steps, -self.steps]), "noise": noise}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.obs(2), {}
+
+    def step(self, action):
+        assert isinstance(action, np.integer)
+        assert action in self.action_space
+        self.steps += 1
+        return self.obs(action), float(action), False, False, {}
+
+
+gymnasium.register("Choices-v0", entry_point=Choices)
 
 
 def actions(env, seed=0):
     rng = np.random.default_rng(seed)
     shape = (NUM_STEPS, len(SEEDS), env.spec.action_dim)
+    if env.spec.discrete:
+        return chosen(env, rng.integers(shape[-1], size=shape[:-1]))
     return rng.uniform(-1, 1, shape).astype(np.float32)  # [T, N, A]
+
+
+def chosen(env, choice):
+    """One-hot rows of choices."""
+    return np.eye(env.spec.action_dim, dtype=np.float32)[choice]
+
+
+def other_actions(env, action):
+    """Actions that differ from `action` everywhere."""
+    return np.roll(action, 1, axis=-1) if env.spec.discrete else -action
+
+
+def same_actions(env):
+    """The same action for every environment and step."""
+    action = np.zeros_like(actions(env))
+    if env.spec.discrete:
+        action[..., 0] = 1
+    return action
 
 
 def rollout(env, action):
@@ -57,7 +130,7 @@ def case(request):
         made.append(make_env(name, seeds, num_threads=1, env_kwargs={**env_kwargs, **more}))
         return made[-1]
 
-    build.name, build.env_kwargs = name, env_kwargs
+    build.name, build.env_kwargs, build.label = name, env_kwargs, request.param
     yield build
     for env in made:
         env.close()
@@ -94,7 +167,7 @@ def test_contract_next_step_reset(case):
     for step, row in zip(steps, dummy, strict=True):
         assert not step.reward[row].any()
         assert not (step.terminated | step.truncated)[row].any()
-    action = np.where(dummy[:, :, None], -action, action)
+    action = np.where(dummy[:, :, None], other_actions(env, action), action)
     again = rollout(case(), action)[1]
     assert all(same(x, y) for x, y in zip(steps, again, strict=True))
 
@@ -126,7 +199,7 @@ def test_contract_seeds(case):
 def test_contract_seeds_differ(case):
     """6: other seeds give other numbers, also in later episodes."""
     env = case()
-    first, steps = rollout(env, np.zeros_like(actions(env)))
+    first, steps = rollout(env, same_actions(env))
     assert not np.array_equal(first[0], first[1])
     assert not np.array_equal(steps[-1].obs[0], steps[-1].obs[1])
 
@@ -147,6 +220,8 @@ def test_contract_spec(case):
     spec = case().spec
     assert make_spec(case.name, case.env_kwargs) == spec
     assert spec.max_episode_steps == (None if "Nested" in case.name else 5)
+    assert spec.discrete == case.label.startswith("discrete")
+    assert not (spec.discrete and spec.action_bounds)
 
 
 def test_gymnasium_scales_flattens_and_keeps_both_flags():
@@ -178,6 +253,92 @@ def test_envpool_agrees_with_gymnasium_on_pendulum():
     assert step.obs[0, 2] == pytest.approx(speed + (15 * np.sin(angle) + 3 * torque) * 0.05, rel=1e-3)
 
 
+def test_one_hot_actions_choose_the_action_in_gymnasium():
+    """CartPole as gymnasium itself steps it with integers, two episodes long."""
+    env, single = make_env("gymnasium:CartPole-v1", [3]), gymnasium.make("CartPole-v1")
+    rng = np.random.default_rng(0)
+    assert np.array_equal(env.reset()[0], single.reset(seed=3)[0])
+    done, episodes = False, 0
+    while episodes < 2:
+        choice = int(rng.integers(2))
+        env.send(chosen(env, [choice]))
+        step = env.recv()
+        if done:
+            obs, reward, done = single.reset()[0], 0, False
+        else:
+            obs, reward, done, _, _ = single.step(choice)
+        assert np.array_equal(step.obs[0], obs)
+        assert (step.reward[0], step.terminated[0], step.truncated[0]) == (reward, done, False)
+        episodes += done
+
+
+@pytest.mark.filterwarnings("ignore:.*Box low:UserWarning")  # envpool describes its own spaces
+@pytest.mark.filterwarnings("ignore:.*Box high:UserWarning")
+@pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1", "LunarLander-v3", "Blackjack-v1"])
+def test_one_hot_actions_choose_the_action_in_envpool(name):
+    """As envpool itself steps with integers; the three environments take different actions."""
+    env = make_env(name, SEEDS)
+    native = envpool.make_gymnasium(name, num_envs=3, env_seed=SEEDS)
+    assert np.array_equal(env.reset(), native.reset()[0])
+    choice = np.random.default_rng(0).integers(env.spec.action_dim, size=(60, 3), dtype=np.int32)
+    for c in choice:
+        env.send(chosen(env, c))
+        step = env.recv()
+        obs, reward, terminated, truncated, _ = native.step(c)
+        assert same(step, (obs.astype(np.float32), reward, terminated, truncated))
+    assert len(np.unique(choice)) == env.spec.action_dim
+
+
+def test_envpool_agrees_with_gymnasium_on_cartpole():
+    """Every choice is the one of that number in the reference: one step from the same state in both simulators."""
+    env, single = make_env("CartPole-v1", [5]), gymnasium.make("CartPole-v1").unwrapped
+    single.reset()
+    obs, length = env.reset()[0], 0
+    while True:
+        single.state = obs.astype(np.float64)
+        choice = int(length % 3 > 0)  # to the right on the whole, until the pole falls
+        env.send(chosen(env, [choice]))
+        step = env.recv()
+        expected, reward, terminated, _, _ = single.step(choice)
+        assert np.allclose(step.obs[0], expected, atol=1e-5)
+        assert (step.reward[0], step.terminated[0]) == (reward, terminated)
+        obs, length = step.obs[0], length + 1
+        if terminated:
+            break
+    assert 8 < length < 100
+    env.send(chosen(env, [0]))
+    assert (np.abs(env.recv().obs) <= 0.05).all()  # the first observation of the next episode
+
+
+def test_numbered_states_become_one_hot():
+    """FrozenLake's and CliffWalking's states, walked step by step."""
+    env = make_env("CliffWalking-v1", [0, 1])
+    assert env.spec.obs_layout == (("obs", 48),)
+    assert env.reset().tolist() == np.eye(48)[[36, 36]].tolist()
+    for choice, state in [(0, 24), (1, 25), (0, 13), (3, 12)]:
+        env.send(chosen(env, [choice, choice]))
+        assert env.recv().obs.tolist() == np.eye(48)[[state, state]].tolist()
+    assert make_spec("FrozenLake-v1").obs_dim == make_spec("gymnasium:FrozenLake-v1").obs_dim == 16
+
+
+def test_gymnasium_counts_actions_and_states_from_their_start():
+    env = make_env(CHOICES, [0, 1, 2, 3])
+    assert env.spec.obs_layout == (("action", 5), ("count", 2), ("noise", 1))
+    assert env.spec.action_dim == 4
+    assert env.reset()[:, :7].tolist() == [[1, 0, 0, 0, 0, 0, 0]] * 4
+    env.send(chosen(env, [0, 1, 2, 3]))
+    step = env.recv()
+    assert step.reward.tolist() == [3, 4, 5, 6]
+    assert step.obs[:, :5].tolist() == np.eye(5)[[1, 2, 3, 4]].tolist()
+    assert step.obs[:, 5:7].tolist() == [[1, -1]] * 4
+
+
+def test_a_state_outside_its_space_is_an_error():
+    env = make_env(CHOICES, [0], env_kwargs={"outside": True})
+    with pytest.raises(ValueError, match=r"must be in \[2, 7\), as its space says, got \[11\]"):
+        env.reset()
+
+
 def test_envpool_joins_parts_by_name_and_drops_privileged_state():
     assert make_spec("CheetahRun-v1").obs_layout == (("position", 8), ("velocity", 9))
     assert [name for name, _ in make_spec("FetchReach-v4").obs_layout] == [
@@ -193,6 +354,20 @@ def test_envpool_passes_env_kwargs():
     assert make_spec("Ant-v5").obs_dim == 105
     assert make_spec("Ant-v5", {"use_contact_force": False}).obs_dim == 27
     assert make_spec("Pendulum-v1", {"max_episode_steps": 7}).max_episode_steps == 7
+    assert make_spec("CartPole-v1", {"max_episode_steps": 7}).max_episode_steps == 7
+
+
+def test_envpool_does_not_believe_a_limit_that_is_not_kept():
+    """2048 goes on after the 1000 steps that its spec names; a maze ends after its 100."""
+    assert make_spec("Game2048-v1").max_episode_steps is None
+    board = {"game2048_add_random_cell": False, "game2048_initial_board": ",".join("1000000000000000")}
+    env = make_env("Game2048-v1", [0], env_kwargs=board)
+    env.reset()
+    for t in range(1010):
+        env.send(chosen(env, [1 + t % 2 * 2]))  # one tile, to and fro
+        step = env.recv()
+        assert not (step.terminated | step.truncated).any()
+    assert make_spec("Maze-v0").max_episode_steps == 100
 
 
 def test_envpool_threads_do_not_change_numbers():
@@ -207,7 +382,11 @@ def test_envpool_threads_do_not_change_numbers():
     ("env", "env_kwargs", "message"),
     [
         ("HalfCheeta-v5", {}, r"unknown envpool id 'HalfCheeta-v5'; did you mean HalfCheetah-v5"),
-        ("CartPole-v1", {}, "CartPole-v1 has a discrete action space; fastsac trains continuous actions"),
+        ("BinPack-v2", {}, r"BinPack-v2 takes discrete actions of shape \(2,\)"),
+        ("PacMan-v1", {}, r"an integer observation \(frightened_state_time\) without bounds"),
+        ("MiniGrid-Empty-5x5-v0", {}, r"image observations \(image of shape \(7, 7, 3\)\)"),
+        ("CliffWalking-v1", {"max_episode_steps": 5}, "max_episode_steps has no effect on envpool:CliffWalking-v1"),
+        ("Maze-v0", {"max_episode_steps": 5}, "max_episode_steps has no effect on envpool:Maze-v0"),
         ("CarRacing-v3", {}, r"CarRacing-v3 has image observations \(obs of shape \(96, 96, 3\)\)"),
         ("Go9x9-v1", {}, "Go9x9-v1 is a task for several players"),
         ("LqrLqr21-v1", {}, "without bounds.*--action-limit"),
@@ -219,7 +398,10 @@ def test_envpool_threads_do_not_change_numbers():
         ("HalfCheetah-v5", {"max_episode_steps": 0}, "max_episode_steps must be at least 1, got 0"),
         ("HalfCheetah-v5", {"from_pixels": True}, "image observations"),
         ("gymnasium:pendulum-v1", {}, "unknown gymnasium id 'pendulum-v1'; did you mean Pendulum-v1"),
-        ("gymnasium:CartPole-v1", {}, "has a discrete action space"),
+        (CHOICES, {"action_space": SPACES.MultiDiscrete([2, 3])}, "has a MultiDiscrete action space.*one discrete"),
+        (CHOICES, {"action_space": SPACES.MultiBinary(2)}, "has a MultiBinary action space.*one discrete"),
+        (CHOICES, {"action_space": SPACES.Box(0, 3, (1,), np.int64)}, "has a Box action space.*int64.*one discrete"),
+        ("gymnasium:Blackjack-v1", {}, "has observations of space Tuple.*FlattenObservation"),
         ("gymnasium:no_such_module:Foo-v0", {}, "No module named 'no_such_module'"),
         ("gymnasium:Pendulum-v1", {"gravity": 1}, "unexpected keyword argument 'gravity'"),
         ("gymnasium:Pendulum-v1", {"num_envs": 1}, "must not hold 'num_envs'"),
@@ -227,6 +409,7 @@ def test_envpool_threads_do_not_change_numbers():
         ("gymnasium:tests.nested_env:Nested-v0", {"low": -np.inf}, "without bounds.*--action-limit"),
         ("tests.scripted_env:3x", {}, "task must look like"),
         ("tests.scripted_env:3t", {"bound": "inf"}, "without bounds.*--action-limit"),
+        ("tests.chain_env:random:5,3", {}, "task must look like"),
         ("nothing:Task", {}, "unknown back end 'nothing'; choose from envpool, gymnasium"),
         ("no.such.module:Task", {}, "cannot be imported"),
         ("json.decoder:Task", {}, "lacks make_spec, make, list_tasks"),
@@ -277,6 +460,37 @@ def test_action_limit_bounds_what_has_no_bounds():
     assert env.recv().obs[0, scripted_env.ACTION :].tolist() == [1, -0.5]
     assert env.scaled_action.tolist() == [[2.5, -1.25]]
     assert make_spec("LqrLqr21-v1", action_limit=1.0).action_dim == 1
+
+
+@pytest.mark.parametrize(
+    ("env", "env_kwargs"),
+    [
+        ("CartPole-v1", {}),
+        ("gymnasium:CartPole-v1", {}),
+        ("tests.scripted_env:3t", {"discrete": True}),
+        ("tests.chain_env:random:5,3,0", {}),
+    ],
+)
+def test_action_limit_is_not_for_discrete_actions(env, env_kwargs):
+    for function in (make_spec, lambda *args: make_env(args[0], [0], 0, *args[1:])):
+        with pytest.raises(ValueError, match=r"has a discrete action space, which has no bounds.*--action-limit"):
+            function(env, env_kwargs, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_action_choice(dtype):
+    choice = ActionChoice(range(3, 6), dtype, None, "x")
+    out = choice(np.eye(3, dtype=np.float32)[[2, 0, 1, 1]])
+    assert (out.dtype, out.tolist()) == (dtype, [5, 3, 4, 4])
+    assert (choice.dim, choice.discrete, choice.bounds) == (3, True, ())
+
+
+def test_one_hot():
+    rows = one_hot(np.array([[-1], [1]], np.int8), range(-1, 2))
+    assert (rows.dtype, rows.tolist()) == (np.float32, [[1, 0, 0], [0, 0, 1]])
+    for value in (-2, 2):
+        with pytest.raises(ValueError, match=r"must be in \[-1, 2\)"):
+            one_hot(np.array([0, value]), range(-1, 2))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -333,7 +547,11 @@ def test_list_envs():
         "envpool:HalfCheetah-v4",
         "envpool:HalfCheetah-v5",
     ]
-    assert list_envs("cartpole-v1") == []  # discrete: it cannot be trained
+    assert {spec.env_id for spec in list_envs("cartpole-v1") if spec.discrete} >= {
+        "envpool:CartPole-v1",
+        "gymnasium:CartPole-v1",
+    }
+    assert list_envs("MiniGrid-Empty-5x5-v0") == []  # images: it cannot be trained
     assert len({spec.env_id for spec in list_envs()}) > 1000
 
 
@@ -357,6 +575,16 @@ def test_scripted_env_plays_its_script():
             assert step.obs[i].tolist() == [[4, 1031][i], episode, k, 0 if dummy else t / 8]
             assert step.reward[i] == (0 if dummy else t + [4, 7][i] / 1024)
             assert (step.terminated[i], step.truncated[i]) == (terminated, truncated)
+
+
+def test_scripted_env_takes_one_hot_rows_and_nothing_else():
+    env = make_env("tests.scripted_env:3t", [0, 1], env_kwargs={"discrete": True, "action_dim": 3})
+    _, (step,) = rollout(env, [chosen(env, [2, 0])])
+    assert step.obs[:, scripted_env.ACTION :].tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert env.scaled_action.tolist() == [2, 0]
+    for row in ([0, 0, 0], [1, 1, 0], [0.5, 0.5, 0], [1, -1, 1]):
+        with pytest.raises(AssertionError, match="not one-hot"):
+            env.send(np.array([row, [1, 0, 0]], np.float32))
 
 
 def test_scripted_env_emits_nan_where_told():

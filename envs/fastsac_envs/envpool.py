@@ -2,8 +2,9 @@
 
 Axes: N environments, O obs_dim, A action_dim.
 
-A task is any single-player envpool id with a continuous action and a vector observation.  A dictionary of vectors
-becomes one vector: its parts flattened and joined in the order of their names, nested names written `goal:kettle`.
+A task is any single-player envpool id with a continuous or one discrete action and a vector observation.  A dictionary
+of vectors becomes one vector: its parts flattened and joined in the order of their names, nested names written
+`goal:kettle`.  A part that is a single integer with bounds, such as Taxi's state, becomes a one-hot vector.
 Of MuJoCo Playground's `state` and `privileged_state` only `state` is used, which is what a robot can sense; a critic
 that sees the privileged part is left for later.
 
@@ -17,11 +18,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsac.env import ActionScale, EnvSpec, FloatArray, Step, check_known_kwargs, first_line, near_matches
+from fastsac.env import (
+    ActionChoice,
+    ActionScale,
+    EnvSpec,
+    FloatArray,
+    Step,
+    check_known_kwargs,
+    first_line,
+    near_matches,
+    one_hot,
+)
 
 NO_TIME_LIMIT = 2**31 - 1  # what envpool writes where there is none
+MAX_RANGE = 2**20  # an integer with more values than this has no bounds: envpool's own rule
 # Their specs are slow to make (Atari loads the game: 0.1 s each) or need system libraries (Procgen).
 IMAGE_FAMILIES = frozenset(("envpool.atari", "envpool.procgen", "envpool.vizdoom"))
+TASKS_WITHOUT_LIMIT = frozenset(("Game2048-v1", "Jumanji/Game2048-v1"))  # whatever their specs say
 ENDLESS_TASKS = frozenset(("LaneKeeping-v0", "lane-keeping-v0"))
 RESERVED_KWARGS = frozenset(
     ("num_envs", "batch_size", "num_threads", "seed", "env_seed", "max_num_players", "gym_reset_return_info")
@@ -47,16 +60,17 @@ def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | No
     """
     native = _native_spec(task, env_kwargs)
     _check_trainable(task, native)
-    scale = _action_scale(task, native, action_limit)
+    to_native = _action_map(task, native, action_limit)
     layout = tuple((_part_name(key), _size(native.state_array_spec[key])) for key in _obs_keys(native))
-    limit = _time_limit(native)
+    limit = _time_limit(task, native)
     return EnvSpec(
         env_id=f"envpool:{task}",
         obs_dim=sum(size for _, size in layout),
-        action_dim=len(scale.low),
+        action_dim=to_native.dim,
         obs_layout=layout,
         max_episode_steps=limit if limit < NO_TIME_LIMIT else None,
-        action_bounds=scale.bounds,
+        action_bounds=to_native.bounds,
+        discrete=to_native.discrete,
     )
 
 
@@ -90,12 +104,13 @@ class EnvpoolEnv:
         self.spec = make_spec(task, env_kwargs, action_limit)
         self.num_envs = len(seeds)
         self._pool = _make_pool(task, seeds, num_threads or min(len(seeds), _num_cpus()), env_kwargs)
-        self._scale = _action_scale(task, self._pool.spec, action_limit)
+        self._to_native = _action_map(task, self._pool.spec, action_limit)
         self._env_ids = np.arange(self.num_envs, dtype=np.int32)
         keys = list(self._pool._state_keys)
         names = ("done", "trunc", "reward", "elapsed_step")
         self._done, self._trunc, self._reward, self._elapsed = (keys.index(name) for name in names)
-        self._obs = [keys.index(k) for k in _obs_keys(self._pool.spec)]
+        arrays = self._pool.spec.state_array_spec
+        self._obs = [(keys.index(k), _values(arrays[k])) for k in _obs_keys(self._pool.spec)]
 
     def reset(self) -> FloatArray:
         """Start a new episode in every environment; returns obs [N, O]."""
@@ -103,8 +118,8 @@ class EnvpoolEnv:
         return self._join(self._pool._recv())
 
     def send(self, action: FloatArray) -> None:
-        """Start a step with action [N, A] in [-1, 1]; returns while the threads work."""
-        self._pool._send([self._env_ids, self._env_ids, self._scale(action)])
+        """Start a step with action [N, A], in [-1, 1] or one-hot; returns while the threads work."""
+        self._pool._send([self._env_ids, self._env_ids, self._to_native(action)])
 
     def recv(self) -> Step:
         """Wait for the step that `send` started."""
@@ -120,13 +135,19 @@ class EnvpoolEnv:
 
     def _join(self, state: list[NDArray[Any]]) -> FloatArray:
         """The observation parts of `state`, flattened, cast and joined to [N, O]."""
-        if len(self._obs) == 1:
-            return state[self._obs[0]].reshape(self.num_envs, -1).astype(np.float32, copy=False)
-        parts = [state[i].reshape(self.num_envs, -1) for i in self._obs]
+        parts = [self._part(state[i], values) for i, values in self._obs]
+        if len(parts) == 1:
+            return parts[0].astype(np.float32, copy=False)
         return np.concatenate(parts, axis=1, dtype=np.float32, casting="same_kind")
 
+    def _part(self, array: NDArray[Any], values: range | None) -> NDArray[Any]:
+        """One part of the observation as a matrix."""
+        return array.reshape(self.num_envs, -1) if values is None else one_hot(array, values)
 
-def _time_limit(native: Any) -> int:
+
+def _time_limit(task: str, native: Any) -> int:
+    if task in TASKS_WITHOUT_LIMIT:
+        return NO_TIME_LIMIT
     config = native.config
     # The highway family counts seconds and has no use for max_episode_steps.
     return int(config.duration * config.policy_frequency if _counts_seconds(native) else config.max_episode_steps)
@@ -134,6 +155,13 @@ def _time_limit(native: Any) -> int:
 
 def _counts_seconds(native: Any) -> bool:
     return {"duration", "policy_frequency"} <= set(native.config._fields)
+
+
+def _has_fixed_limit(task: str) -> bool:
+    """The task ends its episodes by rules of its own, and envpool does not cut them off either."""
+    from envpool.registration import registry
+
+    return "CliffWalking" in task or registry.specs[task][0] == "envpool.jumanji"
 
 
 def _num_cpus() -> int:
@@ -154,6 +182,8 @@ def _native_spec(task: str, env_kwargs: Mapping[str, Any]) -> Any:
     known = [f for f in default.config._fields if f not in RESERVED_KWARGS]
     if "max_episode_steps" in env_kwargs and _counts_seconds(default):
         raise ValueError(f"max_episode_steps has no effect on envpool:{task}. Give duration, in seconds.")
+    if "max_episode_steps" in env_kwargs and _has_fixed_limit(task):
+        raise ValueError(f"max_episode_steps has no effect on envpool:{task}. Leave it out.")
     check_known_kwargs(f"envpool:{task}", env_kwargs, known, RENDER_KWARGS)
     _check_values(task, env_kwargs, default.config)
     return _call(task, env_kwargs, envpool.make_spec)
@@ -205,10 +235,10 @@ def _check_trainable(task: str, native: Any) -> None:
     if task in ENDLESS_TASKS:
         raise ValueError(f"{name} never ends an episode in envpool, so that it has no return. Choose another task.")
     action = _action_spec(native)
-    if action.is_discrete or action.dtype.kind != "f":
+    if _is_discrete(action) and _values(action) is None:
         raise ValueError(
-            f"{name} has a discrete action space; fastsac trains continuous actions so far. "
-            "`fastsac envs` lists the tasks that can be trained."
+            f"{name} takes discrete actions of shape {_shape(action)}; fastsac trains one choice out of a known "
+            "number. `fastsac envs` lists the tasks that can be trained."
         )
     for key in _obs_keys(native):
         part = native.state_array_spec[key]
@@ -217,14 +247,28 @@ def _check_trainable(task: str, native: Any) -> None:
                 f"{name} has image observations ({_part_name(key)} of shape {_shape(part)}); "
                 "fastsac trains on vectors so far. `fastsac envs` lists the tasks that can be trained."
             )
+        if part.dtype.kind in "iu" and not _shape(part) and _values(part) is None:
+            raise ValueError(
+                f"{name} has an integer observation ({_part_name(key)}) without bounds, which cannot be made one-hot. "
+                "`fastsac envs` lists the tasks that can be trained."
+            )
 
 
 def _action_spec(native: Any) -> Any:
     return next(spec for key, spec in native.action_array_spec.items() if key not in ("env_id", "players.env_id"))
 
 
-def _action_scale(task: str, native: Any, action_limit: float | None) -> ActionScale:
+def _is_discrete(action: Any) -> bool:
+    return bool(action.is_discrete) or action.dtype.kind != "f"
+
+
+def _action_map(task: str, native: Any, action_limit: float | None) -> ActionScale | ActionChoice:
+    """From the policy's actions to the simulator's."""
     action = _action_spec(native)
+    if _is_discrete(action):
+        choices = _values(action)
+        assert choices is not None, "checked before"
+        return ActionChoice(choices, action.dtype, action_limit, f"envpool:{task}")
     low, high = (np.broadcast_to(bound, _shape(action)) for bound in (action.minimum, action.maximum))
     return ActionScale(low, high, action.dtype, action_limit, f"envpool:{task}")
 
@@ -244,5 +288,14 @@ def _shape(array_spec: Any) -> tuple[int, ...]:
     return tuple(s for s in array_spec.shape if s != -1)
 
 
+def _values(array_spec: Any) -> range | None:
+    """The values of a single integer with bounds; None for everything else."""
+    if array_spec.dtype.kind not in "iu" or _shape(array_spec):
+        return None
+    low, high = (int(np.asarray(bound).item()) for bound in (array_spec.minimum, array_spec.maximum))
+    return range(low, high + 1) if high - low < MAX_RANGE else None
+
+
 def _size(array_spec: Any) -> int:
-    return int(np.prod(_shape(array_spec)))
+    values = _values(array_spec)
+    return int(np.prod(_shape(array_spec))) if values is None else len(values)

@@ -3,9 +3,9 @@
 Axes: N environments, O obs_dim, A action_dim.
 
 A task is an id of Gymnasium's registry, or `module:id`, which imports the module first so that it can register the id:
-`--env gymnasium:my_package:MyEnv-v0`.  Actions must be a Box of floats; observations a Box, or a dictionary of them,
-nested or not.  A dictionary becomes one vector in the order of `gymnasium.spaces.utils.flatten`, which is the order of
-the Dict space: sorted by name if it was built from a plain dict.
+`--env gymnasium:my_package:MyEnv-v0`.  Actions must be a Box of floats or Discrete; observations a Box, a Discrete,
+which becomes one-hot, or a dictionary of them, nested or not.  A dictionary becomes one vector in the order of
+`gymnasium.spaces.utils.flatten`, which is the order of the Dict space: sorted by name if built from a plain dict.
 
 Everything runs in the calling thread: `send` keeps the action and `recv` steps.  envpool is much faster where it has
 the same task.
@@ -18,8 +18,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
 
-from fastsac.env import ActionScale, EnvSpec, FloatArray, Step, first_line, near_matches
+from fastsac.env import ActionChoice, ActionScale, EnvSpec, FloatArray, Step, first_line, near_matches, one_hot
 
 RESERVED_KWARGS = ("id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker")
 
@@ -73,9 +74,9 @@ class GymnasiumEnv:
         self._env = _make_vec(task, self.num_envs, env_kwargs)
         self.spec = _describe(task, self._env, action_limit)
         space = self._env.single_action_space
-        self._scale = _action_scale(task, space, action_limit)
+        self._to_native = _action_map(task, space, action_limit)
         self._action_shape = (self.num_envs, *(space.shape or ()))
-        self._paths = [path for path, _ in _leaves(self._env.single_observation_space)]
+        self._parts = [(path, _values(leaf)) for path, leaf in _leaves(self._env.single_observation_space)]
         self._seeds: list[int] | None = list(seeds)
         self._action: FloatArray | None = None
 
@@ -86,13 +87,13 @@ class GymnasiumEnv:
         return self._join(obs)
 
     def send(self, action: FloatArray) -> None:
-        """Keep action [N, A] in [-1, 1] for `recv`."""
+        """Keep action [N, A], in [-1, 1] or one-hot, for `recv`."""
         self._action = action
 
     def recv(self) -> Step:
         """Step with the action that `send` kept."""
         assert self._action is not None, "send before recv"
-        action = self._scale(self._action).reshape(self._action_shape)
+        action = self._to_native(self._action).reshape(self._action_shape)
         self._action = None
         obs, reward, terminated, truncated, _ = self._env.step(action)
         return Step(self._join(obs), reward.astype(np.float32), terminated, truncated)
@@ -103,8 +104,12 @@ class GymnasiumEnv:
 
     def _join(self, obs: Any) -> FloatArray:
         """The parts of `obs`, flattened, cast and joined to [N, O]: a copy, since the vector env reuses its own."""
-        parts = [_part(obs, path).reshape(self.num_envs, -1) for path in self._paths]
+        parts = [self._part(_at(obs, path), values) for path, values in self._parts]
         return np.concatenate(parts, axis=1, dtype=np.float32, casting="unsafe")
+
+    def _part(self, array: NDArray[Any], values: range | None) -> NDArray[Any]:
+        """One part of the observation as a matrix."""
+        return array.reshape(self.num_envs, -1) if values is None else one_hot(array, values)
 
 
 def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
@@ -135,29 +140,31 @@ def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
 def _describe(task: str, env: Any, action_limit: float | None) -> EnvSpec:
     leaves = _leaves(env.single_observation_space)
     _check_trainable(task, env.single_action_space, leaves)
-    scale = _action_scale(task, env.single_action_space, action_limit)
-    layout = tuple((":".join(path) or "obs", int(np.prod(leaf.shape))) for path, leaf in leaves)
+    to_native = _action_map(task, env.single_action_space, action_limit)
+    layout = tuple((":".join(path) or "obs", _size(leaf)) for path, leaf in leaves)
     return EnvSpec(
         env_id=f"gymnasium:{task}",
         obs_dim=sum(size for _, size in layout),
-        action_dim=len(scale.low),
+        action_dim=to_native.dim,
         obs_layout=layout,
         max_episode_steps=getattr(env.envs[0].spec, "max_episode_steps", None),
-        action_bounds=scale.bounds,
+        action_bounds=to_native.bounds,
+        discrete=to_native.discrete,
     )
 
 
 def _check_trainable(task: str, action: spaces.Space[Any], leaves: list[tuple[Path, spaces.Space[Any]]]) -> None:
     """Refuse what the program cannot train, with the reason."""
     name = f"gymnasium:{task}"
-    if not isinstance(action, spaces.Box) or action.dtype.kind != "f":
-        kind = "discrete" if isinstance(action, spaces.Discrete) else f"{type(action).__name__}"
+    if not isinstance(action, spaces.Discrete) and not (isinstance(action, spaces.Box) and action.dtype.kind == "f"):
         raise ValueError(
-            f"{name} has a {kind} action space ({action}); fastsac trains continuous actions so far. "
-            "Choose an environment whose action space is a Box of floats."
+            f"{name} has a {type(action).__name__} action space ({action}); fastsac trains continuous actions or one "
+            "discrete action. Choose an environment whose action space is a Box of floats or Discrete, or wrap it."
         )
     for path, leaf in leaves:
         part = f" {':'.join(path)!r}" if path else ""
+        if isinstance(leaf, spaces.Discrete):
+            continue
         if not isinstance(leaf, spaces.Box):
             raise ValueError(
                 f"{name} has observations{part} of space {type(leaf).__name__}; fastsac trains on vectors. "
@@ -170,7 +177,11 @@ def _check_trainable(task: str, action: spaces.Space[Any], leaves: list[tuple[Pa
             )
 
 
-def _action_scale(task: str, space: Any, action_limit: float | None) -> ActionScale:
+def _action_map(task: str, space: Any, action_limit: float | None) -> ActionScale | ActionChoice:
+    """From the policy's actions to the environment's."""
+    choices = _values(space)
+    if choices is not None:
+        return ActionChoice(choices, space.dtype, action_limit, f"gymnasium:{task}")
     return ActionScale(space.low, space.high, space.dtype, action_limit, f"gymnasium:{task}")
 
 
@@ -181,7 +192,17 @@ def _leaves(space: spaces.Space[Any], path: Path = ()) -> list[tuple[Path, Any]]
     return [leaf for key, part in space.spaces.items() for leaf in _leaves(part, (*path, str(key)))]
 
 
-def _part(obs: Any, path: Path) -> Any:
+def _values(space: spaces.Space[Any]) -> range | None:
+    """The values of a Discrete space; None for another."""
+    return range(int(space.start), int(space.start + space.n)) if isinstance(space, spaces.Discrete) else None
+
+
+def _size(leaf: Any) -> int:
+    values = _values(leaf)
+    return int(np.prod(leaf.shape)) if values is None else len(values)
+
+
+def _at(obs: Any, path: Path) -> Any:
     for key in path:
         obs = obs[key]
     return obs
