@@ -353,9 +353,10 @@ def envs(args: list[str]) -> int:
     if not specs:
         raise ValueError(f"no trainable environment matches {options.pattern!r}. `fastsac envs` lists all.")
     width = max(len(s.env_id) for s in specs)
-    print(f"{'environment':{width}}  {'obs':>5}  {'action':>6}  {'limit':>6}")
+    print(f"{'environment':{width}}  {'obs':>5}  {'action':>12}  {'limit':>6}")
     for s in specs:
-        print(f"{s.env_id:{width}}  {s.obs_dim:5d}  {s.action_dim:6d}  {s.max_episode_steps or '-':>6}")
+        action = f"{s.action_dim} choices" if s.discrete else str(s.action_dim)
+        print(f"{s.env_id:{width}}  {s.obs_dim:5d}  {action:>12}  {s.max_episode_steps or '-':>6}")
     return 0
 
 

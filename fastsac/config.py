@@ -55,9 +55,10 @@ class Config:
     env_threads: int = 0
     """CPU threads of the simulator; 0 lets the back end choose."""
 
-    algo: Literal["auto", "sac", "sac-discrete"] = "auto"
+    algo: Literal["auto", "sac", "sac-discrete", "sql", "sql-discrete"] = "auto"
     """Algorithm: sac is Soft Actor-Critic with learned temperature (arXiv 1812.05905), sac-discrete its form for
-    discrete actions (arXiv 1910.07207); auto goes by the actions."""
+    discrete actions (arXiv 1910.07207); auto goes by the actions.  sql is Soft Q-learning (arXiv 1702.08165) for
+    actions of either kind, with the temperature at init_alpha for all time."""
     preset: str = "none"
     """Named defaults; auto (what the command line takes) picks by environment.  Every flag overrides."""
     seed: int = 1
@@ -338,6 +339,17 @@ PRESETS: dict[str, Preset] = {
             "log_every": 500, "checkpoint_every": 0,
         },
         "small networks, larger steps (rl-zoo3 uses 1e-3) and a faster target",
+    ),
+    "cartpole": Preset(
+        r"(CartPole|Acrobot)-v\d+",
+        {
+            "num_envs": 4, "total_steps": 60_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 60_000,
+            "hidden_dims": (64, 64), "tau": 0.01, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3,
+            "eval_every": 2_500,
+            "eval_episodes": 20,
+            "log_every": 1_000, "checkpoint_every": 0,
+        },
+        "small networks and larger steps, as for Pendulum, for discrete actions",
     ),
     "inverted-pendulum": Preset(
         r"Inverted(Double)?Pendulum-v\d+",

@@ -19,7 +19,7 @@ def rollout(env: VectorEnv, act: Callable[[FloatArray], FloatArray]) -> tuple[Re
 
     Args:
         env: N environments; they are reset first.
-        act: maps obs [N, O] to actions [N, A] in [-1, 1].
+        act: maps obs [N, O] to actions [N, A], as `VectorEnv.send` wants them.
 
     Returns:
         returns [N], lengths [N].

@@ -88,7 +88,7 @@ def choose_algo(config: Config, spec: EnvSpec) -> str:
     """
     algo = variants.choose(config.algo, spec.discrete)
     if variants.find(algo).discrete != spec.discrete:
-        kind = f"{spec.action_dim} choices" if spec.discrete else f"{spec.action_dim} continuous actions"
+        kind = f"{spec.action_dim} choices" if spec.discrete else f"continuous actions of length {spec.action_dim}"
         raise ValueError(f"algo {algo} cannot act in {spec.env_id}, which has {kind}. Give --algo auto.")
     return algo
 

@@ -1,6 +1,7 @@
 """The command line: one clear line for each wrong call, and nothing left behind; what each command prints."""
 
 import json
+import re
 
 import pytest
 
@@ -34,8 +35,9 @@ def call(capsys, *args):
         (["train", "--env", "HalfCheeta-v5"], "did you mean HalfCheetah-v5"),
         (["train", "--env", "mujuco:Ant-v5"], "unknown back end 'mujuco'; choose from envpool, gymnasium"),
         (["train", "--env", "no.such.module:Task"], "cannot be imported"),
-        (["train", "--env", "CartPole-v1"], "has a discrete action space"),
-        (["train", "--env", "Pong-v5"], "has a discrete action space"),
+        (["train", "--env", "CartPole-v1", "--algo", "sac"], "algo sac cannot act in envpool:CartPole-v1, which has 2"),
+        (["train", "--env", "Pendulum-v1", "--algo", "sac-discrete"], "has continuous actions of length 1"),
+        (["train", "--env", "Pong-v5"], "has image observations"),
         (["train", "--env", "LqrLqr21-v1"], "--action-limit"),
         (["train", "--env", "Pendulum-v1", "--num-envs", "0"], "num_envs must be at least 1, got 0"),
         (["train", "--env", "Pendulum-v1", "--total-steps", "-5"], "total_steps must be at least 1, got -5"),
@@ -198,4 +200,5 @@ def test_overview_and_version(capsys):
 def test_envs_lists_sizes(capsys):
     status, out, _ = call(capsys, "envs", "HalfCheetah-v5")
     assert status == 0
-    assert "envpool:HalfCheetah-v5     17       6    1000" in out
+    assert re.search(r"^envpool:HalfCheetah-v5 +17 +6 +1000$", out, re.M)
+    assert re.search(r"^envpool:CartPole-v1 +4 +2 choices +500$", call(capsys, "envs", "CartPole-v1")[1], re.M)
