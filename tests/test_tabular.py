@@ -1,0 +1,57 @@
+"""The exact yardstick: on a small MDP the algorithms for discrete actions find the optimal soft values and policy."""
+
+import chain_env
+import pytest
+import torch
+
+from fastsac import nets, random
+from fastsac.collect import Collector
+from fastsac.config import Config
+from fastsac.env import make_env, make_spec
+from fastsac.learner import Learner
+
+TASK, ALPHA, GAMMA = "random:5,3,1", 0.3, 0.8
+ENV = f"tests.chain_env:{TASK}"
+CONFIG = Config(
+    env=ENV, num_envs=50, total_steps=20_000, learning_starts=19_000, batch_size=256, buffer_size=20_000, gamma=GAMMA,
+    tau=0.02, hidden_dims=(64,), critic_lr=3e-3, actor_lr=3e-3, init_alpha=ALPHA, learn_alpha=False, num_critics=1,
+)  # fmt: skip
+
+
+def trained(algo, updates):
+    """A learner after so many updates on transitions of uniform actions: all of the MDP, none of the policy's choice."""
+    config = CONFIG.replace(algo=algo)
+    seeds = random.derive_seeds(config.seed, random.Purpose.ENV_SEED, config.num_envs)
+    env = make_env(ENV, seeds)
+    learner = Learner(config, make_spec(ENV), torch.device("cpu"), "eager")
+    collector = Collector(config, env, learner)
+    collector.begin()
+    while collector.env_steps[0] < config.learning_starts:
+        collector.send()
+        collector.recv()
+    env.close()
+    for step_size in (1.0, 0.1, 0.1):
+        for name in ("actor_lr", "critic_lr"):
+            if name in learner.buffers["hyper"]:
+                learner.buffers["hyper"][name].mul_(step_size)
+        learner.launch([updates // 3])
+    return learner
+
+
+@pytest.mark.parametrize("algo", ["sac-discrete"])
+def test_values_and_policy_are_the_optimal_soft_ones(algo):
+    p, r = chain_env.tables(TASK)
+    q_exact, policy_exact = (torch.from_numpy(x).float() for x in chain_env.soft_policy_iteration(p, r, ALPHA, GAMMA))
+    learner = trained(algo, 2_400)
+    agent, params = learner.agent, learner.buffers["state"]["params"]
+    states = torch.eye(5)
+    q = nets.ensemble(nets.unflatten(params["critic"][0], agent.critic_shapes), states)[0]
+    spread = q_exact.max() - q_exact.min()
+    if "actor" in params:
+        policy = torch.softmax(nets.mlp(nets.unflatten(params["actor"][0], agent.actor_shapes), states), -1)
+    else:
+        policy = torch.softmax(q / ALPHA, -1)
+    entropy, entropy_exact = (-(x * x.log()).sum(-1) for x in (policy, policy_exact))
+    assert (q - q_exact).abs().max() < 0.03 * spread
+    torch.testing.assert_close(policy, policy_exact, rtol=0, atol=0.04)
+    torch.testing.assert_close(entropy, entropy_exact, rtol=0, atol=0.04)
