@@ -55,9 +55,10 @@ class Config:
     env_threads: int = 0
     """CPU threads of the simulator; 0 lets the back end choose."""
 
-    algo: Literal["auto", "sac", "sac-discrete", "sql", "sql-discrete"] = "auto"
+    algo: Literal["auto", "sac", "sac-v1", "sac-discrete", "sql", "sql-discrete"] = "auto"
     """Algorithm: sac is Soft Actor-Critic with learned temperature (arXiv 1812.05905), sac-discrete its form for
-    discrete actions (arXiv 1910.07207); auto goes by the actions.  sql is Soft Q-learning (arXiv 1702.08165) for
+    discrete actions (arXiv 1910.07207); auto goes by the actions.  sac-v1 is its first form (arXiv 1801.01290), with a
+    value network and the temperature at init_alpha for all time.  sql is Soft Q-learning (arXiv 1702.08165) for
     actions of either kind, with the temperature at init_alpha for all time."""
     preset: str = "none"
     """Named defaults; auto (what the command line takes) picks by environment.  Every flag overrides."""

@@ -122,3 +122,29 @@ def gumbel(noise: Tensor) -> Tensor:
     """Gumbel-distributed numbers of standard normal ones: argmax(logits + gumbel) is a sample of softmax(logits)."""
     uniform = torch.special.ndtr(noise).clamp(1e-7, 1 - 1e-7)  # the ends are at 5 standard deviations
     return -torch.log(-torch.log(uniform))
+
+
+# SAC v1; equation numbers are those of arXiv 1801.01290 ------------------------------------------------------------
+# Its Q target is `bootstrap` with the target of V (equation 8), J_Q is `critic_loss` (equation 7), J_pi `actor_loss`
+# (equations 12 and 13, whose alpha is 1).
+
+
+def value_target(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
+    """min_e Q_e(s, a) - alpha log pi(a|s), a drawn from pi, [B] (equations 3 and 5); gradients are stopped.
+
+    Args:
+        q: [E, B].
+        log_prob: [B].
+        alpha: [].
+    """
+    return (least(q) - alpha * log_prob).detach()
+
+
+def value_loss(value: Tensor, target_value: Tensor) -> Tensor:
+    """J_V = 1/2 (V(s) - target)^2 per transition, [B] (equation 5).
+
+    Args:
+        value: V(s), [B].
+        target_value: [B], from `value_target`.
+    """
+    return 0.5 * (value - target_value).square()

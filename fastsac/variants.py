@@ -25,6 +25,7 @@ NUM_CRITIC_METRICS = 2  # the rest are of the actor's and the temperature's step
 
 VARIANTS = {  # --algo: module and class
     "sac": ("fastsac.sac", "Sac"),
+    "sac-v1": ("fastsac.sac_v1", "SacV1"),
     "sac-discrete": ("fastsac.sac_discrete", "SacDiscrete"),
 }
 

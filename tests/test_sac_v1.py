@@ -1,0 +1,263 @@
+"""SAC v1: its losses by hand, where gradients stop, its schedule, and beside torchrl's SACLoss with a value network."""
+
+import math
+
+import pytest
+import torch
+from tensordict import TensorDict
+from tensordict.nn import ProbabilisticTensorDictModule, ProbabilisticTensorDictSequential, TensorDictModule
+from test_nets import module_of, parts
+from test_torchrl import ActorModule, CriticModule, FixedNoise
+from torchrl.modules import ValueOperator
+from torchrl.objectives import SACLoss, ValueEstimators
+
+from fastsac import losses, nets
+from fastsac.config import Config
+from fastsac.env import EnvSpec
+from fastsac.learner import make_hyper
+from fastsac.replay import Batch
+from fastsac.sac_v1 import SacV1
+from fastsac.variants import METRICS
+
+O, A, B = 4, 2, 32
+SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
+CONFIG = Config(
+    env="test:test", algo="sac-v1", hidden_dims=(16, 16), batch_size=B, learning_starts=B, gamma=0.97,
+    reward_scale=2.0, init_alpha=0.3,
+)  # fmt: skip
+ALPHA = CONFIG.init_alpha
+NETWORKS = ("actor", "critic", "value")
+
+
+def make_hyper_of_one(agent, config=CONFIG):
+    return {k: v[0] for k, v in make_hyper(agent, config, torch.device("cpu")).items()}
+
+
+def views_of(agent, state):
+    shapes = {"actor": agent.actor_shapes, "critic": agent.critic_shapes, "value": agent.value_shapes}
+    return {name: nets.unflatten(state["params"][name], shapes[name]) for name in NETWORKS}
+
+
+def gradients(agent, views, target, batch, noise, with_actor=True):
+    """Flat gradients of all networks, and the metrics by name."""
+    grads, metrics = torch.func.grad(
+        lambda p: agent.loss(make_hyper_of_one(agent), p, target, batch, noise, with_actor), has_aux=True
+    )(views)
+    return {name: nets.flatten(g) for name, g in grads.items()}, dict(zip(METRICS, metrics, strict=True))
+
+
+@pytest.fixture(params=[False, True], ids=["for-cpus", "for-gpus"])
+def problem(request):
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    agent = SacV1.from_config(CONFIG, SPEC, few_kernels=request.param)
+    state = agent.init(torch.tensor(1), ALPHA)
+    shift = 0.1 * draw(*state["target_value"].shape) * (state["target_value"] != 0)
+    state["target_value"] = state["target_value"] + shift
+    terminated = torch.rand(B, generator=generator) < 0.3
+    batch = Batch(draw(B, O), torch.tanh(draw(B, A)), draw(B), CONFIG.gamma * (~terminated), draw(B, O))
+    return agent, state, batch, terminated, draw(B, A)
+
+
+def test_value_target_by_hand():
+    q = torch.tensor([[1.0, 5.0], [2.0, 4.0]], requires_grad=True)
+    log_prob = torch.tensor([-1.0, 3.0], requires_grad=True)
+    target = losses.value_target(q, log_prob, torch.tensor(0.5))
+    assert target.tolist() == [1 + 0.5, 4 - 1.5]
+    assert not target.requires_grad
+
+
+def test_value_loss_by_hand():
+    value = torch.tensor([1.0, 4.0], requires_grad=True)
+    loss = losses.value_loss(value, torch.tensor([1.5, 2.0]))
+    assert loss.tolist() == [0.125, 2.0]
+    loss.sum().backward()
+    assert value.grad.tolist() == [-0.5, 2.0]
+
+
+def constant(shapes, outputs):
+    """Parameters of networks whose outputs are their last bias, whatever the input."""
+    params = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    last = list(params)[-1]
+    params[last][..., 16, :] = torch.tensor(outputs)
+    return params
+
+
+def test_all_losses_of_constant_networks_by_hand():
+    agent = SacV1.from_config(CONFIG, SPEC)
+    params = {
+        "actor": constant(agent.actor_shapes, [0.0] * 2 * A),  # the mean is 0 and log_std -1.5
+        "critic": constant(agent.critic_shapes, [[3.0], [5.0]]),
+        "value": constant(agent.value_shapes, [[1.0]]),
+    }
+    target = constant(agent.value_shapes, [[10.0]])
+    # The second transition terminated.
+    batch = Batch(torch.ones(2, O), torch.zeros(2, A), torch.tensor([1.0, -1.0]), torch.tensor([0.9, 0.0]),
+                  torch.ones(2, O))  # fmt: skip
+    total, metrics = agent.loss(make_hyper_of_one(agent), params, target, batch, torch.zeros(2, A))
+    ours = dict(zip(METRICS, metrics.tolist(), strict=True))
+    log_prob = A * (1.5 - 0.5 * math.log(2 * math.pi))  # the slope of tanh at 0 is 1
+    value_loss = 0.5 * (1 - (3 - ALPHA * log_prob)) ** 2
+    targets = [2 * 1 + 0.9 * 10, 2 * -1]  # reward_scale is 2
+    q_loss = sum(0.5 * (3 - y) ** 2 + 0.5 * (5 - y) ** 2 for y in targets) / 2
+    actor_loss = ALPHA * log_prob - 3
+    assert ours["critic_loss"] == pytest.approx(q_loss + value_loss)
+    assert ours["q_mean"] == pytest.approx(4.0)
+    assert ours["actor_loss"] == pytest.approx(actor_loss)
+    assert ours["entropy"] == pytest.approx(-log_prob)
+    assert (ours["alpha_loss"], ours["alpha"]) == (0.0, pytest.approx(ALPHA))
+    assert total.item() == pytest.approx(q_loss + value_loss + actor_loss)
+
+
+def test_each_loss_moves_its_own_parameters_only(problem):
+    agent, state, batch, _, noise = problem
+    views, target = views_of(agent, state), nets.unflatten(state["target_value"], agent.value_shapes)
+    grads, _ = gradients(agent, views, target, batch, noise)
+    assert all(g.abs().max() > 0 for g in grads.values())
+    close = {"rtol": 1e-5, "atol": 1e-7}
+
+    # Without the actor's loss nothing reaches the actor, and the others get what they got.
+    fewer, _ = gradients(agent, views, target, batch, noise, with_actor=False)
+    assert not fewer["actor"].any()
+    torch.testing.assert_close(fewer["critic"], grads["critic"], **close)
+    torch.testing.assert_close(fewer["value"], grads["value"], **close)
+
+    # The critics' gradient knows V only by its target; the actor's knows V not at all.
+    changed = {**views, "value": nets.unflatten(state["params"]["value"] * 2, agent.value_shapes)}
+    other, _ = gradients(agent, changed, target, batch, noise)
+    torch.testing.assert_close(other["critic"], grads["critic"], rtol=0, atol=0)
+    torch.testing.assert_close(other["actor"], grads["actor"], rtol=0, atol=0)
+    assert not torch.equal(other["value"], grads["value"])
+    moved = nets.unflatten(state["target_value"] * 2, agent.value_shapes)
+    other, _ = gradients(agent, views, moved, batch, noise)
+    torch.testing.assert_close(other["value"], grads["value"], rtol=0, atol=0)
+    torch.testing.assert_close(other["actor"], grads["actor"], rtol=0, atol=0)
+    assert not torch.equal(other["critic"], grads["critic"])
+
+    # The critics' gradient knows nothing of the sampled action, that of V and the actor's are made of it.
+    other, _ = gradients(agent, views, target, batch, noise + 1)
+    torch.testing.assert_close(other["critic"], grads["critic"], **close)
+    assert not torch.equal(other["value"], grads["value"])
+
+    def target_loss(t):
+        return agent.loss(make_hyper_of_one(agent), views, t, batch, noise)[0]
+
+    assert not nets.flatten(torch.func.grad(target_loss)(target)).any()
+
+
+def test_a_delayed_actor_waits_and_the_others_do_not(problem):
+    agent, state, batch, _, noise = problem
+    hyper = make_hyper_of_one(agent)
+    between, metrics = agent.update(hyper, state, batch, noise, with_actor=False)
+    assert [torch.equal(between["params"][n], state["params"][n]) for n in NETWORKS] == [True, False, False]
+    assert metrics[2:].tolist() == [0.0] * 4
+    full, metrics = agent.update(hyper, state, batch, noise)
+    assert not torch.equal(full["params"]["actor"], state["params"]["actor"])
+    assert metrics[METRICS.index("alpha")].item() == pytest.approx(ALPHA)
+    for name in ("critic", "value"):
+        torch.testing.assert_close(full["params"][name], between["params"][name], rtol=1e-5, atol=1e-6)
+
+
+def test_the_target_follows_the_new_value_network(problem):
+    agent, state, batch, _, noise = problem
+    new, _ = agent.update(make_hyper_of_one(agent), state, batch, noise)
+    expected = state["target_value"] + CONFIG.tau * (new["params"]["value"] - state["target_value"])
+    torch.testing.assert_close(new["target_value"], expected)
+
+
+def test_the_value_network_has_layer_norm_where_the_critics_have():
+    agent = SacV1.from_config(CONFIG.replace(critic_layer_norm=True), SPEC)
+    assert {"scale0", "shift1"} <= agent.value_shapes.keys()
+
+
+class WithMode(FixedNoise):
+    """The action that torchrl asks for at next_obs, which its value network does not look at."""
+
+    @property
+    def deterministic_sample(self):
+        return torch.tanh(self.base_dist.base_dist.loc)
+
+
+def torchrl_module(agent, state):
+    """torchrl's loss module over modules that hold our parameters."""
+    views, target = views_of(agent, state), nets.unflatten(state["target_value"], agent.value_shapes)
+    body = TensorDictModule(
+        ActorModule(module_of(views["actor"], O)), in_keys=["observation"], out_keys=["loc", "scale"]
+    )
+    head = ProbabilisticTensorDictModule(
+        in_keys=["loc", "scale"], out_keys=["action"], distribution_class=WithMode, return_log_prob=True
+    )
+    critics = [
+        ValueOperator(CriticModule(module_of(views["critic"], O + A, e)), in_keys=["observation", "action"])
+        for e in range(2)
+    ]
+    loss = SACLoss(
+        ProbabilisticTensorDictSequential(body, head),
+        critics,
+        value_network=ValueOperator(module_of(views["value"], O, 0), in_keys=["observation"]),
+        num_qvalue_nets=2,
+        loss_function="l2",
+        alpha_init=ALPHA,
+        fixed_alpha=True,
+        target_entropy=-float(A),
+        delay_qvalue=False,  # there is no target critic; V's is delayed by default
+    )
+    loss.make_value_estimator(ValueEstimators.TD0, gamma=CONFIG.gamma)
+    for name, value in loss.target_value_network_params.items(True, True):
+        index, kind = int(name[-2]) // 2, name[-1]
+        weight, bias = parts(target[f"layer{index}"][0], O if index == 0 else 16)
+        value.data.copy_((weight.T if kind == "weight" else bias).reshape(value.shape))
+    return loss
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+def test_losses_and_gradients_equal_torchrl(problem):
+    agent, state, batch, terminated, noise = problem
+    loss = torchrl_module(agent, state)
+    data = TensorDict(
+        {
+            "observation": batch.obs,
+            "action": batch.action,
+            "next": {
+                "observation": batch.next_obs,
+                "reward": CONFIG.reward_scale * batch.reward.unsqueeze(-1),
+                "done": terminated.unsqueeze(-1),
+                "terminated": terminated.unsqueeze(-1),
+            },
+        },
+        [B],
+    )
+    # Version 1 of theirs gives each critic its own part of the batch: with the batch twice, each gets all of it, and
+    # the mean over both is 1/2 sum_e as in J_Q.  Their loss of V lacks the 1/2.
+    FixedNoise.queue = [torch.cat([noise, noise])] * 2  # for V and for the actor
+    out = loss(torch.cat([data, data]))
+    assert not FixedNoise.queue
+    (out["loss_qvalue"] + 0.5 * out["loss_value"] + out["loss_actor"]).backward()
+
+    views, target = views_of(agent, state), nets.unflatten(state["target_value"], agent.value_shapes)
+    hyper = make_hyper_of_one(agent)
+    grads, metrics = torch.func.grad(lambda p: agent.loss(hyper, p, target, batch, noise), has_aux=True)(views)
+    ours = dict(zip(METRICS, metrics, strict=True))
+
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    assert terminated.any()
+    theirs = (out["loss_qvalue"] + 0.5 * out["loss_value"]).detach()
+    torch.testing.assert_close(ours["critic_loss"], theirs, **close)
+    torch.testing.assert_close(ours["actor_loss"], out["loss_actor"].detach(), **close)
+    torch.testing.assert_close(ours["entropy"], out["entropy"].detach(), **close)
+    torch.testing.assert_close(ours["alpha"], out["alpha"].detach(), **close)
+
+    compared = 0
+    networks = (loss.actor_network_params, loss.qvalue_network_params, loss.value_network_params)
+    for name, params in zip(NETWORKS, networks, strict=True):
+        num_inputs = O + A if name == "critic" else O
+        for path, value in params.items(True, True):
+            kind, index = path[-1], int(path[-2]) // 2
+            weight, bias = parts(grads[name][f"layer{index}"], num_inputs if index == 0 else 16)
+            mine = weight.transpose(-1, -2) if kind == "weight" else bias
+            torch.testing.assert_close(mine.reshape(value.shape), value.grad, **close)
+            compared += 1
+    assert compared == 18
