@@ -29,6 +29,9 @@ class NotFiniteError(RuntimeError):
     """A number that is NaN or infinite came from an environment or out of a loss."""
 
 
+RECENT_EPISODES = 100
+
+
 class EpisodeStats:
     """Returns and lengths of finished episodes, per member.
 
@@ -42,7 +45,7 @@ class EpisodeStats:
         self._running_length = np.zeros((num_members, num_envs), np.int64)
         self._returns: list[list[float]] = [[] for _ in range(num_members)]
         self._lengths: list[list[int]] = [[] for _ in range(num_members)]
-        self.last_returns = [deque[float](maxlen=20) for _ in range(num_members)]
+        self.last_returns = [deque[float](maxlen=RECENT_EPISODES) for _ in range(num_members)]
 
     def add(self, reward: NDArray[np.float32], done: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
         """Take in one vector step: reward, done and whether the row is a transition, each [M, N]."""
@@ -54,6 +57,10 @@ class EpisodeStats:
             self.last_returns[m].append(float(self._running_return[m, n]))
         self._running_return[done] = 0.0
         self._running_length[done] = 0
+
+    def all_reached(self, goal: float) -> bool:
+        """Whether the last 100 episodes of every member have a mean return of at least `goal`."""
+        return all(len(r) == RECENT_EPISODES and sum(r) >= goal * RECENT_EPISODES for r in self.last_returns)
 
     def take(self) -> list[dict[str, float]]:
         """Means over the episodes that ended since the last call, per member; nan where none did."""

@@ -140,6 +140,8 @@ class Config:
     """Episodes per evaluation, with deterministic actions, in environments of their own.  At least 1."""
     stop_at_return: float | None = None
     """Stop when the mean evaluation return of every member has reached this."""
+    stop_at_episode_return: float | None = None
+    """Stop when the mean return of the last 100 training episodes of every member has reached this."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints; 0 writes one at the end only."""
     log_every: int = 1_000
@@ -340,6 +342,16 @@ PRESETS: dict[str, Preset] = {
             "log_every": 500, "checkpoint_every": 0,
         },
         "small networks, larger steps (rl-zoo3 uses 1e-3) and a faster target",
+    ),
+    "seed-pendulum": Preset(
+        r"(?!)",  # by name only
+        {
+            "num_envs": 1, "total_steps": 200_000, "learning_starts": 64, "batch_size": 64, "buffer_size": 10_000,
+            "hidden_dims": (64, 64), "tau": 0.005, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-4, "gamma": 0.99,
+            "stop_at_episode_return": -300.0,
+            "eval_every": 0, "log_every": 2_000, "checkpoint_every": 0,
+        },
+        "a small PyTorch SAC of a course: 1,000 episodes of Pendulum-v1, or until the last 100 pass -300",
     ),
     "cartpole": Preset(
         r"(CartPole|Acrobot)-v\d+",

@@ -140,7 +140,9 @@ class Run:
         return self.interrupted or self._reached_goal()
 
     def _reached_goal(self) -> bool:
-        goal = self.config.stop_at_return
+        goal, training_goal = self.config.stop_at_return, self.config.stop_at_episode_return
+        if training_goal is not None and self.collector.stats.all_reached(training_goal):
+            return True
         return goal is not None and bool(self.last_evals) and all(e["return_mean"] >= goal for e in self.last_evals)
 
     def _crossed(self, before: int, every: int) -> bool:
@@ -190,7 +192,7 @@ class Run:
         for row in rows:
             self.sinks.metrics(row)
         mean = {key: _mean(row[key] for row in rows) for key in rows[0] if key != "member"}
-        mean["episode_return"] = _mean(r for member in self.collector.stats.last_returns for r in member)
+        mean["episode_return"] = _mean(r for member in self.collector.stats.last_returns for r in list(member)[-20:])
         mean["eval_return"] = _mean(e["return_mean"] for e in self.last_evals)
         self.display.update({**mean, "env_steps": env_steps, "grad_steps": grad_steps})
 

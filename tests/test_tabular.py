@@ -19,7 +19,7 @@ CONFIG = Config(
 
 
 def trained(algo, updates):
-    """A learner after so many updates on transitions of uniform actions: all of the MDP, none of the policy's choice."""
+    """A learner after so many updates on transitions of uniform actions."""
     config = CONFIG.replace(algo=algo)
     seeds = random.derive_seeds(config.seed, random.Purpose.ENV_SEED, config.num_envs)
     env = make_env(ENV, seeds)

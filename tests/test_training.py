@@ -88,6 +88,15 @@ def test_env_steps_count_transitions_only(tmp_path):
     assert int(state["behaviour"]["vec_steps"]) in range(57 + 11, 57 + 13)
 
 
+def test_a_run_stops_when_its_last_100_episodes_reach_the_goal(tmp_path):
+    settings = {"num_envs": 4, "total_steps": 2_000, "learning_starts": 1_900, "buffer_size": 2_000}
+    whole = run(tmp_path, "whole", **settings)
+    stopped = run(tmp_path, "stopped", **settings, stop_at_episode_return=-1e6)
+    assert whole.env_steps >= 2_000
+    assert 300 < stopped.env_steps < 700  # 100 episodes of 3, 5, 2 and 9 steps
+    assert run(tmp_path, "never", **settings, stop_at_episode_return=1e6).env_steps == whole.env_steps
+
+
 def test_same_seed_same_metrics_and_another_seed_others(tmp_path):
     results = [run(tmp_path, f"r{i}", seed=seed, obs_norm=True) for i, seed in enumerate((3, 3, 4))]
     first, second, other = (rows(r.run_dir / "metrics.csv", TIME_COLUMNS) for r in results)
