@@ -30,8 +30,12 @@ def tanh_normal(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, T
     """
     u = mean + log_std.exp() * noise  # [B, A]
     log_normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
-    log_slope = 2 * (math.log(2) - u - F.softplus(-2 * u))
-    return torch.tanh(u), (log_normal - log_slope).sum(-1)
+    return torch.tanh(u), (log_normal - log_tanh_slope(u)).sum(-1)
+
+
+def log_tanh_slope(u: Tensor) -> Tensor:
+    """log(1 - tanh(u)^2) of every element, exact for large u."""
+    return 2 * (math.log(2) - u - F.softplus(-2 * u))
 
 
 def td_target(reward: Tensor, discount: Tensor, next_q: Tensor, next_log_prob: Tensor, alpha: Tensor) -> Tensor:
@@ -122,6 +126,72 @@ def gumbel(noise: Tensor) -> Tensor:
     """Gumbel-distributed numbers of standard normal ones: argmax(logits + gumbel) is a sample of softmax(logits)."""
     uniform = torch.special.ndtr(noise).clamp(1e-7, 1 - 1e-7)  # the ends are at 5 standard deviations
     return -torch.log(-torch.log(uniform))
+
+
+# Soft Q-learning; equation numbers are those of arXiv 1702.08165 ---------------------------------------------------
+
+
+def boltzmann_value(q: Tensor, alpha: Tensor | float) -> Tensor:
+    """V(s) = alpha log sum_a exp(Q(s, a) / alpha), [B] (equation 5, for discrete actions): the maximum as alpha -> 0.
+
+    It counts from the entropy 0: with all Q equal, V = Q + alpha log A.
+
+    Args:
+        q: [B, A].
+        alpha: [], above 0.
+    """
+    return alpha * torch.logsumexp(q / alpha, -1)
+
+
+def sampled_value(q: Tensor, log_proposal: Tensor | float, alpha: Tensor | float) -> Tensor:
+    """V(s) = alpha log mean_k exp(Q(s, a_k) / alpha) / p(a_k), a_k drawn from p, [B] (equation 10).
+
+    The mean is unbiased and its logarithm is not: V comes out low, the more so the fewer the proposals and the larger
+    A and the range of Q / alpha are.
+
+    Args:
+        q: [K, B], of K proposals for each state.
+        log_proposal: log p(a_k), [K, B] or what broadcasts with it.
+        alpha: [], above 0.
+    """
+    return alpha * (torch.logsumexp(q / alpha - log_proposal, 0) - math.log(q.shape[0]))
+
+
+def sampled_entropy(q: Tensor, log_proposal: Tensor | float, alpha: Tensor | float) -> Tensor:
+    """Entropy of pi = exp((Q - V) / alpha), [B]: E_pi[(V - Q) / alpha] with V and pi from the same K proposals.
+
+    An estimate by self-normalised weights; it cannot be lower than log(1 / p) - log K.
+
+    Args:
+        q: [K, B].
+        log_proposal: as in `sampled_value`.
+        alpha: [], above 0.
+    """
+    weight = torch.softmax(q / alpha - log_proposal, 0)  # [K, B]
+    return (sampled_value(q, log_proposal, alpha) - (weight * q).sum(0)) / alpha
+
+
+def stein_direction(fixed: Tensor, moved: Tensor, score: Tensor, alpha: Tensor | float) -> Tensor:
+    """Delta(x) = mean_j [k(y_j, x) alpha grad log p(y_j) + alpha grad_y k(y_j, x)] (equation 13), gradients stopped.
+
+    k(y, x) = exp(-|y - x|^2 / h), h = (mean of |y - x|^2) / log(F + 1) for each state: the customary bandwidth with the
+    mean in place of the median, a reduction instead of a sort.
+
+    Args:
+        fixed: y, [F, B, A], particles that stand for the expectation.
+        moved: x, [K, B, A], other particles of the same sampler.
+        score: alpha grad log p at the fixed ones, [F, B, A]; grad Q where p is proportional to exp(Q / alpha).
+        alpha: [], above 0.
+
+    Returns:
+        [K, B, A], the way uphill for each of `moved`.
+    """
+    diff = (fixed.unsqueeze(1) - moved.unsqueeze(0)).detach()  # [F, K, B, A]
+    square = diff.square().sum(-1)  # [F, K, B]
+    bandwidth = (square.mean((0, 1)) / math.log(fixed.shape[0] + 1)).clamp(min=1e-6)  # [B]
+    kernel = (-square / bandwidth).exp().unsqueeze(-1)  # [F, K, B, 1]
+    repulsion = -2 * alpha * diff / bandwidth.unsqueeze(-1)  # [F, K, B, A]
+    return (kernel * (score.unsqueeze(1) + repulsion)).mean(0).detach()
 
 
 # SAC v1; equation numbers are those of arXiv 1801.01290 ------------------------------------------------------------

@@ -27,6 +27,8 @@ VARIANTS = {  # --algo: module and class
     "sac": ("fastsac.sac", "Sac"),
     "sac-v1": ("fastsac.sac_v1", "SacV1"),
     "sac-discrete": ("fastsac.sac_discrete", "SacDiscrete"),
+    "sql": ("fastsac.sql", "Sql"),
+    "sql-discrete": ("fastsac.sql_discrete", "SqlDiscrete"),
 }
 
 
@@ -80,7 +82,9 @@ class Agent(Protocol):
 
 
 def choose(algo: str, discrete: bool) -> str:
-    """What `auto` means for a task; other names stay."""
+    """What `auto` means for a task, and `sql` for discrete actions; other names stay."""
+    if algo == "sql" and discrete:
+        return "sql-discrete"
     if algo != "auto":
         return algo
     return "sac-discrete" if discrete else "sac"

@@ -1,0 +1,155 @@
+"""Soft Q-learning for discrete actions (Haarnoja et al., arXiv 1702.08165; section 3.1), with a fixed temperature.
+
+The critics give a value for every action, the soft value is an exact logsumexp of them, and the policy is the
+Boltzmann distribution of the same values: there is no actor.  Where the paper has one critic, the minimum of the
+ensemble stands for Q, in the backup and in the policy alike, so that the backup's value is that of the policy that
+acts.  Actions are one-hot rows.
+
+The state of a member is a nested dictionary of tensors: `params` (critic), `first` and `second` (Adam's moments, same
+keys), `correction` (see `optim.descend`), `target_critic`, and `grad_steps`.
+
+Axes: B batch, O obs_dim, A number of actions, E critics, P parameters of a network.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import grad
+
+from fastsac import losses, nets, optim
+from fastsac.config import Config
+from fastsac.env import EnvSpec
+from fastsac.replay import Batch
+from fastsac.variants import Hyper, State
+
+
+@dataclass(frozen=True)
+class SqlDiscrete:
+    """What is fixed at compile time: sizes, switches, and the temperature, as acting sees nothing but the critics.
+
+    There is no actor to be delayed: `actor_delay` is 1 whatever the configuration says.
+    """
+
+    critic_shapes: nets.Shapes
+    obs_dim: int
+    action_dim: int
+    alpha: float
+    max_grad_norm: float
+    products: nets.Products
+    actor_delay: int = 1
+
+    discrete: ClassVar[bool] = True
+    acts_by: ClassVar[str] = "critic"
+
+    @classmethod
+    def from_config(cls, config: Config, spec: EnvSpec, few_kernels: bool = False) -> Self:
+        """Sizes for one task.
+
+        Args:
+            config: settings; the temperature is `init_alpha` for all time.
+            spec: the task's sizes.
+            few_kernels: biases inside the products, which suits a GPU.
+        """
+        obs_dim, action_dim = spec.obs_dim, spec.action_dim
+        return cls(
+            critic_shapes=nets.ensemble_shapes(
+                obs_dim, config.hidden_dims, action_dim, config.num_critics, config.critic_layer_norm
+            ),
+            obs_dim=obs_dim,
+            action_dim=action_dim,
+            alpha=config.init_alpha,
+            max_grad_norm=config.max_grad_norm,
+            products=nets.Products(config.bf16, bias_inside=few_kernels),
+        )
+
+    def hyper(self, config: Config) -> dict[str, float]:
+        """Hyper-parameters that members may differ in."""
+        return {name: getattr(config, name) for name in ("gamma", "tau", "critic_lr", "reward_scale")}
+
+    def init(self, seed: Tensor, init_alpha: float) -> State:
+        """A fresh member.
+
+        Args:
+            seed: int64 [].
+            init_alpha: not used; the temperature is the dataclass's.
+        """
+        critic = nets.init(self.critic_shapes, self.obs_dim, seed, stream=1)
+        return {**optim.begin({"critic": critic}, seed), "target_critic": critic.clone()}
+
+    def act(self, critic: Tensor, obs: Tensor, noise: Tensor | None) -> Tensor:
+        """Actions [B, A], one-hot.
+
+        Args:
+            critic: [P], the ensemble's vector.
+            obs: [B, O].
+            noise: standard normal [B, A] to sample exp(Q / alpha), by the Gumbel-max trick; None for the greatest Q.
+        """
+        q = losses.least(nets.ensemble(nets.unflatten(critic, self.critic_shapes), obs, self.products))  # [B, A]
+        return losses.one_hot(q if noise is None else q / self.alpha + losses.gumbel(noise))
+
+    def act_randomly(self, noise: Tensor) -> Tensor:
+        """Actions [B, A], one-hot and uniform, of standard normal noise [B, A]."""
+        return losses.one_hot(noise)
+
+    def noise_shape(self, batch_size: int) -> tuple[int, ...]:
+        """None is needed."""
+        return (0,)
+
+    def loss(
+        self, hyper: Hyper, critic: nets.Params, target_critic: nets.Params, batch: Batch, with_actor: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """The soft Bellman error (equation 11), y = r + discount * alpha logsumexp(min_e Q_target(s', .) / alpha).
+
+        Args:
+            hyper: scalars.
+            critic: named views.
+            target_critic: named views.
+            batch: transitions, obs normalised, actions one-hot.
+            with_actor: False leaves the metrics of actor and temperature at zero.
+
+        Returns:
+            The loss, and METRICS as one vector; `entropy` is the Boltzmann policy's at obs.
+        """
+        next_q = losses.least(nets.ensemble(target_critic, batch.next_obs, self.products))  # [B, A]
+        next_value = losses.boltzmann_value(next_q, self.alpha)  # [B]
+        target_q = losses.bootstrap(hyper["reward_scale"] * batch.reward, batch.discount, next_value)
+        q_all = nets.ensemble(critic, batch.obs, self.products)  # [E, B, A]
+        q = (q_all * batch.action).sum(-1)  # [E, B], of the actions taken
+        critic_loss = losses.critic_loss(q, target_q)  # [B]
+
+        zero = torch.zeros_like(critic_loss)
+        alpha, entropy = zero, zero
+        if with_actor:
+            log_pi = F.log_softmax(losses.least(q_all.detach()) / self.alpha, -1)  # [B, A]
+            alpha, entropy = torch.full_like(zero, self.alpha), -(log_pi.exp() * log_pi).sum(-1)
+        metrics = [critic_loss, q.mean(0), zero, zero, alpha, entropy]
+        return critic_loss.mean(), torch.stack(metrics).detach().mean(-1)
+
+    def update(
+        self, hyper: Hyper, state: State, batch: Batch, noise: Tensor, with_actor: bool = True
+    ) -> tuple[State, Tensor]:
+        """One gradient step of the critics, then of their targets.
+
+        Args:
+            hyper: scalars.
+            state: from `init` or the step before.
+            batch: transitions, obs normalised, actions one-hot.
+            noise: not used.
+            with_actor: changes metrics only.
+
+        Returns:
+            The new state and METRICS [6].
+        """
+        target_critic = nets.unflatten(state["target_critic"], self.critic_shapes)
+
+        def objective(critic: nets.Params) -> tuple[Tensor, Tensor]:
+            return self.loss(hyper, critic, target_critic, batch, with_actor)
+
+        views = nets.unflatten(state["params"]["critic"], self.critic_shapes)
+        gradient, metrics = grad(objective, has_aux=True)(views)
+        new = optim.descend(state, {"critic": nets.flatten(gradient)}, hyper, self.actor_delay, self.max_grad_norm)
+        target = optim.polyak(state["target_critic"], new["params"]["critic"], hyper["tau"])
+        return {**new, "target_critic": target}, metrics

@@ -1,0 +1,218 @@
+"""Soft Q-learning with continuous actions: its value beside an integral, Stein's direction, whom gradients reach."""
+
+import math
+
+import pytest
+import torch
+
+from fastsac import losses, nets, optim
+from fastsac.config import Config
+from fastsac.env import EnvSpec
+from fastsac.learner import make_hyper
+from fastsac.replay import Batch
+from fastsac.sql import Sql
+from fastsac.variants import METRICS
+
+O, A, B = 3, 2, 32
+SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
+CONFIG = Config(
+    env="test:test", hidden_dims=(16, 16), batch_size=B, learning_starts=B, gamma=0.97, reward_scale=2.0,
+    init_alpha=0.3,
+)  # fmt: skip
+CPU = torch.device("cpu")
+
+
+def make(config=CONFIG, spec=SPEC):
+    agent = Sql.from_config(config, spec)
+    hyper = {k: v[0] for k, v in make_hyper(agent, config, CPU).items()}
+    return agent, hyper, agent.init(torch.tensor(1), config.init_alpha)
+
+
+def make_inputs(agent, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda *s: torch.randn(*s, generator=generator)  # noqa: E731
+    action = torch.tanh(draw(B, agent.action_dim))
+    discount = CONFIG.gamma * (draw(B) > -0.5)
+    batch = Batch(draw(B, agent.obs_dim), action, draw(B), discount, draw(B, agent.obs_dim))
+    return batch, draw(*agent.noise_shape(B))
+
+
+def views_of(agent, state):
+    shapes = {"actor": agent.actor_shapes, "critic": agent.critic_shapes}
+    return {name: nets.unflatten(state["params"][name], shape) for name, shape in shapes.items()}
+
+
+# The value ---------------------------------------------------------------------------------------------------------
+
+
+def test_sampled_value_by_hand():
+    q = torch.tensor([[1.0], [3.0]])  # [K, B]
+    expected = 0.5 * math.log((math.exp(2) / 0.2 + math.exp(6) / 0.4) / 2)
+    log_proposal = torch.tensor([[0.2], [0.4]]).log()
+    assert losses.sampled_value(q, log_proposal, 0.5).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("num", "bias"), [(16, 0.1), (4096, 0.002)])
+def test_sampled_value_and_entropy_approach_the_integrals(num, bias):
+    """Q(a) = -3 (a - 0.4)^2, alpha = 0.5, uniform proposals; means over 2000 states."""
+    alpha, grid = 0.5, torch.linspace(-1, 1, 100_001, dtype=torch.float64)
+    density = torch.exp(-3 * (grid - 0.4) ** 2 / alpha)
+    value = alpha * torch.trapezoid(density, grid).log()
+    pi = density / torch.trapezoid(density, grid)
+    entropy = -torch.trapezoid(pi * pi.log(), grid)
+    action = torch.rand(num, 2000, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    q = -3 * (action - 0.4) ** 2
+    estimate = losses.sampled_value(q, -math.log(2), alpha)
+    assert estimate.mean().item() == pytest.approx(value.item(), abs=bias * alpha)
+    assert num > 16 or estimate.mean() < value  # the logarithm of a mean
+    assert losses.sampled_entropy(q, -math.log(2), alpha).mean().item() == pytest.approx(entropy.item(), abs=bias)
+
+
+def test_equal_values_have_the_entropy_of_the_box():
+    q = torch.full((16, 2), 5.0)
+    log_proposal = -A * math.log(2)
+    assert torch.allclose(losses.sampled_entropy(q, log_proposal, 0.3), torch.full((2,), A * math.log(2)))
+    assert torch.allclose(losses.sampled_value(q, log_proposal, 0.3), torch.full((2,), 5 + 0.3 * A * math.log(2)))
+
+
+# Stein's direction -------------------------------------------------------------------------------------------------
+
+
+def test_stein_direction_by_hand():
+    """Particles at 0 and 2, moved one at 1: the scores' mean, and no repulsion from the middle."""
+    fixed, moved = torch.tensor([0.0, 2.0]).view(2, 1, 1), torch.ones(1, 1, 1)
+    score = torch.tensor([1.0, 3.0]).view(2, 1, 1)
+    kernel = math.exp(-math.log(3))  # squares are 1, their mean too, the bandwidth 1 / log 3
+    assert losses.stein_direction(fixed, moved, score, 0.5).item() == pytest.approx(2 * kernel)
+    lone = losses.stein_direction(fixed[:1], moved, torch.zeros(1, 1, 1), 0.5)  # pushed away from 0, h = 1 / log 2
+    assert lone.item() == pytest.approx(0.5 * 2 * math.log(2) * math.exp(-math.log(2)))
+
+
+@pytest.mark.parametrize("start_std", [0.05, 4.0])
+def test_particles_move_to_a_gaussian_and_spread_as_it(start_std):
+    """Target N(2, 0.7^2) with alpha = 0.5; all particles are fixed and moved."""
+    alpha, mean, std = 0.5, 2.0, 0.7
+    x = start_std * torch.randn(32, 1, 1, generator=torch.Generator().manual_seed(0))
+    score = lambda y: alpha * (mean - y) / std**2  # noqa: E731
+    assert losses.stein_direction(x, x, score(x), alpha).mean() > 0
+    only_apart = losses.stein_direction(x, x, torch.zeros_like(x), alpha)
+    assert ((x - x.mean()) * only_apart).mean() > 0
+    for _ in range(300):
+        x = x + losses.stein_direction(x, x, score(x), alpha)
+    assert x.mean().item() == pytest.approx(mean, abs=0.01)
+    assert x.std().item() == pytest.approx(std, abs=0.02)
+
+
+def test_particles_on_one_spot_stay_finite():
+    same = torch.zeros(4, 1, A)
+    assert torch.equal(losses.stein_direction(same, same, torch.ones_like(same), 0.5), torch.ones_like(same))
+
+
+# The agent ---------------------------------------------------------------------------------------------------------
+
+
+def test_score_is_the_gradient_of_the_log_density_before_tanh():
+    agent, _, state = make()
+    critic = views_of(agent, state)["critic"]
+    u = torch.randn(5, B, A, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    obs = make_inputs(agent)[0].obs
+    total = 0.0
+    for k in range(5):
+        action = torch.tanh(u[k])
+        q = nets.critic(critic, obs, action).amin(0)
+        total = total + (q + 0.3 * (1 - action**2).log().sum(-1)).sum()
+    total.backward()
+    score = agent._score(critic, obs, u.detach(), torch.tensor(0.3))
+    torch.testing.assert_close(score, u.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_losses_by_their_parts_and_gradients_stop_where_they_must():
+    agent, hyper, state = make()
+    batch, noise = make_inputs(agent)
+    params = views_of(agent, state)
+    target = {name: 1.5 * value for name, value in params["critic"].items()}
+
+    leaves = {name: {k: v.clone().requires_grad_() for k, v in p.items()} for name, p in params.items()}
+    with torch.no_grad():
+        proposals = 2 * torch.special.ndtr(noise[:16]) - 1
+        next_q = torch.stack([nets.critic(target, batch.next_obs, a).amin(0) for a in proposals])
+        value = 0.3 * (4 * (next_q / 0.3).exp()).mean(0).log()
+        y = 2.0 * batch.reward + batch.discount * value
+    q = nets.critic(leaves["critic"], batch.obs, batch.action)
+    critic_loss = 0.5 * ((q - y) ** 2).sum(0).mean()
+    critic_loss.backward()
+    u = torch.stack([xi + nets.mlp(leaves["actor"], torch.cat([batch.obs, xi], -1)) for xi in noise[16:]])
+    fixed, moved = u[:16].detach(), u[16:]
+    score = agent._score(params["critic"], batch.obs, fixed, torch.tensor(0.3))
+    actor_loss = -(losses.stein_direction(fixed, moved, score, 0.3) * moved).sum(-1).mean()
+    actor_loss.backward()
+
+    ours, metrics = torch.func.grad(lambda p: agent.loss(hyper, p, target, batch, noise), has_aux=True)(params)
+    rows = dict(zip(METRICS, metrics.tolist(), strict=True))
+    assert rows["critic_loss"] == pytest.approx(critic_loss.item(), rel=1e-4)
+    assert rows["actor_loss"] == pytest.approx(actor_loss.item(), rel=1e-4)
+    assert rows["alpha"] == pytest.approx(0.3)
+    assert rows["alpha_loss"] == 0
+    for name in params:  # the whole gradient of each is that of its own loss
+        for key, leaf in leaves[name].items():
+            torch.testing.assert_close(ours[name][key], leaf.grad, rtol=1e-3, atol=1e-6)
+
+    to_target = torch.func.grad(lambda t: agent.loss(hyper, params, t, batch, noise)[0])(target)
+    assert all((g == 0).all() for g in to_target.values())
+
+
+TARGETS = {  # Q of the one action; the policy for alpha = 0.5 is uniform, a truncated Gaussian, of two modes
+    "uniform": lambda a: 0.0 * a,
+    "peak": lambda a: -2 * (a - 0.5).square(),
+    "two modes": lambda a: -8 * (a.abs() - 0.5).square(),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_sampler_learns_to_draw_from_the_boltzmann_policy(monkeypatch, target):
+    q_of, num = TARGETS[target], 16
+    config = CONFIG.replace(init_alpha=0.5, actor_lr=3e-3, hidden_dims=(32, 32))
+    agent, hyper, state = make(config, EnvSpec("test:test", O, 1, (("obs", O),), None))
+    monkeypatch.setattr(nets, "critic", lambda params, obs, action, how: q_of(action).squeeze(-1).unsqueeze(0))
+    generator = torch.Generator().manual_seed(0)
+    obs, zero = torch.randn(num, O, generator=generator), torch.zeros(num)
+    batch = Batch(obs, zero.unsqueeze(-1), zero, zero, obs)
+    critic = views_of(agent, state)["critic"]
+    step = torch.func.grad(
+        lambda actor, noise: agent.loss(hyper, {"actor": actor, "critic": critic}, critic, batch, noise)[0]
+    )
+    for _ in range(500):
+        noise = torch.randn(*agent.noise_shape(num), generator=generator)
+        gradient = step(views_of(agent, state)["actor"], noise)
+        state = optim.descend(state, {"actor": nets.flatten(gradient)}, hyper, 1, 0.0)
+    xi = torch.randn(20_000, 1, generator=generator)
+    sample = agent.act(state["params"]["actor"], obs.repeat(1250, 1), xi).flatten()
+
+    grid = torch.linspace(-1, 1, 20_001)
+    density = (q_of(grid) / 0.5).exp()
+    expected = (density.cumsum(0) / density.sum())[::1000]
+    found = (sample <= grid[::1000].unsqueeze(-1)).float().mean(-1)
+    assert (found - expected).abs().max() < 0.08
+
+
+def test_without_the_sampler_its_parameters_and_metrics_rest():
+    agent, hyper, state = make()
+    batch, noise = make_inputs(agent)
+    new, metrics = agent.update(hyper, state, batch, noise, with_actor=False)
+    assert torch.equal(new["params"]["actor"], state["params"]["actor"])
+    assert not torch.equal(new["params"]["critic"], state["params"]["critic"])
+    assert (metrics[2:] == 0).all()
+
+
+def test_actions_are_in_the_box_and_differ_by_noise():
+    agent, _, state = make()
+    batch, _ = make_inputs(agent)
+    noise = torch.randn(B, A, generator=torch.Generator().manual_seed(2))
+    sampled, best = (
+        agent.act(state["params"]["actor"], batch.obs, noise),
+        agent.act(state["params"]["actor"], batch.obs, None),
+    )
+    assert sampled.shape == best.shape == (B, A)
+    assert sampled.abs().max() <= 1
+    assert not torch.allclose(sampled, best)
+    assert torch.equal(best, agent.act(state["params"]["actor"], batch.obs, torch.zeros(B, A)))
