@@ -38,6 +38,12 @@ def cpp_compiler() -> str | None:
     return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
+def c_compiler() -> str | None:
+    """The C compiler that Triton would use for a GPU's kernels, or None."""
+    names = [os.environ.get("CC", ""), "gcc", "clang", "cc"]
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
 def free_bytes(device: torch.device) -> int | None:
     """Memory that can still be allocated on the device; None where it cannot be told."""
     if device.type == "cuda":

@@ -133,7 +133,7 @@ class Learner:
             written={key: views[key] for key in WRITTEN},
             mode=mode,
             # Members out of step bring rows of flags that no warm-up foresees: single steps need no capture then.
-            steps_per_graph=config.updates_per_graph if m == 1 or config.actor_delay == 1 else 1,
+            steps_per_graph=config.updates_per_graph if m == 1 or self.agent.actor_delay == 1 else 1,
             short_reductions=config.batch_size <= SHORT_REDUCTION and config.max_grad_norm == 0,
         )
         self._host_due: list[tuple[Tensor, Any]] = []  # pinned, each with the event of its last copy

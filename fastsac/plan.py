@@ -13,7 +13,7 @@ import torch
 
 from fastsac import checkpoint, replay, variants
 from fastsac.config import Config, update_budget
-from fastsac.device import choose_device, cpp_compiler, format_bytes, free_bytes, num_cpus
+from fastsac.device import c_compiler, choose_device, cpp_compiler, format_bytes, free_bytes, num_cpus
 from fastsac.env import EnvSpec, make_spec
 from fastsac.launch import Mode
 
@@ -106,10 +106,11 @@ def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
         raise ValueError("cuda_graphs on needs the compiled update. Give --compile auto.")
     if config.compile == "off":
         return "eager", "compile off"
-    if cpp_compiler() is None:
+    needed, found = ("C", c_compiler()) if on_cuda else ("C++", cpp_compiler())
+    if found is None:
         if config.compile == "on":
-            raise ValueError("compile on needs a C++ compiler; none was found. Install g++ or set CXX.")
-        return "eager", "no C++ compiler found"
+            raise ValueError(f"compile on needs a {needed} compiler; none was found. Install g++ or set CC and CXX.")
+        return "eager", f"no {needed} compiler found"
     if on_cuda:
         if config.cuda_graphs == "off":
             return "compiled", "CUDA graphs off"
