@@ -1,4 +1,4 @@
-"""Everything a run can be told: one frozen dataclass, documented once, checked at construction; presets; JSON.
+"""Everything a run can be told: one frozen dataclass, documented once, checked at construction; JSON.
 
 Owns names, defaults, ranges and their checks.  Knows no tensor, no environment and no command line; the text under
 each field is also the text of `fastsac train --help`.
@@ -8,13 +8,14 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
+
+from fastsac.presets import PRESETS, find_preset
 
 Auto = Literal["auto", "on", "off"]
 
@@ -311,129 +312,3 @@ def update_budget(env_steps: int, learning_starts: int, utd_ratio: float) -> int
     `0.29 * 100` is 28.999999999999996 in floating point; as the decimal that was typed it is 29.
     """
     return max(0, math.floor(Fraction(repr(utd_ratio)) * (env_steps - learning_starts)))
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Settings for a family of environments: a regular expression on the task's name, values, where they come from."""
-
-    pattern: str
-    values: Mapping[str, Any]
-    about: str
-
-
-_DMC_DOMAINS = (
-    "Acrobot|BallInCup|Cartpole|Cheetah|Dog|Finger|Fish|Hopper|HumanoidCMU|Humanoid|Lqr|Manipulator|Pendulum|"
-    "PointMass|Quadruped|Reacher|Stacker|Swimmer|Walker"
-)
-_PLAYGROUND = (
-    r"(MuJoCoPlayground/.*|(Apollo|Barkour|BerkeleyHumanoid|G1|Go1|H1|Op3|Spot|T1)[A-Z]\w*-v\d+|"
-    r"(Aloha|Leap|Panda|AeroCube)\w+-v\d+)"
-)
-
-PRESETS: dict[str, Preset] = {
-    "pendulum": Preset(
-        r"Pendulum-v\d+",
-        {
-            "num_envs": 4, "total_steps": 20_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 20_000,
-            "hidden_dims": (64, 64), "tau": 0.01, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3,
-            "eval_every": 1_000,
-            "eval_episodes": 20,
-            "log_every": 500, "checkpoint_every": 0,
-        },
-        "small networks, larger steps (rl-zoo3 uses 1e-3) and a faster target",
-    ),
-    "seed-pendulum": Preset(
-        r"(?!)",  # by name only
-        {
-            "num_envs": 1, "total_steps": 200_000, "learning_starts": 64, "batch_size": 64, "buffer_size": 10_000,
-            "hidden_dims": (64, 64), "tau": 0.005, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-4, "gamma": 0.99,
-            "stop_at_episode_return": -300.0,
-            "eval_every": 0, "log_every": 2_000, "checkpoint_every": 0,
-        },
-        "a small PyTorch SAC of a course: 1,000 episodes of Pendulum-v1, or until the last 100 pass -300",
-    ),
-    "cartpole": Preset(
-        r"(CartPole|Acrobot)-v\d+",
-        {
-            "num_envs": 4, "total_steps": 60_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 60_000,
-            "hidden_dims": (64, 64), "tau": 0.01, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3,
-            "eval_every": 2_500,
-            "eval_episodes": 20,
-            "log_every": 1_000, "checkpoint_every": 0,
-        },
-        "small networks and larger steps, as for Pendulum, for discrete actions",
-    ),
-    "inverted-pendulum": Preset(
-        r"Inverted(Double)?Pendulum-v\d+",
-        {"num_envs": 4, "total_steps": 100_000, "learning_starts": 1_000, "eval_every": 2_500},
-        "SAC's defaults with few environments",
-    ),
-    "swimmer": Preset(
-        r"Swimmer-v\d+",
-        {"gamma": 0.999, "learning_starts": 10_000},
-        "long horizon (rl-zoo3)",
-    ),
-    "gym-mujoco": Preset(
-        r"(HalfCheetah|Hopper|Walker2d|Ant|Humanoid|HumanoidStandup|Reacher|Pusher)-v\d+",
-        {"learning_starts": 5_000, "critic_lr": 1e-3},
-        "SAC's defaults (arXiv 1812.05905, appendix D) with CleanRL's step size of the critics",
-    ),
-    "box2d": Preset(
-        r"(LunarLanderContinuous|LunarLander|BipedalWalker|BipedalWalkerHardcore)-v\d+",
-        {
-            "total_steps": 500_000, "learning_starts": 10_000, "buffer_size": 300_000, "hidden_dims": (400, 300),
-            "actor_lr": 7.3e-4,
-            "critic_lr": 7.3e-4, "alpha_lr": 7.3e-4, "tau": 0.01,
-        },
-        "rl-zoo3's settings for Box2D",
-    ),
-    "mountain-car": Preset(
-        r"MountainCarContinuous-v\d+",
-        {
-            "num_envs": 8, "total_steps": 50_000, "learning_starts": 4_000, "buffer_size": 50_000, "gamma": 0.9999,
-            "tau": 0.01,
-            "init_alpha": 0.1, "learn_alpha": False, "hidden_dims": (64, 64), "batch_size": 512,
-        },
-        "fixed temperature for a deceptive reward (rl-zoo3)",
-    ),
-    "dm-control": Preset(
-        rf"({_DMC_DOMAINS})[A-Z]\w*-v1",
-        {"learning_starts": 5_000, "critic_layer_norm": True, "obs_norm": True},
-        "LayerNorm in the critics and normalised observations (MuJoCo Playground's recipe)",
-    ),
-    "playground": Preset(
-        _PLAYGROUND,
-        {
-            "num_envs": 1024, "total_steps": 50_000_000, "learning_starts": 65_536, "batch_size": 8_192,
-            "buffer_size": 5_000_000,
-            "utd_ratio": 0.0078125, "hidden_dims": (512, 256, 128), "gamma": 0.97, "tau": 0.05, "init_alpha": 0.01,
-            "obs_norm": True,
-            "critic_layer_norm": True, "eval_every": 1_000_000, "log_every": 50_000, "checkpoint_every": 10_000_000,
-        },
-        "many environments, large batches, few updates (FastSAC, FastTD3)",
-    ),
-}  # fmt: skip
-
-
-def find_preset(env: str, preset: str = "auto") -> tuple[str, dict[str, Any]]:
-    """Name and values of the preset for an environment.
-
-    Args:
-        env: the environment's name, with or without back end.
-        preset: a name, "auto" to pick by environment, or "none".
-
-    Raises:
-        ValueError: no preset of that name.
-    """
-    if preset == "none":
-        return "none", {}
-    if preset != "auto":
-        if preset not in PRESETS:
-            raise ValueError(f"unknown preset {preset!r}; choose from auto, none, {', '.join(PRESETS)}.")
-        return preset, dict(PRESETS[preset].values)
-    task = env.rpartition(":")[2]
-    for name, candidate in PRESETS.items():
-        if re.fullmatch(candidate.pattern, task):
-            return name, dict(candidate.values)
-    return "none", {}

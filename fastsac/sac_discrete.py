@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import grad
 
 from fastsac import losses, nets, optim
 from fastsac.config import Config
@@ -166,22 +165,12 @@ class SacDiscrete:
         Returns:
             The new state and METRICS [6].
         """
-        params = state["params"]
-        views = {
-            "actor": nets.unflatten(params["actor"], self.actor_shapes),
-            "critic": nets.unflatten(params["critic"], self.critic_shapes),
-            "log_alpha": params["log_alpha"],
-        }
-        target_critic = nets.unflatten(state["target_critic"], self.critic_shapes)
         learned = ["critic"]
         if with_actor:
             learned += ["actor", *(["log_alpha"] if self.learn_alpha else [])]
 
-        def objective(learned_views: dict[str, Any]) -> tuple[Tensor, Tensor]:
-            return self.loss(hyper, {**views, **learned_views}, target_critic, batch, with_actor)
+        def loss(params: dict[str, Any], target_critic: nets.Params) -> tuple[Tensor, Tensor]:
+            return self.loss(hyper, params, target_critic, batch, with_actor)
 
-        grads, metrics = grad(objective, has_aux=True)({name: views[name] for name in learned})
-        flat = {name: g if name == "log_alpha" else nets.flatten(g) for name, g in grads.items()}
-        new = optim.descend(state, flat, hyper, self.actor_delay, self.max_grad_norm)
-        target = optim.polyak(state["target_critic"], new["params"]["critic"], hyper["tau"])
-        return {**new, "target_critic": target}, metrics
+        shapes = {"actor": self.actor_shapes, "critic": self.critic_shapes}
+        return optim.gradient_step(loss, state, shapes, learned, "critic", hyper, self.actor_delay, self.max_grad_norm)

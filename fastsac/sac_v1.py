@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
-from torch.func import grad
 
 from fastsac import losses, nets, optim
 from fastsac.config import Config
@@ -164,20 +163,10 @@ class SacV1:
         Returns:
             The new state and METRICS [6].
         """
-        params = state["params"]
-        views = {
-            "actor": nets.unflatten(params["actor"], self.actor_shapes),
-            "critic": nets.unflatten(params["critic"], self.critic_shapes),
-            "value": nets.unflatten(params["value"], self.value_shapes),
-        }
-        target_value = nets.unflatten(state["target_value"], self.value_shapes)
         learned = ["critic", "value", *(["actor"] if with_actor else [])]
 
-        def objective(learned_views: dict[str, Any]) -> tuple[Tensor, Tensor]:
-            return self.loss(hyper, {**views, **learned_views}, target_value, batch, noise, with_actor)
+        def loss(params: dict[str, Any], target_value: nets.Params) -> tuple[Tensor, Tensor]:
+            return self.loss(hyper, params, target_value, batch, noise, with_actor)
 
-        grads, metrics = grad(objective, has_aux=True)({name: views[name] for name in learned})
-        flat = {name: nets.flatten(g) for name, g in grads.items()}
-        new = optim.descend(state, flat, hyper, self.actor_delay, self.max_grad_norm)
-        target = optim.polyak(state["target_value"], new["params"]["value"], hyper["tau"])
-        return {**new, "target_value": target}, metrics
+        shapes = {"actor": self.actor_shapes, "critic": self.critic_shapes, "value": self.value_shapes}
+        return optim.gradient_step(loss, state, shapes, learned, "value", hyper, self.actor_delay, self.max_grad_norm)

@@ -198,16 +198,10 @@ class Sql:
         Returns:
             The new state and METRICS [6].
         """
-        shapes = {"critic": self.critic_shapes, "actor": self.actor_shapes}
-        views = {name: nets.unflatten(state["params"][name], shape) for name, shape in shapes.items()}
-        target_critic = nets.unflatten(state["target_critic"], self.critic_shapes)
         learned = ["critic", *(["actor"] if with_actor else [])]
 
-        def objective(learned_views: dict[str, Any]) -> tuple[Tensor, Tensor]:
-            return self.loss(hyper, {**views, **learned_views}, target_critic, batch, noise, with_actor)
+        def loss(params: dict[str, Any], target_critic: nets.Params) -> tuple[Tensor, Tensor]:
+            return self.loss(hyper, params, target_critic, batch, noise, with_actor)
 
-        grads, metrics = grad(objective, has_aux=True)({name: views[name] for name in learned})
-        flat = {name: nets.flatten(g) for name, g in grads.items()}
-        new = optim.descend(state, flat, hyper, self.actor_delay, self.max_grad_norm)
-        target = optim.polyak(state["target_critic"], new["params"]["critic"], hyper["tau"])
-        return {**new, "target_critic": target}, metrics
+        shapes = {"actor": self.actor_shapes, "critic": self.critic_shapes}
+        return optim.gradient_step(loss, state, shapes, learned, "critic", hyper, self.actor_delay, self.max_grad_norm)

@@ -6,18 +6,17 @@ ensemble stands for Q, in the backup and in the policy alike, so that the backup
 acts.  Actions are one-hot rows.
 
 The state of a member is a nested dictionary of tensors: `params` (critic), `first` and `second` (Adam's moments, same
-keys), `correction` (see `optim.descend`), `target_critic`, and `grad_steps`.
+keys), `correction` (see `optim.gradient_step`), `target_critic`, and `grad_steps`.
 
 Axes: B batch, O obs_dim, A number of actions, E critics, P parameters of a network.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import grad
 
 from fastsac import losses, nets, optim
 from fastsac.config import Config
@@ -143,13 +142,11 @@ class SqlDiscrete:
         Returns:
             The new state and METRICS [6].
         """
-        target_critic = nets.unflatten(state["target_critic"], self.critic_shapes)
 
-        def objective(critic: nets.Params) -> tuple[Tensor, Tensor]:
-            return self.loss(hyper, critic, target_critic, batch, with_actor)
+        def loss(params: dict[str, Any], target_critic: nets.Params) -> tuple[Tensor, Tensor]:
+            return self.loss(hyper, params["critic"], target_critic, batch, with_actor)
 
-        views = nets.unflatten(state["params"]["critic"], self.critic_shapes)
-        gradient, metrics = grad(objective, has_aux=True)(views)
-        new = optim.descend(state, {"critic": nets.flatten(gradient)}, hyper, self.actor_delay, self.max_grad_norm)
-        target = optim.polyak(state["target_critic"], new["params"]["critic"], hyper["tau"])
-        return {**new, "target_critic": target}, metrics
+        shapes = {"critic": self.critic_shapes}
+        return optim.gradient_step(
+            loss, state, shapes, ["critic"], "critic", hyper, self.actor_delay, self.max_grad_norm
+        )  # fmt: skip

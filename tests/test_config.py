@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from fastsac.config import PRESETS, Config, find_preset
+from fastsac.config import Config
+from fastsac.presets import PRESETS, find_preset
 
 BASE = Config(env="Pendulum-v1")
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fastsac import losses, nets, optim
+from fastsac import losses, nets
 from fastsac.config import Config
 from fastsac.env import EnvSpec
 from fastsac.learner import make_hyper
@@ -177,14 +177,8 @@ def test_the_sampler_learns_to_draw_from_the_boltzmann_policy(monkeypatch, targe
     generator = torch.Generator().manual_seed(0)
     obs, zero = torch.randn(num, O, generator=generator), torch.zeros(num)
     batch = Batch(obs, zero.unsqueeze(-1), zero, zero, obs)
-    critic = views_of(agent, state)["critic"]
-    step = torch.func.grad(
-        lambda actor, noise: agent.loss(hyper, {"actor": actor, "critic": critic}, critic, batch, noise)[0]
-    )
     for _ in range(500):
-        noise = torch.randn(*agent.noise_shape(num), generator=generator)
-        gradient = step(views_of(agent, state)["actor"], noise)
-        state = optim.descend(state, {"actor": nets.flatten(gradient)}, hyper, 1, 0.0)
+        state, _ = agent.update(hyper, state, batch, torch.randn(*agent.noise_shape(num), generator=generator))
     xi = torch.randn(20_000, 1, generator=generator)
     sample = agent.act(state["params"]["actor"], obs.repeat(1250, 1), xi).flatten()
 

@@ -79,6 +79,8 @@ def test_no_operation_of_an_update_needs_the_host(algo, changes):
     views = pytree.tree_map(lambda t: t[0], learner.buffers) if config.seeds == 1 else learner.buffers
     for with_actor in (True, False):
         gradient_step_(learner.agent, config, views, with_actor)
+    with pytest.raises(RuntimeError, match="meta"):  # had it asked for a number
+        bool(learner.buffers["sums"].sum() > 0)
 
 
 @ALGOS
