@@ -7,6 +7,10 @@ The contract of a `VectorEnv`
 1. It steps N copies of one task.  Observations are float32 `[N, O]`, rewards float32 `[N]`, flags bool `[N]`.  A
    back end casts and flattens at this door; nothing behind it sees float64, dictionaries or simulator types.  An
    observation that is the number of a state, out of a known range, arrives as a one-hot vector.
+   Where the observation is one image, `spec.image` is its (channels, height, width) and observations are uint8
+   `[N, O]` from 0 to 255, O = channels * height * width, flattened channels first: pixel (c, y, x) lies at
+   `c * height * width + y * width + x`.  An image is a single array of uint8 with both sides of at least
+   MIN_IMAGE_SIDE pixels; smaller arrays are vectors as all others.
 2. Actions are float32 `[N, A]`.  Of a continuous task they lie in [-1, 1], and the back end scales them to the task's
    own bounds.  Of a discrete task (`spec.discrete`) A is the number of choices and a row is one-hot: the back end takes
    its argmax, in the numbering and the dtype of the simulator.
@@ -46,8 +50,10 @@ DEFAULT_BACKEND = "envpool"
 MAX_SEED = 2**31
 _VERSION = re.compile(r"-v\d+$")
 NO_BOUND = 1e9  # an action bound this large is none
+MIN_IMAGE_SIDE = 36  # pixels of an image's height and width, at least: what the convolutional encoder needs
 
 FloatArray = NDArray[np.float32]
+ObsArray = NDArray[Any]  # float32, or uint8 of a task whose observation is one image
 BoolArray = NDArray[np.bool_]
 
 
@@ -64,6 +70,8 @@ class EnvSpec:
         action_bounds: (low, high) of each actuator in the task's own units; empty where all are (-1, 1), and for a
             discrete task.
         discrete: an action is one of A choices, sent as a one-hot row.
+        image: (channels C, height, width) of a task whose observation is one image: uint8, flattened channels first,
+            O = C * height * width; None for vectors.
     """
 
     env_id: str
@@ -73,12 +81,13 @@ class EnvSpec:
     max_episode_steps: int | None
     action_bounds: tuple[tuple[float, float], ...] = ()
     discrete: bool = False
+    image: tuple[int, int, int] | None = None
 
 
 class Step(NamedTuple):
     """What one vector step returns; see the contract above."""
 
-    obs: FloatArray  # [N, O]
+    obs: ObsArray  # [N, O], float32; uint8 of an image
     reward: FloatArray  # [N]
     terminated: BoolArray  # [N]
     truncated: BoolArray  # [N]
@@ -90,7 +99,7 @@ class VectorEnv(Protocol):
     spec: EnvSpec
     num_envs: int
 
-    def reset(self) -> FloatArray:
+    def reset(self) -> ObsArray:
         """Start a new episode in every environment; returns obs [N, O]."""
         ...
 
