@@ -24,7 +24,7 @@ from rich.table import Table
 from fastsac.device import choose_device, num_cpus
 from fastsac.versions import PACKAGES, git_commit, versions
 
-PEER_PACKAGES = ("stable_baselines3", "mujoco")
+PEER_PACKAGES = ("stable_baselines3", "sb3_contrib", "mujoco")
 
 Row = dict[str, Any]
 Report = dict[str, Any]
