@@ -141,8 +141,8 @@ def draw(report: harness.Report, axis: str) -> Figure:
     if goal is not None:
         axes.axhline(goal, color="#999999", linewidth=0.9, linestyle=":", zorder=1)
         text = f"goal {goal:g}".replace("-", MINUS)
-        axes.annotate(text, (1, goal), (-2, -3), xycoords=("axes fraction", "data"), textcoords="offset points",
-                      ha="right", va="top", fontsize=8, color="#777777")  # fmt: skip
+        axes.annotate(text, (1, goal), (3, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+                      ha="left", va="center", fontsize=8, color="#777777")  # fmt: skip
     figure.suptitle(f"{settings['env'].rpartition(':')[2]}: {heading(settings['seeds'])}", fontweight="bold", color=INK)
     figure.legend(loc="outside right center", frameon=False, fontsize=9, labelcolor=INK, handlelength=3.2)
     figure.text(0.012, 0.012, source(report), fontsize=7, color="#777777")
