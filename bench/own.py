@@ -89,9 +89,9 @@ def fill_(learner: Learner, transitions: int) -> None:
     def normal(*rest: int) -> torch.Tensor:
         return torch.randn(*shape, *rest, device=learner.device, generator=generator)
 
-    replay.begin_(normal(agent.obs_dim))
+    replay.begin_(normal(agent.encoder.obs_dim))
     for _ in range(-(-transitions // config.num_envs)):
-        replay.add_(normal(agent.action_dim).tanh(), normal(), never, never, normal(agent.obs_dim))
+        replay.add_(normal(agent.action_dim).tanh(), normal(), never, never, normal(agent.encoder.obs_dim))
 
 
 def compile_seconds(learner: Learner) -> float:

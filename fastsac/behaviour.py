@@ -83,11 +83,17 @@ def copy_policy_(policy: dict[str, Tensor], slot: dict[str, Tensor]) -> None:
 
 @torch.no_grad()
 def store_step_(
-    replay: Replay, normalizer: Normalizer | None, policy: dict[str, Tensor], slots: list[dict[str, Tensor]], p: int
+    replay: Replay,
+    normalizer: Normalizer | None,
+    reward_clip: float,
+    policy: dict[str, Tensor],
+    slots: list[dict[str, Tensor]],
+    p: int,
 ) -> None:
     """Complete the row of slot p with what the other one brought, and let its copy of the policy follow."""
     here, there = slots[p], slots[1 - p]
-    replay.add_(here["action"], there["reward"], there["terminated"], there["truncated"], there["obs"])
+    reward = there["reward"].clamp(-reward_clip, reward_clip) if reward_clip else there["reward"]
+    replay.add_(here["action"], reward, there["terminated"], there["truncated"], there["obs"])
     if normalizer is not None:
         normalizer.update_(there["obs"])
     copy_policy_(policy, here)
@@ -99,7 +105,7 @@ class Staging:
     On CUDA the piece is pinned; on a CPU it is the slot's own memory and nothing is copied.
 
     Args:
-        shapes: shape and dtype by name; the wider dtypes first.
+        shapes: shape and dtype by name.
         slots: how many copies the device holds.
         device: where.
     """
@@ -107,7 +113,7 @@ class Staging:
     def __init__(
         self, shapes: Mapping[str, tuple[tuple[int, ...], torch.dtype]], slots: int, device: torch.device
     ) -> None:
-        size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in shapes.values())
+        size = sum(_room(shape, dtype) for shape, dtype in shapes.values())
         self._device = [torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(slots)]
         on_cpu = device.type == "cpu"
         host = self._device if on_cpu else [torch.zeros(size, dtype=torch.uint8).pin_memory()] * slots
@@ -135,8 +141,13 @@ def _views(flat: Tensor, shapes: Mapping[str, tuple[tuple[int, ...], torch.dtype
     for name, (shape, dtype) in shapes.items():
         size = math.prod(shape) * dtype.itemsize
         views[name] = flat[offset : offset + size].view(dtype).view(shape)
-        offset += size
+        offset += _room(shape, dtype)
     return views
+
+
+def _room(shape: tuple[int, ...], dtype: torch.dtype) -> int:
+    """Bytes of an array, up to where the next may begin: compiled code counts on 16-byte alignment."""
+    return -(-math.prod(shape) * dtype.itemsize // 16) * 16
 
 
 class Behaviour:
@@ -152,7 +163,7 @@ class Behaviour:
         self.config, self.learner = config, learner
         self.staging = Staging(
             {
-                "obs": ((m, n, agent.obs_dim), torch.float32),
+                "obs": ((m, n, agent.encoder.obs_dim), learner.obs_dtype),
                 "reward": ((m, n), torch.float32),
                 "terminated": ((m, n), torch.bool),
                 "truncated": ((m, n), torch.bool),
@@ -187,7 +198,7 @@ class Behaviour:
         written = [self.slots[0]["action"], self.slots[1]["action"], self.vec_steps]
         self._act = Launch(act, variants, written, learner.mode, stream=self._stream)
         normalizer = learner.normalizer if config.obs_norm else None
-        store = partial(store_step_, learner.replay, normalizer, self._policy, self.slots)
+        store = partial(store_step_, learner.replay, normalizer, config.reward_clip, self._policy, self.slots)
         self._store = Launch(store, {0: (0,), 1: (1,)}, [self.vec_steps], learner.mode, compiled=False)
 
         shape = self.slots[0]["action"].shape
@@ -200,9 +211,10 @@ class Behaviour:
         self._act.warm_up([0, 1])
         if self.learner.mode == "captured":  # run the store's kernels once before, into a replay of two rows
             m, n, agent = self.config.seeds, self.config.num_envs, self.learner.agent
-            replay = Replay(m, n, n, agent.obs_dim, agent.action_dim, self.learner.device)
-            normalizer = Normalizer(m, agent.obs_dim, self.learner.device) if self.config.obs_norm else None
-            store_step_(replay, normalizer, pytree.tree_map(torch.clone, self._copied(0)), self.slots, 0)
+            obs_dim, device, clip = agent.encoder.obs_dim, self.learner.device, self.config.reward_clip
+            replay = Replay(m, n, n, obs_dim, agent.action_dim, device, self.learner.obs_dtype)
+            normalizer = Normalizer(m, obs_dim, device) if self.config.obs_norm else None
+            store_step_(replay, normalizer, clip, pytree.tree_map(torch.clone, self._copied(0)), self.slots, 0)
         self._store.warm_up([0, 1])
 
     def begin(self, obs: FloatArray, is_random: Sequence[bool]) -> None:

@@ -93,7 +93,7 @@ class Collector:
         on_cuda = learner.device.type == "cuda"
         self._overlap = on_cuda if config.overlap == "auto" else config.overlap == "on"
         self._shape = (config.seeds, config.num_envs)
-        self._obs_shape = (config.seeds * config.num_envs, learner.agent.obs_dim)
+        self._obs_shape = (config.seeds * config.num_envs, learner.agent.encoder.obs_dim)
         self._is_dummy = np.zeros(self._shape, np.bool_)
         self._early: Step | None = None
         self._env_s = self._act_s = 0.0

@@ -101,6 +101,9 @@ class Config:
     """Replay capacity in transitions, per member, split over the environments."""
     n_step: int = 1
     """Rewards summed before bootstrapping; windows stop at an episode's end.  At least 1."""
+    n_step_entropy: bool = True
+    """With n_step above 1: count the entropy at the states within the window too, as the soft value does; costs a pass
+    of the policy for each.  Without it targets are those of other programs, which miss what the policy was paid for."""
     gamma: float = 0.99
     """Discount per environment step, in [0, 1]."""
     tau: float = 0.005
@@ -113,6 +116,8 @@ class Config:
     """Adam step size of log_alpha.  Above 0."""
     hidden_dims: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers of actor and critics."""
+    conv_channels: tuple[int, ...] = (32, 64, 64)
+    """Images: channels of up to 3 convolutions, with kernels 8, 4, 3 and strides 4, 2, 1."""
     num_critics: int = 2
     """Critics in the ensemble; the target takes their minimum.  At least 1."""
     critic_layer_norm: bool = False
@@ -132,6 +137,8 @@ class Config:
     """Normalise observations by running mean and variance of fresh frames."""
     reward_scale: float = 1.0
     """Factor on rewards inside the update; returns are reported unscaled.  Above 0."""
+    reward_clip: float = 0.0
+    """Limit of rewards on their way into the replay, to [-X, X]; returns are reported as they were.  0 is none."""
     max_grad_norm: float = 0.0
     """Clip the gradients of actor and critics to this Euclidean norm; 0 does not clip."""
 
@@ -156,6 +163,7 @@ class Config:
         """Check every range; raises ValueError with the name, the rule and the value."""
         # JSON has lists only; keep the field hashable and equal after a round trip.
         object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
+        object.__setattr__(self, "conv_channels", tuple(self.conv_channels))
         object.__setattr__(self, "env_kwargs", dict(self.env_kwargs))
         _check_choices(self)
         _check_counts(self)
@@ -164,6 +172,8 @@ class Config:
             raise ValueError(f"seed must be in [0, 2^31 - seeds], got {self.seed}. Choose a smaller one.")
         if not self.hidden_dims or min(self.hidden_dims) < 1:
             raise ValueError(f"hidden_dims must be one or more widths of at least 1, got {self.hidden_dims}.")
+        if not 1 <= len(self.conv_channels) <= 3 or min(self.conv_channels) < 1:
+            raise ValueError(f"conv_channels must be one to three widths of at least 1, got {self.conv_channels}.")
         if self.batch_size > self.learning_starts:
             raise ValueError(
                 f"batch_size must be at most learning_starts ({self.learning_starts}), which fills the replay before "
@@ -193,6 +203,11 @@ class Config:
     def member_seeds(self) -> list[int]:
         """One seed per member."""
         return [self.seed + i for i in range(self.seeds)]
+
+    @property
+    def num_between(self) -> int:
+        """States within an n-step window whose entropy counts."""
+        return self.n_step - 1 if self.n_step_entropy else 0
 
     @property
     def updates_per_graph(self) -> int:
@@ -247,12 +262,12 @@ class Config:
 
     @classmethod
     def for_env(cls, env: str, preset: str = "auto", **overrides: Any) -> "Config":
-        """The preset's settings for `env`, with overrides on top: what the command line does.
+        """The preset's settings for `env` and its algorithm, with overrides on top: what the command line does.
 
         Raises:
             ValueError: unknown preset, or a value out of range.
         """
-        name, values = find_preset(env, preset)
+        name, values = find_preset(env, preset, overrides.get("algo", "auto"))
         return cls(**{"env": env, "preset": name, **values, **overrides})
 
 
@@ -304,6 +319,8 @@ def _check_ranges(config: Config) -> None:
         raise ValueError(f"tau must be in (0, 1], got {config.tau}.")
     if config.max_grad_norm < 0:
         raise ValueError(f"max_grad_norm must be at least 0 (0 does not clip), got {config.max_grad_norm}.")
+    if config.reward_clip < 0:
+        raise ValueError(f"reward_clip must be at least 0 (0 does not clip), got {config.reward_clip}.")
 
 
 def update_budget(env_steps: int, learning_starts: int, utd_ratio: float) -> int:

@@ -40,7 +40,7 @@ def member_step(
     seed, counter = buffers["seed"], state["grad_steps"]
     word = random.words(seed, random.Purpose.DRAW, counter, config.batch_size)
     noise = random.normal(seed, random.Purpose.UPDATE, counter, agent.noise_shape(config.batch_size))
-    batch = draw(ring, word, config.num_envs, config.n_step, hyper["gamma"])
+    batch = draw(ring, word, config.num_envs, config.n_step, hyper["gamma"], with_between=config.num_between > 0)
     if config.obs_norm:
         batch = normalize_batch(batch, buffers["norm"])
     state, metrics = agent.update(hyper, state, batch, noise, with_actor)
@@ -48,9 +48,11 @@ def member_step(
 
 
 def normalize_batch(batch: Batch, norm: dict[str, Tensor]) -> Batch:
-    """The batch with both observations normalised."""
-    obs, next_obs = (normalize.apply(o, norm["mean"], norm["rstd"]) for o in (batch.obs, batch.next_obs))
-    return batch._replace(obs=obs, next_obs=next_obs)
+    """The batch with all observations normalised."""
+    mean, rstd = norm["mean"], norm["rstd"]
+    obs, next_obs = (normalize.apply(o, mean, rstd) for o in (batch.obs, batch.next_obs))
+    between = batch.between and batch.between._replace(obs=normalize.apply(batch.between.obs, mean, rstd))
+    return batch._replace(obs=obs, next_obs=next_obs, between=between)
 
 
 def gradient_step_(agent: Agent, config: Config, buffers: dict[str, Any], with_actor: bool) -> None:
@@ -107,7 +109,9 @@ class Learner:
         self.config, self.device, self.mode = config, device, mode
         algo = variants.choose(config.algo, spec.discrete)
         self.agent = variants.find(algo).from_config(config, spec, few_kernels=device.type != "cpu")
-        self.replay = Replay(m, config.num_envs, config.buffer_size, spec.obs_dim, spec.action_dim, device)
+        self.obs_dtype = torch.float32 if spec.image is None else torch.uint8
+        sizes = (m, config.num_envs, config.buffer_size, spec.obs_dim, spec.action_dim)
+        self.replay = Replay(*sizes, device, self.obs_dtype)
         self.normalizer = Normalizer(m, spec.obs_dim, device)
         seeds = torch.tensor(config.member_seeds, device=device)  # [M]
         states = [self.agent.init(seed, config.init_alpha) for seed in seeds]

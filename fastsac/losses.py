@@ -38,6 +38,11 @@ def log_tanh_slope(u: Tensor) -> Tensor:
     return 2 * (math.log(2) - u - F.softplus(-2 * u))
 
 
+def uniform(noise: Tensor) -> Tensor:
+    """Uniform in [-1, 1], of standard normal noise: twice its distribution function, less 1."""
+    return torch.erf(noise / math.sqrt(2))
+
+
 def td_target(reward: Tensor, discount: Tensor, next_q: Tensor, next_log_prob: Tensor, alpha: Tensor) -> Tensor:
     """Soft Bellman target y = r + discount * (min_e Q_e(s', a') - alpha log pi(a'|s')) (equations 2, 3 and 5).
 
@@ -63,6 +68,21 @@ def bootstrap(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
         next_value: [B].
     """
     return (reward + discount * next_value).detach()
+
+
+def entropy_between(discount: Tensor, entropy: Tensor, alpha: Tensor | float) -> Tensor:
+    """sum_k gamma^k alpha H(pi(.|s_k)) over k = 1 ... n-1, [B]: what a soft n-step return has beside its rewards.
+
+    The n-step soft Bellman operator on Q counts the entropy at every state after the first up to the last, and the last
+    one's is in its value: y = sum_k gamma^k r_k + this + gamma^n V(s_n).  Under the policy's own actions y is then
+    an unbiased estimate of Q; without this term it lacks the entropy, and the critics learn a value for less of it.
+
+    Args:
+        discount: [n - 1, B], gamma^k, or 0 where the window has ended before.
+        entropy: [n - 1, B], or -log pi(a|s_k) of an action drawn from the policy, whose mean it is.
+        alpha: [].
+    """
+    return (discount * alpha * entropy).sum(0)
 
 
 def least(q: Tensor) -> Tensor:
@@ -114,6 +134,11 @@ def expected_value(q: Tensor, log_pi: Tensor, alpha: Tensor) -> Tensor:
         alpha: [], without gradient.
     """
     return (log_pi.exp() * (q - alpha.detach() * log_pi)).sum(-1)
+
+
+def entropy(log_pi: Tensor) -> Tensor:
+    """-sum_a pi(a|s) log pi(a|s), [B], of log_pi [B, A] from log_softmax."""
+    return -(log_pi.exp() * log_pi).sum(-1)
 
 
 def one_hot(score: Tensor) -> Tensor:

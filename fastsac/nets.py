@@ -8,7 +8,9 @@ says how it is multiplied.  With the bias inside, the input gets a column of one
 forward and two backward, no reductions for the gradients of biases, and sizes that tensor cores want.  Otherwise the
 bias is added.  The zeros stay zero: their gradient is.
 
-Axes: B batch, O obs_dim, A action_dim, E critics, H width of a layer, K rows of a layer, P parameters of a network.
+Networks take features: observations, or what `fastsac.encoder` makes of them.
+
+Axes: B batch, F features, A action_dim, E critics, H width of a layer, K rows of a layer, P parameters of a network.
 """
 
 import itertools
@@ -90,16 +92,19 @@ def init(shapes: Shapes, num_inputs: int, seed: Tensor, stream: int) -> Tensor:
     """Flat initial parameters [P]: weights and biases uniform in +-1/sqrt(fan_in), as torch.nn.Linear.
 
     Args:
-        shapes: from `mlp_shapes` or `ensemble_shapes`.
+        shapes: from `mlp_shapes` or `ensemble_shapes`, after those of an encoder where there is one.
         num_inputs: of the first layer, without bias and zeros.
         seed: int64 [], the member's seed.
         stream: a number of its own for each network.
     """
     draw = random.uniform(seed, random.Purpose.INIT, torch.full_like(seed, stream), (num_params(shapes),)) * 2 - 1
     params = unflatten(draw, shapes)
-    fan_in = num_inputs
+    fan_in, conv_in = num_inputs, 1
     for name, value in params.items():
-        if name.startswith("layer"):
+        if name.startswith(("conv", "bias")):  # a kernel [C, C_in, k, k], then its bias
+            conv_in = math.prod(value.shape[1:]) if name.startswith("conv") else conv_in
+            params[name] = value / math.sqrt(conv_in)
+        elif name.startswith("layer"):
             is_used = torch.arange(value.shape[-2], device=seed.device).unsqueeze(-1) <= fan_in  # [K, 1]
             params[name] = torch.where(is_used, value / math.sqrt(fan_in), 0.0)
             fan_in = value.shape[-1]
@@ -134,6 +139,11 @@ def _matmul(x: Tensor, matrix: Tensor, bf16: bool) -> Tensor:
     return (x.bfloat16() @ matrix.bfloat16()).float() if bf16 else x @ matrix
 
 
+def _last_layer(params: Params) -> int:
+    """Its number."""
+    return sum(name.startswith("layer") for name in params) - 1
+
+
 def mlp(params: Params, x: Tensor, how: Products = PLAIN) -> Tensor:
     """A network with ReLUs between its layers.
 
@@ -145,18 +155,18 @@ def mlp(params: Params, x: Tensor, how: Products = PLAIN) -> Tensor:
     Returns:
         [B, out], float32.
     """
-    last = len(params) - 1
+    last = _last_layer(params)
     for i in range(last):
         x = F.relu(_affine(x, params[f"layer{i}"], how))  # [B, H]
     return _affine(x, params[f"layer{last}"], how)
 
 
-def gaussian(params: Params, obs: Tensor, how: Products = PLAIN) -> tuple[Tensor, Tensor]:
-    """Mean and log-std [B, A] each, float32, of a Gaussian policy before tanh, for obs [B, O].
+def gaussian(params: Params, x: Tensor, how: Products = PLAIN) -> tuple[Tensor, Tensor]:
+    """Mean and log-std [B, A] each, float32, of a Gaussian policy before tanh, for features [B, F].
 
     log-std is mapped smoothly to [-5, 2], so that its gradient never vanishes at a clamp.
     """
-    mean, raw = mlp(params, obs, how).chunk(2, -1)
+    mean, raw = mlp(params, x, how).chunk(2, -1)
     return mean, LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (torch.tanh(raw) + 1)
 
 
@@ -171,7 +181,7 @@ def ensemble(params: Params, x: Tensor, how: Products = PLAIN) -> Tensor:
     Returns:
         [E, B, out], float32.
     """
-    last = sum(name.startswith("layer") for name in params) - 1
+    last = _last_layer(params)
     num_critics = params["layer0"].shape[0]
     x = _with_ones(x, params["layer0"].shape[-2]) if how.bias_inside else x  # before the copies, not in each
     x = x.expand(num_critics, -1, -1)  # [E, B, in]
@@ -191,9 +201,9 @@ def ensemble(params: Params, x: Tensor, how: Products = PLAIN) -> Tensor:
     return (x * weight.transpose(-1, -2)).sum(-1, keepdim=True) + bias  # [E, B, 1]
 
 
-def critic(params: Params, obs: Tensor, action: Tensor, how: Products = PLAIN) -> Tensor:
-    """Q_e(s, a) of all critics, [E, B], for obs [B, O] and action [B, A] in [-1, 1]."""
-    return ensemble(params, torch.cat([obs, action], -1), how).squeeze(-1)
+def critic(params: Params, x: Tensor, action: Tensor, how: Products = PLAIN) -> Tensor:
+    """Q_e(s, a) of all critics, [E, B], for features x [B, F] of s and action [B, A] in [-1, 1]."""
+    return ensemble(params, torch.cat([x, action], -1), how).squeeze(-1)
 
 
 def frozen(params: Params) -> Params:

@@ -55,8 +55,9 @@ def make_plan(config: Config) -> Plan:
     device = choose_device(config.device)
     spec = make_spec(config.env, config.env_kwargs, config.action_limit)
     config = config.replace(algo=choose_algo(config, spec))
+    check_image(config, spec)
     mode, why = choose_mode(config, device)
-    threads = choose_threads(config)
+    threads = choose_threads(config, spec)
     ring_bytes = check_memory(config, spec, device)
     if config.wandb and importlib.util.find_spec("wandb") is None:
         raise ValueError('wandb is not installed. Run pip install "fastsac[wandb]", or leave --wandb out.')
@@ -70,8 +71,9 @@ def make_plan(config: Config) -> Plan:
     device_name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
     )
+    obs = "x".join(map(str, spec.image or (spec.obs_dim,)))
     notes = (
-        f"{spec.env_id}: obs {spec.obs_dim}, action {spec.action_dim}, {config.algo}, preset {config.preset}, "
+        f"{spec.env_id}: obs {obs}, action {spec.action_dim}, {config.algo}, preset {config.preset}, "
         f"{config.num_envs} environments" + (f" x {config.seeds} members" if config.seeds > 1 else ""),
         f"device {device} ({device_name}), update {mode}: {why}" + (", bfloat16" if config.bf16 else ""),
         f"replay {format_bytes(ring_bytes)} for {config.buffer_size:,} transitions"
@@ -90,6 +92,8 @@ def choose_algo(config: Config, spec: EnvSpec) -> str:
     if variants.find(algo).discrete != spec.discrete:
         kind = f"{spec.action_dim} choices" if spec.discrete else f"continuous actions of length {spec.action_dim}"
         raise ValueError(f"algo {algo} cannot act in {spec.env_id}, which has {kind}. Give --algo auto.")
+    if config.target_entropy is not None and not variants.find(algo).adjusts_alpha:
+        raise ValueError(f"target_entropy has no effect on algo {algo}, whose temperature is init_alpha. Leave it out.")
     return algo
 
 
@@ -123,10 +127,20 @@ def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
     return "compiled", f"{updates:,} updates win the compile time back"
 
 
-def choose_threads(config: Config) -> int:
+def check_image(config: Config, spec: EnvSpec) -> None:
+    """Refuse settings that have no sense for images.
+
+    Raises:
+        ValueError: observations are images, and are to be normalised.
+    """
+    if spec.image is not None and config.obs_norm:
+        raise ValueError(f"obs_norm is for vectors, and {spec.env_id} has images. Leave it out.")
+
+
+def choose_threads(config: Config, spec: EnvSpec) -> int:
     """Threads of torch for the learner's products."""
     widest = max(config.hidden_dims)
-    small = config.seeds * config.batch_size * widest * widest < ONE_THREAD_BELOW
+    small = spec.image is None and config.seeds * config.batch_size * widest * widest < ONE_THREAD_BELOW
     return config.cpu_threads or (1 if small else num_cpus())
 
 
@@ -137,7 +151,8 @@ def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> int:
         ValueError: more than the device has free.
     """
     rows = -(-config.buffer_size // config.num_envs) + 1
-    each = replay.bytes_per_transition(spec.obs_dim, spec.action_dim)
+    obs_dtype = torch.float32 if spec.image is None else torch.uint8
+    each = replay.bytes_per_transition(spec.obs_dim, spec.action_dim, obs_dtype)
     num_bytes = each * rows * config.num_envs * config.seeds
     free = free_bytes(device)
     if free is not None and num_bytes > 0.9 * free:
@@ -209,5 +224,7 @@ def sizes(config: Config, spec: EnvSpec) -> dict[str, object]:
         "obs_dim": spec.obs_dim,
         "action_dim": spec.action_dim,
         "hidden_dims": list(config.hidden_dims),
+        "image": None if spec.image is None else list(spec.image),
+        "conv_channels": None if spec.image is None else list(config.conv_channels),
         **{name: getattr(config, name) for name in names},
     }

@@ -59,7 +59,7 @@ class Policy:
             raise ValueError(f"member must be in [0, {config.seeds - 1}], got {member}.")
         state, meta = checkpoint.load(run_dir, with_replay=False)
         sizes = meta["sizes"]
-        spec = EnvSpec(meta["env_id"], sizes["obs_dim"], sizes["action_dim"], (), None)
+        spec = EnvSpec(meta["env_id"], sizes["obs_dim"], sizes["action_dim"], (), None, image=sizes.get("image"))
         agent = variants.find(sizes["algo"]).from_config(config, spec)
         norm = state["normalizer"] if config.obs_norm else None
         mean, rstd = (norm["mean"][member], norm["rstd"][member]) if norm else (None, None)
@@ -68,7 +68,7 @@ class Policy:
     @property
     def obs_dim(self) -> int:
         """O, the length of an observation."""
-        return self.agent.obs_dim
+        return self.agent.encoder.obs_dim
 
     @overload
     def act(self, obs: Tensor, deterministic: bool = True, normalized: bool = False) -> Tensor: ...
@@ -81,7 +81,7 @@ class Policy:
         """Choose actions.
 
         Args:
-            obs: [O] or [B, O], numpy or torch.
+            obs: [O] or [B, O], numpy or torch; of an image also [C, H, W] or [H, W, C], with or without B, in [0, 255].
             deterministic: the best; else a sample, drawn from torch's global generator.
             normalized: actions as `VectorEnv.send` wants them, in [-1, 1] or one-hot; else in the task's own units,
                 as the `step` of a Gymnasium environment does.
@@ -93,7 +93,7 @@ class Policy:
             ValueError: the last axis is not O.
         """
         is_torch = isinstance(obs, Tensor)
-        x = torch.as_tensor(obs, dtype=torch.float32)
+        x = self._flat_image(torch.as_tensor(obs, dtype=torch.float32))
         device = x.device
         if x.dim() not in (1, 2) or x.shape[-1] != self.obs_dim:
             raise ValueError(f"obs must be [{self.obs_dim}] or [B, {self.obs_dim}], got {list(x.shape)}.")
@@ -111,6 +111,16 @@ class Policy:
             action = (low + (high - low) * (action + 1) / 2).clamp(low, high)
         action = action.squeeze(0) if single else action
         return action.to(device) if is_torch else action.numpy()
+
+    def _flat_image(self, x: Tensor) -> Tensor:
+        """Images of either layout as [..., O], channels first; everything else as it is."""
+        image = self.agent.encoder.image
+        if image is None or x.dim() < 3:
+            return x
+        channels, height, width = image
+        if x.shape[-3:] == (height, width, channels):
+            x = x.movedim(-1, -3)
+        return x.flatten(-3) if x.shape[-3:] == image else x
 
 
 def load(run_dir: str | Path, member: int = 0) -> Policy:

@@ -5,22 +5,42 @@ Knows the names of settings, which `fastsac.config` documents and checks, and no
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings for a family of environments: a regular expression on the task's name, values, where they come from."""
+    """Settings for a family of environments.
+
+    Attributes:
+        pattern: regular expression on the task's name.
+        values: by name.
+        about: where they come from.
+        by_algo: what else an algorithm wants, by its name: a temperature above all, where it stays as it is.
+    """
 
     pattern: str
     values: Mapping[str, Any]
     about: str
+    by_algo: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 _DMC_DOMAINS = (
     "Acrobot|BallInCup|Cartpole|Cheetah|Dog|Finger|Fish|Hopper|HumanoidCMU|Humanoid|Lqr|Manipulator|Pendulum|"
     "PointMass|Quadruped|Reacher|Stacker|Swimmer|Walker"
+)
+_ATARI = (
+    "Adventure|AirRaid|Alien|Amidar|Assault|Asterix|Asteroids|Atlantis|Atlantis2|Backgammon|BankHeist|BasicMath|"
+    "BattleZone|BeamRider|Berzerk|Blackjack|Bowling|Boxing|Breakout|Carnival|Casino|Centipede|ChopperCommand|"
+    "CrazyClimber|Crossbow|Darkchambers|Defender|DemonAttack|DonkeyKong|DoubleDunk|Earthworld|ElevatorAction|Enduro|"
+    "Entombed|Et|FishingDerby|FlagCapture|Freeway|Frogger|Frostbite|Galaxian|Gopher|Gravitar|Hangman|HauntedHouse|"
+    "Hero|HumanCannonball|IceHockey|Jamesbond|JourneyEscape|Kaboom|Kangaroo|KeystoneKapers|KingKong|Klax|Koolaid|"
+    "Krull|KungFuMaster|LaserGates|LostLuggage|MarioBros|MiniatureGolf|MontezumaRevenge|MrDo|MsPacman|NameThisGame|"
+    "Othello|Pacman|Phoenix|Pitfall|Pitfall2|Pong|Pooyan|PrivateEye|Qbert|Riverraid|RoadRunner|Robotank|Seaquest|"
+    "SirLancelot|Skiing|Solaris|SpaceInvaders|SpaceWar|StarGunner|Superman|Surround|Tennis|Tetris|TicTacToe3d|"
+    "TimePilot|Trondead|Turmoil|Tutankham|UpNDown|Venture|VideoCheckers|VideoChess|VideoCube|VideoPinball|"
+    "WizardOfWor|WordZapper|YarsRevenge|Zaxxon"
 )
 _PLAYGROUND = (
     r"(MuJoCoPlayground/.*|(Apollo|Barkour|BerkeleyHumanoid|G1|Go1|H1|Op3|Spot|T1)[A-Z]\w*-v\d+|"
@@ -38,6 +58,7 @@ PRESETS: dict[str, Preset] = {
             "log_every": 500, "checkpoint_every": 0,
         },
         "small networks, larger steps (rl-zoo3 uses 1e-3) and a faster target",
+        {"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.3, "batch_size": 64}},
     ),
     "seed-pendulum": Preset(
         r"(?!)",  # by name only
@@ -59,11 +80,13 @@ PRESETS: dict[str, Preset] = {
             "log_every": 1_000, "checkpoint_every": 0,
         },
         "small networks and larger steps, as for Pendulum, for discrete actions",
+        {"sql": {"init_alpha": 0.5}},
     ),
     "inverted-pendulum": Preset(
         r"Inverted(Double)?Pendulum-v\d+",
         {"num_envs": 4, "total_steps": 100_000, "learning_starts": 1_000, "eval_every": 2_500},
         "SAC's defaults with few environments",
+        {"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.2}},
     ),
     "swimmer": Preset(
         r"Swimmer-v\d+",
@@ -76,7 +99,7 @@ PRESETS: dict[str, Preset] = {
         "SAC's defaults (arXiv 1812.05905, appendix D) with CleanRL's step size of the critics",
     ),
     "box2d": Preset(
-        r"(LunarLanderContinuous|LunarLander|BipedalWalker|BipedalWalkerHardcore)-v\d+",
+        r"(LunarLanderContinuous|BipedalWalker|BipedalWalkerHardcore)-v\d+",
         {
             "total_steps": 500_000, "learning_starts": 10_000, "buffer_size": 300_000, "hidden_dims": (400, 300),
             "actor_lr": 7.3e-4,
@@ -92,6 +115,15 @@ PRESETS: dict[str, Preset] = {
             "init_alpha": 0.1, "learn_alpha": False, "hidden_dims": (64, 64), "batch_size": 512,
         },
         "fixed temperature for a deceptive reward (rl-zoo3)",
+    ),
+    "atari": Preset(
+        rf"(ALE/)?({_ATARI})-v5",
+        {
+            "num_envs": 8, "learning_starts": 20_000, "batch_size": 64, "buffer_size": 100_000, "utd_ratio": 0.25,
+            "hidden_dims": (512,), "reward_clip": 1.0,
+            "eval_every": 50_000, "eval_episodes": 5, "log_every": 2_000,
+        },
+        "discrete SAC from pixels: the networks of DQN (Mnih et al. 2015), CleanRL's batches and update frequency",
     ),
     "dm-control": Preset(
         rf"({_DMC_DOMAINS})[A-Z]\w*-v1",
@@ -112,12 +144,13 @@ PRESETS: dict[str, Preset] = {
 }  # fmt: skip
 
 
-def find_preset(env: str, preset: str = "auto") -> tuple[str, dict[str, Any]]:
+def find_preset(env: str, preset: str = "auto", algo: str = "auto") -> tuple[str, dict[str, Any]]:
     """Name and values of the preset for an environment.
 
     Args:
         env: the environment's name, with or without back end.
         preset: a name, "auto" to pick by environment, or "none".
+        algo: as in `Config`.
 
     Raises:
         ValueError: no preset of that name.
@@ -127,9 +160,13 @@ def find_preset(env: str, preset: str = "auto") -> tuple[str, dict[str, Any]]:
     if preset != "auto":
         if preset not in PRESETS:
             raise ValueError(f"unknown preset {preset!r}; choose from auto, none, {', '.join(PRESETS)}.")
-        return preset, dict(PRESETS[preset].values)
+        return preset, _values(PRESETS[preset], algo)
     task = env.rpartition(":")[2]
     for name, candidate in PRESETS.items():
         if re.fullmatch(candidate.pattern, task):
-            return name, dict(candidate.values)
+            return name, _values(candidate, algo)
     return "none", {}
+
+
+def _values(preset: Preset, algo: str) -> dict[str, Any]:
+    return {**preset.values, **preset.by_algo.get(algo, {})}

@@ -22,6 +22,13 @@ from fastsac import random
 Ring = dict[str, Tensor]
 
 
+class Between(NamedTuple):
+    """The states s_1 ... s_{n-1} of n-step windows, at which a soft value counts entropy too."""
+
+    obs: Tensor  # [n - 1, B, O]
+    discount: Tensor  # [n - 1, B], gamma^k, or 0 where the window has ended before
+
+
 class Batch(NamedTuple):
     """Transitions as the losses want them; `discount` is gamma^n * (1 - terminated)."""
 
@@ -30,11 +37,12 @@ class Batch(NamedTuple):
     reward: Tensor  # [B], the discounted sum over the window
     discount: Tensor  # [B]
     next_obs: Tensor  # [B, O]
+    between: Between | None = None  # where the entropy along the window counts
 
 
-def bytes_per_transition(obs_dim: int, action_dim: int) -> int:
+def bytes_per_transition(obs_dim: int, action_dim: int, obs_dtype: torch.dtype = torch.float32) -> int:
     """Memory of one position: obs, action and reward in float32, two flags, one entry of the table."""
-    return 4 * (obs_dim + action_dim + 1) + 2 + 4
+    return obs_dtype.itemsize * obs_dim + 4 * (action_dim + 1) + 2 + 4
 
 
 class Replay:
@@ -49,10 +57,18 @@ class Replay:
         obs_dim: O.
         action_dim: A.
         device: where the ring lives.
+        obs_dtype: float32, or uint8 for images.
     """
 
     def __init__(
-        self, num_members: int, num_envs: int, capacity: int, obs_dim: int, action_dim: int, device: torch.device
+        self,
+        num_members: int,
+        num_envs: int,
+        capacity: int,
+        obs_dim: int,
+        action_dim: int,
+        device: torch.device,
+        obs_dtype: torch.dtype = torch.float32,
     ) -> None:
         m, n = num_members, num_envs
         self.num_rows = t = -(-capacity // n) + 1  # one row is the head, which holds no transition
@@ -61,7 +77,7 @@ class Replay:
         self.num_envs = n
         self.rows = TensorDict(
             {
-                "obs": torch.zeros(m, t, n, obs_dim, device=device),
+                "obs": torch.zeros(m, t, n, obs_dim, dtype=obs_dtype, device=device),
                 "action": torch.zeros(m, t, n, action_dim, device=device),
                 "reward": torch.zeros(m, t, n, device=device),
                 "terminated": torch.zeros(m, t, n, dtype=torch.bool, device=device),
@@ -162,7 +178,7 @@ class Replay:
         self.wrapped.fill_(state["table"].shape[1] == self.num_rows * self.num_envs)
 
 
-def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor) -> Batch:
+def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor, with_between: bool = False) -> Batch:
     """Transitions of one member, uniform over all valid ones, with n-step windows.
 
     A window stops at an episode's end and at the write head; `discount` holds gamma to the number of rewards summed.
@@ -173,6 +189,7 @@ def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor) ->
         num_envs: N.
         n_step: rewards per window.
         gamma: [], discount per step.
+        with_between: give the states between the first and the last of the windows, too.
     """
     num_positions = ring["reward"].shape[0]
     num_rows = num_positions // num_envs
@@ -187,7 +204,10 @@ def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor) ->
     discount = torch.ones_like(reward)
     terminated = torch.zeros_like(live)
     next_position = start
+    between = []
     for k in range(n_step):
+        if with_between and k > 0:
+            between.append(Between(ring["obs"][position], torch.where(live, discount, 0.0)))
         reward = reward + torch.where(live, discount * ring["reward"][position], 0.0)
         discount = torch.where(live, discount * gamma, discount)
         end = ring["terminated"][position]
@@ -197,4 +217,5 @@ def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor) ->
         live = live & ~end & ~ring["truncated"][position] & (k + 1 < room)
         position = after
     discount = torch.where(terminated, 0.0, discount)
-    return Batch(ring["obs"][start], ring["action"][start], reward, discount, ring["obs"][next_position])
+    states = Between(*(torch.stack(x) for x in zip(*between, strict=True))) if between else None
+    return Batch(ring["obs"][start], ring["action"][start], reward, discount, ring["obs"][next_position], states)

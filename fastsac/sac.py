@@ -3,10 +3,9 @@
 The state of a member is a nested dictionary of tensors: `params` (actor, critic, log_alpha), `first` and `second`
 (Adam's moments, same keys), `correction` (see `optim.gradient_step`), `target_critic`, and `grad_steps`.
 
-Axes: B batch, O obs_dim, A action_dim, E critics, P parameters of a network.
+Axes: B batch, O obs_dim, F features, A action_dim, E critics, P parameters of a network.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -15,8 +14,9 @@ from torch import Tensor
 
 from fastsac import losses, nets, optim
 from fastsac.config import Config
+from fastsac.encoder import Encoder
 from fastsac.env import EnvSpec
-from fastsac.replay import Batch
+from fastsac.replay import Batch, Between
 from fastsac.variants import Hyper, State
 
 
@@ -26,16 +26,18 @@ class Sac:
 
     actor_shapes: nets.Shapes
     critic_shapes: nets.Shapes
-    obs_dim: int
+    encoder: Encoder
     action_dim: int
     actor_delay: int
     learn_alpha: bool
     max_grad_norm: float
     products: nets.Products
+    num_between: int
     joint_pass: bool
 
     discrete: ClassVar[bool] = False
     acts_by: ClassVar[str] = "actor"
+    adjusts_alpha: ClassVar[bool] = True
 
     @classmethod
     def from_config(cls, config: Config, spec: EnvSpec, few_kernels: bool = False) -> Self:
@@ -48,18 +50,21 @@ class Sac:
                 inside the products, and obs and next_obs through the actor together (half of its backward pass is
                 then of zeros).  The same numbers up to rounding.
         """
-        obs_dim, action_dim = spec.obs_dim, spec.action_dim
+        action_dim = spec.action_dim
+        encoder = Encoder.make(spec.obs_dim, spec.image, config.conv_channels)
         return cls(
-            actor_shapes=nets.mlp_shapes(obs_dim, config.hidden_dims, 2 * action_dim),
-            critic_shapes=nets.ensemble_shapes(
-                obs_dim + action_dim, config.hidden_dims, 1, config.num_critics, config.critic_layer_norm
+            actor_shapes=encoder.shapes | nets.mlp_shapes(encoder.num_features, config.hidden_dims, 2 * action_dim),
+            critic_shapes=encoder.shapes
+            | nets.ensemble_shapes(
+                encoder.num_features + action_dim, config.hidden_dims, 1, config.num_critics, config.critic_layer_norm
             ),
-            obs_dim=obs_dim,
+            encoder=encoder,
             action_dim=action_dim,
             actor_delay=config.actor_delay,
             learn_alpha=config.learn_alpha,
             max_grad_norm=config.max_grad_norm,
             products=nets.Products(config.bf16, bias_inside=few_kernels),
+            num_between=config.num_between,
             joint_pass=few_kernels,
         )
 
@@ -79,9 +84,9 @@ class Sac:
             seed: int64 [].
             init_alpha: temperature at the start.
         """
-        critic = nets.init(self.critic_shapes, self.obs_dim + self.action_dim, seed, stream=1)
+        critic = nets.init(self.critic_shapes, self.encoder.num_features + self.action_dim, seed, stream=1)
         params = {
-            "actor": nets.init(self.actor_shapes, self.obs_dim, seed, stream=0),
+            "actor": nets.init(self.actor_shapes, self.encoder.num_features, seed, stream=0),
             "critic": critic,
             "log_alpha": torch.full((), init_alpha, device=seed.device).log(),
         }
@@ -95,20 +100,26 @@ class Sac:
             obs: [B, O].
             noise: standard normal [B, A] to sample; None for tanh of the mean.
         """
-        mean, log_std = nets.gaussian(nets.unflatten(actor, self.actor_shapes), obs, self.products)
+        params = nets.unflatten(actor, self.actor_shapes)
+        mean, log_std = nets.gaussian(params, self.encoder(params, obs, self.products), self.products)
         return torch.tanh(mean if noise is None else mean + log_std.exp() * noise)
 
     def act_randomly(self, noise: Tensor) -> Tensor:
         """Actions [B, A], uniform in [-1, 1], of standard normal noise [B, A]."""
-        return torch.erf(noise / math.sqrt(2))  # the normal's distribution function makes it uniform
+        return losses.uniform(noise)
 
     def noise_shape(self, batch_size: int) -> tuple[int, ...]:
         """Shape of the standard normal numbers that `update` wants."""
-        return (2, batch_size, self.action_dim)
+        return (2 + self.num_between, batch_size, self.action_dim)
 
     def _sample(self, actor: nets.Params, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Actions [B, A] in [-1, 1] and their log-probabilities [B] for obs [B, O] and standard normal noise [B, A]."""
-        return losses.tanh_normal(*nets.gaussian(actor, obs, self.products), noise)
+        return losses.tanh_normal(*nets.gaussian(actor, self.encoder(actor, obs, self.products), self.products), noise)
+
+    def _entropy_between(self, actor: nets.Params, between: Between, noise: Tensor, alpha: Tensor) -> Tensor:
+        """What the states between add to the rewards, [B]; noise [n - 1, B, A]."""
+        _, log_prob = self._sample(actor, between.obs.flatten(0, 1), noise.flatten(0, 1))
+        return losses.entropy_between(between.discount, -log_prob.view_as(between.discount), alpha)
 
     def loss(
         self,
@@ -126,7 +137,7 @@ class Sac:
             params: actor and critic as named views, and log_alpha.
             target_critic: named views.
             batch: transitions, obs normalised.
-            noise: standard normal [2, B, A]: for the action at obs and for the one at next_obs.
+            noise: standard normal [2 + n - 1, B, A]: for the actions at obs, at next_obs, and at the states between.
             with_actor: False leaves out the losses of actor and temperature.
 
         Returns:
@@ -134,24 +145,28 @@ class Sac:
         """
         alpha = params["log_alpha"].detach().exp()
         if with_actor and self.joint_pass:
-            both = self._sample(params["actor"], torch.cat([batch.obs, batch.next_obs]), noise.flatten(0, 1))
+            both = self._sample(params["actor"], torch.cat([batch.obs, batch.next_obs]), noise[:2].flatten(0, 1))
             (action, next_action), (log_prob, next_log_prob) = (x.chunk(2) for x in both)
         else:
             next_action, next_log_prob = self._sample(nets.frozen(params["actor"]), batch.next_obs, noise[1])
             if with_actor:
                 action, log_prob = self._sample(params["actor"], batch.obs, noise[0])
 
-        next_q = nets.critic(target_critic, batch.next_obs, next_action.detach(), self.products)  # [E, B]
+        next_features = self.encoder(target_critic, batch.next_obs, self.products)  # [B, F]
+        next_q = nets.critic(target_critic, next_features, next_action.detach(), self.products)  # [E, B]
         reward = hyper["reward_scale"] * batch.reward
+        if batch.between is not None:
+            reward = reward + self._entropy_between(nets.frozen(params["actor"]), batch.between, noise[2:], alpha)
         target_q = losses.td_target(reward, batch.discount, next_q, next_log_prob, alpha)  # [B]
-        q = nets.critic(params["critic"], batch.obs, batch.action, self.products)  # [E, B]
+        features = self.encoder(params["critic"], batch.obs, self.products)  # [B, F]
+        q = nets.critic(params["critic"], features, batch.action, self.products)  # [E, B]
         critic_loss = losses.critic_loss(q, target_q)  # [B]
         if not with_actor:
             zero = torch.zeros_like(critic_loss)
             return critic_loss.mean(), torch.stack([critic_loss, q.mean(0), zero, zero, zero, zero]).detach().mean(-1)
 
         # The actor's gradient passes through the critics to the action; their own weights get none.
-        action_q = nets.critic(nets.frozen(params["critic"]), batch.obs, action, self.products)  # [E, B]
+        action_q = nets.critic(nets.frozen(params["critic"]), features.detach(), action, self.products)  # [E, B]
         actor_loss = losses.actor_loss(log_prob, action_q, alpha)  # [B]
         alpha_loss = losses.alpha_loss(params["log_alpha"], log_prob, hyper["target_entropy"])  # [B]
         metrics = [critic_loss, q.mean(0), actor_loss, alpha_loss, alpha.expand_as(log_prob), -log_prob]
@@ -166,7 +181,7 @@ class Sac:
             hyper: scalars.
             state: from `init` or the step before.
             batch: transitions, obs normalised.
-            noise: standard normal [2, B, A].
+            noise: standard normal, of `noise_shape`.
             with_actor: False for the steps between those of a delayed actor.
 
         Returns:

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from fastsac import losses, nets, optim
 from fastsac.config import Config
+from fastsac.encoder import Encoder
 from fastsac.env import EnvSpec
-from fastsac.replay import Batch
+from fastsac.replay import Batch, Between
 from fastsac.variants import Hyper, State
 
 
@@ -29,16 +30,18 @@ class SacDiscrete:
 
     actor_shapes: nets.Shapes
     critic_shapes: nets.Shapes
-    obs_dim: int
+    encoder: Encoder
     action_dim: int
     actor_delay: int
     learn_alpha: bool
     max_grad_norm: float
     products: nets.Products
+    num_between: int
     joint_pass: bool
 
     discrete: ClassVar[bool] = True
     acts_by: ClassVar[str] = "actor"
+    adjusts_alpha: ClassVar[bool] = True
 
     @classmethod
     def from_config(cls, config: Config, spec: EnvSpec, few_kernels: bool = False) -> Self:
@@ -49,18 +52,21 @@ class SacDiscrete:
             spec: the task's sizes.
             few_kernels: as in `fastsac.sac`.
         """
-        obs_dim, action_dim = spec.obs_dim, spec.action_dim
+        action_dim = spec.action_dim
+        encoder = Encoder.make(spec.obs_dim, spec.image, config.conv_channels)
         return cls(
-            actor_shapes=nets.mlp_shapes(obs_dim, config.hidden_dims, action_dim),
-            critic_shapes=nets.ensemble_shapes(
-                obs_dim, config.hidden_dims, action_dim, config.num_critics, config.critic_layer_norm
+            actor_shapes=encoder.shapes | nets.mlp_shapes(encoder.num_features, config.hidden_dims, action_dim),
+            critic_shapes=encoder.shapes
+            | nets.ensemble_shapes(
+                encoder.num_features, config.hidden_dims, action_dim, config.num_critics, config.critic_layer_norm
             ),
-            obs_dim=obs_dim,
+            encoder=encoder,
             action_dim=action_dim,
             actor_delay=config.actor_delay,
             learn_alpha=config.learn_alpha,
             max_grad_norm=config.max_grad_norm,
             products=nets.Products(config.bf16, bias_inside=few_kernels),
+            num_between=config.num_between,
             joint_pass=few_kernels,
         )
 
@@ -80,9 +86,9 @@ class SacDiscrete:
             seed: int64 [].
             init_alpha: temperature at the start.
         """
-        critic = nets.init(self.critic_shapes, self.obs_dim, seed, stream=1)
+        critic = nets.init(self.critic_shapes, self.encoder.num_features, seed, stream=1)
         params = {
-            "actor": nets.init(self.actor_shapes, self.obs_dim, seed, stream=0),
+            "actor": nets.init(self.actor_shapes, self.encoder.num_features, seed, stream=0),
             "critic": critic,
             "log_alpha": torch.full((), init_alpha, device=seed.device).log(),
         }
@@ -96,7 +102,8 @@ class SacDiscrete:
             obs: [B, O].
             noise: standard normal [B, A] to sample, by the Gumbel-max trick; None for the most likely action.
         """
-        logits = nets.mlp(nets.unflatten(actor, self.actor_shapes), obs, self.products)  # [B, A]
+        params = nets.unflatten(actor, self.actor_shapes)
+        logits = nets.mlp(params, self.encoder(params, obs, self.products), self.products)  # [B, A]
         return losses.one_hot(logits if noise is None else logits + losses.gumbel(noise))
 
     def act_randomly(self, noise: Tensor) -> Tensor:
@@ -109,7 +116,16 @@ class SacDiscrete:
 
     def _log_policy(self, actor: nets.Params, obs: Tensor) -> Tensor:
         """log pi(a|s) of every action, [B, A], for obs [B, O]."""
-        return F.log_softmax(nets.mlp(actor, obs, self.products), -1)
+        return F.log_softmax(nets.mlp(actor, self.encoder(actor, obs, self.products), self.products), -1)
+
+    def _q(self, critic: nets.Params, obs: Tensor) -> Tensor:
+        """Q_e(s, a) of every action, [E, B, A], for obs [B, O]."""
+        return nets.ensemble(critic, self.encoder(critic, obs, self.products), self.products)
+
+    def _entropy_between(self, actor: nets.Params, between: Between, alpha: Tensor) -> Tensor:
+        """What the states between add to the rewards, [B]."""
+        entropy = losses.entropy(self._log_policy(actor, between.obs.flatten(0, 1)))
+        return losses.entropy_between(between.discount, entropy.view_as(between.discount), alpha)
 
     def loss(
         self, hyper: Hyper, params: dict[str, Any], target_critic: nets.Params, batch: Batch, with_actor: bool = True
@@ -134,10 +150,13 @@ class SacDiscrete:
             if with_actor:
                 log_pi = self._log_policy(params["actor"], batch.obs)
 
-        next_q = losses.least(nets.ensemble(target_critic, batch.next_obs, self.products))  # [B, A]
+        next_q = losses.least(self._q(target_critic, batch.next_obs))  # [B, A]
         next_value = losses.expected_value(next_q, next_log_pi.detach(), alpha)  # [B]
-        target_q = losses.bootstrap(hyper["reward_scale"] * batch.reward, batch.discount, next_value)
-        q_all = nets.ensemble(params["critic"], batch.obs, self.products)  # [E, B, A]
+        reward = hyper["reward_scale"] * batch.reward
+        if batch.between is not None:
+            reward = reward + self._entropy_between(nets.frozen(params["actor"]), batch.between, alpha)
+        target_q = losses.bootstrap(reward, batch.discount, next_value)
+        q_all = self._q(params["critic"], batch.obs)  # [E, B, A]
         q = (q_all * batch.action).sum(-1)  # [E, B], of the actions taken
         critic_loss = losses.critic_loss(q, target_q)  # [B]
         if not with_actor:
@@ -145,7 +164,7 @@ class SacDiscrete:
             return critic_loss.mean(), torch.stack([critic_loss, q.mean(0), zero, zero, zero, zero]).detach().mean(-1)
 
         actor_loss = -losses.expected_value(losses.least(q_all.detach()), log_pi, alpha)  # [B]
-        entropy = -(log_pi.exp() * log_pi).sum(-1)  # [B]
+        entropy = losses.entropy(log_pi)  # [B]
         alpha_loss = losses.alpha_loss(params["log_alpha"], -entropy, hyper["target_entropy"])  # [B]
         metrics = [critic_loss, q.mean(0), actor_loss, alpha_loss, alpha.expand_as(entropy), entropy]
         return (critic_loss + actor_loss + alpha_loss).mean(), torch.stack(metrics).detach().mean(-1)

@@ -8,10 +8,9 @@ matters to what is best: reward_scale 5 at alpha 1 is reward_scale 1 at alpha 0.
 The state of a member is that of `fastsac.sac` with `value` in place of log_alpha in `params`, and `target_value` in
 place of target_critic.
 
-Axes: B batch, O obs_dim, A action_dim, E critics, P parameters of a network.
+Axes: B batch, O obs_dim, F features, A action_dim, E critics, P parameters of a network.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -20,8 +19,9 @@ from torch import Tensor
 
 from fastsac import losses, nets, optim
 from fastsac.config import Config
+from fastsac.encoder import Encoder
 from fastsac.env import EnvSpec
-from fastsac.replay import Batch
+from fastsac.replay import Batch, Between
 from fastsac.variants import Hyper, State
 
 
@@ -32,14 +32,16 @@ class SacV1:
     actor_shapes: nets.Shapes
     critic_shapes: nets.Shapes
     value_shapes: nets.Shapes
-    obs_dim: int
+    encoder: Encoder
     action_dim: int
     actor_delay: int
     max_grad_norm: float
     products: nets.Products
+    num_between: int
 
     discrete: ClassVar[bool] = False
     acts_by: ClassVar[str] = "actor"
+    adjusts_alpha: ClassVar[bool] = False
 
     @classmethod
     def from_config(cls, config: Config, spec: EnvSpec, few_kernels: bool = False) -> Self:
@@ -50,17 +52,20 @@ class SacV1:
             spec: the task's sizes.
             few_kernels: shape the update for a GPU: biases inside the products.  The same numbers up to rounding.
         """
-        obs_dim, action_dim = spec.obs_dim, spec.action_dim
+        action_dim = spec.action_dim
+        encoder = Encoder.make(spec.obs_dim, spec.image, config.conv_channels)
         hidden_dims, layer_norm = config.hidden_dims, config.critic_layer_norm
         return cls(
-            actor_shapes=nets.mlp_shapes(obs_dim, hidden_dims, 2 * action_dim),
-            critic_shapes=nets.ensemble_shapes(obs_dim + action_dim, hidden_dims, 1, config.num_critics, layer_norm),
-            value_shapes=nets.ensemble_shapes(obs_dim, hidden_dims, 1, 1, layer_norm),
-            obs_dim=obs_dim,
+            actor_shapes=encoder.shapes | nets.mlp_shapes(encoder.num_features, hidden_dims, 2 * action_dim),
+            critic_shapes=encoder.shapes
+            | nets.ensemble_shapes(encoder.num_features + action_dim, hidden_dims, 1, config.num_critics, layer_norm),
+            value_shapes=encoder.shapes | nets.ensemble_shapes(encoder.num_features, hidden_dims, 1, 1, layer_norm),
+            encoder=encoder,
             action_dim=action_dim,
             actor_delay=config.actor_delay,
             max_grad_norm=config.max_grad_norm,
             products=nets.Products(config.bf16, bias_inside=few_kernels),
+            num_between=config.num_between,
         )
 
     def hyper(self, config: Config) -> dict[str, float]:
@@ -75,10 +80,10 @@ class SacV1:
             seed: int64 [].
             init_alpha: not used; the temperature is in `Hyper`.
         """
-        value = nets.init(self.value_shapes, self.obs_dim, seed, stream=2)
+        value = nets.init(self.value_shapes, self.encoder.num_features, seed, stream=2)
         params = {
-            "actor": nets.init(self.actor_shapes, self.obs_dim, seed, stream=0),
-            "critic": nets.init(self.critic_shapes, self.obs_dim + self.action_dim, seed, stream=1),
+            "actor": nets.init(self.actor_shapes, self.encoder.num_features, seed, stream=0),
+            "critic": nets.init(self.critic_shapes, self.encoder.num_features + self.action_dim, seed, stream=1),
             "value": value,
         }
         return {**optim.begin(params, seed), "target_value": value.clone()}
@@ -91,20 +96,30 @@ class SacV1:
             obs: [B, O].
             noise: standard normal [B, A] to sample; None for tanh of the mean.
         """
-        mean, log_std = nets.gaussian(nets.unflatten(actor, self.actor_shapes), obs, self.products)
+        params = nets.unflatten(actor, self.actor_shapes)
+        mean, log_std = nets.gaussian(params, self.encoder(params, obs, self.products), self.products)
         return torch.tanh(mean if noise is None else mean + log_std.exp() * noise)
 
     def act_randomly(self, noise: Tensor) -> Tensor:
         """Actions [B, A], uniform in [-1, 1], of standard normal noise [B, A]."""
-        return torch.erf(noise / math.sqrt(2))  # the normal's distribution function makes it uniform
+        return losses.uniform(noise)
 
     def noise_shape(self, batch_size: int) -> tuple[int, ...]:
         """Shape of the standard normal numbers that `update` wants."""
-        return (batch_size, self.action_dim)
+        return (1 + self.num_between, batch_size, self.action_dim)
+
+    def _sample(self, actor: nets.Params, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions [B, A] in [-1, 1] and their log-probabilities [B] for obs [B, O] and standard normal noise [B, A]."""
+        return losses.tanh_normal(*nets.gaussian(actor, self.encoder(actor, obs, self.products), self.products), noise)
+
+    def _entropy_between(self, actor: nets.Params, between: Between, noise: Tensor, alpha: Tensor) -> Tensor:
+        """What the states between add to the rewards, [B]; noise [n - 1, B, A]."""
+        _, log_prob = self._sample(actor, between.obs.flatten(0, 1), noise.flatten(0, 1))
+        return losses.entropy_between(between.discount, -log_prob.view_as(between.discount), alpha)
 
     def _value(self, value: nets.Params, obs: Tensor) -> Tensor:
         """V(s), [B], for obs [B, O]."""
-        return nets.ensemble(value, obs, self.products).squeeze(-1).squeeze(0)
+        return nets.ensemble(value, self.encoder(value, obs, self.products), self.products).squeeze(-1).squeeze(0)
 
     def loss(
         self,
@@ -122,7 +137,7 @@ class SacV1:
             params: actor, critic and value as named views.
             target_value: named views.
             batch: transitions, obs normalised.
-            noise: standard normal [B, A], for the action at obs.
+            noise: standard normal [1 + n - 1, B, A]: for the actions at obs and at the states between.
             with_actor: False leaves out the actor's loss.
 
         Returns:
@@ -130,15 +145,19 @@ class SacV1:
         """
         alpha = hyper["alpha"]
         actor = params["actor"] if with_actor else nets.frozen(params["actor"])
-        action, log_prob = losses.tanh_normal(*nets.gaussian(actor, batch.obs, self.products), noise)
+        action, log_prob = self._sample(actor, batch.obs, noise[0])
+        features = self.encoder(params["critic"], batch.obs, self.products)  # [B, F]
         # The actor's gradient passes through the critics to the action; their own weights get none.
-        action_q = nets.critic(nets.frozen(params["critic"]), batch.obs, action, self.products)  # [E, B]
+        action_q = nets.critic(nets.frozen(params["critic"]), features.detach(), action, self.products)  # [E, B]
         value = self._value(params["value"], batch.obs)  # [B]
         value_loss = losses.value_loss(value, losses.value_target(action_q, log_prob, alpha))  # [B]
 
         next_value = self._value(target_value, batch.next_obs)  # [B]
-        target_q = losses.bootstrap(hyper["reward_scale"] * batch.reward, batch.discount, next_value)  # [B]
-        q = nets.critic(params["critic"], batch.obs, batch.action, self.products)  # [E, B]
+        reward = hyper["reward_scale"] * batch.reward
+        if batch.between is not None:
+            reward = reward + self._entropy_between(nets.frozen(params["actor"]), batch.between, noise[1:], alpha)
+        target_q = losses.bootstrap(reward, batch.discount, next_value)  # [B]
+        q = nets.critic(params["critic"], features, batch.action, self.products)  # [E, B]
         critic_loss = losses.critic_loss(q, target_q) + value_loss  # [B]
         zero = torch.zeros_like(critic_loss)
         if not with_actor:
@@ -157,7 +176,7 @@ class SacV1:
             hyper: scalars.
             state: from `init` or the step before.
             batch: transitions, obs normalised.
-            noise: standard normal [B, A].
+            noise: standard normal, of `noise_shape`.
             with_actor: False for the steps between those of a delayed actor; critics and V learn at every one.
 
         Returns:

@@ -15,7 +15,7 @@ gradient to the action, where SAC evaluates them B times each: several times the
 
 The state of a member is that of `fastsac.sac` without log_alpha; `actor` is the sampler.
 
-Axes: B batch, O obs_dim, A action_dim, E critics, K proposals or particles, P parameters of a network.
+Axes: B batch, O obs_dim, F features, A action_dim, E critics, K proposals or particles, P parameters of a network.
 """
 
 import math
@@ -28,8 +28,9 @@ from torch.func import grad
 
 from fastsac import losses, nets, optim
 from fastsac.config import Config
+from fastsac.encoder import Encoder
 from fastsac.env import EnvSpec
-from fastsac.replay import Batch
+from fastsac.replay import Batch, Between
 from fastsac.variants import Hyper, State
 
 
@@ -39,11 +40,12 @@ class Sql:
 
     actor_shapes: nets.Shapes
     critic_shapes: nets.Shapes
-    obs_dim: int
+    encoder: Encoder
     action_dim: int
     actor_delay: int
     max_grad_norm: float
     products: nets.Products
+    num_between: int
     joint_pass: bool
     num_proposals: int = 16
     num_fixed: int = 16
@@ -51,6 +53,7 @@ class Sql:
 
     discrete: ClassVar[bool] = False
     acts_by: ClassVar[str] = "actor"
+    adjusts_alpha: ClassVar[bool] = False
 
     @classmethod
     def from_config(cls, config: Config, spec: EnvSpec, few_kernels: bool = False) -> Self:
@@ -62,17 +65,21 @@ class Sql:
             few_kernels: shape the update for a GPU: biases inside the products, and all particles through the sampler
                 together (half of its backward pass is then of zeros).  The same numbers up to rounding.
         """
-        obs_dim, action_dim = spec.obs_dim, spec.action_dim
+        action_dim = spec.action_dim
+        encoder = Encoder.make(spec.obs_dim, spec.image, config.conv_channels)
         return cls(
-            actor_shapes=nets.mlp_shapes(obs_dim + action_dim, config.hidden_dims, action_dim),
-            critic_shapes=nets.ensemble_shapes(
-                obs_dim + action_dim, config.hidden_dims, 1, config.num_critics, config.critic_layer_norm
+            actor_shapes=encoder.shapes
+            | nets.mlp_shapes(encoder.num_features + action_dim, config.hidden_dims, action_dim),
+            critic_shapes=encoder.shapes
+            | nets.ensemble_shapes(
+                encoder.num_features + action_dim, config.hidden_dims, 1, config.num_critics, config.critic_layer_norm
             ),
-            obs_dim=obs_dim,
+            encoder=encoder,
             action_dim=action_dim,
             actor_delay=config.actor_delay,
             max_grad_norm=config.max_grad_norm,
             products=nets.Products(config.bf16, bias_inside=few_kernels),
+            num_between=config.num_between,
             joint_pass=few_kernels,
         )
 
@@ -88,7 +95,7 @@ class Sql:
             seed: int64 [].
             init_alpha: not used; the temperature is in `Hyper`.
         """
-        num_inputs = self.obs_dim + self.action_dim
+        num_inputs = self.encoder.num_features + self.action_dim
         critic = nets.init(self.critic_shapes, num_inputs, seed, stream=1)
         params = {"actor": nets.init(self.actor_shapes, num_inputs, seed, stream=0), "critic": critic}
         return {**optim.begin(params, seed), "target_critic": critic.clone()}
@@ -102,33 +109,47 @@ class Sql:
             noise: standard normal [B, A] to sample; None for the action of xi = 0, the middle of what is sampled (of a
                 policy with several modes, not always one of them).
         """
-        xi = torch.zeros_like(obs[:, :1]).expand(-1, self.action_dim) if noise is None else noise
-        return torch.tanh(self._sample(nets.unflatten(actor, self.actor_shapes), obs, xi.unsqueeze(0)).squeeze(0))
+        xi = torch.zeros(len(obs), self.action_dim, device=obs.device) if noise is None else noise
+        params = nets.unflatten(actor, self.actor_shapes)
+        return torch.tanh(self._sample(params, self.encoder(params, obs, self.products), xi.unsqueeze(0)).squeeze(0))
 
     def act_randomly(self, noise: Tensor) -> Tensor:
         """Actions [B, A], uniform in [-1, 1], of standard normal noise [B, A]."""
-        return torch.erf(noise / math.sqrt(2))  # the normal's distribution function makes it uniform
+        return losses.uniform(noise)
 
     def noise_shape(self, batch_size: int) -> tuple[int, ...]:
         """Shape of the standard normal numbers that `update` wants."""
-        return (self.num_proposals + self.num_fixed + self.num_moved, batch_size, self.action_dim)
+        num_draws = self.num_proposals * (1 + self.num_between) + self.num_fixed + self.num_moved
+        return (num_draws, batch_size, self.action_dim)
 
-    def _sample(self, actor: nets.Params, obs: Tensor, xi: Tensor) -> Tensor:
-        """Actions before tanh, [K, B, A], for obs [B, O] and standard normal xi [K, B, A]."""
-        x = torch.cat([obs.expand(xi.shape[0], -1, -1), xi], -1)
+    def _sample(self, actor: nets.Params, features: Tensor, xi: Tensor) -> Tensor:
+        """Actions before tanh, [K, B, A], for features [B, F] and standard normal xi [K, B, A]."""
+        x = torch.cat([features.expand(xi.shape[0], -1, -1), xi], -1)
         return xi + nets.mlp(actor, x.flatten(0, 1), self.products).unflatten(0, xi.shape[:2])
 
-    def _least_q(self, critic: nets.Params, obs: Tensor, action: Tensor) -> Tensor:
-        """min_e Q_e of actions [K, B, A] at obs [B, O], [K, B]."""
-        obs = obs.expand(action.shape[0], -1, -1)
-        q = nets.critic(critic, obs.flatten(0, 1), action.flatten(0, 1), self.products)  # [E, K * B]
+    def _least_q(self, critic: nets.Params, features: Tensor, action: Tensor) -> Tensor:
+        """min_e Q_e of actions [K, B, A] at features [B, F], [K, B]."""
+        features = features.expand(action.shape[0], -1, -1)
+        q = nets.critic(critic, features.flatten(0, 1), action.flatten(0, 1), self.products)  # [E, K * B]
         return losses.least(q).unflatten(0, action.shape[:2])
 
-    def _score(self, critic: nets.Params, obs: Tensor, u: Tensor, alpha: Tensor) -> Tensor:
+    def _entropy_between(self, critic: nets.Params, between: Between, noise: Tensor, alpha: Tensor) -> Tensor:
+        """What the states between add to the rewards, [B]; noise [K * (n - 1), B, A]."""
+        features = self.encoder(critic, between.obs.flatten(0, 1), self.products)  # [(n - 1) * B, F]
+        proposals = self.act_randomly(noise.view(self.num_proposals, -1, self.action_dim))  # [K, (n - 1) * B, A]
+        entropy = losses.sampled_entropy(self._least_q(critic, features, proposals), self._log_proposal, alpha)
+        return losses.entropy_between(between.discount, entropy.view_as(between.discount), alpha)
+
+    @property
+    def _log_proposal(self) -> float:
+        """Log-density of what is uniform in [-1, 1]^A."""
+        return -self.action_dim * math.log(2)
+
+    def _score(self, critic: nets.Params, features: Tensor, u: Tensor, alpha: Tensor) -> Tensor:
         """Gradient of Q(s, tanh u) + alpha sum_i log(1 - tanh(u_i)^2) in u [K, B, A]: alpha times log-density's."""
 
         def log_density(u: Tensor) -> Tensor:
-            q = self._least_q(critic, obs, torch.tanh(u))  # [K, B]
+            q = self._least_q(critic, features, torch.tanh(u))  # [K, B]
             return (q + alpha * losses.log_tanh_slope(u).sum(-1)).sum()
 
         return grad(log_density)(u)
@@ -151,7 +172,8 @@ class Sql:
             params: actor and critic as named views.
             target_critic: named views.
             batch: transitions, obs normalised.
-            noise: standard normal [K, B, A]: for proposals at next_obs, fixed and moved particles at obs.
+            noise: standard normal [K, B, A]: for proposals at next_obs, for fixed and moved particles at obs, for
+                proposals at the states between.
             with_actor: False leaves out the sampler.
 
         Returns:
@@ -159,27 +181,34 @@ class Sql:
             next_obs, estimated from the proposals, and never below A log 2 - log num_proposals.
         """
         alpha = hyper["alpha"]
-        proposal_noise, xi = noise.split([self.num_proposals, self.num_fixed + self.num_moved])
-        log_proposal = -self.action_dim * math.log(2)  # uniform in [-1, 1]^A
-        next_q = self._least_q(target_critic, batch.next_obs, self.act_randomly(proposal_noise))  # [K, B]
-        next_value = losses.sampled_value(next_q, log_proposal, alpha)  # [B]
-        target_q = losses.bootstrap(hyper["reward_scale"] * batch.reward, batch.discount, next_value)  # [B]
-        q = nets.critic(params["critic"], batch.obs, batch.action, self.products)  # [E, B]
+        proposal_noise, xi, noise_between = noise.split(
+            [self.num_proposals, self.num_fixed + self.num_moved, self.num_proposals * self.num_between]
+        )
+        next_features = self.encoder(target_critic, batch.next_obs, self.products)  # [B, F]
+        next_q = self._least_q(target_critic, next_features, self.act_randomly(proposal_noise))  # [K, B]
+        next_value = losses.sampled_value(next_q, self._log_proposal, alpha)  # [B]
+        reward = hyper["reward_scale"] * batch.reward
+        if batch.between is not None:
+            reward = reward + self._entropy_between(target_critic, batch.between, noise_between, alpha)
+        target_q = losses.bootstrap(reward, batch.discount, next_value)  # [B]
+        features = self.encoder(params["critic"], batch.obs, self.products)  # [B, F]
+        q = nets.critic(params["critic"], features, batch.action, self.products)  # [E, B]
         critic_loss = losses.critic_loss(q, target_q)  # [B]
         zero = torch.zeros_like(critic_loss)
         if not with_actor:
             return critic_loss.mean(), torch.stack([critic_loss, q.mean(0), zero, zero, zero, zero]).detach().mean(-1)
 
+        seen = self.encoder(params["actor"], batch.obs, self.products)  # [B, F]
         if self.joint_pass:
-            fixed, moved = self._sample(params["actor"], batch.obs, xi).split([self.num_fixed, self.num_moved])
+            fixed, moved = self._sample(params["actor"], seen, xi).split([self.num_fixed, self.num_moved])
         else:
-            fixed = self._sample(nets.frozen(params["actor"]), batch.obs, xi[: self.num_fixed])  # [K, B, A]
-            moved = self._sample(params["actor"], batch.obs, xi[self.num_fixed :])  # [K, B, A]
+            fixed = self._sample(nets.frozen(params["actor"]), seen.detach(), xi[: self.num_fixed])  # [K, B, A]
+            moved = self._sample(params["actor"], seen, xi[self.num_fixed :])  # [K, B, A]
         fixed = fixed.detach()
-        score = self._score(nets.frozen(params["critic"]), batch.obs, fixed, alpha)  # [K, B, A]
+        score = self._score(nets.frozen(params["critic"]), features.detach(), fixed, alpha)  # [K, B, A]
         direction = losses.stein_direction(fixed, moved, score, alpha)  # [K, B, A]
         actor_loss = -(direction * moved).sum(-1).mean(0)  # [B]
-        entropy = losses.sampled_entropy(next_q, log_proposal, alpha)  # [B]
+        entropy = losses.sampled_entropy(next_q, self._log_proposal, alpha)  # [B]
         metrics = [critic_loss, q.mean(0), actor_loss, zero, alpha.expand_as(zero), entropy]
         return (critic_loss + actor_loss).mean(), torch.stack(metrics).detach().mean(-1)
 

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from fastsac import losses, nets, optim
 from fastsac.config import Config
+from fastsac.encoder import Encoder
 from fastsac.env import EnvSpec
-from fastsac.replay import Batch
+from fastsac.replay import Batch, Between
 from fastsac.variants import Hyper, State
 
 
@@ -33,15 +34,17 @@ class SqlDiscrete:
     """
 
     critic_shapes: nets.Shapes
-    obs_dim: int
+    encoder: Encoder
     action_dim: int
     alpha: float
     max_grad_norm: float
     products: nets.Products
+    num_between: int
     actor_delay: int = 1
 
     discrete: ClassVar[bool] = True
     acts_by: ClassVar[str] = "critic"
+    adjusts_alpha: ClassVar[bool] = False
 
     @classmethod
     def from_config(cls, config: Config, spec: EnvSpec, few_kernels: bool = False) -> Self:
@@ -52,16 +55,19 @@ class SqlDiscrete:
             spec: the task's sizes.
             few_kernels: biases inside the products, which suits a GPU.
         """
-        obs_dim, action_dim = spec.obs_dim, spec.action_dim
+        action_dim = spec.action_dim
+        encoder = Encoder.make(spec.obs_dim, spec.image, config.conv_channels)
         return cls(
-            critic_shapes=nets.ensemble_shapes(
-                obs_dim, config.hidden_dims, action_dim, config.num_critics, config.critic_layer_norm
+            critic_shapes=encoder.shapes
+            | nets.ensemble_shapes(
+                encoder.num_features, config.hidden_dims, action_dim, config.num_critics, config.critic_layer_norm
             ),
-            obs_dim=obs_dim,
+            encoder=encoder,
             action_dim=action_dim,
             alpha=config.init_alpha,
             max_grad_norm=config.max_grad_norm,
             products=nets.Products(config.bf16, bias_inside=few_kernels),
+            num_between=config.num_between,
         )
 
     def hyper(self, config: Config) -> dict[str, float]:
@@ -75,7 +81,7 @@ class SqlDiscrete:
             seed: int64 [].
             init_alpha: not used; the temperature is the dataclass's.
         """
-        critic = nets.init(self.critic_shapes, self.obs_dim, seed, stream=1)
+        critic = nets.init(self.critic_shapes, self.encoder.num_features, seed, stream=1)
         return {**optim.begin({"critic": critic}, seed), "target_critic": critic.clone()}
 
     def act(self, critic: Tensor, obs: Tensor, noise: Tensor | None) -> Tensor:
@@ -86,7 +92,7 @@ class SqlDiscrete:
             obs: [B, O].
             noise: standard normal [B, A] to sample exp(Q / alpha), by the Gumbel-max trick; None for the greatest Q.
         """
-        q = losses.least(nets.ensemble(nets.unflatten(critic, self.critic_shapes), obs, self.products))  # [B, A]
+        q = losses.least(self._q(nets.unflatten(critic, self.critic_shapes), obs))  # [B, A]
         return losses.one_hot(q if noise is None else q / self.alpha + losses.gumbel(noise))
 
     def act_randomly(self, noise: Tensor) -> Tensor:
@@ -96,6 +102,19 @@ class SqlDiscrete:
     def noise_shape(self, batch_size: int) -> tuple[int, ...]:
         """None is needed."""
         return (0,)
+
+    def _q(self, critic: nets.Params, obs: Tensor) -> Tensor:
+        """Q_e(s, a) of every action, [E, B, A], for obs [B, O]."""
+        return nets.ensemble(critic, self.encoder(critic, obs, self.products), self.products)
+
+    def _log_policy(self, q: Tensor) -> Tensor:
+        """log pi(a|s) of the Boltzmann policy of q [E, B, A], [B, A]."""
+        return F.log_softmax(losses.least(q) / self.alpha, -1)
+
+    def _entropy_between(self, critic: nets.Params, between: Between) -> Tensor:
+        """What the states between add to the rewards, [B]."""
+        entropy = losses.entropy(self._log_policy(self._q(critic, between.obs.flatten(0, 1))))
+        return losses.entropy_between(between.discount, entropy.view_as(between.discount), self.alpha)
 
     def loss(
         self, hyper: Hyper, critic: nets.Params, target_critic: nets.Params, batch: Batch, with_actor: bool = True
@@ -112,18 +131,20 @@ class SqlDiscrete:
         Returns:
             The loss, and METRICS as one vector; `entropy` is the Boltzmann policy's at obs.
         """
-        next_q = losses.least(nets.ensemble(target_critic, batch.next_obs, self.products))  # [B, A]
+        next_q = losses.least(self._q(target_critic, batch.next_obs))  # [B, A]
         next_value = losses.boltzmann_value(next_q, self.alpha)  # [B]
-        target_q = losses.bootstrap(hyper["reward_scale"] * batch.reward, batch.discount, next_value)
-        q_all = nets.ensemble(critic, batch.obs, self.products)  # [E, B, A]
+        reward = hyper["reward_scale"] * batch.reward
+        if batch.between is not None:
+            reward = reward + self._entropy_between(target_critic, batch.between)
+        target_q = losses.bootstrap(reward, batch.discount, next_value)
+        q_all = self._q(critic, batch.obs)  # [E, B, A]
         q = (q_all * batch.action).sum(-1)  # [E, B], of the actions taken
         critic_loss = losses.critic_loss(q, target_q)  # [B]
 
         zero = torch.zeros_like(critic_loss)
         alpha, entropy = zero, zero
         if with_actor:
-            log_pi = F.log_softmax(losses.least(q_all.detach()) / self.alpha, -1)  # [B, A]
-            alpha, entropy = torch.full_like(zero, self.alpha), -(log_pi.exp() * log_pi).sum(-1)
+            alpha, entropy = torch.full_like(zero, self.alpha), losses.entropy(self._log_policy(q_all.detach()))
         metrics = [critic_loss, q.mean(0), zero, zero, alpha, entropy]
         return critic_loss.mean(), torch.stack(metrics).detach().mean(-1)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from fastsac.config import Config
+    from fastsac.encoder import Encoder
     from fastsac.env import EnvSpec
     from fastsac.replay import Batch
 
@@ -36,17 +37,19 @@ class Agent(Protocol):
     """Sizes, switches and functions of one algorithm; all functions are pure.
 
     Attributes:
-        obs_dim: O.
+        encoder: what its networks see observations through.
         action_dim: A; for discrete actions, which are one-hot rows, the number of choices.
         actor_delay: actor and temperature are updated at every so many steps.
         discrete: what actions it is for.
+        adjusts_alpha: the temperature can follow a target entropy; else it is init_alpha for all time.
         acts_by: the entry of the state's `params` that `act` takes.
     """
 
-    obs_dim: int
+    encoder: "Encoder"
     action_dim: int
     actor_delay: int
     discrete: ClassVar[bool]
+    adjusts_alpha: ClassVar[bool]
     acts_by: ClassVar[str]
 
     @classmethod
@@ -63,7 +66,7 @@ class Agent(Protocol):
         ...
 
     def act(self, policy: Tensor, obs: Tensor, noise: Tensor | None) -> Tensor:
-        """Actions [B, A] for obs [B, O]: sampled by standard normal noise [B, A], or the best without."""
+        """Actions [B, A] for obs [B, O] (of images uint8): sampled by standard normal noise [B, A], or the best."""
         ...
 
     def act_randomly(self, noise: Tensor) -> Tensor:

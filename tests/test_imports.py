@@ -15,6 +15,7 @@ LAYERS = (
     {"config", "env", "device"},
     {
         "nets",
+        "encoder",
         "losses",
         "optim",
         "random",

@@ -43,7 +43,10 @@ class Stream:
         self.obs, self.is_dummy = obs, terminated | truncated
 
     def expected(self, member, n_step):
-        """{reward of the first row: (row, window's reward, discount, next_obs)} of every transition in the ring."""
+        """{reward of the first row: (row, window's reward, discount, next_obs, between)} of the ring's transitions.
+
+        `between` is the list of (gamma^k, obs) of the states after the first.
+        """
         found = {}
         for rows in self.rows[member]:
             first = max(0, len(rows) - (self.replay.num_rows - 1))
@@ -51,7 +54,9 @@ class Stream:
                 if rows[i]["dummy"]:
                     continue
                 total, discount, j = 0.0, 1.0, i
+                between = []
                 while True:
+                    between += [(discount, rows[j]["obs"])] if j > i else []
                     total += discount * rows[j]["reward"]
                     discount *= GAMMA
                     done = rows[j]["terminated"] or rows[j]["truncated"]
@@ -59,20 +64,20 @@ class Stream:
                         break
                     j += 1
                 discount = 0.0 if rows[j]["terminated"] else discount
-                found[rows[i]["reward"]] = (rows[i], total, discount, rows[j]["next_obs"])
+                found[rows[i]["reward"]] = (rows[i], total, discount, rows[j]["next_obs"], between)
         return found
 
 
-def draw_all(replay, member, n_step):
+def draw_all(replay, member, n_step, with_between=False):
     """Every entry of the table once, through `draw`."""
     ring = {k: v[member] for k, v in replay.ring().items()}
     count = int(ring["count"])
     word = torch.tensor([-(-(i << 32) // count) for i in range(count)], dtype=torch.int64)
-    return draw(ring, word, N, n_step, torch.tensor(GAMMA))
+    return draw(ring, word, N, n_step, torch.tensor(GAMMA), with_between)
 
 
 def row_of(batch, i):
-    return Batch(*(x[i] for x in batch))
+    return Batch(*(x[i] for x in batch[:5]))
 
 
 @pytest.mark.parametrize("n_step", [1, 3])
@@ -82,19 +87,25 @@ def test_draws_exactly_the_valid_transitions(n_step, capacity):
     for _ in range(40):
         stream.step()
         for member in range(M):
-            batch = draw_all(stream.replay, member, n_step)
+            batch = draw_all(stream.replay, member, n_step, with_between=True)
+            assert draw_all(stream.replay, member, n_step).between is None
             one_step = draw_all(stream.replay, member, 1)
             expected = stream.expected(member, n_step)
             drawn = one_step.reward.tolist()
             assert sorted(drawn) == sorted(expected)  # each once, and no other
             for i, key in enumerate(drawn):
-                row, total, discount, next_obs = expected[key]
+                row, total, discount, next_obs, between = expected[key]
                 got = row_of(batch, i)
                 assert torch.equal(got.obs, row["obs"])
                 assert torch.equal(got.action, row["action"])
                 assert got.reward.item() == pytest.approx(total, rel=1e-6)
                 assert got.discount.item() == pytest.approx(discount, rel=1e-6)
                 assert torch.equal(got.next_obs, next_obs)
+                for k in range(n_step - 1):
+                    weight, obs = between[k] if k < len(between) else (0.0, batch.between.obs[k, i])
+                    assert batch.between.discount[k, i].item() == pytest.approx(weight, rel=1e-6)
+                    assert torch.equal(batch.between.obs[k, i], obs)
+                assert n_step > 1 or batch.between is None
 
 
 def test_no_transition_mixes_episodes():
@@ -156,7 +167,7 @@ def test_state_dict_round_trip(steps):
     other = Replay(M, N, 27, 5, 2, torch.device("cpu"))
     other.load_state_dict({k: v.clone() for k, v in stream.replay.state_dict().items()})
     for m in range(M):
-        for a, b in zip(draw_all(stream.replay, m, 2), draw_all(other, m, 2), strict=True):
+        for a, b in zip(draw_all(stream.replay, m, 2)[:5], draw_all(other, m, 2)[:5], strict=True):
             assert torch.equal(a, b)
     assert other.host_head == stream.replay.host_head
 

@@ -59,7 +59,7 @@ def problem(request):
     state["target_value"] = state["target_value"] + shift
     terminated = torch.rand(B, generator=generator) < 0.3
     batch = Batch(draw(B, O), torch.tanh(draw(B, A)), draw(B), CONFIG.gamma * (~terminated), draw(B, O))
-    return agent, state, batch, terminated, draw(B, A)
+    return agent, state, batch, terminated, draw(1, B, A)
 
 
 def test_value_target_by_hand():
@@ -232,7 +232,7 @@ def test_losses_and_gradients_equal_torchrl(problem):
     )
     # Version 1 of theirs gives each critic its own part of the batch: with the batch twice, each gets all of it, and
     # the mean over both is 1/2 sum_e as in J_Q.  Their loss of V lacks the 1/2.
-    FixedNoise.queue = [torch.cat([noise, noise])] * 2  # for V and for the actor
+    FixedNoise.queue = [torch.cat([noise[0], noise[0]])] * 2  # for V and for the actor
     out = loss(torch.cat([data, data]))
     assert not FixedNoise.queue
     (out["loss_qvalue"] + 0.5 * out["loss_value"] + out["loss_actor"]).backward()

@@ -33,7 +33,7 @@ def make_inputs(agent, seed=0):
     draw = lambda *s: torch.randn(*s, generator=generator)  # noqa: E731
     action = torch.tanh(draw(B, agent.action_dim))
     discount = CONFIG.gamma * (draw(B) > -0.5)
-    batch = Batch(draw(B, agent.obs_dim), action, draw(B), discount, draw(B, agent.obs_dim))
+    batch = Batch(draw(B, agent.encoder.obs_dim), action, draw(B), discount, draw(B, agent.encoder.obs_dim))
     return batch, draw(*agent.noise_shape(B))
 
 

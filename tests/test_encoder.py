@@ -1,0 +1,101 @@
+"""Convolutions over images: sizes, values by hand, members, and a task that is learned from pixels."""
+
+import pytest
+import torch
+from image_env import SIDE
+from test_learner import CPU
+from torch.nn import functional as F
+
+from fastsac import nets
+from fastsac.config import Config
+from fastsac.encoder import Encoder
+from fastsac.training import train
+from fastsac.variants import VARIANTS, find
+
+IMAGE = (2, 36, 40)
+PIXELS = 2 * 36 * 40
+
+
+def test_vectors_pass():
+    encoder = Encoder.make(5, None, (32, 64, 64))
+    obs = torch.randn(3, 5)
+    assert encoder({}, obs) is obs
+    assert encoder.num_features == 5
+    assert encoder.shapes == {}
+
+
+@pytest.mark.parametrize(
+    ("image", "features"), [((4, 84, 84), 64 * 7 * 7), ((3, 96, 96), 64 * 8 * 8), ((1, 36, 36), 64)]
+)
+def test_sizes_are_those_of_dqn(image, features):
+    encoder = Encoder.make(0, image, (32, 64, 64))
+    assert encoder.num_features == features
+    assert list(encoder.shapes.values())[::2] == [(32, image[0], 8, 8), (64, 32, 4, 4), (64, 64, 3, 3)]
+
+
+def test_features_equal_torch_layers():
+    encoder = Encoder.make(PIXELS, IMAGE, (3, 4, 5))
+    flat = nets.init(encoder.shapes, 0, torch.tensor(1), stream=0)
+    params = nets.unflatten(flat, encoder.shapes)
+    obs = torch.randint(0, 256, (6, PIXELS), dtype=torch.uint8)
+    x = obs.view(6, *IMAGE).float() / 255
+    for i, stride in enumerate((4, 2, 1)):
+        assert params[f"conv{i}"].abs().max() <= params[f"conv{i}"][0].numel() ** -0.5
+        assert params[f"bias{i}"].abs().max() <= params[f"conv{i}"][0].numel() ** -0.5
+        x = F.relu(F.conv2d(x, params[f"conv{i}"], params[f"bias{i}"], stride))
+    torch.testing.assert_close(encoder(params, obs), x.flatten(1))
+    assert x.flatten(1).shape == (6, encoder.num_features)
+    rough = encoder(params, obs, nets.Products(bf16=True))
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, x.flatten(1), rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("algo", VARIANTS)
+def test_every_algorithm_sees_images_and_learns_its_encoder(algo):
+    """Each convolution of each network moves at an update, those of the targets follow, and actions are finite."""
+    from fastsac.env import EnvSpec
+    from fastsac.learner import make_hyper
+    from fastsac.replay import Batch
+
+    config = Config(env="x", conv_channels=(4, 4), hidden_dims=(32,), algo=algo, n_step=2)
+    spec = EnvSpec("test:test", PIXELS, 3, (), None, discrete=find(algo).discrete, image=IMAGE)
+    agent = find(algo).from_config(config, spec)
+    state = agent.init(torch.tensor(1), 0.5)
+    obs, next_obs = torch.randint(0, 256, (2, 8, PIXELS), dtype=torch.uint8)
+    action = agent.act_randomly(torch.randn(8, 3))
+    assert agent.act(state["params"][agent.acts_by], obs, torch.randn(8, 3)).isfinite().all()
+    batch = Batch(obs, action, torch.randn(8), torch.full((8,), 0.9), next_obs)
+    hyper = {k: v[0] for k, v in make_hyper(agent, config, CPU).items()}
+    new, _ = agent.update(hyper, state, batch, torch.randn(*agent.noise_shape(8)))
+    for name in state["params"].keys() - {"log_alpha"}:
+        shapes = getattr(agent, f"{name}_shapes")
+        before, after = (nets.unflatten(s["params"][name], shapes) for s in (state, new))
+        for layer in ("conv0", "bias0", "conv1", "bias1"):
+            assert not torch.equal(before[layer], after[layer]), (name, layer)
+        if f"target_{name}" in state:
+            assert not torch.equal(state[f"target_{name}"], new[f"target_{name}"])
+
+
+def test_learns_from_pixels(tmp_path):
+    """The bright side of the image is the choice that pays: 8 of 8 steps, where chance gives 4."""
+    result = train(
+        Config(
+            env="tests.image_env:Side", num_envs=8, total_steps=2_000, learning_starts=300, batch_size=32,
+            buffer_size=2_000, utd_ratio=0.25, gamma=0.5, hidden_dims=(32,), conv_channels=(8, 8), actor_lr=5e-4,
+            critic_lr=5e-4, init_alpha=0.1, learn_alpha=False, eval_every=0, eval_episodes=10, log_every=500,
+            checkpoint_every=0, tensorboard=False, run_dir=str(tmp_path / "run"), device="cpu", compile="off",
+            cpu_threads=1,
+        )
+    )  # fmt: skip
+    assert result.eval_return_mean == 8.0
+    from fastsac import load
+
+    policy = load(tmp_path / "run")
+    image = torch.zeros(1, SIDE, SIDE, dtype=torch.uint8)
+    image[..., : SIDE // 2] = 200
+    assert policy.act(image) == 0
+    assert policy.act(image.movedim(0, -1)) == 0
+    assert policy.act(image.flatten().numpy()) == 0
+    assert policy.act(image.flip(-1).unsqueeze(0)).tolist() == [1]
+    with pytest.raises(ValueError, match="obs must be"):
+        policy.act(torch.zeros(2, 7))
