@@ -66,7 +66,7 @@ def act_step_(agent: Agent, config: Config, slot: dict[str, Tensor], seed: Tenso
     """Write the actions of every member into the slot, and advance the counter of vector steps."""
     one = partial(act_step, agent, config)
     read = {k: slot[k] for k in ("obs", "random", *POLICY)}
-    if config.seeds == 1:
+    if config.num_members == 1:
         first = {k: v[0] for k, v in read.items()}
         action = one(first, seed[0], counter).unsqueeze(0)
     else:
@@ -159,7 +159,7 @@ class Behaviour:
     """
 
     def __init__(self, config: Config, learner: Learner) -> None:
-        m, n, agent, device = config.seeds, config.num_envs, learner.agent, learner.device
+        m, n, agent, device = config.num_members, config.num_envs, learner.agent, learner.device
         self.config, self.learner = config, learner
         self.staging = Staging(
             {
@@ -210,7 +210,7 @@ class Behaviour:
         """Compile and capture now; changes no number."""
         self._act.warm_up([0, 1])
         if self.learner.mode == "captured":  # run the store's kernels once before, into a replay of two rows
-            m, n, agent = self.config.seeds, self.config.num_envs, self.learner.agent
+            m, n, agent = self.config.num_members, self.config.num_envs, self.learner.agent
             obs_dim, device, clip = agent.encoder.obs_dim, self.learner.device, self.config.reward_clip
             replay = Replay(m, n, n, obs_dim, agent.action_dim, device, self.learner.obs_dtype)
             normalizer = Normalizer(m, obs_dim, device) if self.config.obs_norm else None

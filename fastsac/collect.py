@@ -88,12 +88,12 @@ class Collector:
     def __init__(self, config: Config, env: VectorEnv, learner: Learner) -> None:
         self.config, self.env, self.learner = config, env, learner
         self.behaviour = Behaviour(config, learner)
-        self.env_steps = [0] * config.seeds
-        self.stats = EpisodeStats(config.seeds, config.num_envs)
+        self.env_steps = [0] * config.num_members
+        self.stats = EpisodeStats(config.num_members, config.num_envs)
         on_cuda = learner.device.type == "cuda"
         self._overlap = on_cuda if config.overlap == "auto" else config.overlap == "on"
-        self._shape = (config.seeds, config.num_envs)
-        self._obs_shape = (config.seeds * config.num_envs, learner.agent.encoder.obs_dim)
+        self._shape = (config.num_members, config.num_envs)
+        self._obs_shape = (config.num_members * config.num_envs, learner.agent.encoder.obs_dim)
         self._is_dummy = np.zeros(self._shape, np.bool_)
         self._early: Step | None = None
         self._env_s = self._act_s = 0.0

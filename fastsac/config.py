@@ -10,12 +10,14 @@ import math
 import re
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from fastsac.presets import PRESETS, find_preset
+from fastsac import sweep as sweeps
+from fastsac.presets import PRESETS, find_preset, find_ranges
 
 Auto = Literal["auto", "on", "off"]
 
@@ -67,6 +69,9 @@ class Config:
     """Seed of the first member, in [0, 2^31)."""
     seeds: int = 1
     """Members: agents trained side by side in one graph, with seeds seed, seed + 1, ...  At least 1."""
+    sweep: tuple[str, ...] = ()
+    """Members with different settings: name=value,value,... for each setting, whose combinations are trained, or
+    random:COUNT for draws from the preset's ranges; each with all the seeds.  Returns by setting: `fastsac plot`."""
     total_steps: int = 1_000_000
     """Environment steps to train for, per member, counted in real transitions.  At least 1."""
 
@@ -147,9 +152,11 @@ class Config:
     eval_episodes: int = 10
     """Episodes per evaluation, with deterministic actions, in environments of their own.  At least 1."""
     stop_at_return: float | None = None
-    """Stop when the mean evaluation return of every member has reached this."""
+    """Stop when the mean evaluation return of the members has reached this: see stop_when."""
     stop_at_episode_return: float | None = None
-    """Stop when the mean return of the last 100 training episodes of every member has reached this."""
+    """Stop when the mean return of the last 100 training episodes of the members has reached this: see stop_when."""
+    stop_when: Literal["all", "any"] = "all"
+    """With several members: stop when all have reached the return at some time, or when one has."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints; 0 writes one at the end only."""
     log_every: int = 1_000
@@ -164,6 +171,7 @@ class Config:
         # JSON has lists only; keep the field hashable and equal after a round trip.
         object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
         object.__setattr__(self, "conv_channels", tuple(self.conv_channels))
+        object.__setattr__(self, "sweep", tuple(self.sweep))
         object.__setattr__(self, "env_kwargs", dict(self.env_kwargs))
         _check_choices(self)
         _check_counts(self)
@@ -193,16 +201,43 @@ class Config:
             raise ValueError(f"updates_per_launch must be auto or at least 1, got {launch!r}.")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}.")
+        if self.sweep:
+            for setting in self.settings:
+                self.replace(sweep=(), **setting)  # checks the values
 
     @property
     def task(self) -> str:
         """The environment's name without its back end."""
         return self.env.rpartition(":")[2]
 
+    @cached_property
+    def settings(self) -> list[sweeps.Setting]:
+        """What a sweep changes, one dictionary per setting; a single empty one without a sweep."""
+        return sweeps.settings(self.sweep, find_ranges(self.preset), self.seed)
+
+    @property
+    def num_members(self) -> int:
+        """M: settings times seeds."""
+        return len(self.settings) * self.seeds
+
     @property
     def member_seeds(self) -> list[int]:
-        """One seed per member."""
-        return [self.seed + i for i in range(self.seeds)]
+        """The seed of each member: all seeds of the first setting, then all of the next."""
+        return [self.seed + i for _ in self.settings for i in range(self.seeds)]
+
+    def member_setting(self, member: int) -> sweeps.Setting:
+        """What a sweep changes for one member."""
+        return self.settings[member // self.seeds]
+
+    def member_name(self, member: int) -> str:
+        """`member 3 (seed 2, gamma 0.99)`."""
+        setting = [f"{name} {value:g}" for name, value in self.member_setting(member).items()]
+        return f"member {member} ({', '.join([f'seed {self.member_seeds[member]}', *setting])})"
+
+    def of_member(self, member: int) -> "Config":
+        """The settings with which this member alone would be trained."""
+        changes = {"seed": self.member_seeds[member], "seeds": 1, "sweep": (), **self.member_setting(member)}
+        return self.replace(**changes)
 
     @property
     def num_between(self) -> int:

@@ -59,7 +59,7 @@ def gradient_step_(agent: Agent, config: Config, buffers: dict[str, Any], with_a
     """One gradient step of every member that has one due; writes state, metrics and counters in place."""
     one = partial(member_step, agent, config, with_actor)
     old = buffers["state"]
-    if config.seeds == 1:
+    if config.num_members == 1:
         new, metrics, finite = one(buffers)
     else:
         read = {k: buffers[k] for k in ("state", "hyper", "ring", "seed", "norm")}
@@ -90,8 +90,8 @@ def keep_inactive(new: State, old: State, active: Tensor, acting: Tensor) -> Sta
 
 def make_hyper(agent: Agent, config: Config, device: torch.device) -> Hyper:
     """Hyper-parameters as tensors [M], so that members may differ and a captured graph may see them change."""
-    values = agent.hyper(config)
-    return {k: torch.full((config.seeds,), v, dtype=torch.float32, device=device) for k, v in values.items()}
+    members = [agent.hyper(config.of_member(i)) for i in range(config.num_members)]
+    return {k: torch.tensor([m[k] for m in members], dtype=torch.float32, device=device) for k in members[0]}
 
 
 class Learner:
@@ -105,7 +105,7 @@ class Learner:
     """
 
     def __init__(self, config: Config, spec: EnvSpec, device: torch.device, mode: Mode) -> None:
-        m = config.seeds
+        m = config.num_members
         self.config, self.device, self.mode = config, device, mode
         algo = variants.choose(config.algo, spec.discrete)
         self.agent = variants.find(algo).from_config(config, spec, few_kernels=device.type != "cpu")
@@ -114,7 +114,8 @@ class Learner:
         self.replay = Replay(*sizes, device, self.obs_dtype)
         self.normalizer = Normalizer(m, spec.obs_dim, device)
         seeds = torch.tensor(config.member_seeds, device=device)  # [M]
-        states = [self.agent.init(seed, config.init_alpha) for seed in seeds]
+        alphas = [config.of_member(i).init_alpha for i in range(m)]
+        states = [self.agent.init(seed, alpha) for seed, alpha in zip(seeds, alphas, strict=True)]
         num_metrics = len(METRICS)
         self.buffers: dict[str, Any] = {
             "state": pytree.tree_map(lambda *leaves: torch.stack(leaves), *states),
@@ -159,7 +160,7 @@ class Learner:
         """The policy's best actions [M, N, A] for obs [M, N, O]."""
         policies, norm = self.policy, self.buffers["norm"]
         actions = []
-        for i in range(self.config.seeds):
+        for i in range(self.config.num_members):
             o = normalize.apply(obs[i], norm["mean"][i], norm["rstd"][i]) if self.config.obs_norm else obs[i]
             actions.append(self.agent.act(policies[i], o, None))
         return torch.stack(actions)
@@ -174,7 +175,7 @@ class Learner:
             any(k < due[m] and (self.grad_steps[m] + k) % delay == 0 for m in range(len(due)))
             for k in range(max(due))
         ]  # fmt: skip
-        if self.config.seeds > 1:
+        if self.config.num_members > 1:
             self._set_due(due)
         self._launch(flags)
         self.grad_steps = [done + more for done, more in zip(self.grad_steps, due, strict=True)]

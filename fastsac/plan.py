@@ -74,10 +74,10 @@ def make_plan(config: Config) -> Plan:
     obs = "x".join(map(str, spec.image or (spec.obs_dim,)))
     notes = (
         f"{spec.env_id}: obs {obs}, action {spec.action_dim}, {config.algo}, preset {config.preset}, "
-        f"{config.num_envs} environments" + (f" x {config.seeds} members" if config.seeds > 1 else ""),
+        f"{config.num_envs} environments" + (f" x {config.num_members} members" if config.num_members > 1 else ""),
         f"device {device} ({device_name}), update {mode}: {why}" + (", bfloat16" if config.bf16 else ""),
         f"replay {format_bytes(ring_bytes)} for {config.buffer_size:,} transitions"
-        + (f" per member, {config.seeds} members" if config.seeds > 1 else ""),
+        + (f" per member, {config.num_members} members" if config.num_members > 1 else ""),
     )
     return Plan(config, spec, device, mode, threads, run_dir, resume, notes)
 
@@ -140,7 +140,7 @@ def check_image(config: Config, spec: EnvSpec) -> None:
 def choose_threads(config: Config, spec: EnvSpec) -> int:
     """Threads of torch for the learner's products."""
     widest = max(config.hidden_dims)
-    small = spec.image is None and config.seeds * config.batch_size * widest * widest < ONE_THREAD_BELOW
+    small = spec.image is None and config.num_members * config.batch_size * widest * widest < ONE_THREAD_BELOW
     return config.cpu_threads or (1 if small else num_cpus())
 
 
@@ -153,12 +153,12 @@ def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> int:
     rows = -(-config.buffer_size // config.num_envs) + 1
     obs_dtype = torch.float32 if spec.image is None else torch.uint8
     each = replay.bytes_per_transition(spec.obs_dim, spec.action_dim, obs_dtype)
-    num_bytes = each * rows * config.num_envs * config.seeds
+    num_bytes = each * rows * config.num_envs * config.num_members
     free = free_bytes(device)
     if free is not None and num_bytes > 0.9 * free:
-        fits = int(0.9 * free / each / config.seeds)
+        fits = int(0.9 * free / each / config.num_members)
         raise ValueError(
-            f"buffer_size {config.buffer_size:,} needs {format_bytes(num_bytes)} for {config.seeds} member(s) of "
+            f"buffer_size {config.buffer_size:,} needs {format_bytes(num_bytes)} for {config.num_members} member(s) of "
             f"{each} bytes a transition, but {device} has {format_bytes(free)} free. Give --buffer-size {fits} or less."
         )
     return num_bytes

@@ -126,8 +126,8 @@ def read_run(path: Path) -> Run:
     if not (path / "config.json").is_file():
         raise ValueError(f"{path} is not a run directory: it has no config.json. Give what `fastsac train` wrote.")
     config = Config.load(path)
-    evals = read_curves(path / "eval.csv", config.seeds, "return_mean", "return_std")
-    episodes = read_curves(path / "metrics.csv", config.seeds, "episode_return", None)
+    evals = read_curves(path / "eval.csv", config.num_members, "return_mean", "return_std")
+    episodes = read_curves(path / "metrics.csv", config.num_members, "episode_return", None)
     if not any(curve.mean.size for curve in (*evals, *episodes)):
         raise ValueError(f"{path} has no returns yet, in eval.csv or metrics.csv. Wait for the first evaluation.")
     return Run(path, config, evals, episodes)

@@ -55,8 +55,8 @@ class Policy:
         if not (run_dir / "config.json").exists():
             raise ValueError(f"{run_dir} is not a run directory: it has no config.json.")
         config = Config.load(run_dir)
-        if not 0 <= member < config.seeds:
-            raise ValueError(f"member must be in [0, {config.seeds - 1}], got {member}.")
+        if not 0 <= member < config.num_members:
+            raise ValueError(f"member must be in [0, {config.num_members - 1}], got {member}.")
         state, meta = checkpoint.load(run_dir, with_replay=False)
         sizes = meta["sizes"]
         spec = EnvSpec(meta["env_id"], sizes["obs_dim"], sizes["action_dim"], (), None, image=sizes.get("image"))

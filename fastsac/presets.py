@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+RANGES = {
+    "actor_lr": (1e-4, 3e-3, "log"), "critic_lr": (1e-4, 3e-3, "log"), "gamma": (3e-3, 5e-2, "log"),
+    "tau": (2e-3, 3e-2, "log"),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Preset:
     """Settings for a family of environments.
@@ -18,12 +24,14 @@ class Preset:
         values: by name.
         about: where they come from.
         by_algo: what else an algorithm wants, by its name: a temperature above all, where it stays as it is.
+        ranges: what `--sweep random:COUNT` draws from: low, high, "log" or "linear" (of gamma, 1 - gamma is drawn).
     """
 
     pattern: str
     values: Mapping[str, Any]
     about: str
     by_algo: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float, str]] = field(default_factory=lambda: RANGES)
 
 
 _DMC_DOMAINS = (
@@ -115,6 +123,7 @@ PRESETS: dict[str, Preset] = {
             "init_alpha": 0.1, "learn_alpha": False, "hidden_dims": (64, 64), "batch_size": 512,
         },
         "fixed temperature for a deceptive reward (rl-zoo3)",
+        ranges={**RANGES, "gamma": (5e-5, 1e-2, "log"), "init_alpha": (0.02, 0.5, "log")},
     ),
     "atari": Preset(
         rf"(ALE/)?({_ATARI})-v5",
@@ -140,6 +149,7 @@ PRESETS: dict[str, Preset] = {
             "critic_layer_norm": True, "eval_every": 1_000_000, "log_every": 50_000, "checkpoint_every": 10_000_000,
         },
         "many environments, large batches, few updates (FastSAC, FastTD3)",
+        ranges={**RANGES, "gamma": (1e-2, 5e-2, "log"), "tau": (5e-3, 1e-1, "log")},
     ),
 }  # fmt: skip
 
@@ -170,3 +180,8 @@ def find_preset(env: str, preset: str = "auto", algo: str = "auto") -> tuple[str
 
 def _values(preset: Preset, algo: str) -> dict[str, Any]:
     return {**preset.values, **preset.by_algo.get(algo, {})}
+
+
+def find_ranges(preset: str) -> Mapping[str, tuple[float, float, str]]:
+    """What a random sweep draws from under a preset, or under "none"."""
+    return PRESETS[preset].ranges if preset in PRESETS else RANGES

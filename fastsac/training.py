@@ -187,7 +187,7 @@ class Run:
         }
         episodes, losses = self.collector.stats.take(), self.learner.read_metrics()
         rows = [
-            {**self._counters(m), **rates, **losses[m], **episodes[m]} for m in range(self.config.seeds)
+            {**self._counters(m), **rates, **losses[m], **episodes[m]} for m in range(self.config.num_members)
         ]  # fmt: skip
         for row in rows:
             self.sinks.metrics(row)
@@ -234,7 +234,7 @@ class Run:
 
     def _evaluate(self) -> None:
         self._check_losses()
-        config, m = self.config, self.config.seeds
+        config, m = self.config, self.config.num_members
         if self.eval_env is None:
             self.eval_env = self._make_env(random.Purpose.EVAL_SEED, config.eval_episodes)
             self._open.callback(self.eval_env.close)
@@ -307,7 +307,11 @@ class Run:
         (self.run_dir / "config.json").write_text(settings.to_json())
         wandb_config = json.loads(settings.to_json()) if self.config.wandb else None
         return Sinks(
-            self.run_dir, self.config.seeds, self.config.tensorboard, wandb_config, keep_until=self.collector.env_steps
+            self.run_dir,
+            self.config.num_members,
+            self.config.tensorboard,
+            wandb_config,
+            keep_until=self.collector.env_steps,
         )
 
     def _finish(self) -> Result:
@@ -326,7 +330,7 @@ class Run:
             eval_return_mean=_mean(e["return_mean"] for e in self.last_evals),
             eval_return_std=_mean(e["return_std"] for e in self.last_evals),
             interrupted=self.interrupted,
-            members=[self._member_summary(m) for m in range(self.config.seeds)],
+            members=[self._member_summary(m) for m in range(self.config.num_members)],
         )
         self._write_summary(result)
         self.display.table(
