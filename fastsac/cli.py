@@ -347,16 +347,19 @@ def plot(args: list[str]) -> int:
 def envs(args: list[str]) -> int:
     """`fastsac envs`."""
     options = parse(EnvsArgs, "fastsac envs", args)
-    from fastsac.env import list_envs
+    from fastsac.env import list_envs, list_slow_envs
 
     specs = list_envs(options.pattern)
     if not specs:
         raise ValueError(f"no trainable environment matches {options.pattern!r}. `fastsac envs` lists all.")
     width = max(len(s.env_id) for s in specs)
-    print(f"{'environment':{width}}  {'obs':>5}  {'action':>12}  {'limit':>6}")
+    print(f"{'environment':{width}}  {'obs':>8}  {'action':>12}  {'limit':>6}")
     for s in specs:
+        obs = "x".join(map(str, s.image or (s.obs_dim,)))
         action = f"{s.action_dim} choices" if s.discrete else str(s.action_dim)
-        print(f"{s.env_id:{width}}  {s.obs_dim:5d}  {action:>12}  {s.max_episode_steps or '-':>6}")
+        print(f"{s.env_id:{width}}  {obs:>8}  {action:>12}  {s.max_episode_steps or '-':>6}")
+    if options.pattern is None and (more := list_slow_envs()):
+        print(f"and {len(more)} more from images; give part of a name to list them, as in `fastsac envs Pong`.")
     return 0
 
 

@@ -10,7 +10,7 @@ The contract of a `VectorEnv`
    Where the observation is one image, `spec.image` is its (channels, height, width) and observations are uint8
    `[N, O]` from 0 to 255, O = channels * height * width, flattened channels first: pixel (c, y, x) lies at
    `c * height * width + y * width + x`.  An image is a single array of uint8 with both sides of at least
-   MIN_IMAGE_SIDE pixels; smaller arrays are vectors as all others.
+   MIN_IMAGE_SIDE pixels (see `image_shape`); smaller arrays are vectors as all others.
 2. Actions are float32 `[N, A]`.  Of a continuous task they lie in [-1, 1], and the back end scales them to the task's
    own bounds.  Of a discrete task (`spec.discrete`) A is the number of choices and a row is one-hot: the back end takes
    its argmax, in the numbering and the dtype of the simulator.
@@ -24,8 +24,8 @@ The contract of a `VectorEnv`
 6. Environment i draws all its randomness from `seeds[i]` given at construction: same seeds and actions, same numbers.
 7. Arrays that `reset` and `recv` return belong to the caller: the back end does not write them again.
 
-A back end is a module with `make_spec`, `make` and `list_tasks` (see `Backend`).  Register it under the entry-point
-group `fastsac.envs`, or name it as `"package.module:task"`.
+A back end is a module with `make_spec`, `make` and `list_tasks`, and `list_slow_tasks` if it likes (see `Backend`).
+Register it under the entry-point group `fastsac.envs`, or name it as `"package.module:task"`.
 """
 
 import difflib
@@ -37,7 +37,7 @@ import math
 import pkgutil
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -51,6 +51,7 @@ MAX_SEED = 2**31
 _VERSION = re.compile(r"-v\d+$")
 NO_BOUND = 1e9  # an action bound this large is none
 MIN_IMAGE_SIDE = 36  # pixels of an image's height and width, at least: what the convolutional encoder needs
+MAX_FLAT_SIZE = 4096  # numbers of an array of three or more axes, at most, that is flattened to a vector
 
 FloatArray = NDArray[np.float32]
 ObsArray = NDArray[Any]  # float32, or uint8 of a task whose observation is one image
@@ -135,7 +136,11 @@ class Backend(Protocol):
         ...
 
     def list_tasks(self) -> list[str]:
-        """The names worth listing; may leave out what is known to be untrainable."""
+        """The names worth listing; may leave out what is known to be untrainable.
+
+        Names that take long to describe may move to a further function `list_slow_tasks() -> list[str]`, which a back
+        end need not have: they are described only where a pattern asks for them.
+        """
         ...
 
 
@@ -224,16 +229,32 @@ def list_envs(pattern: str | None = None) -> list[EnvSpec]:
         pattern: part of a name, or a glob if it holds one of `*?[`; case does not matter.
 
     Returns:
-        The specs, in the order of the back ends.  A task without action bounds is left out.
+        The specs, in the order of the back ends.  A task without action bounds is left out, and without a pattern
+        those of `list_slow_envs`.
     """
     specs = []
+    for name, backend in _installed_backends():
+        tasks = backend.list_tasks() + (_slow_tasks(backend) if pattern is not None else [])
+        specs += [_spec_or_none(backend, t) for t in tasks if _matches(pattern, f"{name}:{t}", t)]
+    return [spec for spec in specs if spec is not None]
+
+
+def list_slow_envs() -> list[str]:
+    """Full names of the environments that `list_envs` describes only where its pattern matches them."""
+    return [f"{name}:{task}" for name, backend in _installed_backends() for task in _slow_tasks(backend)]
+
+
+def _installed_backends() -> Iterator[tuple[str, Backend]]:
+    """Name and module of each back end, but for those whose simulator is not installed."""
     for name in backend_names():
         try:
-            backend, _, _ = resolve(f"{name}:any")
-        except ValueError:  # its simulator is not installed
+            yield name, resolve(f"{name}:any")[0]
+        except ValueError:
             continue
-        specs += [_spec_or_none(backend, t) for t in backend.list_tasks() if _matches(pattern, f"{name}:{t}", t)]
-    return [spec for spec in specs if spec is not None]
+
+
+def _slow_tasks(backend: Backend) -> list[str]:
+    return list(backend.list_slow_tasks()) if hasattr(backend, "list_slow_tasks") else []
 
 
 def _spec_or_none(backend: Backend, task: str) -> EnvSpec | None:
@@ -405,3 +426,53 @@ def one_hot(value: NDArray[Any], states: range) -> FloatArray:
     rows = np.zeros((len(index), len(states)), np.float32)
     rows[np.arange(len(index)), index] = 1
     return rows
+
+
+def image_shape(shape: Sequence[int], dtype: Any) -> tuple[int, int, int] | None:
+    """(channels, height, width) of an array for one environment that is an image; None for what is none.
+
+    An image is uint8, and has two axes or three, of which the shorter of the first and the last counts the channels.
+    """
+    if np.dtype(dtype) != np.uint8 or len(shape) not in (2, 3):
+        return None
+    first, *middle, last = shape
+    if not middle:
+        image = (1, first, last)
+    else:
+        image = (first, middle[0], last) if first <= last else (last, first, middle[0])
+    return image if min(image[1:]) >= MIN_IMAGE_SIDE else None
+
+
+def channels_first(images: NDArray[Any]) -> NDArray[Any]:
+    """View of images [N, H, W, C] as [N, C, H, W]; images in that order, or without channels, as they are."""
+    is_last = images.ndim == 4 and images.shape[1] > images.shape[3]
+    return np.moveaxis(images, 3, 1) if is_last else images
+
+
+def find_image(env_id: str, parts: Mapping[str, tuple[Sequence[int], Any]]) -> tuple[int, int, int] | None:
+    """For `EnvSpec.image`: the shape of the one image that an observation is, or None where it is a vector.
+
+    Args:
+        env_id: for the error message.
+        parts: (shape, dtype) of each array of the observation, for one environment.
+
+    Raises:
+        ValueError: an image has further parts beside it, or an array that is no image is too large for a vector.
+    """
+    for name, (shape, dtype) in parts.items():
+        image = image_shape(shape, dtype)
+        if image and len(parts) == 1:
+            return image
+        if image:
+            raise ValueError(
+                f"{env_id} has an image ({name} of shape {tuple(shape)}) beside other observations "
+                f"({', '.join(n for n in parts if n != name)}); fastsac trains on one image or on vectors. "
+                "Choose or wrap the environment so that it shows one of them."
+            )
+        if len(shape) > 2 and math.prod(shape) > MAX_FLAT_SIZE:
+            raise ValueError(
+                f"{env_id} has observations of shape {tuple(shape)} and type {np.dtype(dtype)} ({name}), too large for "
+                f"a vector and no image; an image is uint8, (height, width, channels) or channels first, with sides of "
+                f"at least {MIN_IMAGE_SIDE}. Wrap the environment so that it shows that."
+            )
+    return None

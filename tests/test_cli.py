@@ -37,7 +37,7 @@ def call(capsys, *args):
         (["train", "--env", "no.such.module:Task"], "cannot be imported"),
         (["train", "--env", "CartPole-v1", "--algo", "sac"], "algo sac cannot act in envpool:CartPole-v1, which has 2"),
         (["train", "--env", "Pendulum-v1", "--algo", "sac-discrete"], "has continuous actions of length 1"),
-        (["train", "--env", "Pong-v5"], "has image observations"),
+        (["train", "--env", "Pong-v5", "--env-kwargs", '{"img_height": 20}'], "too large for a vector and no image"),
         (["train", "--env", "LqrLqr21-v1"], "--action-limit"),
         (["train", "--env", "Pendulum-v1", "--num-envs", "0"], "num_envs must be at least 1, got 0"),
         (["train", "--env", "Pendulum-v1", "--total-steps", "-5"], "total_steps must be at least 1, got -5"),
@@ -202,3 +202,12 @@ def test_envs_lists_sizes(capsys):
     assert status == 0
     assert re.search(r"^envpool:HalfCheetah-v5 +17 +6 +1000$", out, re.M)
     assert re.search(r"^envpool:CartPole-v1 +4 +2 choices +500$", call(capsys, "envs", "CartPole-v1")[1], re.M)
+
+
+def test_envs_lists_images_by_name_and_counts_them_without(capsys):
+    out = call(capsys, "envs", "Pong")[1]
+    assert re.search(r"^envpool:Pong-v5 +4x84x84 +6 choices +27000$", out, re.M)
+    assert "more from images" not in out
+    out = call(capsys, "envs")[1]
+    assert "Pong-v5" not in out
+    assert out.endswith("\nand 104 more from images; give part of a name to list them, as in `fastsac envs Pong`.\n")

@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from fastsac.env import (
+    MIN_IMAGE_SIDE,
     ActionChoice,
     ActionScale,
     backend_names,
+    channels_first,
+    image_shape,
     list_envs,
+    list_slow_envs,
     make_env,
     make_spec,
     near_matches,
@@ -44,8 +48,13 @@ TASKS = {
     "discrete-gymnasium-dict": ("gymnasium:Choices-v0", {"max_episode_steps": 5}),
     "discrete-scripted": ("tests.scripted_env:3t,5c,2b", {"discrete": True, "action_dim": 3}),
     "discrete-tabular": ("tests.chain_env:random:97,4,0", {"max_episode_steps": 5}),
+    "discrete-atari": ("Breakout-v5", {"max_episode_steps": 5}),
+    "discrete-minigrid": ("MiniGrid-Dynamic-Obstacles-Random-5x5-v0", {"max_episode_steps": 5}),
+    "image-car": ("CarRacing-v3", {"max_episode_steps": 5}),
+    "image-gymnasium": ("gymnasium:Pictures-v0", {"max_episode_steps": 5}),
 }
-CHOICES, SPACES = "gymnasium:Choices-v0", gymnasium.spaces
+IMAGES = {"discrete-atari", "image-car", "image-gymnasium"}
+CHOICES, PICTURES, SPACES = "gymnasium:Choices-v0", "gymnasium:Pictures-v0", gymnasium.spaces
 SEEDS = [11, 12, 13]
 NUM_STEPS = 14
 
@@ -79,7 +88,35 @@ class Choices(gymnasium.Env):
         return self.obs(action), float(action), False, False, {}
 
 
+class Pictures(gymnasium.Env):
+    """Draws its step in a corner and the number of each pixel elsewhere; a space is given by shape and dtype."""
+
+    def __init__(self, shape=(36, 40, 3), dtype="uint8", parts=()):
+        self.shape, self.dtype, self.parts = tuple(shape), np.dtype(dtype), parts
+        image, vector = gymnasium.spaces.Box(0, 255, self.shape, self.dtype), gymnasium.spaces.Box(-1, 1, (2,))
+        spaces = {part: image if part == "image" else vector for part in parts}
+        self.observation_space = gymnasium.spaces.Dict(spaces) if parts else image
+        self.action_space = gymnasium.spaces.Box(-1, 1, (1,))
+        self.steps = 0
+
+    def obs(self):
+        image = (np.arange(np.prod(self.shape)) * 7 % 251).reshape(self.shape).astype(self.dtype)
+        image.flat[0] = self.steps
+        image.flat[1] = self.noise
+        return {part: image if part == "image" else np.ones(2, np.float32) for part in self.parts} or image
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps, self.noise = 0, self.np_random.integers(256)
+        return self.obs(), {}
+
+    def step(self, action):
+        self.steps += 1
+        return self.obs(), float(action[0]), False, False, {}
+
+
 gymnasium.register("Choices-v0", entry_point=Choices)
+gymnasium.register("Pictures-v0", entry_point=Pictures)
 
 
 def actions(env, seed=0):
@@ -140,13 +177,15 @@ def test_contract_arrays(case):
     """1, 7: shapes and dtypes; the layout adds up; returned arrays are not written again."""
     env = case()
     n, spec = len(SEEDS), env.spec
+    dtype = np.uint8 if case.label in IMAGES else np.float32
     first, steps = rollout(env, actions(env))
-    assert (env.num_envs, first.shape, first.dtype) == (n, (n, spec.obs_dim), np.float32)
+    assert (env.num_envs, first.shape, first.dtype) == (n, (n, spec.obs_dim), dtype)
+    assert first.flags.c_contiguous
     assert sum(size for _, size in spec.obs_layout) == spec.obs_dim
     kept = [array.copy() for step in steps for array in step]
     for step in steps:
         assert [x.shape for x in step] == [(n, spec.obs_dim), (n,), (n,), (n,)]
-        assert [x.dtype for x in step] == [np.float32, np.float32, np.bool_, np.bool_]
+        assert [x.dtype for x in step] == [dtype, np.float32, np.bool_, np.bool_]
         assert np.isfinite(step.obs).all()
         assert np.isfinite(step.reward).all()
     env.send(actions(env, 1)[0])
@@ -222,6 +261,147 @@ def test_contract_spec(case):
     assert spec.max_episode_steps == (None if "Nested" in case.name else 5)
     assert spec.discrete == case.label.startswith("discrete")
     assert not (spec.discrete and spec.action_bounds)
+    assert (spec.image is not None) == (case.label in IMAGES)
+    assert spec.image is None or (spec.obs_dim == np.prod(spec.image) and min(spec.image[1:]) >= MIN_IMAGE_SIDE)
+
+
+def step_with(env, action):
+    env.send(action)
+    return env.recv()
+
+
+@pytest.mark.parametrize(
+    ("shape", "image"),
+    [
+        ((36, 40, 3), (3, 36, 40)),
+        ((40, 36, 1), (1, 40, 36)),
+        ((36, 40, 4), (4, 36, 40)),
+        ((4, 84, 84), (4, 84, 84)),
+        ((40, 84), (1, 40, 84)),
+    ],
+)
+def test_gymnasium_images_come_channels_first(shape, image):
+    """Every pixel at the place that the contract gives it, in memory that the next step does not write."""
+    for parts in ((), ("image",)):
+        env = make_env("gymnasium:Pictures-v0", [1, 2], env_kwargs={"shape": shape, "parts": parts})
+        first, step = env.reset(), step_with(env, np.zeros((2, 1), np.float32))
+        assert (env.spec.image, env.spec.obs_dim) == (image, np.prod(shape))
+        assert (step.obs.dtype, step.obs.shape) == (np.uint8, (2, np.prod(shape)))
+        assert (first[:, 0].tolist(), step.obs[:, 0].tolist()) == ([0, 0], [1, 1])
+        channels, height, width = image
+        source = (np.arange(np.prod(shape)) * 7 % 251).reshape(shape)
+        for c, y, x in [(0, 5, 7), (channels - 1, height - 1, width - 1), (channels - 1, 3, 0), (channels // 2, 0, 9)]:
+            pixel = source[y, x] if len(shape) == 2 else source[c, y, x] if shape[0] == channels else source[y, x, c]
+            assert step.obs[1, c * height * width + y * width + x] == pixel
+
+
+def test_envpool_turns_images_with_their_channels_last():
+    """A racing car's picture as envpool itself hands it over, (height, width, channels)."""
+    env = make_env("CarRacing-v3", SEEDS)
+    native = envpool.make_gymnasium("CarRacing-v3", num_envs=3, env_seed=SEEDS)
+    assert env.spec.image == (3, 96, 96)
+    assert np.array_equal(env.reset().reshape(3, 3, 96, 96), native.reset()[0].transpose(0, 3, 1, 2))
+
+
+def test_atari_images_are_envpools_own():
+    """Four frames of Pong, the newest last, not copied."""
+    env = make_env("Pong-v5", SEEDS)
+    native = envpool.make_gymnasium("Pong-v5", num_envs=3, env_seed=SEEDS)
+    assert (env.spec.image, env.spec.action_dim, env.spec.max_episode_steps) == ((4, 84, 84), 6, 27000)
+    assert np.array_equal(env.reset(), native.reset()[0].reshape(3, -1))
+    frames = []
+    for choice in (0, 2, 3, 2, 2):
+        step = step_with(env, chosen(env, [choice] * 3))
+        assert np.array_equal(step.obs, native.step(np.full(3, choice, np.int32))[0].reshape(3, -1))
+        assert not step.obs.flags.owndata
+        frames.append(step.obs.reshape(3, 4, 84, 84))
+    assert np.array_equal(frames[-1][:, 0], frames[-4][:, 3])
+    assert not np.array_equal(frames[-1][:, 3], frames[-4][:, 3])
+
+
+def lives_of_breakout(**env_kwargs):
+    """(step, terminated, truncated) of the first ends of FIRE and nothing else, and the step after each."""
+    env, ends = make_env("Breakout-v5", [0], env_kwargs=env_kwargs), []
+    env.reset()
+    for t in range(400):
+        step = step_with(env, chosen(env, [1]))
+        if ends and ends[-1][0] == t - 1:
+            assert (step.reward[0], step.terminated[0], step.truncated[0]) == (0, False, False)
+        if step.terminated[0] or step.truncated[0]:
+            ends.append((t, bool(step.terminated[0]), bool(step.truncated[0])))
+    return ends
+
+
+def test_atari_a_lost_life_terminates_where_asked_and_the_limit_is_the_games():
+    (game, *_), lives = lives_of_breakout(), lives_of_breakout(episodic_life=True)
+    assert game[1:] == (True, False)
+    assert len([end for end in lives if end[0] <= game[0] + 10]) >= 5
+    assert all(end[1:] == (True, False) for end in lives)
+    first = lives[0][0] + 1  # steps of the first life; the reset row between is none of the game's
+    cut = lives_of_breakout(episodic_life=True, max_episode_steps=first + 9)
+    assert cut[:2] == [(first - 1, True, False), (first + 9, False, True)]
+
+
+def test_small_pictures_and_tables_become_vectors():
+    spec = make_spec("MiniGrid-Empty-5x5-v0")
+    assert (spec.obs_layout, spec.image) == ((("direction", 4), ("image", 147), ("mission", 96)), None)
+    assert make_spec("Sokoban-v0").obs_layout == (("grid", 200), ("step_count", 121))
+    assert make_spec("BabyAI-GoToRedBall-v0").max_episode_steps is None  # it depends on the mission
+    for shape, dtype in [((7, 7, 3), "uint8"), ((10, 200), "uint8"), ((16, 16, 16), "float32"), ((9, 9, 9), "int64")]:
+        env = make_env("gymnasium:Pictures-v0", [3, 4], env_kwargs={"shape": shape, "dtype": dtype})
+        assert (env.spec.image, env.spec.obs_dim) == (None, np.prod(shape))
+        env.reset()
+        step = step_with(env, np.zeros((2, 1), np.float32))
+        assert step.obs.dtype == np.float32
+        assert step.obs[0, 0] == 1
+        assert step.obs[1, 2:].tolist() == (np.arange(2, np.prod(shape)) * 7 % 251).tolist()
+    parts = {"shape": (7, 7, 3), "parts": ("image", "other")}
+    assert make_spec("gymnasium:Pictures-v0", parts).obs_layout == (("image", 147), ("other", 2))
+
+
+def test_football_is_cut_off_where_its_spec_says():
+    env = make_env("gfootball/academy_empty_goal_close-v1", [0], env_kwargs={"max_episode_steps": 3})
+    assert (env.spec.image, env.spec.max_episode_steps) == ((4, 72, 96), 4)
+    _, steps = rollout(env, actions(env)[:, :1])
+    assert [bool(step.truncated[0]) for step in steps[:9]] == [0, 0, 0, 1, 0, 0, 0, 0, 1]
+
+
+def test_envpool_does_not_start_to_draw_without_opengl(monkeypatch):
+    """MuJoCo would end the process."""
+    monkeypatch.setattr("fastsac_envs.envpool._has_opengl", lambda: False)
+    with pytest.raises(ValueError, match=r"from_pixels of envpool:CheetahRun-v1 draws with OpenGL.*LD_PRELOAD="):
+        make_env("CheetahRun-v1", [0], env_kwargs={"from_pixels": True})
+    assert make_spec("CheetahRun-v1", {"from_pixels": False}).image is None
+    monkeypatch.setattr("fastsac_envs.envpool._has_opengl", lambda: True)
+    assert make_spec("CheetahRun-v1", {"from_pixels": True, "frame_stack": 3}).image == (9, 84, 84)
+
+
+def test_envpool_actions_of_two_axes():
+    """Two searchers, two actuators each."""
+    env = make_env("SearchAndRescue-v0", SEEDS)
+    _, steps = rollout(env, actions(env))
+    assert env.spec.action_dim == 4
+    assert np.isfinite(steps[-1].obs).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "image"),
+    [
+        ((36, 36), (1, 36, 36)),
+        ((3, 64, 64), (3, 64, 64)),
+        ((64, 64, 3), (3, 64, 64)),
+        ((35, 64, 3), None),
+        ((64, 3, 64), None),
+        ((4, 84, 84, 3), None),
+        ((84,), None),
+    ],
+)
+def test_image_shape(shape, image):
+    assert image_shape(shape, np.uint8) == image
+    assert image_shape(shape, np.float32) is None
+    if image:
+        turned = channels_first(np.zeros((2, *shape), np.uint8))
+        assert turned.shape[1:] == (image if len(shape) == 3 else shape)
 
 
 def test_gymnasium_scales_flattens_and_keeps_both_flags():
@@ -384,10 +564,11 @@ def test_envpool_threads_do_not_change_numbers():
         ("HalfCheeta-v5", {}, r"unknown envpool id 'HalfCheeta-v5'; did you mean HalfCheetah-v5"),
         ("BinPack-v2", {}, r"BinPack-v2 takes discrete actions of shape \(2,\)"),
         ("PacMan-v1", {}, r"an integer observation \(frightened_state_time\) without bounds"),
-        ("MiniGrid-Empty-5x5-v0", {}, r"image observations \(image of shape \(7, 7, 3\)\)"),
+        ("Pong-v5", {"img_height": 20}, r"observations of shape \(4, 20, 84\) and type uint8 \(obs\), too large .* 36"),
+        ("Pong-v5", {"gray_scal": True}, "takes no env_kwargs 'gray_scal'; did you mean gray_scale"),
+        ("Basic-v1", {}, "without bounds.*--action-limit"),
         ("CliffWalking-v1", {"max_episode_steps": 5}, "max_episode_steps has no effect on envpool:CliffWalking-v1"),
         ("Maze-v0", {"max_episode_steps": 5}, "max_episode_steps has no effect on envpool:Maze-v0"),
-        ("CarRacing-v3", {}, r"CarRacing-v3 has image observations \(obs of shape \(96, 96, 3\)\)"),
         ("Go9x9-v1", {}, "Go9x9-v1 is a task for several players"),
         ("LqrLqr21-v1", {}, "without bounds.*--action-limit"),
         ("LaneKeeping-v0", {}, "never ends an episode"),
@@ -396,7 +577,10 @@ def test_envpool_threads_do_not_change_numbers():
         ("HalfCheetah-v5", {"num_envs": 1}, "takes no env_kwargs 'num_envs'"),
         ("HalfCheetah-v5", {"frame_skip": "x"}, r"env_kwargs\['frame_skip'\] .* must be of the kind .* 5, got 'x'"),
         ("HalfCheetah-v5", {"max_episode_steps": 0}, "max_episode_steps must be at least 1, got 0"),
-        ("HalfCheetah-v5", {"from_pixels": True}, "image observations"),
+        (PICTURES, {"shape": (33, 33, 4), "dtype": "float32"}, r"of shape \(33, 33, 4\) and type float32 .* no image"),
+        (PICTURES, {"shape": (84, 84, 3), "dtype": "float32"}, "no image; an image is uint8, .* sides of at least 36"),
+        (PICTURES, {"shape": (4, 84, 84, 3)}, r"of shape \(4, 84, 84, 3\) and type uint8 \(obs\), too large"),
+        (PICTURES, {"parts": ("speed", "image")}, r"has an image \(image of shape \(36, 40, 3\)\) beside .* \(speed\)"),
         ("gymnasium:pendulum-v1", {}, "unknown gymnasium id 'pendulum-v1'; did you mean Pendulum-v1"),
         (CHOICES, {"action_space": SPACES.MultiDiscrete([2, 3])}, "has a MultiDiscrete action space.*one discrete"),
         (CHOICES, {"action_space": SPACES.MultiBinary(2)}, "has a MultiBinary action space.*one discrete"),
@@ -551,8 +735,16 @@ def test_list_envs():
         "envpool:CartPole-v1",
         "gymnasium:CartPole-v1",
     }
-    assert list_envs("MiniGrid-Empty-5x5-v0") == []  # images: it cannot be trained
+    assert ("envpool:CarRacing-v3", (3, 96, 96)) in [(spec.env_id, spec.image) for spec in list_envs("racing-v3")]
     assert len({spec.env_id for spec in list_envs()}) > 1000
+
+
+def test_list_envs_describes_slow_tasks_where_their_names_match():
+    assert [(spec.env_id, spec.image) for spec in list_envs("pong-V5")] == [("envpool:Pong-v5", (4, 84, 84))]
+    slow = list_slow_envs()
+    assert len(slow) == 104
+    assert "envpool:Pong-v5" in slow
+    assert not set(slow) & {spec.env_id for spec in list_envs()}
 
 
 def test_scripted_env_plays_its_script():

@@ -2,15 +2,35 @@
 
 Axes: N environments, O obs_dim, A action_dim.
 
-A task is any single-player envpool id with a continuous or one discrete action and a vector observation.  A dictionary
-of vectors becomes one vector: its parts flattened and joined in the order of their names, nested names written
-`goal:kettle`.  A part that is a single integer with bounds, such as Taxi's state, becomes a one-hot vector.
-Of MuJoCo Playground's `state` and `privileged_state` only `state` is used, which is what a robot can sense; a critic
-that sees the privileged part is left for later.
+A task is any single-player envpool id with a continuous or one discrete action, whose observation is vectors or one
+image.  A dictionary of vectors becomes one vector: its parts flattened and joined in the order of their names, nested
+names written `goal:kettle`.  A part that is a single integer with bounds, such as Taxi's state, becomes a one-hot
+vector.  Of MuJoCo Playground's `state` and `privileged_state` only `state` is used, which is what a robot can sense; a
+critic that sees the privileged part is left for later.  MiniGrid's small picture of numbers and the bytes of its
+mission are plain numbers here, which `obs_norm` brings to one scale.
 
 envpool never sets both flags: an episode whose task ends on exactly the last allowed step reads as truncated.
+
+Images
+------
+Channels-last images are turned.  Atari's are (stack_num, img_height, img_width): four grey frames of 84 x 84.
+Atari's keywords, with envpool's defaults:
+
+- `frame_skip` 4 frames per step, the last two joined by their maximum; `max_episode_steps` 27000 counts steps.
+- `noop_max` 30: a game starts with up to so many idle frames, which are all that a seed decides unless
+  `repeat_action_probability` (0) is set.  `use_fire_reset` true: where FIRE starts a game, it is pressed then.
+- `reward_clip` false: the reward is the game's score; true: its sign.
+- `episodic_life` false: an episode is a game.  Where it is true, a lost life reads as terminated, and the reset row
+  goes on with the same game and its stack of frames, until all lives are lost or the game has lasted
+  `max_episode_steps`, which reads as truncated.  Returns are then those of one life.  `reset` starts a new game.
+- `zero_discount_on_life_loss` has no effect here.
+
+ViZDoom's buttons have no bounds: give action_limit 1.  It writes files into the working directory.  Procgen needs Qt 5.
+MuJoCo's tasks with `from_pixels` need OpenGL from the start of the process (LD_PRELOAD=libEGL.so.1), and a GPU to draw
+them at any speed.
 """
 
+import ctypes
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,8 +43,11 @@ from fastsac.env import (
     ActionScale,
     EnvSpec,
     FloatArray,
+    ObsArray,
     Step,
+    channels_first,
     check_known_kwargs,
+    find_image,
     first_line,
     near_matches,
     one_hot,
@@ -32,8 +55,7 @@ from fastsac.env import (
 
 NO_TIME_LIMIT = 2**31 - 1  # what envpool writes where there is none
 MAX_RANGE = 2**20  # an integer with more values than this has no bounds: envpool's own rule
-# Their specs are slow to make (Atari loads the game: 0.1 s each) or need system libraries (Procgen).
-IMAGE_FAMILIES = frozenset(("envpool.atari", "envpool.procgen", "envpool.vizdoom"))
+SLOW_FAMILIES = frozenset(("envpool.atari",))  # a spec loads the game: 0.1 s each
 TASKS_WITHOUT_LIMIT = frozenset(("Game2048-v1", "Jumanji/Game2048-v1"))  # whatever their specs say
 ENDLESS_TASKS = frozenset(("LaneKeeping-v0", "lane-keeping-v0"))
 RESERVED_KWARGS = frozenset(
@@ -45,11 +67,21 @@ RENDER_KWARGS = frozenset(
 
 
 def list_tasks() -> list[str]:
-    """Every id that envpool registers, but for the families whose observations are images."""
+    """Every id that envpool registers, but for those of `list_slow_tasks`."""
+    return [task for task, module in _modules().items() if module not in SLOW_FAMILIES]
+
+
+def list_slow_tasks() -> list[str]:
+    """The ids of Atari."""
+    return [task for task, module in _modules().items() if module in SLOW_FAMILIES]
+
+
+def _modules() -> dict[str, str]:
+    """envpool's module of each id."""
     # Here and below envpool is imported where it is used: that takes a second, and is not always needed.
     from envpool.registration import registry
 
-    return [task for task, (module, *_) in registry.specs.items() if module not in IMAGE_FAMILIES]
+    return {task: module for task, (module, *_) in registry.specs.items()}
 
 
 def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> EnvSpec:
@@ -59,7 +91,7 @@ def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | No
         ValueError: the id, a keyword or its value is unknown to envpool, or the task cannot be trained.
     """
     native = _native_spec(task, env_kwargs)
-    _check_trainable(task, native)
+    image = _check_trainable(task, native)
     to_native = _action_map(task, native, action_limit)
     layout = tuple((_part_name(key), _size(native.state_array_spec[key])) for key in _obs_keys(native))
     limit = _time_limit(task, native)
@@ -68,9 +100,10 @@ def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | No
         obs_dim=sum(size for _, size in layout),
         action_dim=to_native.dim,
         obs_layout=layout,
-        max_episode_steps=limit if limit < NO_TIME_LIMIT else None,
+        max_episode_steps=limit if 0 < limit < NO_TIME_LIMIT else None,  # 0: BabyAI's depends on the mission
         action_bounds=to_native.bounds,
         discrete=to_native.discrete,
+        image=image,
     )
 
 
@@ -105,6 +138,7 @@ class EnvpoolEnv:
         self.num_envs = len(seeds)
         self._pool = _make_pool(task, seeds, num_threads or min(len(seeds), _num_cpus()), env_kwargs)
         self._to_native = _action_map(task, self._pool.spec, action_limit)
+        self._action_shape = (self.num_envs, *_shape(_action_spec(self._pool.spec)))
         self._env_ids = np.arange(self.num_envs, dtype=np.int32)
         keys = list(self._pool._state_keys)
         names = ("done", "trunc", "reward", "elapsed_step")
@@ -112,14 +146,14 @@ class EnvpoolEnv:
         arrays = self._pool.spec.state_array_spec
         self._obs = [(keys.index(k), _values(arrays[k])) for k in _obs_keys(self._pool.spec)]
 
-    def reset(self) -> FloatArray:
+    def reset(self) -> ObsArray:
         """Start a new episode in every environment; returns obs [N, O]."""
         self._pool._reset(self._env_ids)
         return self._join(self._pool._recv())
 
     def send(self, action: FloatArray) -> None:
         """Start a step with action [N, A], in [-1, 1] or one-hot; returns while the threads work."""
-        self._pool._send([self._env_ids, self._env_ids, self._to_native(action)])
+        self._pool._send([self._env_ids, self._env_ids, self._to_native(action).reshape(self._action_shape)])
 
     def recv(self) -> Step:
         """Wait for the step that `send` started."""
@@ -133,8 +167,11 @@ class EnvpoolEnv:
         """Free threads and memory."""
         self._pool = None
 
-    def _join(self, state: list[NDArray[Any]]) -> FloatArray:
-        """The observation parts of `state`, flattened, cast and joined to [N, O]."""
+    def _join(self, state: list[NDArray[Any]]) -> ObsArray:
+        """The observation parts of `state`, flattened, cast and joined to [N, O]; an image as it is."""
+        if self.spec.image:
+            # A view unless the channels are last: envpool hands over fresh memory at each step.
+            return channels_first(state[self._obs[0][0]]).reshape(self.num_envs, -1)
         parts = [self._part(state[i], values) for i, values in self._obs]
         if len(parts) == 1:
             return parts[0].astype(np.float32, copy=False)
@@ -150,7 +187,10 @@ def _time_limit(task: str, native: Any) -> int:
         return NO_TIME_LIMIT
     config = native.config
     # The highway family counts seconds and has no use for max_episode_steps.
-    return int(config.duration * config.policy_frequency if _counts_seconds(native) else config.max_episode_steps)
+    if _counts_seconds(native):
+        return int(config.duration * config.policy_frequency)
+    off_by_one = _modules()[task] == "envpool.gfootball"  # it cuts an episode off one step late
+    return int(config.max_episode_steps) + off_by_one
 
 
 def _counts_seconds(native: Any) -> bool:
@@ -159,9 +199,7 @@ def _counts_seconds(native: Any) -> bool:
 
 def _has_fixed_limit(task: str) -> bool:
     """The task ends its episodes by rules of its own, and envpool does not cut them off either."""
-    from envpool.registration import registry
-
-    return "CliffWalking" in task or registry.specs[task][0] == "envpool.jumanji"
+    return "CliffWalking" in task or _modules()[task] in ("envpool.jumanji", "envpool.procgen")
 
 
 def _num_cpus() -> int:
@@ -185,8 +223,18 @@ def _native_spec(task: str, env_kwargs: Mapping[str, Any]) -> Any:
     if "max_episode_steps" in env_kwargs and _has_fixed_limit(task):
         raise ValueError(f"max_episode_steps has no effect on envpool:{task}. Leave it out.")
     check_known_kwargs(f"envpool:{task}", env_kwargs, known, RENDER_KWARGS)
+    if env_kwargs.get("from_pixels") and not _has_opengl():
+        raise ValueError(
+            f"from_pixels of envpool:{task} draws with OpenGL, without which MuJoCo would end the program. "
+            "Install it (Debian: libegl1) and start with LD_PRELOAD=libEGL.so.1 in the environment."
+        )
     _check_values(task, env_kwargs, default.config)
     return _call(task, env_kwargs, envpool.make_spec)
+
+
+def _has_opengl() -> bool:
+    """MuJoCo will find OpenGL: a library of it was loaded for the whole process, before envpool."""
+    return any(hasattr(ctypes.CDLL(None), f"{platform}GetProcAddress") for platform in ("egl", "OSMesa"))
 
 
 def _check_values(task: str, env_kwargs: Mapping[str, Any], config: Any) -> None:
@@ -227,8 +275,8 @@ def _make_pool(task: str, seeds: Sequence[int], num_threads: int, env_kwargs: Ma
     return _call(task, env_kwargs, envpool.make_gymnasium, **options)
 
 
-def _check_trainable(task: str, native: Any) -> None:
-    """Refuse what the program cannot train, with the reason."""
+def _check_trainable(task: str, native: Any) -> tuple[int, int, int] | None:
+    """Refuse what the program cannot train, with the reason; returns the shape of an image."""
     name = f"envpool:{task}"
     if native.config.max_num_players > 1:
         raise ValueError(f"{name} is a task for several players; fastsac trains one. Choose a single-player task.")
@@ -242,16 +290,13 @@ def _check_trainable(task: str, native: Any) -> None:
         )
     for key in _obs_keys(native):
         part = native.state_array_spec[key]
-        if part.dtype == np.uint8 or len(_shape(part)) > 2:
-            raise ValueError(
-                f"{name} has image observations ({_part_name(key)} of shape {_shape(part)}); "
-                "fastsac trains on vectors so far. `fastsac envs` lists the tasks that can be trained."
-            )
         if part.dtype.kind in "iu" and not _shape(part) and _values(part) is None:
             raise ValueError(
                 f"{name} has an integer observation ({_part_name(key)}) without bounds, which cannot be made one-hot. "
                 "`fastsac envs` lists the tasks that can be trained."
             )
+    arrays = {key: native.state_array_spec[key] for key in _obs_keys(native)}
+    return find_image(name, {_part_name(key): (_shape(array), array.dtype) for key, array in arrays.items()})
 
 
 def _action_spec(native: Any) -> Any:

@@ -6,6 +6,7 @@ A task is an id of Gymnasium's registry, or `module:id`, which imports the modul
 `--env gymnasium:my_package:MyEnv-v0`.  Actions must be a Box of floats or Discrete; observations a Box, a Discrete,
 which becomes one-hot, or a dictionary of them, nested or not.  A dictionary becomes one vector in the order of
 `gymnasium.spaces.utils.flatten`, which is the order of the Dict space: sorted by name if built from a plain dict.
+A Box of uint8 that is an image, channels last or first, stays one (see `fastsac.env`); smaller ones become vectors.
 
 Everything runs in the calling thread: `send` keeps the action and `recv` steps.  envpool is much faster where it has
 the same task.
@@ -20,7 +21,19 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from fastsac.env import ActionChoice, ActionScale, EnvSpec, FloatArray, Step, first_line, near_matches, one_hot
+from fastsac.env import (
+    ActionChoice,
+    ActionScale,
+    EnvSpec,
+    FloatArray,
+    ObsArray,
+    Step,
+    channels_first,
+    find_image,
+    first_line,
+    near_matches,
+    one_hot,
+)
 
 RESERVED_KWARGS = ("id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker")
 
@@ -80,7 +93,7 @@ class GymnasiumEnv:
         self._seeds: list[int] | None = list(seeds)
         self._action: FloatArray | None = None
 
-    def reset(self) -> FloatArray:
+    def reset(self) -> ObsArray:
         """Start a new episode in every environment; returns obs [N, O].  The first call seeds them."""
         obs, _ = self._env.reset(seed=self._seeds)
         self._seeds = None
@@ -102,8 +115,10 @@ class GymnasiumEnv:
         """Close every environment."""
         self._env.close()
 
-    def _join(self, obs: Any) -> FloatArray:
+    def _join(self, obs: Any) -> ObsArray:
         """The parts of `obs`, flattened, cast and joined to [N, O]: a copy, since the vector env reuses its own."""
+        if self.spec.image:
+            return channels_first(_at(obs, self._parts[0][0])).copy().reshape(self.num_envs, -1)
         parts = [self._part(_at(obs, path), values) for path, values in self._parts]
         return np.concatenate(parts, axis=1, dtype=np.float32, casting="unsafe")
 
@@ -139,9 +154,9 @@ def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
 
 def _describe(task: str, env: Any, action_limit: float | None) -> EnvSpec:
     leaves = _leaves(env.single_observation_space)
-    _check_trainable(task, env.single_action_space, leaves)
+    image = _check_trainable(task, env.single_action_space, leaves)
     to_native = _action_map(task, env.single_action_space, action_limit)
-    layout = tuple((":".join(path) or "obs", _size(leaf)) for path, leaf in leaves)
+    layout = tuple((_part_name(path), _size(leaf)) for path, leaf in leaves)
     return EnvSpec(
         env_id=f"gymnasium:{task}",
         obs_dim=sum(size for _, size in layout),
@@ -150,11 +165,14 @@ def _describe(task: str, env: Any, action_limit: float | None) -> EnvSpec:
         max_episode_steps=getattr(env.envs[0].spec, "max_episode_steps", None),
         action_bounds=to_native.bounds,
         discrete=to_native.discrete,
+        image=image,
     )
 
 
-def _check_trainable(task: str, action: spaces.Space[Any], leaves: list[tuple[Path, spaces.Space[Any]]]) -> None:
-    """Refuse what the program cannot train, with the reason."""
+def _check_trainable(
+    task: str, action: spaces.Space[Any], leaves: list[tuple[Path, Any]]
+) -> tuple[int, int, int] | None:
+    """Refuse what the program cannot train, with the reason; returns the shape of an image."""
     name = f"gymnasium:{task}"
     if not isinstance(action, spaces.Discrete) and not (isinstance(action, spaces.Box) and action.dtype.kind == "f"):
         raise ValueError(
@@ -162,19 +180,17 @@ def _check_trainable(task: str, action: spaces.Space[Any], leaves: list[tuple[Pa
             "discrete action. Choose an environment whose action space is a Box of floats or Discrete, or wrap it."
         )
     for path, leaf in leaves:
-        part = f" {':'.join(path)!r}" if path else ""
-        if isinstance(leaf, spaces.Discrete):
-            continue
-        if not isinstance(leaf, spaces.Box):
+        part = f" {_part_name(path)!r}" if path else ""
+        if not isinstance(leaf, spaces.Box | spaces.Discrete):
             raise ValueError(
                 f"{name} has observations{part} of space {type(leaf).__name__}; fastsac trains on vectors. "
                 "Wrap the environment with gymnasium.wrappers.FlattenObservation and register that."
             )
-        if leaf.dtype == np.uint8 or len(leaf.shape) > 2:
-            raise ValueError(
-                f"{name} has image observations{part} of shape {leaf.shape}; fastsac trains on vectors so far. "
-                "Choose an environment with vector observations."
-            )
+    return find_image(name, {_part_name(path): (leaf.shape, leaf.dtype) for path, leaf in leaves})
+
+
+def _part_name(path: Path) -> str:
+    return ":".join(path) or "obs"
 
 
 def _action_map(task: str, space: Any, action_limit: float | None) -> ActionScale | ActionChoice:
