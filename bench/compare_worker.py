@@ -84,7 +84,7 @@ class TimedRun(Run):
             "episodes": len(returns),
         }
         self.last_evals = [row]
-        self.sinks.evaluation(row)
+        self.sinks.evaluation([row])
 
     def _act(self, obs: Array) -> Array:
         """Best actions for Gymnasium's observations [N, ...], in Gymnasium's units."""

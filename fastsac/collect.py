@@ -58,9 +58,9 @@ class EpisodeStats:
         self._running_return[done] = 0.0
         self._running_length[done] = 0
 
-    def all_reached(self, goal: float) -> bool:
-        """Whether the last 100 episodes of every member have a mean return of at least `goal`."""
-        return all(len(r) == RECENT_EPISODES and sum(r) >= goal * RECENT_EPISODES for r in self.last_returns)
+    def last_means(self) -> list[float]:
+        """Mean return of the last 100 episodes, per member; nan where there were fewer."""
+        return [sum(r) / RECENT_EPISODES if len(r) == RECENT_EPISODES else math.nan for r in self.last_returns]
 
     def take(self) -> list[dict[str, float]]:
         """Means over the episodes that ended since the last call, per member; nan where none did."""
@@ -178,6 +178,6 @@ class Collector:
         index = int(np.argwhere(~np.isfinite(value))[0, 0])
         member, env = divmod(index, self.config.num_envs)
         raise NotFiniteError(
-            f"environment {env} of member {member} (seed {self.config.member_seeds[member]}) returned {what} that is "
+            f"environment {env} of {self.config.member_name(member)} returned {what} that is "
             f"not finite, at env step {self.env_steps[member]}. Checkpoints written so far are kept."
         )

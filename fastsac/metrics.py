@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,6 +13,7 @@ METRIC_COLUMNS = (
 )  # fmt: skip
 """The last three say where the seconds of the log interval went: waiting for the environments, waiting for the device
 (on a CPU, computing actions and updates), and the rest."""
+MEMBER_COLUMNS = ("seed",)  # and one for each setting that a sweep changes
 EVAL_COLUMNS = ("member", "env_steps", "grad_steps", "wall_s", "return_mean", "return_std", "episodes")
 
 
@@ -54,7 +55,7 @@ class Sinks:
 
     Args:
         run_dir: where the files go.
-        num_members: with more than one, scalars are named by member.
+        swept: the settings that members differ in, which become columns.
         tensorboard: write event files.
         wandb_config: log to Weights & Biases with this configuration; None does not.
         keep_until: env_steps per member of the checkpoint that the run continues from.
@@ -63,14 +64,14 @@ class Sinks:
     def __init__(
         self,
         run_dir: Path,
-        num_members: int,
+        swept: Sequence[str],
         tensorboard: bool,
         wandb_config: dict[str, Any] | None,
         keep_until: Sequence[int],
     ) -> None:
-        self._members = num_members
-        self._metrics = CsvSink(run_dir / "metrics.csv", METRIC_COLUMNS, keep_until)
-        self._evals = CsvSink(run_dir / "eval.csv", EVAL_COLUMNS, keep_until)
+        self._describing = (*MEMBER_COLUMNS, *swept)
+        self._metrics = CsvSink(run_dir / "metrics.csv", (*METRIC_COLUMNS, *self._describing), keep_until)
+        self._evals = CsvSink(run_dir / "eval.csv", (*EVAL_COLUMNS, *self._describing), keep_until)
         self._loggers: list[Any] = []
         if tensorboard:
             from torchrl.record.loggers.tensorboard import TensorboardLogger
@@ -81,22 +82,36 @@ class Sinks:
 
             self._loggers.append(WandbLogger(exp_name=run_dir.name, project="fastsac", config=wandb_config))
 
-    def metrics(self, row: Mapping[str, Any]) -> None:
-        """A row of metrics.csv and its scalars."""
-        self._metrics.write(row)
-        self._scalars("train", row)
+    def metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows of metrics.csv, one per member, and their scalars."""
+        for row in rows:
+            self._metrics.write(row)
+        self._scalars("train", rows)
 
-    def evaluation(self, row: Mapping[str, Any]) -> None:
-        """A row of eval.csv and its scalars."""
-        self._evals.write(row)
-        self._scalars("eval", row)
+    def evaluation(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows of eval.csv, one per member, and their scalars."""
+        for row in rows:
+            self._evals.write(row)
+        self._scalars("eval", rows)
 
-    def _scalars(self, group: str, row: Mapping[str, Any]) -> None:
-        suffix = f"/member{row['member']}" if self._members > 1 else ""
+    def _scalars(self, group: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Of one member plainly; of several the mean plainly, of evaluations more, and each under its number."""
+        names = [name for name in rows[0] if name not in ("member", "env_steps", *self._describing)]
+        for name in names:
+            values = [row[name] for row in rows]
+            self._scalar(f"{group}/{name}", mean_of_finite(values), rows[0]["env_steps"])
+            if len(rows) > 1:
+                for row in rows:
+                    self._scalar(f"{group}/{name}/member{row['member']}", row[name], row["env_steps"])
+            if len(rows) > 1 and name == "return_mean":
+                spread = {"iqm": interquartile_mean(values), "min": min(values), "max": max(values)}
+                for kind, value in spread.items():
+                    self._scalar(f"{group}/return_{kind}", value, rows[0]["env_steps"])
+
+    def _scalar(self, name: str, value: float, step: int) -> None:
         for logger in self._loggers:
-            for name, value in row.items():
-                if name not in ("member", "env_steps") and not math.isnan(value):
-                    logger.log_scalar(f"{group}/{name}{suffix}", value, step=row["env_steps"])
+            if not math.isnan(value):
+                logger.log_scalar(name, value, step=step)
 
     def close(self) -> None:
         """Close all files."""
@@ -107,3 +122,19 @@ class Sinks:
             finish = getattr(experiment, "close", None) or getattr(experiment, "finish", None)
             if finish:
                 finish()
+
+
+def mean_of_finite(values: Iterable[float]) -> float:
+    """Mean of the finite values; nan where there is none."""
+    finite = [v for v in values if math.isfinite(v)]
+    return sum(finite) / len(finite) if finite else math.nan
+
+
+def interquartile_mean(values: Iterable[float]) -> float:
+    """Mean of the middle half of the finite values (rliable, arXiv 2108.13264); nan where there is none.
+
+    A quarter of them, rounded down, is left out at each end.
+    """
+    finite = sorted(v for v in values if math.isfinite(v))
+    cut = len(finite) // 4
+    return mean_of_finite(finite[cut : len(finite) - cut])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint, replay, variants
 from fastsac.config import Config, update_budget
@@ -56,9 +57,10 @@ def make_plan(config: Config) -> Plan:
     spec = make_spec(config.env, config.env_kwargs, config.action_limit)
     config = config.replace(algo=choose_algo(config, spec))
     check_image(config, spec)
+    check_sweep(config, spec)
     mode, why = choose_mode(config, device)
     threads = choose_threads(config, spec)
-    ring_bytes = check_memory(config, spec, device)
+    memory = check_memory(config, spec, device)
     if config.wandb and importlib.util.find_spec("wandb") is None:
         raise ValueError('wandb is not installed. Run pip install "fastsac[wandb]", or leave --wandb out.')
     if config.resume is not None:
@@ -76,8 +78,7 @@ def make_plan(config: Config) -> Plan:
         f"{spec.env_id}: obs {obs}, action {spec.action_dim}, {config.algo}, preset {config.preset}, "
         f"{config.num_envs} environments" + (f" x {config.num_members} members" if config.num_members > 1 else ""),
         f"device {device} ({device_name}), update {mode}: {why}" + (", bfloat16" if config.bf16 else ""),
-        f"replay {format_bytes(ring_bytes)} for {config.buffer_size:,} transitions"
-        + (f" per member, {config.num_members} members" if config.num_members > 1 else ""),
+        memory,
     )
     return Plan(config, spec, device, mode, threads, run_dir, resume, notes)
 
@@ -95,6 +96,20 @@ def choose_algo(config: Config, spec: EnvSpec) -> str:
     if config.target_entropy is not None and not variants.find(algo).adjusts_alpha:
         raise ValueError(f"target_entropy has no effect on algo {algo}, whose temperature is init_alpha. Leave it out.")
     return algo
+
+
+def check_sweep(config: Config, spec: EnvSpec) -> None:
+    """Refuse a sweep of what makes no difference.
+
+    Raises:
+        ValueError: the algorithm has no such setting, or has it for all members at once.
+    """
+    agent = variants.find(config.algo).from_config(config, spec)
+    for name in config.member_setting(0):
+        low, high = (agent.hyper(config.replace(sweep=(), **{name: value})) for value in (0.25, 0.5))
+        starts = name == "init_alpha" and agent.adjusts_alpha
+        if low == high and not starts:
+            raise ValueError(f"{name} cannot be swept with algo {config.algo}: its members do not differ by it.")
 
 
 def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
@@ -144,24 +159,42 @@ def choose_threads(config: Config, spec: EnvSpec) -> int:
     return config.cpu_threads or (1 if small else num_cpus())
 
 
-def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> int:
-    """Bytes of the replay.
+def member_bytes(config: Config, spec: EnvSpec, few_kernels: bool) -> tuple[int, int]:
+    """Bytes that one member takes: its replay, and its networks with moments, targets and copies to act by."""
+    obs_dtype = torch.float32 if spec.image is None else torch.uint8
+    rows = -(-config.buffer_size // config.num_envs) + 1
+    ring = replay.bytes_per_transition(spec.obs_dim, spec.action_dim, obs_dtype) * rows * config.num_envs
+    agent = variants.find(config.algo).from_config(config, spec, few_kernels)
+    state = agent.init(torch.tensor(0, device="meta"), 1.0)
+    networks = sum(t.nbytes for t in pytree.tree_leaves(state)) + 2 * state["params"][agent.acts_by].nbytes
+    return ring, networks
+
+
+def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> str:
+    """What the members take, in words.
 
     Raises:
-        ValueError: more than the device has free.
+        ValueError: more than the device has free; says what fits.
     """
-    rows = -(-config.buffer_size // config.num_envs) + 1
-    obs_dtype = torch.float32 if spec.image is None else torch.uint8
-    each = replay.bytes_per_transition(spec.obs_dim, spec.action_dim, obs_dtype)
-    num_bytes = each * rows * config.num_envs * config.num_members
+    m = config.num_members
+    ring, networks = member_bytes(config, spec, few_kernels=device.type != "cpu")
     free = free_bytes(device)
-    if free is not None and num_bytes > 0.9 * free:
-        fits = int(0.9 * free / each / config.num_members)
+    if free is not None and m * (ring + networks) > 0.9 * free:
+        fits = int(0.9 * free / (ring + networks))
+        transitions = int((0.9 * free / m - networks) / ring * config.buffer_size)
+        has = f"{device} has {format_bytes(free)} free"
+        if m > 1 and fits >= 1:
+            smaller = f", or all with --buffer-size {transitions}" if transitions >= config.learning_starts else ""
+            raise ValueError(
+                f"{m} members need {format_bytes(m * (ring + networks))} ({format_bytes(ring)} of replay and "
+                f"{format_bytes(networks)} of networks each), but {has}. {fits} of them fit{smaller}."
+            )
         raise ValueError(
-            f"buffer_size {config.buffer_size:,} needs {format_bytes(num_bytes)} for {config.num_members} member(s) of "
-            f"{each} bytes a transition, but {device} has {format_bytes(free)} free. Give --buffer-size {fits} or less."
+            f"buffer_size {config.buffer_size:,} needs {format_bytes(m * ring)} for {m} member(s), but {has}. "
+            f"Give --buffer-size {max(transitions, 0)} or less."
         )
-    return num_bytes
+    each = f"{format_bytes(ring)} for {config.buffer_size:,} transitions, networks {format_bytes(networks)}"
+    return f"replay {each}" + (f", for each of {m} members" if m > 1 else "")
 
 
 def choose_run_dir(config: Config) -> Path:
@@ -227,4 +260,5 @@ def sizes(config: Config, spec: EnvSpec) -> dict[str, object]:
         "image": None if spec.image is None else list(spec.image),
         "conv_channels": None if spec.image is None else list(config.conv_channels),
         **{name: getattr(config, name) for name in names},
+        "sweep": list(config.sweep),
     }

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
 RANGES = {
     "actor_lr": (1e-4, 3e-3, "log"), "critic_lr": (1e-4, 3e-3, "log"), "gamma": (3e-3, 5e-2, "log"),
     "tau": (2e-3, 3e-2, "log"),

@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastsac.config import Config
+from fastsac.metrics import interquartile_mean
 
 PLAIN_EVERY_S = 2.0
 REFRESH_PER_S = 4
@@ -103,8 +104,9 @@ class Display(ABC):
 
         Args:
             row: any of env_steps, grad_steps, wall_s, env_steps_per_s, grad_steps_per_s, episode_return,
-                eval_return, alpha, entropy, critic_loss, q_mean, env_wait_s, device_wait_s and host_s, nan where there
-                is no figure yet; what is left out keeps its last value.
+                eval_return, alpha, entropy, critic_loss, q_mean, env_wait_s, device_wait_s and host_s, means over
+                members, nan where there is no figure yet, and eval_returns, one per member; what is left out keeps its
+                last value.
         """
         self._row.update(row)
         pace = learning_pace(row, self._config.utd_ratio)
@@ -182,7 +184,7 @@ class PlainDisplay(Display):
             f"{rate(row.get('env_steps_per_s')):>7} env steps/s",
             f"{rate(row.get('grad_steps_per_s')):>7} updates/s",
             f"return {number(row.get('episode_return')):>9}",
-            f"eval {number(row.get('eval_return')):>9}",
+            f"eval {number(row.get('eval_return')):>9}{spread(row.get('eval_returns', ()))}",
             f"alpha {number(row.get('alpha')):>7}",
             f"entropy {number(row.get('entropy')):>7}",
             *([f"env {shares[0]:2d}% dev {shares[1]:2d}%"] if shares else []),
@@ -301,7 +303,8 @@ class LiveDisplay(Display):
         width, stage = min(self._console.width, PANEL_WIDTH), self._stage
         lines: list[RenderableType] = []
         if self._row or stage is None:
-            lines += [Text(""), *self._head(width), self._bar(width), self._figures(width), *self._time(width)]
+            lines += [Text(""), *self._head(width), self._bar(width), self._figures(width)]
+            lines += [*self._members(width), *self._time(width)]
         if stage is not None:
             spinner, start = stage
             line = Table.grid(padding=(0, 1))
@@ -351,6 +354,11 @@ class LiveDisplay(Display):
         fitting = (grid for grid in grids if self._console.measure(grid, options=unlimited).maximum <= width)
         return next(fitting, in_columns(figures, 1))
 
+    def _members(self, width: int) -> list[RenderableType]:
+        """How the evaluations of several members are spread."""
+        text = spread(self._row.get("eval_returns", ()))
+        return [Text(f"evaluation of {len(self._row['eval_returns'])} members:{text}"[:width], "dim")] if text else []
+
     def _time(self, width: int) -> list[RenderableType]:
         """Where the time of the last log interval went; nothing while that is not known."""
         shares = time_shares(self._row)
@@ -384,9 +392,17 @@ def can_draw(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def heading(config: Config) -> str:
-    """`Pendulum-v1, seed 1`."""
-    seeds = config.member_seeds
-    return f"{config.task}, seed {seeds[0]}" if len(seeds) == 1 else f"{config.task}, seeds {seeds[0]} to {seeds[-1]}"
+    """`Pendulum-v1, seed 1`, `Pendulum-v1, 6 settings, seeds 1 to 4`."""
+    first, last, settings = config.seed, config.seed + config.seeds - 1, len(config.settings)
+    swept = f", {settings} settings" if settings > 1 else ""
+    return f"{config.task}{swept}, seed {first}" if first == last else f"{config.task}{swept}, seeds {first} to {last}"
+
+
+def spread(returns: Sequence[float]) -> str:
+    """` (iqm -150.2, -173.0 to -133.9)` of several members, or nothing."""
+    if len(returns) < 2:
+        return ""
+    return f" (iqm {number(interquartile_mean(returns))}, {number(min(returns))} to {number(max(returns))})"
 
 
 def learning_pace(row: Mapping[str, float], utd_ratio: float) -> float:

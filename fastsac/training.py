@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 
 from fastsac import checkpoint, random
@@ -24,7 +23,7 @@ from fastsac.device import compile_cache_dir
 from fastsac.env import FloatArray, VectorEnv, make_env
 from fastsac.evaluate import rollout
 from fastsac.learner import NEVER, Learner
-from fastsac.metrics import Sinks
+from fastsac.metrics import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
 from fastsac.plan import Plan, make_plan, sizes
 from fastsac.progress import Display, make_display
 from fastsac.versions import git_commit, versions
@@ -76,6 +75,7 @@ class Run:
         self.interrupted = self.started = False
         self.compile_s = 0.0
         self.last_evals: list[dict[str, Any]] = []
+        self.goal_at: list[int | None] = [None] * config.num_members  # env_steps when each member reached its goal
         self._open = ExitStack()
         with self._open:  # closes what is open if something below fails
             self.display: Display = make_display(config, config.total_steps)
@@ -140,10 +140,19 @@ class Run:
         return self.interrupted or self._reached_goal()
 
     def _reached_goal(self) -> bool:
-        goal, training_goal = self.config.stop_at_return, self.config.stop_at_episode_return
-        if training_goal is not None and self.collector.stats.all_reached(training_goal):
-            return True
-        return goal is not None and bool(self.last_evals) and all(e["return_mean"] >= goal for e in self.last_evals)
+        """Whether all members, or one if that is enough, have reached their goal at some time."""
+        if self.config.stop_at_episode_return is not None:
+            self._note_goals(self.collector.stats.last_means(), self.config.stop_at_episode_return)
+        return (any if self.config.stop_when == "any" else all)(at is not None for at in self.goal_at)
+
+    def _note_goals(self, returns: list[float], goal: float) -> None:
+        """Keep, and say, which members reach the goal for the first time; they go on as the others do."""
+        for member, value in enumerate(returns):
+            if self.goal_at[member] is None and value >= goal:
+                self.goal_at[member] = self.collector.env_steps[member]
+                if self.config.num_members > 1:
+                    name, at = self.config.member_name(member), self.goal_at[member]
+                    self.display.info(f"{name} reached {goal:g} with {value:.1f} at {at:,} steps")
 
     def _crossed(self, before: int, every: int) -> bool:
         """Whether a log point was passed; the one at the very end is left to `_finish`."""
@@ -189,11 +198,11 @@ class Run:
         rows = [
             {**self._counters(m), **rates, **losses[m], **episodes[m]} for m in range(self.config.num_members)
         ]  # fmt: skip
-        for row in rows:
-            self.sinks.metrics(row)
-        mean = {key: _mean(row[key] for row in rows) for key in rows[0] if key != "member"}
-        mean["episode_return"] = _mean(r for member in self.collector.stats.last_returns for r in list(member)[-20:])
-        mean["eval_return"] = _mean(e["return_mean"] for e in self.last_evals)
+        self.sinks.metrics(rows)
+        mean = {key: mean_of_finite(row[key] for row in rows) for key in METRIC_COLUMNS if key in rows[0]}
+        recent = [list(returns)[-20:] for returns in self.collector.stats.last_returns]
+        mean["episode_return"] = mean_of_finite(r for returns in recent for r in returns)
+        mean["eval_return"] = mean_of_finite(e["return_mean"] for e in self.last_evals)
         self.display.update({**mean, "env_steps": env_steps, "grad_steps": grad_steps})
 
     @contextmanager
@@ -209,6 +218,8 @@ class Run:
             "member": member,
             "env_steps": self.collector.env_steps[member],
             "grad_steps": self.learner.grad_steps[member],
+            "seed": self.config.member_seeds[member],
+            **self.config.member_setting(member),
         }
 
     def _check_losses(self) -> None:
@@ -217,9 +228,8 @@ class Run:
                 raise self._not_finite("a loss", member, step)
 
     def _not_finite(self, what: str, member: int, step: int) -> NotFiniteError:
-        seed = self.config.member_seeds[member]
         return NotFiniteError(
-            f"{what} of member {member} (seed {seed}) was not finite at gradient step {step}. "
+            f"{what} of {self.config.member_name(member)} was not finite at gradient step {step}. "
             "Checkpoints written so far are kept; try a smaller learning rate or --max-grad-norm 1."
         )
 
@@ -244,22 +254,23 @@ class Run:
             return self.learner.act_deterministic(members).flatten(0, 1).cpu().numpy()
 
         with self._aside("evaluating"):
-            returns = rollout(self.eval_env, act)[0].reshape(m, config.eval_episodes)
+            per_episode = rollout(self.eval_env, act)[0].reshape(m, config.eval_episodes)
         self.last_evals = [
             {
                 **self._counters(i),
                 "wall_s": self._wall_s(),
-                "return_mean": float(returns[i].mean()),
-                "return_std": float(returns[i].std()),
+                "return_mean": float(per_episode[i].mean()),
+                "return_std": float(per_episode[i].std()),
                 "episodes": config.eval_episodes,
             }
             for i in range(m)
         ]
-        for row in self.last_evals:
-            self.sinks.evaluation(row)
-        self.display.update(
-            {"env_steps": self._env_steps(), "eval_return": _mean(e["return_mean"] for e in self.last_evals)}
-        )
+        self.sinks.evaluation(self.last_evals)
+        returns = [e["return_mean"] for e in self.last_evals]
+        mean = mean_of_finite(returns)
+        self.display.update({"env_steps": self._env_steps(), "eval_return": mean, "eval_returns": returns})
+        if config.stop_at_return is not None:
+            self._note_goals(returns, config.stop_at_return)
 
     def _checkpoint(self) -> None:
         self._check_losses()
@@ -270,6 +281,7 @@ class Run:
             "env_steps": self.collector.env_steps,
             "grad_steps": self.learner.grad_steps,
             "wall_s": self._wall_s(),
+            "goal_at": self.goal_at,
             "sizes": sizes(self.config, self.plan.spec),
             "action_bounds": self.plan.spec.action_bounds,
         }
@@ -299,6 +311,7 @@ class Run:
         self.learner.load_state_dict(state)
         self.collector.behaviour.load_state_dict(state["behaviour"])
         self.collector.env_steps = list(meta["env_steps"])
+        self.goal_at = meta.get("goal_at", self.goal_at)
         self.start -= meta["wall_s"]
 
     def _open_run_dir(self) -> Sinks:
@@ -306,13 +319,8 @@ class Run:
         settings = self.config.replace(resume=None, run_dir=str(self.run_dir))
         (self.run_dir / "config.json").write_text(settings.to_json())
         wandb_config = json.loads(settings.to_json()) if self.config.wandb else None
-        return Sinks(
-            self.run_dir,
-            self.config.num_members,
-            self.config.tensorboard,
-            wandb_config,
-            keep_until=self.collector.env_steps,
-        )
+        swept = tuple(self.config.member_setting(0))
+        return Sinks(self.run_dir, swept, self.config.tensorboard, wandb_config, keep_until=self.collector.env_steps)
 
     def _finish(self) -> Result:
         up_to_date = self.last_evals and self.last_evals[0]["grad_steps"] == self.learner.grad_steps[0]
@@ -327,8 +335,8 @@ class Run:
             grad_steps=self._grad_steps(),
             wall_s=self._wall_s(),
             compile_s=self.compile_s,
-            eval_return_mean=_mean(e["return_mean"] for e in self.last_evals),
-            eval_return_std=_mean(e["return_std"] for e in self.last_evals),
+            eval_return_mean=mean_of_finite(e["return_mean"] for e in self.last_evals),
+            eval_return_std=mean_of_finite(e["return_std"] for e in self.last_evals),
             interrupted=self.interrupted,
             members=[self._member_summary(m) for m in range(self.config.num_members)],
         )
@@ -338,18 +346,27 @@ class Run:
                 "env steps": f"{result.env_steps:,}",
                 "updates": f"{result.grad_steps:,}",
                 "wall seconds": f"{result.wall_s:.1f}, of which compiling {result.compile_s:.1f}",
-                "evaluation return": f"{result.eval_return_mean:.1f} +- {result.eval_return_std:.1f}"
-                if math.isfinite(result.eval_return_mean)
-                else "-",
+                "evaluation return": self._return_text(result),
             }
         )
         return result
+
+    def _return_text(self, result: Result) -> str:
+        returns = [e["return_mean"] for e in self.last_evals]
+        if not returns:
+            return "-"
+        if len(returns) == 1:
+            return f"{result.eval_return_mean:.1f} +- {result.eval_return_std:.1f}"
+        return (
+            f"{result.eval_return_mean:.1f} on average, {interquartile_mean(returns):.1f} interquartile mean, "
+            f"{min(returns):.1f} to {max(returns):.1f}"
+        )
 
     def _member_summary(self, member: int) -> dict[str, Any]:
         last = self.last_evals[member] if self.last_evals else {"return_mean": None, "return_std": None}
         return {
             **self._counters(member),
-            "seed": self.config.member_seeds[member],
+            "goal_at": self.goal_at[member],
             "eval_return_mean": last["return_mean"],
             "eval_return_std": last["return_std"],
         }
@@ -394,12 +411,6 @@ class Run:
             yield
         finally:
             signal.signal(signal.SIGINT, previous)
-
-
-def _mean(values: Any) -> float:
-    """Mean of the finite values; nan where there is none."""
-    finite = [v for v in values if math.isfinite(v)]
-    return float(np.mean(finite)) if finite else math.nan
 
 
 def _or_none(value: float) -> float | None:

@@ -34,7 +34,7 @@ LAYERS = (
     VARIANTS,
     {"learner"},
     {"behaviour", "collect", "checkpoint", "evaluate"},
-    {"plan", "policy"},
+    {"plan", "policy", "extract"},
     {"training"},
     {"doctor"},
     {"cli"},

@@ -47,8 +47,8 @@ def test_run_directory_holds_what_it_should(tmp_path):
     assert {p.name for p in folder.iterdir()} >= {
         "config.json", "metrics.csv", "eval.csv", "summary.json", "checkpoints", "tensorboard",
     }  # fmt: skip
-    assert tuple(rows(folder / "metrics.csv")[0]) == METRIC_COLUMNS
-    assert tuple(rows(folder / "eval.csv")[0]) == EVAL_COLUMNS
+    assert tuple(rows(folder / "metrics.csv")[0]) == (*METRIC_COLUMNS, "seed")
+    assert tuple(rows(folder / "eval.csv")[0]) == (*EVAL_COLUMNS, "seed")
     assert list((folder / "tensorboard").glob("events.*"))
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary) >= {
@@ -158,7 +158,7 @@ def test_floats_in_csv_read_back_exactly(tmp_path):
     result = run(tmp_path)
     for row in rows(result.run_dir / "metrics.csv"):
         for name, text in row.items():
-            if name not in ("member", "env_steps", "grad_steps"):
+            if name not in ("member", "env_steps", "grad_steps", "seed"):
                 assert repr(float(text)) == text
 
 
