@@ -1,4 +1,4 @@
-"""The command line: `fastsac train | eval | plot | envs | doctor`.  Parses, calls, and turns errors into one line.
+"""The command line, `fastsac train` and its siblings.  Parses, calls, and turns errors into one line.
 
 Exit status: 0 on success, 1 when a run failed, 2 for a wrong call, 130 after an interruption that left a checkpoint.
 """
@@ -32,6 +32,7 @@ Soft Actor-Critic, fast and exact.
 
   fastsac train --env HalfCheetah-v5     train an agent
   fastsac eval RUN_DIR                   evaluate a trained one
+  fastsac extract RUN_DIR                write one of a run's agents as a run of its own
   fastsac plot RUN_DIR...                draw learning curves
   fastsac envs [PATTERN]                 list what can be trained
   fastsac doctor                         check this machine
@@ -55,12 +56,24 @@ class EvalArgs:
     """What `fastsac train` wrote."""
     episodes: int = 10
     """Episodes, one per environment.  At least 1."""
-    member: int = 0
-    """Which of the run's agents."""
+    member: Literal["best"] | int = 0
+    """Which of the run's agents; best is the one with the highest return at its last evaluation."""
     seed: int = 0
     """Seed of the environments, in [0, 2^31)."""
     json: bool = False
     """Print one JSON object and nothing else."""
+
+
+@dataclass(frozen=True)
+class ExtractArgs:
+    """Write one agent of a run as a run directory of its own, which can be evaluated, plotted and continued."""
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """What `fastsac train` wrote."""
+    member: Literal["best"] | int = "best"
+    """Which of the run's agents; best is the one with the highest return at its last evaluation."""
+    out: Path | None = None
+    """The folder to write, new or empty; default RUN_DIR-memberN."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = list(sys.argv[1:] if argv is None else argv)
     commands: dict[str, Callable[[list[str]], int]] = {
-        "train": train, "eval": evaluate, "plot": plot, "envs": envs, "doctor": doctor,
+        "train": train, "eval": evaluate, "extract": extract, "plot": plot, "envs": envs, "doctor": doctor,
     }  # fmt: skip
     if not args or args[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -224,7 +237,7 @@ def train_config(args: list[str]) -> Config:
         ValueError: a wrong call.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--env", "--preset", "--config", "--resume"):
+    for flag in ("--env", "--preset", "--algo", "--config", "--resume"):
         first.add_argument(flag)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
@@ -241,7 +254,7 @@ def train_config(args: list[str]) -> Config:
     elif known.config:
         default = Config.load(known.config).replace(run_dir=None)
     elif known.env:
-        default = Config.for_env(known.env, known.preset or "auto")
+        default = Config.for_env(known.env, known.preset or "auto", **({"algo": known.algo} if known.algo else {}))
         rest = _without_preset(rest)
     elif {"-h", "--help"} & set(args):
         return parse(TrainHelp, "fastsac train", rest)
@@ -310,7 +323,8 @@ def evaluate(args: list[str]) -> int:
     from fastsac.evaluate import rollout
     from fastsac.policy import load
 
-    policy = load(options.run_dir, options.member)
+    member = choose_member(options.run_dir, options.member)
+    policy = load(options.run_dir, member)
     c = policy.config
     seeds = random.derive_seeds(options.seed, random.Purpose.EVAL_SEED, options.episodes)
     env = make_env(c.env, seeds, c.env_threads, c.env_kwargs, c.action_limit)
@@ -319,7 +333,7 @@ def evaluate(args: list[str]) -> int:
     finally:
         env.close()
     result: dict[str, Any] = {
-        "env_id": env.spec.env_id, "run_dir": str(options.run_dir), "member": options.member,
+        "env_id": env.spec.env_id, "run_dir": str(options.run_dir), "member": member,
         "episodes": options.episodes, "return_mean": float(returns.mean()), "return_std": float(returns.std()),
         "return_min": float(returns.min()), "return_max": float(returns.max()),
         "length_mean": float(lengths.mean()), "returns": returns.tolist(),
@@ -332,6 +346,26 @@ def evaluate(args: list[str]) -> int:
             f"(min {result['return_min']:.1f}, max {result['return_max']:.1f}), length {result['length_mean']:.0f}, "
             f"{options.episodes} episodes"
         )
+    return 0
+
+
+def choose_member(run_dir: Path, member: Literal["best"] | int) -> int:
+    """The number that `member` stands for."""
+    from fastsac.extract import best_member
+
+    return best_member(run_dir) if member == "best" else member
+
+
+def extract(args: list[str]) -> int:
+    """`fastsac extract`."""
+    options = parse(ExtractArgs, "fastsac extract", args)
+    from fastsac.extract import extract as write
+
+    member = choose_member(options.run_dir, options.member)
+    name = options.run_dir.resolve().name
+    out = options.out or options.run_dir.with_name(f"{name}-member{member}")
+    config = write(options.run_dir, member, out)
+    print(f"member {member} of {options.run_dir}: seed {config.seed}, now alone in {out}")
     return 0
 
 
