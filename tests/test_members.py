@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from test_learner import make
 from test_training import BASE, rows
 from torch.utils import _pytree as pytree
 
@@ -210,3 +211,14 @@ def test_extraction_refuses_what_is_not_there(tmp_path, swept, capsys):
     assert "must be best or a whole number" in capsys.readouterr().err
     with (swept.run_dir / "eval.csv").open() as f:
         assert len(list(csv.DictReader(f))) == 8 * 3  # untouched
+
+
+def test_parameters_stay_those_of_the_own_run_over_200_updates():
+    """The same data; three members, each beside the run of its seed alone."""
+    together = make(seeds=3, batch_size=32, learning_starts=32)
+    together.launch([200] * 3)
+    for member, seed in enumerate(together.config.member_seeds):
+        alone = make(seed=seed, batch_size=32, learning_starts=32)
+        alone.launch([200])
+        for name, value in alone.buffers["state"]["params"].items():
+            torch.testing.assert_close(together.buffers["state"]["params"][name][member], value[0], rtol=0, atol=1e-4)
