@@ -78,12 +78,14 @@ class ExtractArgs:
 
 @dataclass(frozen=True)
 class PlotArgs:
-    """Draw the learning curves of one or more runs as PNG: returns against env steps and against wall seconds."""
+    """Draw the learning curves of one or more runs as PNG: returns against env steps and against wall seconds.
+
+    Of a sweep also the final returns by setting, best first, as a picture (RUN_DIR/sweep.png) and as a table."""
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run directories."""
     out: Path | None = None
-    """The file to write; default RUN_DIR/curves.png, or curves.png for several runs."""
+    """The file to write; default RUN_DIR/curves.png, or curves.png for several runs.  A sweep's goes to FILE-sweep."""
 
 
 @dataclass(frozen=True)
@@ -300,8 +302,15 @@ def show_result(result: "Result") -> None:
     """Draw the curves; say where everything is and how to go on."""
     with contextlib.suppress(ValueError):  # an early interruption leaves nothing to draw
         from fastsac.plot import plot as draw
+        from fastsac.plot_data import read_runs
+        from fastsac.plot_sweep import plot_sweep
+        from fastsac.ranking import best_text, rank
 
-        print(f"learning curves    {draw([result.run_dir])}")
+        runs = read_runs([result.run_dir])
+        print(f"learning curves    {draw(runs)}")
+        if picture := plot_sweep(runs):
+            print(f"returns by setting {picture}")
+            print(f"best setting       {best_text(rank(runs)[0])}")
     print(f"run directory      {result.run_dir}")
     # Not on the PATH where `make` has called us: say where it is.
     tensorboard = "tensorboard" if shutil.which("tensorboard") else Path(sys.executable).with_name("tensorboard")
@@ -373,8 +382,15 @@ def plot(args: list[str]) -> int:
     """`fastsac plot`."""
     options = parse(PlotArgs, "fastsac plot", args)
     from fastsac.plot import plot as draw
+    from fastsac.plot_data import read_runs
+    from fastsac.plot_sweep import beside, plot_sweep
+    from fastsac.ranking import rank, show
 
-    print(draw(list(options.run_dirs), options.out))
+    runs = read_runs(options.run_dirs)
+    print(draw(runs, options.out))
+    if picture := plot_sweep(runs, options.out and beside(options.out)):
+        print(picture)
+        show(rank(runs))
     return 0
 
 

@@ -1,264 +1,174 @@
 """Learning curves of runs as one image: return against environment steps and against wall seconds.
 
-Reads run directories and writes one file.  Knows the columns of eval.csv and metrics.csv; needs neither torch nor a
-simulator, and draws without any display.
+Draws what `fastsac.plot_data` reads, without any display, and holds the look of all pictures.
 """
 
-import csv
-import dataclasses
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from numpy.typing import NDArray
 
-from fastsac.config import Config
+from fastsac.plot_data import (
+    COLOURS,
+    OTHER,
+    Array,
+    Curve,
+    Group,
+    Run,
+    Source,
+    make_groups,
+    read_runs,
+    seeds_text,
+    tasks,
+)
+from fastsac.stats import LEAST_RUNS, iqm, iqm_interval
 
-Array = NDArray[np.float64]
+__all__ = ["COLOURS", "FAINT", "INK", "MINUS", "Array", "draw", "plot", "short_number", "tidy"]
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#4D4D4D")
-"""Told apart by colour-blind readers too (Okabe and Ito)."""
-NOT_A_SETTING = ("seed", "seeds", "run_dir", "resume", "tensorboard", "wandb", "checkpoint_every", "log_every")
-"""Runs that differ only in these are repeats of one another."""
-AXES = {"env_steps": "environment steps", "wall_s": "wall seconds"}
+AXES = ("env_steps", "wall_s")
 MOST_MARKERS = 40
+ROOMY = 4
+"""Groups of a panel that leave room for markers and training episodes."""
+LETTERS_PER_INCH = 13.6
+"""Of legends."""
 MINUS = "\N{MINUS SIGN}"
 INK, FAINT = "#333333", "#D9D9D9"
 
 
-@dataclass(frozen=True)
-class Curve:
-    """What one member did over time; rows without a return are left out."""
-
-    env_steps: Array  # [rows]
-    wall_s: Array  # [rows]
-    mean: Array  # [rows]
-    std: Array  # [rows]
-
-    def x(self, axis: str) -> Array:
-        """The column to plot against: "env_steps" or "wall_s"."""
-        column: Array = getattr(self, axis)
-        return column
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run directory: its settings and one curve per member."""
-
-    path: Path
-    config: Config
-    evals: list[Curve]
-    episodes: list[Curve]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs that are repeats of one another, drawn in one colour."""
-
-    runs: list[Run]
-    colour: str
-    label: str = ""
-
-    @property
-    def config(self) -> Config:
-        """Settings that all runs share, and the seed of the first."""
-        return self.runs[0].config
-
-    @property
-    def task(self) -> str:
-        """The environment's name."""
-        return self.config.task
-
-    @property
-    def evals(self) -> list[Curve]:
-        """Evaluations of all members of all runs that have some."""
-        return [curve for run in self.runs for curve in run.evals if curve.mean.size]
-
-    @property
-    def episodes(self) -> list[Curve]:
-        """Training episodes of all members of all runs that have some."""
-        return [curve for run in self.runs for curve in run.episodes if curve.mean.size]
-
-
-def plot(run_dirs: Sequence[str | Path], out: str | Path | None = None) -> Path:
+def plot(runs: Sequence[Source], out: str | Path | None = None) -> Path:
     """Draw the learning curves of one or more runs.
 
-    Runs that differ only in their seed are drawn as one: the mean over members and the range from worst to best.
+    Members that differ only in their seed are drawn as one, whether of one run or of several: the interquartile mean
+    over them and its 95% bootstrap interval; of two members the mean and their range, of one the deviation over its
+    episodes.  Of more than eight settings the best six by final return are in colour.  Members of one run train
+    together, so wall seconds are what all of them took, not what one would take alone.
 
     Args:
-        run_dirs: what `fastsac train` wrote.
+        runs: what `fastsac train` wrote.
         out: the file to write; its suffix decides the format.  Default RUN_DIR/curves.png, or curves.png in the
             current folder for several runs.
 
     Returns:
-        The file written.
+        The file written.  Returns by setting of a sweep are a picture of their own: `fastsac.plot_sweep`.
 
     Raises:
         ValueError: no run, not a run directory, nothing to draw yet, or an unknown format.
     """
-    if not run_dirs:
-        raise ValueError("run_dirs must name at least one run directory, got none.")
-    groups = label_groups(group_runs([read_run(Path(path)) for path in run_dirs]))
-    default = Path(run_dirs[0]) / "curves.png" if len(run_dirs) == 1 else Path("curves.png")
-    path = default if out is None else Path(out)
-    figure = draw(groups)
+    read = read_runs(runs)
+    return save(draw(make_groups(read)), default_path(read, "curves.png") if out is None else Path(out))
+
+
+def default_path(runs: list[Run], name: str) -> Path:
+    """In the run directory, or in the current folder for several."""
+    return runs[0].path / name if len(runs) == 1 else Path(name)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that arranges itself and needs no display."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write the picture, and its folder; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     return path
 
 
-# Reading ----------------------------------------------------------------------------------------------------------
-
-
-def read_run(path: Path) -> Run:
-    """Read settings and rows of a run directory.
-
-    Raises:
-        ValueError: not a run directory, or nothing to draw in it yet.
-    """
-    if not (path / "config.json").is_file():
-        raise ValueError(f"{path} is not a run directory: it has no config.json. Give what `fastsac train` wrote.")
-    config = Config.load(path)
-    evals = read_curves(path / "eval.csv", config.num_members, "return_mean", "return_std")
-    episodes = read_curves(path / "metrics.csv", config.num_members, "episode_return", None)
-    if not any(curve.mean.size for curve in (*evals, *episodes)):
-        raise ValueError(f"{path} has no returns yet, in eval.csv or metrics.csv. Wait for the first evaluation.")
-    return Run(path, config, evals, episodes)
-
-
-def read_curves(path: Path, num_members: int, mean: str, std: str | None) -> list[Curve]:
-    """One curve per member; empty ones where the file is missing or a member has no rows.
-
-    Args:
-        path: a CSV file, which a run may still be writing to.
-        num_members: members of the run.
-        mean: the column of returns.
-        std: the column of their standard deviations, if there is one.
-
-    Raises:
-        ValueError: a column is missing.
-    """
-    columns = ["member", "env_steps", "wall_s", mean, *([std] if std else [])]
-    rows = np.array([row for row in _read_rows(path, columns) if np.isfinite(row[3])]).reshape(-1, len(columns))
-    curves = []
-    for member in range(num_members):
-        mine = rows[rows[:, 0] == member]
-        curves.append(Curve(mine[:, 1], mine[:, 2], mine[:, 3], mine[:, 4] if std else np.zeros(len(mine))))
-    return curves
-
-
-def _read_rows(path: Path, columns: list[str]) -> list[list[float]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        missing = set(columns) - set(reader.fieldnames or columns)
-        if missing:
-            raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}.")
-        # A run may be in the middle of its last row: that one comes short.
-        return [[float(row[name] or "nan") for name in columns] for row in reader if None not in row.values()]
-
-
-# Grouping and naming ----------------------------------------------------------------------------------------------
-
-
-def group_runs(runs: list[Run]) -> list[Group]:
-    """Put runs together that differ only in what is `NOT_A_SETTING`, in the order of their first one."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(repr(_settings(run.config)), []).append(run)
-    return [Group(repeats, COLOURS[i % len(COLOURS)]) for i, repeats in enumerate(groups.values())]
-
-
-def label_groups(groups: list[Group]) -> list[Group]:
-    """Name each group by its seeds and whatever setting tells it from the others in the same environment."""
-    labelled = []
-    for group in groups:
-        others = [_settings(other.config) for other in groups if other.config.env == group.config.env]
-        mine = _settings(group.config)
-        told = [f"{name} {_short(value)}" for name, value in mine.items() if any(o[name] != value for o in others)]
-        extra = told if len(told) <= 3 else [group.runs[0].path.resolve().name]
-        labelled.append(dataclasses.replace(group, label=", ".join([_seeds_text(group), *extra])))
-    return labelled
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(config).items() if name not in NOT_A_SETTING}
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _seeds_text(group: Group) -> str:
-    seeds = sorted(seed for run in group.runs for seed in run.config.member_seeds)
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    if seeds == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"{len(seeds)} seeds" if len(seeds) > 4 else f"seeds {', '.join(map(str, seeds))}"
-
-
-# Drawing ----------------------------------------------------------------------------------------------------------
+# Panels -----------------------------------------------------------------------------------------------------------
 
 
 def draw(groups: list[Group]) -> Figure:
     """Two panels per environment with a common y axis, and the legend below them."""
-    tasks = list(dict.fromkeys(group.task for group in groups))
-    figure = Figure(figsize=(11, 1.2 + 3.6 * len(tasks)))
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
-    for task, panels in zip(tasks, figure.subplots(len(tasks), 2, sharey="row", squeeze=False), strict=True):
-        for axes, (axis, name) in zip(panels, AXES.items(), strict=True):
-            for group in groups:
-                if group.task == task:
-                    draw_group(axes, group, axis)
-            tidy(axes, name)
-        panels[0].set_ylabel("return per episode" if len(tasks) == 1 else f"{task}\nreturn per episode", color=INK)
+    names = tasks(groups)
+    handles = [*group_handles(groups), *line_handles(groups)]
+    figure = new_figure(11, 0.9 + 3.6 * len(names))
+    add_legend(figure, handles)
+    for task, panels in zip(names, figure.subplots(len(names), 2, sharey="row", squeeze=False), strict=True):
+        mine = [group for group in groups if group.task == task]
+        for group in mine:
+            draw_group(panels, group, len(mine) <= ROOMY)
+        for axes, axis in zip(panels, AXES, strict=True):
+            tidy(axes, "environment steps" if axis == "env_steps" else wall_label(mine))
+        panels[0].set_ylabel("return per episode" if len(names) == 1 else f"{task}\nreturn per episode", color=INK)
     figure.suptitle(title(groups), fontsize=13, fontweight="bold", color=INK)
-    add_legend(figure, groups)
     return figure
 
 
-def draw_group(axes: Axes, group: Group, axis: str) -> None:
-    """Training episodes thin and faint, evaluations thick on a band."""
-    colour = group.colour
-    if group.episodes:
-        x, returns, _ = stack(group.episodes, axis)
-        axes.plot(x, returns.mean(0), color=colour, linewidth=0.9, alpha=0.4, zorder=2)
+def draw_group(panels: Sequence[Axes], group: Group, roomy: bool) -> None:
+    """Training episodes thin and faint, evaluations thick on a band; a thin line for one that is not in colour."""
+    if shows_episodes(group, roomy):
+        steps, returns = stack(group.episodes)
+        for axes, axis in zip(panels, AXES, strict=True):
+            x = along(group.episodes, steps, axis)
+            axes.plot(x, iqm(returns), color=group.colour, linewidth=0.9, alpha=0.4, zorder=2)
     if not group.evals:
         return
-    x, returns, end = stack(group.evals, axis)
-    mean, low, high = returns.mean(0), returns.min(0), returns.max(0)
-    if len(group.evals) == 1:
-        std = group.evals[0].std
-        low, high = mean - std, mean + std
-    axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, zorder=1)
+    steps, returns = stack(group.evals)
+    middle = iqm(returns)
+    if group.colour == OTHER:
+        for axes, axis in zip(panels, AXES, strict=True):
+            axes.plot(along(group.evals, steps, axis), middle, color=OTHER, linewidth=0.8, zorder=1)
+        return
+    low, high = band(group.evals, returns)
     marker: dict[str, Any] = {"marker": "o", "markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.7}
-    axes.plot(x, mean, color=colour, linewidth=2, zorder=3, **(marker if len(x) <= MOST_MARKERS else {}))
-    for curve in group.evals:  # what went on after another one had ended
+    style = marker if roomy and len(steps) <= MOST_MARKERS else {}
+    for axes, axis in zip(panels, AXES, strict=True):
+        x = along(group.evals, steps, axis)
+        axes.fill_between(x, low, high, color=group.colour, alpha=0.16 if roomy else 0.1, linewidth=0, zorder=2)
+        axes.plot(x, middle, color=group.colour, linewidth=1.9, zorder=4, **style)
+        draw_tails(axes, group, axis, steps[-1] if steps.size else 0.0)
+
+
+def draw_tails(axes: Axes, group: Group, axis: str, end: float) -> None:
+    """What members did alone after another one of the group had ended."""
+    for curve in group.evals:
         tail = curve.env_steps >= end
-        axes.plot(curve.x(axis)[tail], curve.mean[tail], color=colour, linewidth=0.8, zorder=2)
+        if tail.sum() > 1:
+            axes.plot(curve.x(axis)[tail], curve.mean[tail], color=group.colour, linewidth=0.8, zorder=3)
 
 
-def stack(curves: Sequence[Curve], axis: str) -> tuple[Array, Array, float]:
+def band(evals: Sequence[Curve], returns: Array) -> tuple[Array, Array]:
+    """Lower and upper edge around the line of a group, [rows] each; `evaluation_label` says what they are.
+
+    Args:
+        evals: evaluations of the members.
+        returns: the same on common steps, [members, rows].
+    """
+    if len(evals) == 1:
+        return returns[0] - evals[0].std, returns[0] + evals[0].std
+    if len(evals) < LEAST_RUNS:
+        return returns.min(0), returns.max(0)
+    return iqm_interval(returns)
+
+
+def stack(curves: Sequence[Curve]) -> tuple[Array, Array]:
     """Put curves on common environment steps, as far as all of them go.
 
     Returns:
-        x [rows], the mean over curves; returns [curves, rows]; and the environment steps where the last row is.
+        Steps [rows] of the curve with the most rows, and returns [curves, rows].
     """
     start, end = max(c.env_steps[0] for c in curves), min(c.env_steps[-1] for c in curves)
     steps = max((c.env_steps for c in curves), key=len)
     steps = steps[(steps >= start) & (steps <= end)]
-    x = np.stack([np.interp(steps, c.env_steps, c.x(axis)) for c in curves])
-    return x.mean(0), np.stack([np.interp(steps, c.env_steps, c.mean) for c in curves]), steps[-1] if steps.size else 0
+    return steps, np.stack([np.interp(steps, c.env_steps, c.mean) for c in curves])
+
+
+def along(curves: Sequence[Curve], steps: Array, axis: str) -> Array:
+    """Where the steps lie on an axis: the mean over curves, [rows]."""
+    x: Array = np.stack([np.interp(steps, c.env_steps, c.x(axis)) for c in curves]).mean(0)
+    return x
 
 
 def tidy(axes: Axes, x_name: str) -> None:
@@ -282,40 +192,77 @@ def short_number(value: float, _: Any = None) -> str:
     return f"{value / size:g}{unit}".replace("-", MINUS)
 
 
+# Words ------------------------------------------------------------------------------------------------------------
+
+
 def title(groups: list[Group]) -> str:
     """What all groups have in common."""
-    if len(groups) == 1:
-        return f"{groups[0].task}, {groups[0].label}"
-    tasks = {group.task for group in groups}
-    return tasks.pop() if len(tasks) == 1 else "Learning curves"
+    names, seeds = tasks(groups), {seeds_text(group) for group in groups}
+    return ", ".join([names[0] if len(names) == 1 else "Learning curves", *(seeds if len(seeds) == 1 else ())])
 
 
-def add_legend(figure: Figure, groups: list[Group]) -> None:
-    """Colours of the groups and the meaning of the lines, below the panels, where no data is."""
-    several_tasks = len({group.task for group in groups}) > 1
-    handles = [
-        Line2D([], [], color=g.colour, linewidth=4, label=f"{g.task}, {g.label}" if several_tasks else g.label)
-        for g in groups
-        if len(groups) > 1
-    ]
-    colour = groups[0].colour if len(groups) == 1 else "#666666"
-    if any(group.evals for group in groups):
-        label = f"evaluation ({evaluation_label(groups)})"
-        handles.append(Line2D([], [], color=colour, linewidth=2, marker="o", markersize=4.5, label=label))
-    if any(group.episodes for group in groups):
-        handles.append(Line2D([], [], color=colour, linewidth=0.9, alpha=0.5, label="training episodes"))
-    widest = max(len(str(handle.get_label())) for handle in handles)
-    columns = min(len(handles), max(1, 150 // (widest + 8)))
+def wall_label(groups: list[Group]) -> str:
+    """Name of the time axis, with how many agents shared it."""
+    together = {run.config.num_members for group in groups for run in group.runs}
+    if together == {1}:
+        return "wall seconds"
+    return f"wall seconds, {f'all {together.pop()}' if len(together) == 1 else 'all'} members of a run together"
+
+
+def shows_episodes(group: Group, roomy: bool) -> bool:
+    """Training episodes are drawn where there is room for them, or where they are all there is."""
+    return bool(group.episodes) and group.colour != OTHER and (roomy or not group.evals)
+
+
+def add_legend(figure: Figure, handles: list[Artist]) -> None:
+    """Below the panels, where no data is, in as many columns as fit; the figure grows by its height."""
+    widths = [len(str(handle.get_label())) + 8 for handle in handles]
+    columns = len(handles)
+    room = LETTERS_PER_INCH * figure.get_figwidth()
+    while columns > 1 and sum(map(max, np.array_split(widths, columns))) > room:
+        columns -= 1
+    figure.set_figheight(figure.get_figheight() + 0.1 + 0.2 * math.ceil(len(handles) / columns))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK, fontsize=9)
 
 
-def evaluation_label(groups: list[Group]) -> str:
-    """What the thick line and its band stand for."""
-    members = {len(group.evals) > 1 for group in groups if group.evals}
-    if members == {True}:
-        return "mean over seeds, band: worst to best"
-    if members == {True, False}:
-        return "mean, band: worst to best seed, or deviation over episodes of a single one"
-    episodes = {group.config.eval_episodes for group in groups}
+def group_handles(groups: list[Group]) -> list[Artist]:
+    """One per colour; none where there is only one."""
+    if len(groups) == 1:
+        return []
+    several = len(tasks(groups)) > 1
+    others = sum(group.colour == OTHER for group in groups)
+    handles: list[Artist] = []
+    for group in groups:
+        if group.colour != OTHER:
+            name = ", ".join([*([group.task] if several else []), *([group.label] if group.label else [])])
+            handles.append(Line2D([], [], color=group.colour, linewidth=4, label=name))
+    if others:
+        handles.append(Line2D([], [], color=OTHER, linewidth=1.5, label=f"{others} other settings"))
+    return handles
+
+
+def line_handles(groups: list[Group]) -> list[Artist]:
+    """What thick and thin lines are."""
+    colour = groups[0].colour if len(groups) == 1 else "#666666"
+    handles: list[Artist] = [
+        Line2D([], [], color=colour, linewidth=2, marker="o", markersize=4.5, label=label)
+        for label in evaluation_labels(groups)
+    ]
+    counts = {task: sum(group.task == task for group in groups) for task in tasks(groups)}
+    if any(shows_episodes(group, counts[group.task] <= ROOMY) for group in groups):
+        handles.append(Line2D([], [], color=colour, linewidth=0.9, alpha=0.5, label="training episodes"))
+    return handles
+
+
+def evaluation_labels(groups: list[Group]) -> list[str]:
+    """What thick lines and their bands stand for: one text, or more where groups have one, two and more seeds."""
+    drawn = [group for group in groups if group.evals and group.colour != OTHER]
+    counts = {min(len(group.evals), LEAST_RUNS) for group in drawn}
+    episodes = {group.config.eval_episodes for group in drawn}
     number = f"{episodes.pop()} " if len(episodes) == 1 else ""
-    return f"mean of {number}episodes, band: one standard deviation"
+    texts = {
+        LEAST_RUNS: "interquartile mean over seeds, band: 95% bootstrap interval",
+        2: "mean of two seeds, band: their range",
+        1: f"mean of {number}episodes{' of one seed' if len(counts) > 1 else ''}, band: one standard deviation",
+    }
+    return [f"evaluation: {text}" for count, text in texts.items() if count in counts]

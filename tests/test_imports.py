@@ -28,6 +28,7 @@ LAYERS = (
         "plot",
         "plot_data",
         "plot_sweep",
+        "ranking",
         "stats",
         "versions",
     },
@@ -41,7 +42,13 @@ LAYERS = (
     {"__init__", "__main__"},
 )
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
-FOR_PEOPLE = {"progress": {"training", "cli"}, "plot": {"plot_sweep", "cli"}, "plot_sweep": {"cli"}, "doctor": {"cli"}}
+FOR_PEOPLE = {
+    "progress": {"training", "cli"},
+    "plot": {"plot_sweep", "cli"},
+    "plot_sweep": {"cli"},
+    "ranking": {"plot_sweep", "cli"},
+    "doctor": {"cli"},
+}
 SIMULATORS = {
     "ale_py", "brax", "dm_control", "envpool", "fastsac_envs", "gym", "gymnasium", "isaaclab", "mujoco",
     "mujoco_playground", "procgen", "pybullet",
