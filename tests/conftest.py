@@ -1,9 +1,13 @@
 """Fixtures that several files use."""
 
 import pytest
+import torch
 from graph_recorder import GraphRecorder
 
 from fastsac import launch
+
+# Networks in tests are tiny, and threads that wait for each other are slow where anything else runs.
+torch.set_num_threads(1)
 
 
 @pytest.fixture

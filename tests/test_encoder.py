@@ -4,11 +4,15 @@ import pytest
 import torch
 from image_env import SIDE
 from test_learner import CPU
+from test_training import TIME_COLUMNS, rows
 from torch.nn import functional as F
 
-from fastsac import nets
+from fastsac import checkpoint, load, nets, plan
 from fastsac.config import Config
 from fastsac.encoder import Encoder
+from fastsac.env import EnvSpec
+from fastsac.learner import make_hyper
+from fastsac.replay import Batch
 from fastsac.training import train
 from fastsac.variants import VARIANTS, find
 
@@ -53,10 +57,6 @@ def test_features_equal_torch_layers():
 @pytest.mark.parametrize("algo", VARIANTS)
 def test_every_algorithm_sees_images_and_learns_its_encoder(algo):
     """Each convolution of each network moves at an update, those of the targets follow, and actions are finite."""
-    from fastsac.env import EnvSpec
-    from fastsac.learner import make_hyper
-    from fastsac.replay import Batch
-
     config = Config(env="x", conv_channels=(4, 4), hidden_dims=(32,), algo=algo, n_step=2)
     spec = EnvSpec("test:test", PIXELS, 3, (), None, discrete=find(algo).discrete, image=IMAGE)
     agent = find(algo).from_config(config, spec)
@@ -88,8 +88,6 @@ def test_learns_from_pixels(tmp_path):
         )
     )  # fmt: skip
     assert result.eval_return_mean == 8.0
-    from fastsac import load
-
     policy = load(tmp_path / "run")
     image = torch.zeros(1, SIDE, SIDE, dtype=torch.uint8)
     image[..., : SIDE // 2] = 200
@@ -99,3 +97,37 @@ def test_learns_from_pixels(tmp_path):
     assert policy.act(image.flip(-1).unsqueeze(0)).tolist() == [1]
     with pytest.raises(ValueError, match="obs must be"):
         policy.act(torch.zeros(2, 7))
+
+
+TINY = Config(
+    env="tests.image_env:Side", num_envs=4, total_steps=120, learning_starts=40, batch_size=8, buffer_size=64,
+    hidden_dims=(8,), conv_channels=(2, 2), n_step=2, reward_clip=0.5, eval_every=0, eval_episodes=2, log_every=40,
+    checkpoint_every=0, tensorboard=False, compile="off",
+)  # fmt: skip
+
+
+def test_a_recorded_run_from_pixels_equals_an_eager_one(tmp_path, recorder, monkeypatch):
+    eager = train(TINY.replace(run_dir=str(tmp_path / "eager"), device="cpu", seeds=2))
+    monkeypatch.setattr(plan, "choose_mode", lambda *_: ("captured", "recorded"))
+    captured = train(TINY.replace(run_dir=str(tmp_path / "captured"), device="cpu", seeds=2))
+    assert recorder.replayed > 30
+    first, second = (rows(r.run_dir / "metrics.csv", TIME_COLUMNS) for r in (eager, captured))
+    assert first == second
+    state = checkpoint.load(eager.run_dir)[0]["replay"]
+    assert state["rows.obs"].dtype == torch.uint8
+    assert state["rows.reward"].max() == 0.5  # clipped on the way in ...
+    assert max(float(r["episode_return"]) for r in first) > 2  # ... and only there
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_captured_convolutions_learn_on_a_gpu(tmp_path):
+    settings = {"total_steps": 4_000, "learning_starts": 300, "buffer_size": 4_000, "batch_size": 32, "utd_ratio": 0.25}
+    changes = {"gamma": 0.5, "init_alpha": 0.1, "learn_alpha": False, "conv_channels": (8, 8), "hidden_dims": (32,)}
+    result = train(
+        TINY.replace(
+            **settings, **changes, num_envs=8, eval_episodes=10, reward_clip=0.0, n_step=1, actor_lr=5e-4,
+            critic_lr=5e-4, compile="on", device="cuda", run_dir=str(tmp_path / "run"),
+        )
+    )  # fmt: skip
+    assert result.eval_return_mean == 8.0
