@@ -10,7 +10,7 @@ from test_learner import make
 from test_training import BASE, rows
 from torch.utils import _pytree as pytree
 
-from fastsac import checkpoint, load, sweep
+from fastsac import checkpoint, load, stats, sweep
 from fastsac.cli import main
 from fastsac.config import Config
 from fastsac.extract import best_member, extract
@@ -104,6 +104,13 @@ def test_interquartile_mean_by_hand():
     assert interquartile_mean([1, 2, 3, 4, 5, 6, 7, 800]) == 4.5
     assert interquartile_mean([1, math.nan, 2]) == 1.5
     assert math.isnan(interquartile_mean([]))
+
+
+def test_interquartile_mean_is_that_of_the_plots():
+    """Training has its own, since scipy takes a second to import."""
+    for size in range(1, 30):
+        values = torch.randn(size, dtype=torch.float64).numpy()
+        assert interquartile_mean(values.tolist()) == pytest.approx(float(stats.iqm(values)))
 
 
 # Running ----------------------------------------------------------------------------------------------------------
