@@ -21,12 +21,13 @@ from fastsac import losses, nets, optim
 from fastsac.config import Config
 from fastsac.encoder import Encoder
 from fastsac.env import EnvSpec
-from fastsac.replay import Batch, Between
+from fastsac.gaussian import GaussianPolicy
+from fastsac.replay import Batch
 from fastsac.variants import Hyper, State
 
 
 @dataclass(frozen=True)
-class SacV1:
+class SacV1(GaussianPolicy):
     """What is fixed at compile time: sizes and switches.  Numbers that may differ between members are in `Hyper`."""
 
     actor_shapes: nets.Shapes
@@ -39,8 +40,6 @@ class SacV1:
     products: nets.Products
     num_between: int
 
-    discrete: ClassVar[bool] = False
-    acts_by: ClassVar[str] = "actor"
     adjusts_alpha: ClassVar[bool] = False
 
     @classmethod
@@ -88,34 +87,9 @@ class SacV1:
         }
         return {**optim.begin(params, seed), "target_value": value.clone()}
 
-    def act(self, actor: Tensor, obs: Tensor, noise: Tensor | None) -> Tensor:
-        """Actions [B, A] in [-1, 1].
-
-        Args:
-            actor: [P], the actor's vector.
-            obs: [B, O].
-            noise: standard normal [B, A] to sample; None for tanh of the mean.
-        """
-        params = nets.unflatten(actor, self.actor_shapes)
-        mean, log_std = nets.gaussian(params, self.encoder(params, obs, self.products), self.products)
-        return torch.tanh(mean if noise is None else mean + log_std.exp() * noise)
-
-    def act_randomly(self, noise: Tensor) -> Tensor:
-        """Actions [B, A], uniform in [-1, 1], of standard normal noise [B, A]."""
-        return losses.uniform(noise)
-
     def noise_shape(self, batch_size: int) -> tuple[int, ...]:
         """Shape of the standard normal numbers that `update` wants."""
         return (1 + self.num_between, batch_size, self.action_dim)
-
-    def _sample(self, actor: nets.Params, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Actions [B, A] in [-1, 1] and their log-probabilities [B] for obs [B, O] and standard normal noise [B, A]."""
-        return losses.tanh_normal(*nets.gaussian(actor, self.encoder(actor, obs, self.products), self.products), noise)
-
-    def _entropy_between(self, actor: nets.Params, between: Between, noise: Tensor, alpha: Tensor) -> Tensor:
-        """What the states between add to the rewards, [B]; noise [n - 1, B, A]."""
-        _, log_prob = self._sample(actor, between.obs.flatten(0, 1), noise.flatten(0, 1))
-        return losses.entropy_between(between.discount, -log_prob.view_as(between.discount), alpha)
 
     def _value(self, value: nets.Params, obs: Tensor) -> Tensor:
         """V(s), [B], for obs [B, O]."""

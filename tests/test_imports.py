@@ -16,6 +16,7 @@ LAYERS = (
     {
         "nets",
         "encoder",
+        "gaussian",
         "losses",
         "optim",
         "random",
