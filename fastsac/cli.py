@@ -336,7 +336,7 @@ def evaluate(args: list[str]) -> int:
     policy = load(options.run_dir, member)
     c = policy.config
     seeds = random.derive_seeds(options.seed, random.Purpose.EVAL_SEED, options.episodes)
-    env = make_env(c.env, seeds, c.env_threads, c.env_kwargs, c.action_limit)
+    env = make_env(c.env, seeds, c.env_threads, c.env_kwargs_of_evaluation, c.action_limit)
     try:
         returns, lengths = rollout(env, lambda obs: policy.act(obs, normalized=True))
     finally:

@@ -51,6 +51,8 @@ class Config:
     """Environment: "Task" (envpool), "backend:Task" or "package.module:Task"; `fastsac envs` lists them."""
     env_kwargs: Annotated[dict[str, Any], JSON_OBJECT] = field(default_factory=dict)
     """Keyword arguments for the simulator, as a JSON object."""
+    eval_env_kwargs: Annotated[dict[str, Any], JSON_OBJECT] = field(default_factory=dict)
+    """What evaluation environments have beside or instead of env_kwargs, as a JSON object: {"episodic_life": false}."""
     action_limit: float | None = None
     """For an action space without bounds: scale actions to [-X, X]."""
     num_envs: int = 16
@@ -173,6 +175,7 @@ class Config:
         object.__setattr__(self, "conv_channels", tuple(self.conv_channels))
         object.__setattr__(self, "sweep", tuple(self.sweep))
         object.__setattr__(self, "env_kwargs", dict(self.env_kwargs))
+        object.__setattr__(self, "eval_env_kwargs", dict(self.eval_env_kwargs))
         _check_choices(self)
         _check_counts(self)
         _check_ranges(self)
@@ -209,6 +212,11 @@ class Config:
     def task(self) -> str:
         """The environment's name without its back end."""
         return self.env.rpartition(":")[2]
+
+    @property
+    def env_kwargs_of_evaluation(self) -> dict[str, Any]:
+        """Keyword arguments of the environments that evaluate."""
+        return {**self.env_kwargs, **self.eval_env_kwargs}
 
     @cached_property
     def settings(self) -> list[sweeps.Setting]:

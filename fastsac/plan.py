@@ -55,6 +55,7 @@ def make_plan(config: Config) -> Plan:
         )
     device = choose_device(config.device)
     spec = make_spec(config.env, config.env_kwargs, config.action_limit)
+    check_evaluation(config, spec)
     config = config.replace(algo=choose_algo(config, spec))
     check_image(config, spec)
     check_sweep(config, spec)
@@ -73,10 +74,13 @@ def make_plan(config: Config) -> Plan:
     device_name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
     )
+    kwargs = [f"env_kwargs {config.env_kwargs}"] if config.env_kwargs else []
+    kwargs += [f"in evaluation {config.eval_env_kwargs}"] if config.eval_env_kwargs else []
     obs = "x".join(map(str, spec.image or (spec.obs_dim,)))
     notes = (
         f"{spec.env_id}: obs {obs}, action {spec.action_dim}, {config.algo}, preset {config.preset}, "
         f"{config.num_envs} environments" + (f" x {config.num_members} members" if config.num_members > 1 else ""),
+        *([", ".join(kwargs)] if kwargs else []),
         f"device {device} ({device_name}), update {mode}: {why}" + (", bfloat16" if config.bf16 else ""),
         memory,
     )
@@ -140,6 +144,23 @@ def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
     if updates < COMPILE_PAYS_AFTER:
         return "eager", f"{updates:,} updates would not win the compile time back"
     return "compiled", f"{updates:,} updates win the compile time back"
+
+
+def check_evaluation(config: Config, spec: EnvSpec) -> None:
+    """Check that the environments of evaluation are of the same sizes.
+
+    Raises:
+        ValueError: they are not, or cannot be made.
+    """
+    if not config.eval_env_kwargs:
+        return
+    other = make_spec(config.env, config.env_kwargs_of_evaluation, config.action_limit)
+    for name in ("obs_dim", "action_dim", "image", "action_bounds", "discrete"):
+        if getattr(other, name) != getattr(spec, name):
+            raise ValueError(
+                f"eval_env_kwargs {config.eval_env_kwargs} make evaluations differ in {name}: "
+                f"{getattr(spec, name)} in training, {getattr(other, name)} in evaluation. Leave out what changes it."
+            )
 
 
 def check_image(config: Config, spec: EnvSpec) -> None:

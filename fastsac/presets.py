@@ -125,13 +125,14 @@ PRESETS: dict[str, Preset] = {
         ranges={**RANGES, "gamma": (5e-5, 1e-2, "log"), "init_alpha": (0.02, 0.5, "log")},
     ),
     "atari": Preset(
-        rf"(ALE/)?({_ATARI})-v5",
+        rf"({_ATARI})-v5",
         {
             "num_envs": 8, "learning_starts": 20_000, "batch_size": 64, "buffer_size": 100_000, "utd_ratio": 0.25,
             "hidden_dims": (512,), "reward_clip": 1.0,
+            "env_kwargs": {"episodic_life": True}, "eval_env_kwargs": {"episodic_life": False},
             "eval_every": 50_000, "eval_episodes": 5, "log_every": 2_000,
         },
-        "discrete SAC from pixels: the networks of DQN (Mnih et al. 2015), CleanRL's batches and update frequency",
+        "discrete SAC from pixels: networks, rewards and lives of DQN (Mnih et al. 2015), CleanRL's update frequency",
     ),
     "dm-control": Preset(
         rf"({_DMC_DOMAINS})[A-Z]\w*-v1",

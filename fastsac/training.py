@@ -304,7 +304,8 @@ class Run:
     def _make_env(self, purpose: random.Purpose, num_envs: int, counter: int = 0) -> VectorEnv:
         c = self.config
         seeds = [s for seed in c.member_seeds for s in random.derive_seeds(seed, purpose, num_envs, counter)]
-        return make_env(c.env, seeds, c.env_threads, c.env_kwargs, c.action_limit)
+        kwargs = c.env_kwargs_of_evaluation if purpose is random.Purpose.EVAL_SEED else c.env_kwargs
+        return make_env(c.env, seeds, c.env_threads, kwargs, c.action_limit)
 
     def _restore(self, state: dict[str, Any], meta: dict[str, Any]) -> None:
         """Take over a checkpoint."""
@@ -375,6 +376,7 @@ class Run:
         summary = {
             "env_id": self.plan.spec.env_id,
             "env_kwargs": self.config.env_kwargs,
+            "eval_env_kwargs": self.config.eval_env_kwargs,
             "algo": self.config.algo,
             "preset": self.config.preset,
             "members": result.members,

@@ -267,3 +267,17 @@ def test_python_interface(tmp_path):
         policy.act(torch.ones(4))
     with pytest.raises(ValueError, match="is not a run directory"):
         fastsac.load(tmp_path)
+
+
+def test_evaluation_can_have_other_keywords(tmp_path):
+    pendulum = {"env": "Pendulum-v1", "total_steps": 60, "eval_episodes": 4, "action_limit": None}
+    whole, short = (
+        run(tmp_path, name, **pendulum, eval_env_kwargs=kwargs).eval_return_mean
+        for name, kwargs in (("whole", {}), ("short", {"max_episode_steps": 5}))
+    )
+    assert whole < -400  # 200 steps
+    assert short > -90  # at least -16.3 each
+    with pytest.raises(ValueError, match=r"make evaluations differ in action_bounds: \(\) in training, .*Leave out"):
+        run(tmp_path, "bound", eval_env_kwargs={"bound": 2.0})
+    with pytest.raises(ValueError, match="takes no env_kwargs 'speed'"):
+        run(tmp_path, "speed", eval_env_kwargs={"speed": 2.0})
