@@ -211,3 +211,9 @@ def test_envs_lists_images_by_name_and_counts_them_without(capsys):
     out = call(capsys, "envs")[1]
     assert "Pong-v5" not in out
     assert out.endswith("\nand 104 more from images; give part of a name to list them, as in `fastsac envs Pong`.\n")
+
+
+def test_the_preset_goes_by_the_algorithm_too():
+    assert train_config(["--env", "Pendulum-v1", "--algo", "sac-v1"]).init_alpha == 0.2
+    assert train_config(["--env", "Pendulum-v1", "--algo=sac-v1", "--init-alpha", "0.5"]).init_alpha == 0.5
+    assert train_config(["--env", "Pendulum-v1"]).init_alpha == 1.0

@@ -76,6 +76,10 @@ def test_bad_json_is_refused(text, message):
         ("PendulumSwingup-v1", "dm-control"),
         ("BipedalWalker-v3", "box2d"),
         ("LunarLanderContinuous-v3", "box2d"),
+        ("LunarLander-v3", "lunar-lander"),
+        ("Pong-v5", "atari"),
+        ("gymnasium:ALE/Pong-v5", "none"),
+        ("CartPole-v1", "cartpole"),
         ("MountainCarContinuous-v0", "mountain-car"),
         ("G1JoystickFlatTerrain-v1", "playground"),
         ("my_robots.arm:Reach", "none"),
@@ -106,3 +110,11 @@ def test_config_json_of_an_older_field_order_loads(tmp_path):
     values = json.loads(BASE.to_json())
     (tmp_path / "config.json").write_text(json.dumps(dict(reversed(values.items()))))
     assert Config.load(tmp_path) == BASE
+
+
+def test_presets_have_values_for_an_algorithm():
+    assert Config.for_env("Pendulum-v1", algo="sql").batch_size == 64
+    assert Config.for_env("Pendulum-v1").batch_size == 256
+    assert Config.for_env("Pendulum-v1", algo="sac-v1").init_alpha == 0.2
+    assert Config.for_env("Pendulum-v1", algo="sac-v1", init_alpha=0.5).init_alpha == 0.5
+    assert Config.for_env("Pendulum-v1", preset="none", algo="sql").init_alpha == 1.0
