@@ -108,6 +108,9 @@ class Config:
     """Replay capacity in transitions, per member, split over the environments."""
     n_step: int = 1
     """Rewards summed before bootstrapping; windows stop at an episode's end.  At least 1."""
+    backup_entropy: bool = True
+    """Count the policy's entropy in the value of the next state (sac, sac-discrete), as maximum-entropy learning does.
+    Without it entropy shapes the policy alone, and being alive is not worth entropy: for tasks that are to be ended."""
     n_step_entropy: bool = True
     """With n_step above 1: count the entropy at the states within the window too, as the soft value does; costs a pass
     of the policy for each.  Without it targets are those of other programs, which miss what the policy was paid for."""
@@ -250,7 +253,7 @@ class Config:
     @property
     def num_between(self) -> int:
         """States within an n-step window whose entropy counts."""
-        return self.n_step - 1 if self.n_step_entropy else 0
+        return self.n_step - 1 if self.n_step_entropy and self.backup_entropy else 0
 
     @property
     def updates_per_graph(self) -> int:

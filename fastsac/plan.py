@@ -99,6 +99,8 @@ def choose_algo(config: Config, spec: EnvSpec) -> str:
         raise ValueError(f"algo {algo} cannot act in {spec.env_id}, which has {kind}. Give --algo auto.")
     if config.target_entropy is not None and not variants.find(algo).adjusts_alpha:
         raise ValueError(f"target_entropy has no effect on algo {algo}, whose temperature is init_alpha. Leave it out.")
+    if not config.backup_entropy and not variants.find(algo).adjusts_alpha:
+        raise ValueError(f"backup_entropy cannot be left out of algo {algo}, whose value is soft. Leave the flag out.")
     return algo
 
 

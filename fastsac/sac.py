@@ -31,6 +31,7 @@ class Sac(GaussianPolicy):
     action_dim: int
     actor_delay: int
     learn_alpha: bool
+    backup_entropy: bool
     max_grad_norm: float
     products: nets.Products
     num_between: int
@@ -61,6 +62,7 @@ class Sac(GaussianPolicy):
             action_dim=action_dim,
             actor_delay=config.actor_delay,
             learn_alpha=config.learn_alpha,
+            backup_entropy=config.backup_entropy,
             max_grad_norm=config.max_grad_norm,
             products=nets.Products(config.bf16, bias_inside=few_kernels),
             num_between=config.num_between,
@@ -131,7 +133,8 @@ class Sac(GaussianPolicy):
         reward = hyper["reward_scale"] * batch.reward
         if batch.between is not None:
             reward = reward + self._entropy_between(nets.frozen(params["actor"]), batch.between, noise[2:], alpha)
-        target_q = losses.td_target(reward, batch.discount, next_q, next_log_prob, alpha)  # [B]
+        price = alpha if self.backup_entropy else torch.zeros_like(alpha)  # of entropy in the value
+        target_q = losses.td_target(reward, batch.discount, next_q, next_log_prob, price)  # [B]
         features = self.encoder(params["critic"], batch.obs, self.products)  # [B, F]
         q = nets.critic(params["critic"], features, batch.action, self.products)  # [E, B]
         critic_loss = losses.critic_loss(q, target_q)  # [B]

@@ -34,6 +34,7 @@ class SacDiscrete:
     action_dim: int
     actor_delay: int
     learn_alpha: bool
+    backup_entropy: bool
     max_grad_norm: float
     products: nets.Products
     num_between: int
@@ -64,6 +65,7 @@ class SacDiscrete:
             action_dim=action_dim,
             actor_delay=config.actor_delay,
             learn_alpha=config.learn_alpha,
+            backup_entropy=config.backup_entropy,
             max_grad_norm=config.max_grad_norm,
             products=nets.Products(config.bf16, bias_inside=few_kernels),
             num_between=config.num_between,
@@ -151,7 +153,8 @@ class SacDiscrete:
                 log_pi = self._log_policy(params["actor"], batch.obs)
 
         next_q = losses.least(self._q(target_critic, batch.next_obs))  # [B, A]
-        next_value = losses.expected_value(next_q, next_log_pi.detach(), alpha)  # [B]
+        price = alpha if self.backup_entropy else torch.zeros_like(alpha)  # of entropy in the value
+        next_value = losses.expected_value(next_q, next_log_pi.detach(), price)  # [B]
         reward = hyper["reward_scale"] * batch.reward
         if batch.between is not None:
             reward = reward + self._entropy_between(nets.frozen(params["actor"]), batch.between, alpha)

@@ -125,3 +125,28 @@ def test_continuous_targets_gain_the_entropy_between(algo):
     )
     torch.testing.assert_close(gained, expected, rtol=1e-3, atol=1e-4)
     assert expected.abs().min() > 0.01
+
+
+@pytest.mark.parametrize("algo", ["sac", "sac-discrete"])
+def test_without_entropy_in_the_backup_targets_are_those_of_the_mean_q(algo):
+    """With Q' = 7 for every action the value of the next state is 7, whatever the policy."""
+    config = CONFIG.replace(algo=algo, backup_entropy=False)
+    spec = EnvSpec("test:test", S, A, (), None, discrete=find(algo).discrete)
+    agent = find(algo).from_config(config, spec)
+    assert config.num_between == 0
+    hyper = {k: v[0] for k, v in make_hyper(agent, config, CPU).items()}
+    state = agent.init(torch.tensor(1), ALPHA)
+    views = {"actor": nets.unflatten(state["params"]["actor"], agent.actor_shapes), "log_alpha": torch.tensor(2.0)}
+    target = {k: torch.zeros(s) for k, s in agent.critic_shapes.items()}
+    target["layer1"][..., S, :] = 7.0  # the bias
+    batch = Batch(
+        torch.randn(4, S),
+        agent.act_randomly(torch.randn(4, A)),
+        torch.arange(4.0),
+        torch.full((4,), 0.5),
+        torch.randn(4, S),
+    )
+    y = targets(
+        agent, hyper, views, target, batch, torch.randn(*agent.noise_shape(4)) if algo == "sac" else torch.zeros(4, 1)
+    )
+    torch.testing.assert_close(y, torch.arange(4.0) + 3.5)
