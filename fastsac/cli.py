@@ -1,6 +1,7 @@
 """The command line, `fastsac train` and its siblings.  Parses, calls, and turns errors into one line.
 
-Exit status: 0 on success, 1 when a run failed, 2 for a wrong call, 130 after an interruption that left a checkpoint.
+Exit status: 0 on success, 1 when a run failed, 2 for a wrong call, 130 after SIGINT, 143 after SIGTERM or SIGUSR1, and
+75 when max_wall_time ended a run, which the same command continues if it has --resume auto.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from fastsac.config import Config
+from fastsac.stopping import OUT_OF_TIME, Stopped, exit_status
 
 if TYPE_CHECKING:
     from fastsac.training import Result
@@ -123,8 +125,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return commands[args[0]](args[1:])
     except ValueError as error:
         return fail(prog, str(error), 2)
-    except KeyboardInterrupt:
-        return fail(prog, "interrupted; no checkpoint was written for it.", 1)
+    except KeyboardInterrupt as stop:
+        name = stop.name if isinstance(stop, Stopped) else "SIGINT"
+        return fail(prog, f"{name}: ended at once; what was written before is kept.", exit_status(name))
     except BrokenPipeError:
         return 1
 
@@ -295,22 +298,15 @@ def train(args: list[str]) -> int:
         except ValueError as error:  # a fault of ours, not a wrong call: keep the traceback
             raise RuntimeError("training failed") from error
     show_result(result)
-    return 130 if result.interrupted else 0
+    if not result.interrupted:
+        return 0
+    return OUT_OF_TIME if result.stopped_by == "max_wall_time" else exit_status(result.stopped_by)
 
 
 def show_result(result: "Result") -> None:
     """Draw the curves; say where everything is and how to go on."""
-    with contextlib.suppress(ValueError):  # an early interruption leaves nothing to draw
-        from fastsac.plot import plot as draw
-        from fastsac.plot_data import read_runs
-        from fastsac.plot_sweep import plot_sweep
-        from fastsac.ranking import best_text, rank
-
-        runs = read_runs([result.run_dir])
-        print(f"learning curves    {draw(runs)}")
-        if picture := plot_sweep(runs):
-            print(f"returns by setting {picture}")
-            print(f"best setting       {best_text(rank(runs)[0])}")
+    if not result.interrupted:  # what sends signals does not wait for pictures
+        draw_result(result.run_dir)
     print(f"run directory      {result.run_dir}")
     # Not on the PATH where `make` has called us: say where it is.
     tensorboard = "tensorboard" if shutil.which("tensorboard") else Path(sys.executable).with_name("tensorboard")
@@ -318,6 +314,21 @@ def show_result(result: "Result") -> None:
     if result.interrupted:
         program = "fastsac" if shutil.which("fastsac") else Path(sys.executable).with_name("fastsac")
         print(f"continue with      {program} train --resume {result.run_dir}")
+
+
+def draw_result(run_dir: Path) -> None:
+    """The pictures of a run, and where they are."""
+    with contextlib.suppress(ValueError):  # a run without evaluations and episodes leaves nothing to draw
+        from fastsac.plot import plot as draw
+        from fastsac.plot_data import read_runs
+        from fastsac.plot_sweep import plot_sweep
+        from fastsac.ranking import best_text, rank
+
+        runs = read_runs([run_dir])
+        print(f"learning curves    {draw(runs)}")
+        if picture := plot_sweep(runs):
+            print(f"returns by setting {picture}")
+            print(f"best setting       {best_text(rank(runs)[0])}")
 
 
 def evaluate(args: list[str]) -> int:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from fastsac import sweep as sweeps
+from fastsac.duration import parse_duration
 from fastsac.presets import PRESETS, find_preset, find_ranges
 
 Auto = Literal["auto", "on", "off"]
@@ -80,7 +81,11 @@ class Config:
     run_dir: str | None = None
     """Folder for everything the run writes; default runs/TASK-sSEED-TIME.  Must be new or empty."""
     resume: str | None = None
-    """Run directory to continue from its newest checkpoint; its settings apply, flags given here override."""
+    """Run directory to continue from its newest checkpoint; its settings apply, flags given here override.  Or auto,
+    with run_dir: continue there if there is a checkpoint, else start: the same command line may be given again."""
+    max_wall_time: str | None = None
+    """Stop with a checkpoint before this time is up, as in 90s, 30m, 3h55m, 2d or HH:MM:SS, counted from the start of
+    this process' run, compiling included; the command line then ends with status 75."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; auto is cuda where there is one."""
     cpu_threads: int = 0
@@ -182,6 +187,11 @@ class Config:
         _check_choices(self)
         _check_counts(self)
         _check_ranges(self)
+        if self.max_wall_time is not None:
+            try:
+                parse_duration(str(self.max_wall_time))
+            except ValueError as error:
+                raise ValueError(f"max_wall_time {error}") from None
         if self.seed + self.seeds > 2**31:
             raise ValueError(f"seed must be in [0, 2^31 - seeds], got {self.seed}. Choose a smaller one.")
         if not self.hidden_dims or min(self.hidden_dims) < 1:

@@ -151,6 +151,11 @@ class Learner:
         policy: Tensor = self.buffers["state"]["params"][self.agent.acts_by]
         return policy
 
+    @property
+    def state_bytes(self) -> int:
+        """Parameters, targets and moments of all members."""
+        return sum(t.nbytes for t in pytree.tree_leaves(self.buffers["state"]))
+
     def warm_up(self) -> None:
         """Compile and capture now; changes no number."""
         self._launch.warm_up([k % self.agent.actor_delay == 0 for k in range(self.agent.actor_delay)])

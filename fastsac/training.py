@@ -6,10 +6,9 @@
 import json
 import math
 import os
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +25,7 @@ from fastsac.learner import NEVER, Learner
 from fastsac.metrics import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
 from fastsac.plan import Plan, make_plan, sizes
 from fastsac.progress import Display, make_display
+from fastsac.stopping import Deadline, StopSignals
 from fastsac.versions import git_commit, versions
 
 
@@ -41,7 +41,12 @@ class Result:
     eval_return_mean: float
     eval_return_std: float
     interrupted: bool
+    stopped_by: str  # "total_steps", "goal", or what interrupted it: "max_wall_time" or the name of a signal
     members: list[dict[str, Any]] = field(repr=False)
+
+
+class _EvaluationStopped(Exception):
+    """An interruption came while an evaluation went on."""
 
 
 def train(config: Config) -> Result:
@@ -72,7 +77,10 @@ class Run:
         config = plan.config
         self.plan, self.config = plan, config
         self.start = time.perf_counter()
-        self.interrupted = self.started = False
+        self.stopped_by: str | None = None
+        self.evaluation_due = False  # one was given up when the run was interrupted
+        self._deadline = Deadline(config.max_wall_time)
+        self._signals = StopSignals()
         self.compile_s = 0.0
         self.last_evals: list[dict[str, Any]] = []
         self.goal_at: list[int | None] = [None] * config.num_members  # env_steps when each member reached its goal
@@ -96,7 +104,7 @@ class Run:
             self._last_row = (time.perf_counter(), self._env_steps(), self._grad_steps())
             self._waited = self.collector.waited
             self.run_dir = plan.run_dir
-            self._open.enter_context(self._signals())
+            self._open.enter_context(self._signals)
             self._open = self._open.pop_all()
 
     def __enter__(self) -> Self:
@@ -111,12 +119,14 @@ class Run:
         """Soft Actor-Critic (arXiv 1812.05905, algorithm 1), vectorised."""
         config, collector, learner = self.config, self.collector, self.learner
         self._compile()
-        self.started = True  # from here on Ctrl-C ends with a checkpoint
+        self._signals.armed = True  # from here on a signal ends the run with a checkpoint
         self.display.info(f"writing to {self.run_dir}")
         self.sinks = self._open_run_dir()  # after compiling: a Ctrl-C there leaves no run directory behind
         self._open.callback(self.sinks.close)
 
         collector.begin()  # s_0
+        if self.evaluation_due and self._env_steps() < config.total_steps:
+            self._evaluate()
         while self._env_steps() < config.total_steps and not self._should_stop():
             before = self._env_steps()
             with self._blaming_losses_first():
@@ -130,14 +140,30 @@ class Run:
                 self._evaluate()
             if self._crossed(before, config.checkpoint_every):
                 self._checkpoint()
-        if self.interrupted:
-            self.display.info("interrupted: writing a checkpoint; press Ctrl-C again to quit without")
-        if not self._reached_goal():  # the policy that reached it is the one to keep
+        if self._interrupted():
+            self.display.info(f"{self.stopped_by}: writing a checkpoint; Ctrl-C or SIGTERM now quits without")
+        if not self._should_stop():  # the policy that reached the goal is the one to keep
             learner.launch(collector.due())  # what the last step made due
         return self._finish()
 
     def _should_stop(self) -> bool:
-        return self.interrupted or self._reached_goal()
+        if self.stopped_by is None and self._reached_goal():
+            self.stopped_by = "goal"
+        return self.stopped_by is not None or self._interrupted()
+
+    def _interrupted(self) -> bool:
+        """Whether a signal has come or the time is nearly up; also asked within evaluations, which take long."""
+        if self.stopped_by in (None, "goal"):
+            if self._signals.received is not None:
+                self.stopped_by = self._signals.received
+            elif self._deadline.is_near(self._checkpoint_bytes()):
+                self.stopped_by = "max_wall_time"
+        return self.stopped_by not in (None, "goal")
+
+    def _checkpoint_bytes(self) -> float:
+        """About the size of a checkpoint now."""
+        filled = min(1.0, self._env_steps() / self.config.buffer_size)
+        return self.learner.state_bytes + filled * self.learner.replay.nbytes()
 
     def _reached_goal(self) -> bool:
         """Whether all members, or one if that is enough, have reached their goal at some time."""
@@ -250,11 +276,17 @@ class Run:
             self._open.callback(self.eval_env.close)
 
         def act(obs: FloatArray) -> FloatArray:
+            if self._interrupted():
+                raise _EvaluationStopped
             members = torch.from_numpy(obs).view(m, config.eval_episodes, -1).to(self.plan.device)
             return self.learner.act_deterministic(members).flatten(0, 1).cpu().numpy()
 
-        with self._aside("evaluating"):
+        self.evaluation_due = True
+        with suppress(_EvaluationStopped), self._aside("evaluating"):
             per_episode = rollout(self.eval_env, act)[0].reshape(m, config.eval_episodes)
+            self.evaluation_due = False
+        if self.evaluation_due:
+            return
         self.last_evals = [
             {
                 **self._counters(i),
@@ -282,11 +314,12 @@ class Run:
             "grad_steps": self.learner.grad_steps,
             "wall_s": self._wall_s(),
             "goal_at": self.goal_at,
+            "evaluation_due": self.evaluation_due,
             "sizes": sizes(self.config, self.plan.spec),
             "action_bounds": self.plan.spec.action_bounds,
         }
         state = {**self.learner.state_dict(), "behaviour": self.collector.behaviour.state_dict()}
-        with self._aside("writing a checkpoint"):
+        with self._aside("writing a checkpoint"), self._deadline.timing():
             checkpoint.save(self.run_dir, self._env_steps(), state, meta)
 
     # Start and end ------------------------------------------------------------------------------------------------
@@ -313,6 +346,7 @@ class Run:
         self.collector.behaviour.load_state_dict(state["behaviour"])
         self.collector.env_steps = list(meta["env_steps"])
         self.goal_at = meta.get("goal_at", self.goal_at)
+        self.evaluation_due = meta.get("evaluation_due", False)
         self.start -= meta["wall_s"]
 
     def _open_run_dir(self) -> Sinks:
@@ -327,8 +361,9 @@ class Run:
         up_to_date = self.last_evals and self.last_evals[0]["grad_steps"] == self.learner.grad_steps[0]
         if self._env_steps() > self._last_row[1]:
             self._log()
-        if not self.interrupted and not up_to_date:
+        if not self._interrupted() and not up_to_date:
             self._evaluate()
+        interrupted, stopped_by = self._interrupted(), self.stopped_by or "total_steps"
         self._checkpoint()
         result = Result(
             run_dir=self.run_dir,
@@ -338,7 +373,8 @@ class Run:
             compile_s=self.compile_s,
             eval_return_mean=mean_of_finite(e["return_mean"] for e in self.last_evals),
             eval_return_std=mean_of_finite(e["return_std"] for e in self.last_evals),
-            interrupted=self.interrupted,
+            interrupted=interrupted,
+            stopped_by=stopped_by,
             members=[self._member_summary(m) for m in range(self.config.num_members)],
         )
         self._write_summary(result)
@@ -388,31 +424,13 @@ class Run:
             "eval_return_std": _or_none(result.eval_return_std),
             "eval_episodes": self.config.eval_episodes,
             "interrupted": result.interrupted,
+            "stopped_by": result.stopped_by,
             "device": str(self.plan.device),
             "mode": self.plan.mode,
             "versions": versions(),
             "git_commit": git_commit(),
         }
         (self.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C ends the run after this vector step, with a checkpoint; the second ends it at once."""
-
-        def stop(*_: Any) -> None:
-            if self.interrupted or not self.started:
-                raise KeyboardInterrupt
-            self.interrupted = True
-
-        try:
-            previous = signal.signal(signal.SIGINT, stop)
-        except ValueError:  # not the main thread: the caller handles signals
-            yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
 
 
 def _or_none(value: float) -> float | None:

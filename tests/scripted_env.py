@@ -30,6 +30,7 @@ nan_obs      [env, vec_step]: every entry of that observation is nan; vec_step 0
 nan_reward   [env, vec_step]: that reward is nan (a dummy's, too)
 bound        action bounds are [-bound, bound], default 1; "inf" for none.  `env.scaled_action` holds the last action in
              these units; the observation shows the action in [-1, 1]
+sleep        [vec_step, seconds]: that vector step takes so long
 discrete     true for a discrete task of action_dim choices; `env.scaled_action` holds the numbers of the last choices
 
 It keeps `action` by reference between `send` and `recv`, and asserts that the two alternate, that actions are float32
@@ -37,6 +38,7 @@ of the right shape, and that they lie in [-1, 1] (discrete: that every row is on
 """
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,7 +47,7 @@ import numpy as np
 from fastsac.env import ActionChoice, ActionScale, EnvSpec, FloatArray, Step, check_known_kwargs
 
 SEED, EPISODE, STEP, ACTION = 0, 1, 2, 3  # columns of obs; the action starts at ACTION
-KWARGS = ("action_dim", "nan_obs", "nan_reward", "bound", "discrete")
+KWARGS = ("action_dim", "nan_obs", "nan_reward", "bound", "discrete", "sleep")
 
 
 def list_tasks() -> list[str]:
@@ -93,6 +95,7 @@ class ScriptedEnv:
         self._script = parse(task)
         self._seeds = np.asarray(seeds)
         self._nan_obs, self._nan_reward = (env_kwargs.get(k) for k in ("nan_obs", "nan_reward"))
+        self._sleep = env_kwargs.get("sleep", (-1, 0))
         self._vec_step = 0
         self._episode = np.full(self.num_envs, -1)  # [N]
         self._step = np.zeros(self.num_envs, int)  # [N]
@@ -121,6 +124,8 @@ class ScriptedEnv:
         action, self._action = self._action, None
         self.scaled_action = self._to_native(action)
         self._vec_step += 1
+        if self._vec_step == self._sleep[0]:
+            time.sleep(self._sleep[1])
         dummy = self._done
         self._episode += dummy
         self._step = np.where(dummy, 0, self._step + 1)
