@@ -250,11 +250,12 @@ def train_config(args: list[str]) -> Config:
             _, rest = _config_flag().parse_known_args(args)
     except SystemExit:
         return parse(Config, "fastsac train", args)
-    if known.config and known.resume:
+    resume = known.resume not in (None, "auto")  # auto takes the same command line at the first start and later
+    if known.config and resume:
         raise ValueError("config and resume exclude each other. --resume RUN_DIR reads the run's own settings.")
-    if known.preset and (known.config or known.resume):
+    if known.preset and (known.config or resume):
         raise ValueError("preset has no place beside config or resume, which bring all settings. Leave --preset out.")
-    if known.resume:
+    if resume:
         default = Config.load(known.resume).replace(resume=known.resume, run_dir=None)
     elif known.config:
         default = Config.load(known.config).replace(run_dir=None)
@@ -289,7 +290,11 @@ def train(args: list[str]) -> int:
     from fastsac.plan import make_plan
     from fastsac.training import Run
 
-    with Run(make_plan(config)) as run:
+    plan = make_plan(config)
+    if plan.complete:
+        print(f"{plan.run_dir} is complete: nothing to do. A larger --total-steps continues it.")
+        return 0
+    with Run(plan) as run:
         try:
             result = run.train()
         except (BadStepError, NotFiniteError, CaptureError) as error:

@@ -4,10 +4,12 @@ Owns decisions, makes nothing: the result is a `Plan` that training follows and 
 """
 
 import importlib.util
+import json
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
@@ -39,6 +41,7 @@ class Plan:
     cpu_threads: int
     run_dir: Path
     resume: bool
+    complete: bool  # resume auto, and there is nothing left to do
     notes: tuple[str, ...]
 
 
@@ -64,13 +67,8 @@ def make_plan(config: Config) -> Plan:
     memory = check_memory(config, spec, device)
     if config.wandb and importlib.util.find_spec("wandb") is None:
         raise ValueError('wandb is not installed. Run pip install "fastsac[wandb]", or leave --wandb out.')
-    if config.resume is not None:
-        if config.run_dir is not None and Path(config.run_dir) != Path(config.resume):
-            raise ValueError("resume and run_dir exclude each other: a run continues in its own folder.")
-        run_dir, resume = Path(config.resume), True
-        check_resume(config, spec, run_dir)
-    else:
-        run_dir, resume = choose_run_dir(config), False
+    run_dir, resume = choose_run_dir(config)
+    complete = check_resume(config, spec, run_dir) if resume else False
     device_name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
     )
@@ -84,7 +82,7 @@ def make_plan(config: Config) -> Plan:
         f"device {device} ({device_name}), update {mode}: {why}" + (", bfloat16" if config.bf16 else ""),
         memory,
     )
-    return Plan(config, spec, device, mode, threads, run_dir, resume, notes)
+    return Plan(config, spec, device, mode, threads, run_dir, resume, complete, notes)
 
 
 def choose_algo(config: Config, spec: EnvSpec) -> str:
@@ -220,24 +218,49 @@ def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> str:
     return f"replay {each}" + (f", for each of {m} members" if m > 1 else "")
 
 
-def choose_run_dir(config: Config) -> Path:
-    """The folder to write to; it is not made here.
+# What a run writes before its first checkpoint, and may leave behind when it ends without one.
+LEFT_OVER = ("config.json", "metrics.csv", "eval.csv", "tensorboard")
+
+
+def choose_run_dir(config: Config) -> tuple[Path, bool]:
+    """The folder to write to, which is not made here, and whether to go on from a checkpoint in it.
 
     Raises:
-        ValueError: it exists and is not empty.
+        ValueError: it exists and is not empty, or what is asked for is contradictory.
     """
+    if config.resume not in (None, "auto"):
+        if config.run_dir is not None and Path(config.run_dir) != Path(config.resume):
+            raise ValueError("resume and run_dir exclude each other: a run continues in its own folder.")
+        check_writable(Path(config.resume))
+        return Path(config.resume), True
     if config.run_dir is None:
+        if config.resume == "auto":
+            raise ValueError("resume auto needs run_dir, the folder that every start of the run uses. Give --run-dir.")
         name = f"{config.task.replace('/', '-')}-s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
         path, number = Path("runs") / name, 2
         while path.exists():
             path, number = Path("runs") / f"{name}-{number}", number + 1
         check_writable(path)
-        return path
+        return path, False
     path = Path(config.run_dir)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    resume = config.resume == "auto" and bool(checkpoint.checkpoint_dirs(path))
+    if not resume and not (is_free(path) or (config.resume == "auto" and is_left_over(path))):
         raise ValueError(f"run_dir {path} exists and is not empty. Give another one, or --resume {path} to continue.")
     check_writable(path)
-    return path
+    return path, resume
+
+
+def is_free(path: Path) -> bool:
+    """Whether nothing is there but, perhaps, an empty folder."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def is_left_over(path: Path) -> bool:
+    """Whether `path` is the folder of a run that never got to its first checkpoint."""
+    if not path.is_dir():
+        return False
+    names = {p.name for p in path.iterdir()}
+    return "config.json" in names or names <= {*LEFT_OVER, "checkpoints"}
 
 
 def check_writable(path: Path) -> None:
@@ -251,8 +274,11 @@ def check_writable(path: Path) -> None:
         raise ValueError(f"run_dir {path} cannot be written to: {there} is not a folder that allows it.")
 
 
-def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> None:
+def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> bool:
     """Check that the newest checkpoint of `run_dir` fits the configuration.
+
+    Returns:
+        Whether the run is complete, which is an error where it was asked for by name.
 
     Raises:
         ValueError: no checkpoint, another environment, or sizes that do not fit.
@@ -266,8 +292,22 @@ def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> None:
     differing = [f"{k} {meta['sizes'].get(k)}, got {v}" for k, v in mine.items() if meta["sizes"].get(k) != v]
     if differing:
         raise ValueError(f"the checkpoint in {run_dir} has {', '.join(differing)}. Leave these flags out.")
-    if min(meta["env_steps"]) >= config.total_steps:
+    summary = read_summary(run_dir)
+    at_end, interrupted = min(meta["env_steps"]) >= config.total_steps, summary.get("interrupted")
+    if config.resume != "auto" and at_end and not interrupted:
         raise ValueError(f"{run_dir} is at its {config.total_steps:,} steps already. Give a larger --total-steps.")
+    # Without a summary of this very checkpoint the end of the run is still to be made.
+    closed = interrupted is False and summary.get("env_steps") == min(meta["env_steps"])
+    return config.resume == "auto" and closed and (at_end or summary.get("stopped_by") == "goal")
+
+
+def read_summary(run_dir: Path) -> dict[str, Any]:
+    """What summary.json of a run holds; nothing if there is none yet, or half of one."""
+    try:
+        summary: dict[str, Any] = json.loads((run_dir / "summary.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return summary
 
 
 def sizes(config: Config, spec: EnvSpec) -> dict[str, object]:

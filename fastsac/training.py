@@ -6,10 +6,11 @@
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +24,7 @@ from fastsac.env import FloatArray, VectorEnv, make_env
 from fastsac.evaluate import rollout
 from fastsac.learner import NEVER, Learner
 from fastsac.metrics import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
-from fastsac.plan import Plan, make_plan, sizes
+from fastsac.plan import LEFT_OVER, Plan, make_plan, read_summary, sizes
 from fastsac.progress import Display, make_display
 from fastsac.stopping import Deadline, StopSignals
 from fastsac.versions import git_commit, versions
@@ -59,8 +60,19 @@ def train(config: Config) -> Result:
         ValueError: the configuration cannot be run here; nothing was written.
         NotFiniteError: an environment or a loss gave NaN or infinity; checkpoints written before are kept.
     """
-    with Run(make_plan(config)) as run:
+    plan = make_plan(config)
+    if plan.complete:
+        return result_of(plan.run_dir)
+    with Run(plan) as run:
         return run.train()
+
+
+def result_of(run_dir: Path) -> Result:
+    """The closing figures of a run that is complete."""
+    summary = read_summary(run_dir)
+    values = {f.name: summary[f.name] for f in fields(Result)[1:]}
+    means: dict[str, Any] = {k: math.nan for k in ("eval_return_mean", "eval_return_std") if values[k] is None}
+    return Result(run_dir, **{**values, **means})
 
 
 class Run:
@@ -351,6 +363,8 @@ class Run:
 
     def _open_run_dir(self) -> Sinks:
         self.run_dir.mkdir(parents=True, exist_ok=True)
+        if not self.plan.resume:
+            remove(*(self.run_dir / name for name in LEFT_OVER))
         settings = self.config.replace(resume=None, run_dir=str(self.run_dir))
         (self.run_dir / "config.json").write_text(settings.to_json())
         wandb_config = json.loads(settings.to_json()) if self.config.wandb else None
@@ -431,6 +445,15 @@ class Run:
             "git_commit": git_commit(),
         }
         (self.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def remove(*paths: Path) -> None:
+    """Remove files and folders, where they are there."""
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _or_none(value: float) -> float | None:

@@ -1,5 +1,8 @@
 """Fixtures that several files use."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from graph_recorder import GraphRecorder
@@ -18,3 +21,26 @@ def recorder(monkeypatch):
     monkeypatch.setattr(GraphRecorder, "recorded", 0)
     monkeypatch.setattr(GraphRecorder, "replayed", 0)
     return GraphRecorder
+
+
+TINY = [
+    "--preset", "none", "--num-envs", "4", "--total-steps", "100000000", "--learning-starts", "16", "--batch-size", "8",
+    "--hidden-dims", "8", "--compile", "off", "--log-every", "50", "--buffer-size", "1000", "--no-tensorboard",
+    "--eval-every", "0", "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture
+def start():
+    """`fastsac train` in processes of their own, which do not outlive the test."""
+    processes = []
+
+    def start(folder, *args, env="tests.scripted_env:5c"):
+        command = [sys.executable, "-m", "fastsac", "train", "--env", env, "--run-dir", str(folder), *TINY, *args]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()

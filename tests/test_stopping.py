@@ -4,28 +4,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
+from conftest import TINY
 from test_training import run
 
 from fastsac import checkpoint
 from fastsac.cli import main
 from fastsac.duration import parse_duration
 from fastsac.stopping import Deadline, Stopped, StopSignals, exit_status
-
-TINY = [
-    "--preset", "none", "--num-envs", "4", "--total-steps", "100000000", "--learning-starts", "16", "--batch-size", "8",
-    "--hidden-dims", "8", "--compile", "off", "--log-every", "50", "--buffer-size", "1000", "--no-tensorboard",
-    "--eval-every", "0", "--device", "cpu",
-]  # fmt: skip
-
-
-def start(folder, *args, env="tests.scripted_env:5c"):
-    """`fastsac train` in a process of its own."""
-    command = [sys.executable, "-m", "fastsac", "train", "--env", env, "--run-dir", str(folder), *TINY, *args]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
 
 
 def wait_for(process, condition, seconds=60):
@@ -41,7 +29,7 @@ def num_rows(path):
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 143)])
-def test_a_signal_leaves_a_checkpoint_and_its_status(tmp_path, name, status):
+def test_a_signal_leaves_a_checkpoint_and_its_status(start, tmp_path, name, status):
     folder = tmp_path / "run"
     process = start(folder)
     wait_for(process, lambda: num_rows(folder / "metrics.csv") > 1)
@@ -60,7 +48,7 @@ def test_a_signal_leaves_a_checkpoint_and_its_status(tmp_path, name, status):
     assert summary["env_steps"] == meta["env_steps"][0] > 16
 
 
-def test_a_second_signal_ends_at_once_and_the_checkpoint_before_stays(tmp_path):
+def test_a_second_signal_ends_at_once_and_the_checkpoint_before_stays(start, tmp_path):
     folder = tmp_path / "run"
     process = start(folder, "--checkpoint-every", "100", "--env-kwargs", '{"sleep": [40, 100]}')
     wait_for(process, lambda: checkpoint.checkpoint_dirs(folder))
@@ -78,7 +66,7 @@ def test_a_second_signal_ends_at_once_and_the_checkpoint_before_stays(tmp_path):
     assert not (folder / "summary.json").exists()
 
 
-def test_a_signal_does_not_wait_for_an_evaluation(tmp_path):
+def test_a_signal_does_not_wait_for_an_evaluation(start, tmp_path):
     folder = tmp_path / "run"
     args = ("--eval-every", "60", "--num-envs", "10", "--buffer-size", "2000")
     process = start(folder, *args, env="tests.scripted_env:9999999c")
