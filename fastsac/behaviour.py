@@ -245,6 +245,24 @@ class Behaviour:
         host: Tensor = self._host_action if self._on_cuda else self.slots[slot]["action"]
         return host.flatten(0, 1).numpy()
 
+    def take_back(self) -> None:
+        """Undo the last `act`, whose actions were not used: the next one is of the same vector step."""
+        if self._on_cuda:
+            torch.cuda.synchronize()  # its stream is not the current one
+        self.vec_steps.sub_(1)
+        self._step -= 1
+        if self._on_cuda:
+            torch.cuda.synchronize()
+
+    def follow(self, member: int) -> None:
+        """Let a member act by its policy of now at once, after it has gone back to an earlier one."""
+        if self._on_cuda:
+            torch.cuda.synchronize()
+        for slot in self.slots:
+            slot["policy"][member].copy_(self.learner.policy[member])
+        if self._on_cuda:
+            torch.cuda.synchronize()
+
     def store(self, values: Mapping[str, NDArray[Any] | Sequence[bool]]) -> None:
         """Take in what the environments returned for the last actions, and let the copy of the policy follow.
 

@@ -8,6 +8,7 @@ Axes: M members, N environments per member.  The vector environment holds M * N 
 
 import math
 import time
+import traceback
 from collections import deque
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from fastsac.behaviour import Behaviour
 from fastsac.config import Config, update_budget
-from fastsac.env import Step, VectorEnv
+from fastsac.env import Step, VectorEnv, first_line
 from fastsac.learner import Learner
 
 
@@ -25,8 +26,16 @@ class BadStepError(RuntimeError):
     """An environment broke the contract of `fastsac.env`."""
 
 
+class EnvFailedError(BadStepError):
+    """An environment raised an exception."""
+
+
 class NotFiniteError(RuntimeError):
     """A number that is NaN or infinite came from an environment or out of a loss."""
+
+
+class ActionError(NotFiniteError):
+    """A policy gave NaN for an action; no environment has seen it."""
 
 
 RECENT_EPISODES = 100
@@ -109,7 +118,7 @@ class Collector:
 
     def begin(self) -> None:
         """Reset all environments and start (or, after a resume, restart) the stream."""
-        obs = self.env.reset()
+        obs = self._call("reset")
         self._check(obs)
         self._is_dummy[:] = False
         self.behaviour.begin(obs, self._is_random())
@@ -124,16 +133,19 @@ class Collector:
         began = time.perf_counter()
         action = self.behaviour.act()
         acted = time.perf_counter()
-        self.env.send(action)
+        if not np.isfinite(action).all():
+            self.take_back()
+            raise ActionError(f"the policy of {self._owner(action)[0]} gave an action that is not finite.")
+        self._call("send", action)
         if not self._overlap:
-            self._early = self.env.recv()
+            self._early = self._call("recv")
         self._act_s += acted - began
         self._env_s += time.perf_counter() - acted
 
     def recv(self) -> None:
         """Wait for the environments, check what they returned, and store it."""
         began = time.perf_counter()
-        step, self._early = self._early or self.env.recv(), None
+        step, self._early = self._early or self._call("recv"), None
         self._env_s += time.perf_counter() - began
         self._check(step.obs, step.reward, step.terminated, step.truncated)
         flags = {k: getattr(step, k).reshape(self._shape) for k in ("reward", "terminated", "truncated")}
@@ -144,6 +156,11 @@ class Collector:
         self.behaviour.store({"obs": step.obs, **flags, "random": self._is_random()})
         if not self._overlap and self.learner.device.type == "cuda":
             torch.cuda.synchronize()  # overlap was switched off: wait for the launches
+
+    def take_back(self) -> None:
+        """Forget the vector step that `send` began: the next one is it again."""
+        self._early = None
+        self.behaviour.take_back()
 
     def due(self) -> list[int]:
         """Gradient steps that each member's budget allows and that are not launched yet.
@@ -175,9 +192,40 @@ class Collector:
     def _check_finite(self, what: str, value: NDArray[np.float32]) -> None:
         if np.isfinite(value).all():
             return
-        index = int(np.argwhere(~np.isfinite(value))[0, 0])
-        member, env = divmod(index, self.config.num_envs)
+        name, env, env_steps = self._owner(value)
         raise NotFiniteError(
-            f"environment {env} of {self.config.member_name(member)} returned {what} that is "
-            f"not finite, at env step {self.env_steps[member]}. Checkpoints written so far are kept."
+            f"environment {env} of {name} returned {what} that is not finite, at env step {env_steps}. Checkpoints "
+            "written so far are kept."
         )
+
+    def _owner(self, value: NDArray[np.float32]) -> tuple[str, int, int]:
+        """Name of the member, number among its environments, and env steps, of the first row that is not finite."""
+        member, env = divmod(int(np.argwhere(~np.isfinite(value))[0, 0]), self.config.num_envs)
+        return self.config.member_name(member), env, self.env_steps[member]
+
+    def _call(self, method: str, *args: Any) -> Any:
+        """Call the environments; what they raise is told with the place, and the environment where that is known."""
+        try:
+            return getattr(self.env, method)(*args)
+        except Exception as error:
+            raise env_failed(error, method, self.config, min(self.env_steps)) from error
+
+
+def env_failed(error: Exception, doing: str, config: Config, env_steps: int) -> EnvFailedError:
+    """One line on an exception that came out of the environments.
+
+    Args:
+        error: it; `env_index` on it tells which environment it was.
+        doing: what was called.
+        config: settings.
+        env_steps: by now.
+    """
+    who, index = "the environments", getattr(error, "env_index", None)
+    if index is not None:
+        member, env = divmod(index, config.num_envs)
+        who = f"environment {env} of {config.member_name(member)}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return EnvFailedError(
+        f"{who} failed in {doing} at env step {env_steps}: {type(error).__name__}: {first_line(error)} "
+        f"({frame.filename}, line {frame.lineno}). Checkpoints written so far are kept."
+    )

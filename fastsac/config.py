@@ -167,6 +167,9 @@ class Config:
     """Stop when the mean return of the last 100 training episodes of the members has reached this: see stop_when."""
     stop_when: Literal["all", "any"] = "all"
     """With several members: stop when all have reached the return at some time, or when one has."""
+    on_nan: Literal["stop", "rollback"] = "stop"
+    """When a loss or parameter is NaN or infinite: stop, or return that member to its state at the last log point and
+    go on with other draws, 3 times at most.  RUN_DIR/nan-STEP/ tells what it was either way."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints; 0 writes one at the end only."""
     log_every: int = 1_000

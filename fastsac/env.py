@@ -23,6 +23,7 @@ The contract of a `VectorEnv`
    be true at once; termination then decides.
 6. Environment i draws all its randomness from `seeds[i]` given at construction: same seeds and actions, same numbers.
 7. Arrays that `reset` and `recv` return belong to the caller: the back end does not write them again.
+8. What goes wrong is an exception; if it is known in which environment, the exception says so by `env_index`.
 
 A back end is a module with `make_spec`, `make` and `list_tasks`, and `list_slow_tasks` if it likes (see `Backend`).
 Register it under the entry-point group `fastsac.envs`, or name it as `"package.module:task"`.

@@ -20,12 +20,15 @@ from fastsac.config import Config
 from fastsac.env import EnvSpec
 from fastsac.launch import Launch, Mode
 from fastsac.normalize import Normalizer
-from fastsac.replay import Batch, Replay, draw
+from fastsac.replay import Batch, Replay, Ring, draw
 from fastsac.variants import METRICS, NUM_CRITIC_METRICS, Agent, Hyper, State
 
-WRITTEN = ("state", "sums", "bad_step", "due")  # what a gradient step writes; it only reads the rest
+WRITTEN = ("state", "sums", "bad", "due")  # what a gradient step writes; it only reads the rest
 SHORT_REDUCTION = 1024  # batches up to here are summed by one kernel
-NEVER = -1  # `bad_step` of a member whose losses were finite all along
+NEVER = -1  # what stands in `bad` for a member whose losses were finite all along
+BAD = ("step", "losses", "head", "tail", "count")
+"""Columns of `bad`: the first gradient step with a loss that was not finite, which METRICS were not (bit i for the
+i-th), and the replay's counters that its draw read."""
 
 
 def member_step(
@@ -34,17 +37,23 @@ def member_step(
     """Draw, normalise and update for one member; pure.
 
     Returns:
-        The new state, its METRICS [6], and whether they are finite [].
+        The new state, its METRICS [6], and this step's columns of BAD [5].
     """
     state, hyper, ring = buffers["state"], buffers["hyper"], buffers["ring"]
-    seed, counter = buffers["seed"], state["grad_steps"]
-    word = random.words(seed, random.Purpose.DRAW, counter, config.batch_size)
+    seed, counter = buffers["seed"], state["grad_steps"] + buffers["skipped"]
     noise = random.normal(seed, random.Purpose.UPDATE, counter, agent.noise_shape(config.batch_size))
-    batch = draw(ring, word, config.num_envs, config.n_step, hyper["gamma"], with_between=config.num_between > 0)
+    batch = draw_batch(config, ring, hyper["gamma"], seed, counter)
     if config.obs_norm:
         batch = normalize_batch(batch, buffers["norm"])
-    state, metrics = agent.update(hyper, state, batch, noise, with_actor)
-    return state, metrics, metrics.isfinite().all()
+    new, metrics = agent.update(hyper, state, batch, noise, with_actor)
+    losses = ((~metrics.isfinite()).long() << torch.arange(len(METRICS), device=seed.device)).sum()
+    return new, metrics, torch.stack([state["grad_steps"], losses, ring["head"], ring["tail"], ring["count"]])
+
+
+def draw_batch(config: Config, ring: Ring, gamma: Tensor, seed: Tensor, counter: Tensor) -> Batch:
+    """What one member learns from at `counter` []; a pure function of its arguments."""
+    word = random.words(seed, random.Purpose.DRAW, counter, config.batch_size)
+    return draw(ring, word, config.num_envs, config.n_step, gamma, with_between=config.num_between > 0)
 
 
 def normalize_batch(batch: Batch, norm: dict[str, Tensor]) -> Batch:
@@ -60,19 +69,19 @@ def gradient_step_(agent: Agent, config: Config, buffers: dict[str, Any], with_a
     one = partial(member_step, agent, config, with_actor)
     old = buffers["state"]
     if config.num_members == 1:
-        new, metrics, finite = one(buffers)
+        new, metrics, bad = one(buffers)
     else:
-        read = {k: buffers[k] for k in ("state", "hyper", "ring", "seed", "norm")}
-        new, metrics, finite = torch.func.vmap(one)(read)
+        read = {k: buffers[k] for k in ("state", "hyper", "ring", "seed", "skipped", "norm")}
+        new, metrics, bad = torch.func.vmap(one)(read)
         active = buffers["due"] > 0  # [M]; members whose budget is used up wait for the others
         acting = active & (old["grad_steps"] % agent.actor_delay == 0)
         new = keep_inactive(new, old, active, acting)
         is_critic = torch.arange(metrics.shape[-1], device=metrics.device) < NUM_CRITIC_METRICS
         metrics = torch.where(torch.where(is_critic, active.unsqueeze(-1), acting.unsqueeze(-1)), metrics, 0.0)
-        finite = finite | ~active
+        bad = torch.where(active.unsqueeze(-1), bad, 0)
         buffers["due"].sub_(active.to(torch.int64))
-    bad = ~finite & (buffers["bad_step"] == NEVER)
-    buffers["bad_step"].copy_(torch.where(bad, old["grad_steps"], buffers["bad_step"]))
+    is_first = (bad[..., 1:2] != 0) & (buffers["bad"][..., :1] == NEVER)
+    buffers["bad"].copy_(torch.where(is_first, bad, buffers["bad"]))
     buffers["sums"].add_(metrics)
     for target, value in zip(pytree.tree_leaves(old), pytree.tree_leaves(new), strict=True):
         target.copy_(value)
@@ -124,7 +133,8 @@ class Learner:
             "norm": {"mean": self.normalizer.mean, "rstd": self.normalizer.rstd},
             "seed": seeds,
             "sums": torch.zeros(m, num_metrics, device=device),
-            "bad_step": torch.full((m,), NEVER, device=device),
+            "skipped": torch.zeros(m, dtype=torch.int64, device=device),  # counters that no step has: see `rewind_`
+            "bad": torch.full((m, len(BAD)), NEVER, device=device),
             "due": torch.zeros(m, dtype=torch.int64, device=device),
         }
         self.grad_steps = [0] * m  # mirrors of the device's counters
@@ -213,7 +223,7 @@ class Learner:
 
     def bad_steps(self) -> list[int]:
         """Per member, the first gradient step with a loss that was not finite, or NEVER.  Waits for the device."""
-        steps: list[int] = self.buffers["bad_step"].tolist()
+        steps: list[int] = self.buffers["bad"][:, 0].tolist()
         return steps
 
     def not_finite(self) -> list[int]:
@@ -222,11 +232,34 @@ class Learner:
         finite = torch.stack([t.flatten(1).isfinite().all(-1) for t in (x.unsqueeze(-1) for x in floats)]).all(0)
         return [m for m, ok in enumerate(finite.tolist()) if not ok]
 
+    def not_finite_parts(self, member: int) -> list[str]:
+        """Names of a member's parameters, targets and moments that hold NaN or infinity.  Waits for the device."""
+        leaves: list[tuple[Any, Tensor]] = pytree.tree_leaves_with_path(self.buffers["state"])
+        return [
+            ".".join(part.key for part in path)
+            for path, value in leaves
+            if value.is_floating_point() and not bool(value[member].isfinite().all())
+        ]
+
+    def rewind_(self, member: int, state: State) -> None:
+        """Let a member go back to its part of `state`, an older copy of the buffer, and forget what was bad since.
+
+        Its later steps draw from counters that it has not used, so that no batch comes again; its budget counts the
+        steps that the state holds, so that those that are lost are made up for.  Waits for the device.
+        """
+        pytree.tree_map(lambda mine, saved: mine[member].copy_(saved[member]), self.buffers["state"], state)
+        grad_steps = int(state["grad_steps"][member])
+        self.buffers["skipped"][member] += self.grad_steps[member] - grad_steps
+        self.buffers["bad"][member] = NEVER
+        self.buffers["sums"][member] = 0.0
+        self.grad_steps[member] = self._read_at[member] = grad_steps
+
     def state_dict(self, with_replay: bool = True) -> dict[str, Any]:
         """Everything that a continued run needs."""
         state = {
             "state": self.buffers["state"],
             "normalizer": self.normalizer.state_dict(),
+            "skipped": self.buffers["skipped"],
         }
         return {**state, "replay": self.replay.state_dict()} if with_replay else state
 
@@ -234,6 +267,7 @@ class Learner:
         """Take over what `state_dict` gave, in place."""
         pytree.tree_map(lambda mine, saved: mine.copy_(saved), self.buffers["state"], state["state"])
         self.normalizer.load_state_dict(state["normalizer"])
+        self.buffers["skipped"].copy_(state["skipped"])
         if "replay" in state:
             self.replay.load_state_dict(state["replay"])
         self.grad_steps = self.buffers["state"]["grad_steps"].tolist()

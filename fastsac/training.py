@@ -17,12 +17,13 @@ from typing import Any, Self
 import torch
 
 from fastsac import checkpoint, random
-from fastsac.collect import Collector, NotFiniteError
+from fastsac.collect import ActionError, BadStepError, Collector, NotFiniteError, env_failed
 from fastsac.config import Config
 from fastsac.device import compile_cache_dir
 from fastsac.env import FloatArray, VectorEnv, make_env
 from fastsac.evaluate import rollout
-from fastsac.learner import NEVER, Learner
+from fastsac.faults import Guard
+from fastsac.learner import Learner
 from fastsac.metrics import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
 from fastsac.plan import LEFT_OVER, Plan, make_plan, read_summary, sizes
 from fastsac.progress import Display, make_display
@@ -111,6 +112,7 @@ class Run:
             self._open.callback(self.env.close)
             self.eval_env: VectorEnv | None = None
             self.collector = Collector(config, self.env, self.learner)
+            self.guard = Guard(config, self.collector, plan.run_dir, self.display.info)
             if plan.resume:
                 self._restore(state, meta)
             self._last_row = (time.perf_counter(), self._env_steps(), self._grad_steps())
@@ -137,14 +139,18 @@ class Run:
         self._open.callback(self.sinks.close)
 
         collector.begin()  # s_0
+        self.guard.hold()
         if self.evaluation_due and self._env_steps() < config.total_steps:
             self._evaluate()
         while self._env_steps() < config.total_steps and not self._should_stop():
             before = self._env_steps()
-            with self._blaming_losses_first():
+            try:
                 collector.send()  # a_t ~ pi(.|s_t); the environments step ...
                 learner.launch(collector.due())  # ... while Q, pi and alpha take the gradient steps that are due
                 collector.recv()  # D <- D + (s_t, a_t, r_t, s_{t+1})
+            except (BadStepError, NotFiniteError) as error:
+                self._recover_from(error)
+                continue
 
             if self._crossed(before, config.log_every):
                 self._log()
@@ -154,8 +160,9 @@ class Run:
                 self._checkpoint()
         if self._interrupted():
             self.display.info(f"{self.stopped_by}: writing a checkpoint; Ctrl-C or SIGTERM now quits without")
-        if not self._should_stop():  # the policy that reached the goal is the one to keep
-            learner.launch(collector.due())  # what the last step made due
+        while not self._should_stop() and max(collector.due()) > 0:  # the policy that reached the goal is kept
+            learner.launch(collector.due())  # what the last step made due, and again if it had to be taken back
+            self.guard.check(parameters=True)
         return self._finish()
 
     def _should_stop(self) -> bool:
@@ -218,7 +225,8 @@ class Run:
         self._last_row = (time.perf_counter(), *self._last_row[1:])  # rates leave compiling out
 
     def _log(self) -> None:
-        self._check_losses()
+        self.guard.check()
+        self.guard.hold()
         now, env_steps, grad_steps = time.perf_counter(), self._env_steps(), self._grad_steps()
         then, env_steps_then, grad_steps_then = self._last_row
         self._last_row = (now, env_steps, grad_steps)
@@ -227,7 +235,7 @@ class Run:
         rates = {
             "wall_s": self._wall_s(),
             "env_steps_per_s": (env_steps - env_steps_then) / (now - then),
-            "grad_steps_per_s": (grad_steps - grad_steps_then) / (now - then),
+            "grad_steps_per_s": max(0, grad_steps - grad_steps_then) / (now - then),
             "env_wait_s": waited["env"],
             "device_wait_s": waited["device"],
             "host_s": max(0.0, now - then - waited["env"] - waited["device"]),
@@ -260,28 +268,28 @@ class Run:
             **self.config.member_setting(member),
         }
 
-    def _check_losses(self) -> None:
-        for member, step in enumerate(self.learner.bad_steps()):
-            if step != NEVER:
-                raise self._not_finite("a loss", member, step)
+    def _recover_from(self, error: Exception) -> None:
+        """Return if the vector step can be taken again; else see to a checkpoint and raise.
 
-    def _not_finite(self, what: str, member: int, step: int) -> NotFiniteError:
-        return NotFiniteError(
-            f"{what} of {self.config.member_name(member)} was not finite at gradient step {step}. "
-            "Checkpoints written so far are kept; try a smaller learning rate or --max-grad-norm 1."
-        )
+        A policy of NaNs makes environments fail: where a loss went wrong before, that is what to report.
+        """
+        rolled_back = self.guard.check(parameters=True)
+        if rolled_back and isinstance(error, ActionError):
+            return
+        if not isinstance(error, ActionError):
+            self.collector.take_back()
+        self._rescue()
+        raise error
 
-    @contextmanager
-    def _blaming_losses_first(self) -> Iterator[None]:
-        """A policy of NaNs makes environments fail: where a loss went wrong before, that is what to report."""
-        try:
-            yield
-        except Exception:
-            self._check_losses()
-            raise
+    def _rescue(self) -> None:
+        """A checkpoint of the state before an environment failed, if one can be written."""
+        with suppress(Exception):
+            self.learner.launch(self.collector.due())  # unless it is done: of the step that failed
+            self._checkpoint()
+            self.display.info(f"wrote a checkpoint of the state before, at {self._env_steps():,} steps")
 
     def _evaluate(self) -> None:
-        self._check_losses()
+        self.guard.check()
         config, m = self.config, self.config.num_members
         if self.eval_env is None:
             self.eval_env = self._make_env(random.Purpose.EVAL_SEED, config.eval_episodes)
@@ -294,11 +302,15 @@ class Run:
             return self.learner.act_deterministic(members).flatten(0, 1).cpu().numpy()
 
         self.evaluation_due = True
-        with suppress(_EvaluationStopped), self._aside("evaluating"):
-            per_episode = rollout(self.eval_env, act)[0].reshape(m, config.eval_episodes)
-            self.evaluation_due = False
-        if self.evaluation_due:
+        try:
+            with self._aside("evaluating"):
+                per_episode = rollout(self.eval_env, act)[0].reshape(m, config.eval_episodes)
+        except _EvaluationStopped:
             return
+        except Exception as error:
+            self._rescue()
+            raise env_failed(error, "an evaluation", config, self._env_steps()) from error
+        self.evaluation_due = False
         self.last_evals = [
             {
                 **self._counters(i),
@@ -317,9 +329,7 @@ class Run:
             self._note_goals(returns, config.stop_at_return)
 
     def _checkpoint(self) -> None:
-        self._check_losses()
-        for member in self.learner.not_finite():
-            raise self._not_finite("a parameter", member, self.learner.grad_steps[member])
+        self.guard.check(parameters=True)
         meta = {
             "env_id": self.plan.spec.env_id,
             "env_steps": self.collector.env_steps,

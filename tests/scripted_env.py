@@ -30,6 +30,7 @@ nan_obs      [env, vec_step]: every entry of that observation is nan; vec_step 0
 nan_reward   [env, vec_step]: that reward is nan (a dummy's, too)
 bound        action bounds are [-bound, bound], default 1; "inf" for none.  `env.scaled_action` holds the last action in
              these units; the observation shows the action in [-1, 1]
+fail         [env, vec_step]: that environment raises an exception instead of stepping
 sleep        [vec_step, seconds]: that vector step takes so long
 discrete     true for a discrete task of action_dim choices; `env.scaled_action` holds the numbers of the last choices
 
@@ -47,7 +48,7 @@ import numpy as np
 from fastsac.env import ActionChoice, ActionScale, EnvSpec, FloatArray, Step, check_known_kwargs
 
 SEED, EPISODE, STEP, ACTION = 0, 1, 2, 3  # columns of obs; the action starts at ACTION
-KWARGS = ("action_dim", "nan_obs", "nan_reward", "bound", "discrete", "sleep")
+KWARGS = ("action_dim", "nan_obs", "nan_reward", "bound", "discrete", "sleep", "fail")
 
 
 def list_tasks() -> list[str]:
@@ -95,6 +96,7 @@ class ScriptedEnv:
         self._script = parse(task)
         self._seeds = np.asarray(seeds)
         self._nan_obs, self._nan_reward = (env_kwargs.get(k) for k in ("nan_obs", "nan_reward"))
+        self._fail = env_kwargs.get("fail", (-1, -1))
         self._sleep = env_kwargs.get("sleep", (-1, 0))
         self._vec_step = 0
         self._episode = np.full(self.num_envs, -1)  # [N]
@@ -126,6 +128,10 @@ class ScriptedEnv:
         self._vec_step += 1
         if self._vec_step == self._sleep[0]:
             time.sleep(self._sleep[1])
+        if self._vec_step == self._fail[1]:
+            error = RuntimeError("the simulator exploded.\nBadly.")
+            error.env_index = self._fail[0]  # type: ignore[attr-defined]
+            raise error
         dummy = self._done
         self._episode += dummy
         self._step = np.where(dummy, 0, self._step + 1)

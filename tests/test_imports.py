@@ -35,7 +35,7 @@ LAYERS = (
     },
     VARIANTS,
     {"learner"},
-    {"behaviour", "collect", "checkpoint", "evaluate"},
+    {"behaviour", "collect", "checkpoint", "evaluate", "faults"},
     {"plan", "policy", "extract"},
     {"training"},
     {"doctor"},

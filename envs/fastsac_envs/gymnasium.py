@@ -12,13 +12,15 @@ Everything runs in the calling thread: `send` keeps the action and `recv` steps.
 the same task.
 """
 
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, sync_vector_env
 from numpy.typing import NDArray
 
 from fastsac.env import (
@@ -95,7 +97,8 @@ class GymnasiumEnv:
 
     def reset(self) -> ObsArray:
         """Start a new episode in every environment; returns obs [N, O].  The first call seeds them."""
-        obs, _ = self._env.reset(seed=self._seeds)
+        with _naming_the_environment():
+            obs, _ = self._env.reset(seed=self._seeds)
         self._seeds = None
         return self._join(obs)
 
@@ -108,7 +111,8 @@ class GymnasiumEnv:
         assert self._action is not None, "send before recv"
         action = self._to_native(self._action).reshape(self._action_shape)
         self._action = None
-        obs, reward, terminated, truncated, _ = self._env.step(action)
+        with _naming_the_environment():
+            obs, reward, terminated, truncated, _ = self._env.step(action)
         return Step(self._join(obs), reward.astype(np.float32), terminated, truncated)
 
     def close(self) -> None:
@@ -125,6 +129,19 @@ class GymnasiumEnv:
     def _part(self, array: NDArray[Any], values: range | None) -> NDArray[Any]:
         """One part of the observation as a matrix."""
         return array.reshape(self.num_envs, -1) if values is None else one_hot(array, values)
+
+
+@contextmanager
+def _naming_the_environment() -> Iterator[None]:
+    """Put on an exception which environment it came from: the count of the loop that Gymnasium was in."""
+    try:
+        yield
+    except Exception as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        loops = (f for f in frames if f.f_code.co_filename == sync_vector_env.__file__ and "i" in f.f_locals)
+        for frame in loops:
+            error.env_index = frame.f_locals["i"]  # type: ignore[attr-defined]
+        raise
 
 
 def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
