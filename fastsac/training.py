@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +22,7 @@ from fastsac.config import Config
 from fastsac.device import compile_cache_dir
 from fastsac.env import FloatArray, VectorEnv, make_env
 from fastsac.evaluate import rollout
+from fastsac.files import write_file
 from fastsac.learner import NEVER, Learner
 from fastsac.metrics import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
 from fastsac.plan import Plan, make_plan, sizes
@@ -87,14 +88,15 @@ class Run:
             state, meta = checkpoint.load(plan.run_dir) if plan.resume else ({}, {})
             # A resumed run goes on with episodes of its own rather than with the first ones again.
             episodes_from = int(state["behaviour"]["vec_steps"]) if state else 0
-            self.env = self._make_env(random.Purpose.ENV_SEED, config.num_envs, episodes_from)
-            self._open.callback(self.env.close)
-            self.eval_env: VectorEnv | None = None
-            self.collector = Collector(config, self.env, self.learner)
+            env = self._make_env(random.Purpose.ENV_SEED, config.num_envs, episodes_from)
+            self._open.callback(lambda: self.collector.env.close())
+            self.collector = Collector(config, env, self.learner)
+            self._last_row = (time.perf_counter(), 0, 0)
+            self._waited = self.collector.waited
+            self._rows = {"metrics.csv": 0, "eval.csv": 0}
+            self._env_state: dict[str, Any] | None = None
             if plan.resume:
                 self._restore(state, meta)
-            self._last_row = (time.perf_counter(), self._env_steps(), self._grad_steps())
-            self._waited = self.collector.waited
             self.run_dir = plan.run_dir
             self._open.enter_context(self._signals())
             self._open = self._open.pop_all()
@@ -116,7 +118,10 @@ class Run:
         self.sinks = self._open_run_dir()  # after compiling: a Ctrl-C there leaves no run directory behind
         self._open.callback(self.sinks.close)
 
-        collector.begin()  # s_0
+        if self._env_state is None:
+            collector.begin()  # s_0
+        else:
+            collector.go_on(self._env_state)
         while self._env_steps() < config.total_steps and not self._should_stop():
             before = self._env_steps()
             with self._blaming_losses_first():
@@ -130,11 +135,17 @@ class Run:
                 self._evaluate()
             if self._crossed(before, config.checkpoint_every):
                 self._checkpoint()
+            if config.reset_envs_at is not None and before < config.reset_envs_at <= self._env_steps():
+                self._renew_envs()
         if self.interrupted:
             self.display.info("interrupted: writing a checkpoint; press Ctrl-C again to quit without")
-        if not self._reached_goal():  # the policy that reached it is the one to keep
-            learner.launch(collector.due())  # what the last step made due
+        self._launch_due()  # of the last step
         return self._finish()
+
+    def _launch_due(self) -> None:
+        """Launch now what is due: the numbers are those of a launch beside the next vector step."""
+        if not self._reached_goal():  # the policy that reached it is the one to keep
+            self.learner.launch(self.collector.due())
 
     def _should_stop(self) -> bool:
         return self.interrupted or self._reached_goal()
@@ -177,7 +188,7 @@ class Run:
             self.learner.warm_up()
             self.collector.warm_up()
         self.compile_s = stage.seconds
-        self._last_row = (time.perf_counter(), *self._last_row[1:])  # rates leave compiling out
+        self._last_row = (self._last_row[0] + stage.seconds, *self._last_row[1:])  # rates leave compiling out
 
     def _log(self) -> None:
         self._check_losses()
@@ -245,16 +256,16 @@ class Run:
     def _evaluate(self) -> None:
         self._check_losses()
         config, m = self.config, self.config.num_members
-        if self.eval_env is None:
-            self.eval_env = self._make_env(random.Purpose.EVAL_SEED, config.eval_episodes)
-            self._open.callback(self.eval_env.close)
 
         def act(obs: FloatArray) -> FloatArray:
             members = torch.from_numpy(obs).view(m, config.eval_episodes, -1).to(self.plan.device)
             return self.learner.act_deterministic(members).flatten(0, 1).cpu().numpy()
 
         with self._aside("evaluating"):
-            per_episode = rollout(self.eval_env, act)[0].reshape(m, config.eval_episodes)
+            # Environments of its own each time, so that a resumed run evaluates as the other would have.
+            env = self._make_env(random.Purpose.EVAL_SEED, config.eval_episodes, self.collector.vec_steps)
+            with closing(env):
+                per_episode = rollout(env, act)[0].reshape(m, config.eval_episodes)
         self.last_evals = [
             {
                 **self._counters(i),
@@ -273,21 +284,34 @@ class Run:
             self._note_goals(returns, config.stop_at_return)
 
     def _checkpoint(self) -> None:
+        self._launch_due()  # a resumed run could not: its environments' step comes first
         self._check_losses()
         for member in self.learner.not_finite():
             raise self._not_finite("a parameter", member, self.learner.grad_steps[member])
-        meta = {
+        state = {**self.learner.state_dict(), "behaviour": self.collector.behaviour.state_dict()}
+        if (env_state := self.collector.env_state()) is not None:
+            state["env"] = env_state
+        with self._aside("writing a checkpoint"):
+            checkpoint.save(self.run_dir, self._env_steps(), state, self._meta())
+
+    def _meta(self) -> dict[str, Any]:
+        """What a continued run needs beside the tensors; JSON values."""
+        began, env_steps, grad_steps = self._last_row
+        waited = self.collector.waited
+        return {
             "env_id": self.plan.spec.env_id,
             "env_steps": self.collector.env_steps,
             "grad_steps": self.learner.grad_steps,
             "wall_s": self._wall_s(),
             "goal_at": self.goal_at,
+            "last_evals": self.last_evals,
+            "episodes": self.collector.stats.finished(),
+            "rows": self.sinks.num_rows,
+            "last_row": {"env_steps": env_steps, "grad_steps": grad_steps, "ago_s": time.perf_counter() - began},
+            "waited": {key: seconds - self._waited[key] for key, seconds in waited.items()},  # since the last row
             "sizes": sizes(self.config, self.plan.spec),
             "action_bounds": self.plan.spec.action_bounds,
         }
-        state = {**self.learner.state_dict(), "behaviour": self.collector.behaviour.state_dict()}
-        with self._aside("writing a checkpoint"):
-            checkpoint.save(self.run_dir, self._env_steps(), state, meta)
 
     # Start and end ------------------------------------------------------------------------------------------------
 
@@ -312,20 +336,32 @@ class Run:
         self.learner.load_state_dict(state)
         self.collector.behaviour.load_state_dict(state["behaviour"])
         self.collector.env_steps = list(meta["env_steps"])
-        self.goal_at = meta.get("goal_at", self.goal_at)
+        self.collector.stats.load_finished(meta["episodes"])
+        self._env_state = state.get("env")
+        self.goal_at, self.last_evals, self._rows = meta["goal_at"], meta["last_evals"], meta["rows"]
         self.start -= meta["wall_s"]
+        row = meta["last_row"]
+        self._last_row = (time.perf_counter() - row["ago_s"], row["env_steps"], row["grad_steps"])
+        self._waited = {key: seconds - meta["waited"][key] for key, seconds in self.collector.waited.items()}
+
+    def _renew_envs(self) -> None:
+        """What stopping and resuming here does: other environments, and new episodes in them."""
+        self._launch_due()
+        self.collector.env.close()
+        self.collector.env = self._make_env(random.Purpose.ENV_SEED, self.config.num_envs, self.collector.vec_steps)
+        self.collector.begin()
 
     def _open_run_dir(self) -> Sinks:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         settings = self.config.replace(resume=None, run_dir=str(self.run_dir))
-        (self.run_dir / "config.json").write_text(settings.to_json())
+        write_file(self.run_dir / "config.json", settings.to_json().encode())
         wandb_config = json.loads(settings.to_json()) if self.config.wandb else None
         swept = tuple(self.config.member_setting(0))
-        return Sinks(self.run_dir, swept, self.config.tensorboard, wandb_config, keep_until=self.collector.env_steps)
+        return Sinks(self.run_dir, swept, self.config.tensorboard, wandb_config, keep=self._rows)
 
     def _finish(self) -> Result:
         up_to_date = self.last_evals and self.last_evals[0]["grad_steps"] == self.learner.grad_steps[0]
-        if self._env_steps() > self._last_row[1]:
+        if not self.interrupted and self._env_steps() > self._last_row[1]:  # else the resumed run completes the row
             self._log()
         if not self.interrupted and not up_to_date:
             self._evaluate()
@@ -393,7 +429,7 @@ class Run:
             "versions": versions(),
             "git_commit": git_commit(),
         }
-        (self.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        write_file(self.run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
