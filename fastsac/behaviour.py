@@ -32,9 +32,9 @@ from torch.utils import _pytree as pytree
 
 from fastsac import normalize, random
 from fastsac.config import Config
-from fastsac.env import FloatArray
+from fastsac.env import FloatArray, ObsArray
 from fastsac.launch import Launch
-from fastsac.learner import Learner
+from fastsac.learner import Learner, copy_tree_
 from fastsac.normalize import Normalizer
 from fastsac.replay import Replay
 from fastsac.variants import Agent
@@ -188,7 +188,6 @@ class Behaviour:
         ]
         self.vec_steps = torch.zeros((), dtype=torch.int64, device=device)
         self._step = 0  # mirror of vec_steps
-        self._resumed = False
 
         self._on_cuda = device.type == "cuda"
         self._stream: Any = torch.cuda.Stream(device, priority=-1) if self._on_cuda else None
@@ -217,19 +216,41 @@ class Behaviour:
             store_step_(replay, normalizer, clip, pytree.tree_map(torch.clone, self._copied(0)), self.slots, 0)
         self._store.warm_up([0, 1])
 
-    def begin(self, obs: FloatArray, is_random: Sequence[bool]) -> None:
-        """Start the stream, or start it anew after a resume, at obs [M * N, O].  Waits for the device."""
+    def begin(self, obs: ObsArray, is_random: Sequence[bool]) -> None:
+        """Start the stream at obs [M * N, O], or start it anew with other environments.  Waits for the device."""
         slot = self._step % 2
         self.staging.write(slot, {"obs": obs, "random": is_random})
         self.staging.copy(slot)
         self.learner.replay.begin_(self.slots[slot]["obs"])
         if self.config.obs_norm:
             self.learner.normalizer.update_(self.slots[slot]["obs"])
-        if not self._resumed:
+        if self._step == 0:
             for p in range(2):
                 copy_policy_(self._policy, self.slots[p])
         if self._on_cuda:
             torch.cuda.synchronize()
+
+    def go_on(self, obs: ObsArray, is_dummy: NDArray[np.bool_], is_random: Sequence[bool]) -> None:
+        """Continue the stream where it was, at obs [M * N, O], of environments that are in that state again.
+
+        The replay may have been left behind: then it begins here.  Waits for the device.
+        """
+        slot, replay = self._step % 2, self.learner.replay
+        self.staging.write(slot, {"obs": obs, "random": is_random})
+        self.staging.copy(slot)
+        replay.rows["obs"][:, replay.host_head] = self.slots[slot]["obs"]
+        replay.is_dummy.copy_(torch.from_numpy(is_dummy))
+        if self._on_cuda:
+            torch.cuda.synchronize()
+
+    @property
+    def host_vec_steps(self) -> int:
+        """Vector steps so far; does not wait for the device."""
+        return self._step
+
+    def obs(self) -> ObsArray:
+        """A copy of the newest obs [M * N, O].  Waits for the device."""
+        return self.slots[self._step % 2]["obs"].flatten(0, 1).cpu().numpy().copy()
 
     def act(self) -> FloatArray:
         """Actions [M * N, A] for the newest obs.  The one wait of the loop for the device: environments need them."""
@@ -292,12 +313,13 @@ class Behaviour:
         return {"vec_steps": self.vec_steps, "policy": {str(p): self._copied(p) for p in range(2)}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave, in place."""
-        self.vec_steps.copy_(state["vec_steps"])
-        self._step = int(state["vec_steps"])
-        for p in range(2):
-            pytree.tree_map(lambda mine, saved: mine.copy_(saved), self._copied(p), state["policy"][str(p)])
-        self._resumed = True
+        """Take over what `state_dict` gave, in place.
+
+        Raises:
+            ValueError: it is of another agent.
+        """
+        copy_tree_(self.state_dict(), state, "behaviour")
+        self._step = int(self.vec_steps)
 
     def _copied(self, slot: int) -> dict[str, Tensor]:
         return {name: self.slots[slot][name] for name in POLICY}

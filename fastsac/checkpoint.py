@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-FORMAT = 2  # of the tensors' names and layouts; other versions are not read
+FORMAT = 3  # of the tensors' names and layouts; other versions are not read
 _PREFIX = "step_"
 _KEEP = 2
 

@@ -10,16 +10,18 @@ import math
 import time
 import traceback
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fastsac.behaviour import Behaviour
 from fastsac.config import Config, update_budget
-from fastsac.env import Step, VectorEnv, first_line
-from fastsac.learner import Learner
+from fastsac.env import SavesState, Step, VectorEnv, first_line
+from fastsac.learner import Learner, copy_tree_
 
 
 class BadStepError(RuntimeError):
@@ -56,6 +58,11 @@ class EpisodeStats:
         self._lengths: list[list[int]] = [[] for _ in range(num_members)]
         self.last_returns = [deque[float](maxlen=RECENT_EPISODES) for _ in range(num_members)]
 
+    def begin(self) -> None:
+        """All episodes begin now."""
+        self._running_return[:] = 0.0
+        self._running_length[:] = 0
+
     def add(self, reward: NDArray[np.float32], done: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
         """Take in one vector step: reward, done and whether the row is a transition, each [M, N]."""
         self._running_return += np.where(valid, reward, 0.0)
@@ -83,6 +90,28 @@ class EpisodeStats:
         self._returns = [[] for _ in self._returns]
         self._lengths = [[] for _ in self._lengths]
         return means
+
+    def finished(self) -> dict[str, list[list[float]]]:
+        """JSON values, per member: episodes since the last `take`, and the last 100 returns."""
+
+        def numbers(members: Iterable[Iterable[float]]) -> list[list[float]]:
+            return [[float(x) for x in member] for member in members]
+
+        return {
+            "returns": numbers(self._returns),
+            "lengths": numbers(self._lengths),
+            "last_returns": numbers(self.last_returns),
+        }
+
+    def load_finished(self, episodes: dict[str, list[list[float]]]) -> None:
+        """Take over what `finished` gave."""
+        self._returns = [*map(list, episodes["returns"])]
+        self._lengths = [[int(length) for length in lengths] for lengths in episodes["lengths"]]
+        self.last_returns = [deque(returns, maxlen=RECENT_EPISODES) for returns in episodes["last_returns"]]
+
+    def running(self) -> dict[str, Tensor]:
+        """Returns and lengths so far of the episodes that are under way, [M, N] each; views."""
+        return {name: torch.from_numpy(getattr(self, f"_{name}")) for name in ("running_return", "running_length")}
 
 
 class Collector:
@@ -116,12 +145,43 @@ class Collector:
         """Compile and capture now; changes no number."""
         self.behaviour.warm_up()
 
+    @property
+    def vec_steps(self) -> int:
+        """Vector steps so far."""
+        return self.behaviour.host_vec_steps
+
     def begin(self) -> None:
-        """Reset all environments and start (or, after a resume, restart) the stream."""
+        """Reset all environments and start the stream, or start it anew with other environments."""
         obs = self._call("reset")
         self._check(obs)
         self._is_dummy[:] = False
+        self.stats.begin()
         self.behaviour.begin(obs, self._is_random())
+
+    def env_state(self) -> dict[str, Any] | None:
+        """Where the environments and their episodes are; None where the back end cannot save that."""
+        if not isinstance(self.env, SavesState):
+            return None
+        simulator = {name: torch.from_numpy(np.array(value)) for name, value in self.env.state_dict().items()}
+        return {**self._episodes(), "obs": torch.from_numpy(self.behaviour.obs()), "simulator": simulator}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Instead of `begin`: continue the episodes of what `env_state` gave.
+
+        Raises:
+            ValueError: it is of other environments.
+        """
+        if not isinstance(self.env, SavesState):
+            raise ValueError("the checkpoint holds the environments' state, but the back end cannot take it.")
+        obs, simulator = state["obs"].numpy(), state["simulator"]
+        copy_tree_(self._episodes(), {name: state.get(name) for name in self._episodes()}, "env")
+        self.env.load_state_dict({name: value.numpy() for name, value in simulator.items()})
+        self._check(obs)
+        self.behaviour.go_on(obs, self._is_dummy, self._is_random())
+
+    def _episodes(self) -> dict[str, Tensor]:
+        """Views of what the collector knows of the episodes that are under way."""
+        return {**self.stats.running(), "is_dummy": torch.from_numpy(self._is_dummy)}
 
     def send(self) -> None:
         """Choose actions and start the environments' step.

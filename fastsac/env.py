@@ -25,6 +25,10 @@ The contract of a `VectorEnv`
 7. Arrays that `reset` and `recv` return belong to the caller: the back end does not write them again.
 8. What goes wrong is an exception; if it is known in which environment, the exception says so by `env_index`.
 
+8. An environment may be able to save its state (`SavesState`).  Then a resumed run goes on with the episodes of the
+   interrupted one, and gives its numbers bit for bit.  Without, a resumed run makes its environments anew, with other
+   seeds, and begins new episodes.
+
 A back end is a module with `make_spec`, `make` and `list_tasks`, and `list_slow_tasks` if it likes (see `Backend`).
 Register it under the entry-point group `fastsac.envs`, or name it as `"package.module:task"`.
 """
@@ -40,7 +44,7 @@ import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +119,26 @@ class VectorEnv(Protocol):
 
     def close(self) -> None:
         """Free threads and memory."""
+        ...
+
+
+@runtime_checkable
+class SavesState(Protocol):
+    """What a `VectorEnv` may offer on top: an exact copy of where it is."""
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Arrays of numbers or bools by name: all that the steps to come depend on.  Asked for between two steps.
+
+        Names, shapes and dtypes are the same for any two environments of one task and number.
+        """
+        ...
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Be where the environment was that gave `state`; instead of `reset`, or at any time between two steps.
+
+        Raises:
+            ValueError: it is not of such an environment.
+        """
         ...
 
 

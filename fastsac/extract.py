@@ -57,7 +57,11 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
         return value[member : member + 1] if isinstance(value, Tensor) and value.dim() else value
 
     state = pytree.tree_map(cut, state)
-    mine = {key: [meta[key][member]] for key in ("env_steps", "grad_steps", "goal_at")}
+    state.pop("env", None)  # of all members together: the one alone begins new episodes
+    mine: dict[str, Any] = {key: [meta[key][member]] for key in ("env_steps", "grad_steps", "goal_at")}
+    mine["last_evals"] = [{**row, "member": 0} for row in meta["last_evals"][member : member + 1]]
+    mine["episodes"] = {name: values[member : member + 1] for name, values in meta["episodes"].items()}
+    mine["rows"] = {name: count // config.num_members for name, count in meta["rows"].items()}
     same = {name: getattr(alone, name) for name in ("seed", "seeds")}
     sizes = {**meta["sizes"], **same, "sweep": []}
     checkpoint.save(out, min(mine["env_steps"]), state, {**meta, **mine, "sizes": sizes})

@@ -260,15 +260,40 @@ class Learner:
             "state": self.buffers["state"],
             "normalizer": self.normalizer.state_dict(),
             "skipped": self.buffers["skipped"],
+            "sums": self.buffers["sums"],
+            "bad": self.buffers["bad"],
+            "read_at": torch.tensor(self._read_at),
         }
         return {**state, "replay": self.replay.state_dict()} if with_replay else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave, in place."""
-        pytree.tree_map(lambda mine, saved: mine.copy_(saved), self.buffers["state"], state["state"])
-        self.normalizer.load_state_dict(state["normalizer"])
-        self.buffers["skipped"].copy_(state["skipped"])
+        """Take over what `state_dict` gave, in place; without a replay this one stays as it is.
+
+        Raises:
+            ValueError: it is of another agent.
+        """
+        mine = self.state_dict(with_replay=False)
+        copy_tree_(mine, {name: state.get(name) for name in mine})
         if "replay" in state:
             self.replay.load_state_dict(state["replay"])
         self.grad_steps = self.buffers["state"]["grad_steps"].tolist()
-        self._read_at = list(self.grad_steps)
+        self._read_at = mine["read_at"].tolist()
+
+
+def copy_tree_(target: Any, source: Any, name: str = "state") -> None:
+    """Copy a tree of tensors into one of the same keys, shapes and types.
+
+    Raises:
+        ValueError: they differ; nothing is copied from there on.
+    """
+    if isinstance(target, dict):
+        if not isinstance(source, dict) or source.keys() != target.keys():
+            found = sorted(source) if isinstance(source, dict) else type(source).__name__
+            raise ValueError(f"{name} must have parts {sorted(target)}, got {found}.")
+        for key, value in target.items():
+            copy_tree_(value, source[key], f"{name}.{key}")
+    elif not isinstance(source, Tensor) or source.shape != target.shape or source.dtype != target.dtype:
+        found = f"{list(source.shape)} {source.dtype}" if isinstance(source, Tensor) else type(source).__name__
+        raise ValueError(f"{name} must be {list(target.shape)} {target.dtype}, got {found}.")
+    else:
+        target.copy_(source)

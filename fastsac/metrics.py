@@ -1,10 +1,14 @@
 """Where numbers go at log points: CSV files, TensorBoard, Weights & Biases.  Never touches a device tensor."""
 
 import csv
+import io
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
+
+from fastsac.files import write_file
 
 METRIC_COLUMNS = (
     "member", "env_steps", "grad_steps", "wall_s", "env_steps_per_s", "grad_steps_per_s", "critic_loss", "actor_loss",
@@ -23,27 +27,32 @@ class CsvSink:
     Args:
         path: the file; rows that are there already are kept, with an empty cell for each column that they lack.
         columns: names, in order.
-        keep_until: per member, drop rows whose env_steps is above this: those after the checkpoint that a run
-            continues from.
+        keep: how many of the rows that are there to keep: those of the checkpoint that a run continues from.
     """
 
-    def __init__(self, path: Path, columns: tuple[str, ...], keep_until: Sequence[int] = ()) -> None:
-        self._columns = columns
+    def __init__(self, path: Path, columns: tuple[str, ...], keep: int = 0) -> None:
         kept = []
         if path.exists():
             with path.open(newline="") as f:
-                whole = [row for row in csv.DictReader(f) if None not in row.values()]  # the last may be torn
-            kept = [row for row in whole if int(row["env_steps"]) <= keep_until[int(row["member"])]]
-        self._file: TextIO = path.open("w", newline="")
+                kept = [row for row in csv.DictReader(f) if None not in row.values()][:keep]  # the last may be torn
+        self.num_rows = len(kept)
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, columns, restval="", lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(kept)
+        write_file(path, table.getvalue().encode())
+        self._file: TextIO = path.open("a", newline="")
         self._writer = csv.DictWriter(self._file, columns, restval="", lineterminator="\n", extrasaction="ignore")
-        self._writer.writeheader()
-        self._writer.writerows(kept)
-        self._file.flush()
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one row; keys that are not columns are ignored, columns without a key stay empty."""
         self._writer.writerow({k: repr(v) if isinstance(v, float) else v for k, v in row.items()})
         self._file.flush()
+        self.num_rows += 1
+
+    def sync(self) -> None:
+        """Wait until all rows are on the disk, safe from a power cut."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""
@@ -58,7 +67,7 @@ class Sinks:
         swept: the settings that members differ in, which become columns.
         tensorboard: write event files.
         wandb_config: log to Weights & Biases with this configuration; None does not.
-        keep_until: env_steps per member of the checkpoint that the run continues from.
+        keep: rows of each file that the checkpoint knew of which the run continues from, as `num_rows` gave them.
     """
 
     def __init__(
@@ -67,11 +76,13 @@ class Sinks:
         swept: Sequence[str],
         tensorboard: bool,
         wandb_config: dict[str, Any] | None,
-        keep_until: Sequence[int],
+        keep: Mapping[str, int],
     ) -> None:
         self._describing = (*MEMBER_COLUMNS, *swept)
-        self._metrics = CsvSink(run_dir / "metrics.csv", (*METRIC_COLUMNS, *self._describing), keep_until)
-        self._evals = CsvSink(run_dir / "eval.csv", (*EVAL_COLUMNS, *self._describing), keep_until)
+        columns = {"metrics.csv": METRIC_COLUMNS, "eval.csv": EVAL_COLUMNS}
+        self._files = {
+            name: CsvSink(run_dir / name, (*own, *self._describing), keep.get(name, 0)) for name, own in columns.items()
+        }
         self._loggers: list[Any] = []
         if tensorboard:
             from torchrl.record.loggers.tensorboard import TensorboardLogger
@@ -85,13 +96,13 @@ class Sinks:
     def metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Rows of metrics.csv, one per member, and their scalars."""
         for row in rows:
-            self._metrics.write(row)
+            self._files["metrics.csv"].write(row)
         self._scalars("train", rows)
 
     def evaluation(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Rows of eval.csv, one per member, and their scalars."""
         for row in rows:
-            self._evals.write(row)
+            self._files["eval.csv"].write(row)
         self._scalars("eval", rows)
 
     def _scalars(self, group: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -113,10 +124,20 @@ class Sinks:
             if not math.isnan(value):
                 logger.log_scalar(name, value, step=step)
 
+    @property
+    def num_rows(self) -> dict[str, int]:
+        """Rows of each file."""
+        return {name: file.num_rows for name, file in self._files.items()}
+
+    def sync(self) -> None:
+        """Wait until all rows are on the disk."""
+        for file in self._files.values():
+            file.sync()
+
     def close(self) -> None:
         """Close all files."""
-        self._metrics.close()
-        self._evals.close()
+        for file in self._files.values():
+            file.close()
         for logger in self._loggers:
             experiment = getattr(logger, "experiment", None)
             finish = getattr(experiment, "close", None) or getattr(experiment, "finish", None)

@@ -94,7 +94,7 @@ class Replay:
         self.tail = torch.zeros(m, dtype=torch.int64, device=device)  # [M], oldest entry of the table
         self.count = torch.zeros(m, dtype=torch.int64, device=device)  # [M], entries of the table
         self.is_dummy = torch.zeros(m, n, dtype=torch.bool, device=device)  # the current row follows a done
-        self.wrapped = torch.zeros((), dtype=torch.bool, device=device)  # every row has been used
+        self.added = torch.zeros((), dtype=torch.int64, device=device)  # rows so far; the head is row `added` of all
         self._positions = torch.arange(n, device=device, dtype=torch.int64)
 
     @property
@@ -148,7 +148,7 @@ class Replay:
         self.count.add_(fresh)
         torch.logical_or(terminated, truncated, out=self.is_dummy)
         self.head.copy_(following.expand_as(self.head))
-        self.wrapped.logical_or_(following[0] == 0)
+        self.added.add_(1)
 
     def ring(self) -> Ring:
         """The tensors that `draw` reads, each with members first and positions flat; views, never copies."""
@@ -160,22 +160,76 @@ class Replay:
         tensors = [*self.rows.values(), self.table, self.row_count]
         return sum(t.numel() * t.element_size() for t in tensors)
 
+    def span(self) -> tuple[int, int]:
+        """The rows in the ring, [first, last) of all since the start; the last is the head.  Waits for the device."""
+        last = int(self.added) + 1
+        return max(0, last - self.num_rows), last
+
+    def read(self, first: int, last: int) -> dict[str, Tensor]:
+        """Copies [M, last - first, N, ...] of rows [first, last) of all since the start."""
+        place = torch.arange(first, last, device=self.table.device) % self.num_rows
+        return {f"rows.{name}": value.index_select(1, place) for name, value in self.rows.items()}
+
+    def cursor(self) -> dict[str, Tensor]:
+        """What goes with the rows; the table and its counts follow from both.  Waits for the device."""
+        oldest = self.span()[0] % self.num_rows
+        place = torch.arange(self.num_envs, device=self.table.device)
+        entries = self.table.gather(1, (self.tail.unsqueeze(-1) + place) % (self.table.shape[1] - 1))  # [M, N]
+        belongs = place < self.row_count[:, oldest].unsqueeze(-1)
+        env = torch.where(belongs, entries.long() % self.num_envs, self.num_envs)
+        oldest_valid = self.is_dummy.new_zeros(len(env), self.num_envs + 1).scatter_(1, env, True)
+        names = ("added", "tail", "count", "is_dummy")
+        return {**{name: getattr(self, name) for name in names}, "oldest_valid": oldest_valid[:, :-1]}
+
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that a continued run needs, cut to the rows in use.  Waits for the device."""
-        used = self.num_rows if bool(self.wrapped) else self.host_head + 1
-        rows = {f"rows.{k}": v[:, :used] for k, v in self.rows.items()}
-        rest = {k: getattr(self, k) for k in ("row_count", "head", "tail", "count", "is_dummy")}
-        return {**rows, **rest, "table": self.table[:, : used * self.num_envs]}
+        """Everything that a continued run needs: rows in use, oldest first, and the cursor.  Waits for the device."""
+        return {**self.read(*self.span()), **self.cursor()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take over what `state_dict` gave; the sizes must be the same."""
-        for key in ("obs", "action", "reward", "terminated", "truncated"):
-            value = state[f"rows.{key}"]
-            self.rows[key][:, : value.shape[1]] = value.to(self.table.device)
-        for key in ("row_count", "head", "tail", "count", "is_dummy"):
-            getattr(self, key).copy_(state[key])
-        self.table[:, : state["table"].shape[1]] = state["table"].to(self.table.device)
-        self.wrapped.fill_(state["table"].shape[1] == self.num_rows * self.num_envs)
+        """Take over what `state_dict` gave.
+
+        Raises:
+            ValueError: of other sizes, or its parts do not fit together.
+        """
+        self._check(state)
+        device, n = self.table.device, self.num_envs
+        added, length = int(state["added"]), state["rows.reward"].shape[1]
+        place = torch.arange(added + 1 - length, added + 1) % self.num_rows  # [L], on the CPU as all that follows
+        for name in self.rows.keys():  # noqa: SIM118, a TensorDict iterates over its members
+            self.rows[name].index_copy_(1, place.to(device), state[f"rows.{name}"].to(device))
+        valid = self._valid(state)  # [M, L, N]
+        self.row_count.zero_().index_copy_(1, place.to(device), valid.sum(-1).to(device))
+        positions = place.unsqueeze(-1) * n + torch.arange(n)  # [L, N]
+        for m, (mine, tail) in enumerate(zip(valid, state["tail"].tolist(), strict=True)):
+            entries = positions[mine].int()
+            slots = (tail + torch.arange(len(entries))) % (self.table.shape[1] - 1)
+            self.table[m, slots.to(device)] = entries.to(device)
+        for name in ("added", "tail", "count", "is_dummy"):
+            getattr(self, name).copy_(state[name])
+        self.head.fill_(added % self.num_rows)
+
+    def _valid(self, state: dict[str, Tensor]) -> Tensor:
+        """Which rows of a state are transitions, [M, L, N]: those that follow no done, but for the head."""
+        done = (state["rows.terminated"] | state["rows.truncated"]).cpu()
+        valid = torch.cat([state["oldest_valid"].cpu().unsqueeze(1), ~done[:, :-1]], dim=1)
+        valid[:, -1] = False
+        return valid
+
+    def _check(self, state: dict[str, Tensor]) -> None:
+        """Raise ValueError where sizes differ or the parts of a state do not fit together."""
+        mine = {**{f"rows.{name}": value for name, value in self.rows.items()}, **self.cursor()}
+        if state.keys() != mine.keys() or any(not isinstance(value, Tensor) for value in state.values()):
+            raise ValueError(f"the replay has parts {sorted(state)}, needs {sorted(mine)}.")
+        added = int(state["added"]) if state["added"].shape == () else -1
+        length = min(added + 1, self.num_rows)
+        for name, value in mine.items():
+            shape = [value.shape[0], length, *value.shape[2:]] if name.startswith("rows.") else list(value.shape)
+            if list(state[name].shape) != shape or state[name].dtype != value.dtype:
+                raise ValueError(f"the replay's {name} is {list(state[name].shape)}, needs {shape} ({value.dtype}).")
+        count, tail = self._valid(state).sum((1, 2)), state["tail"].cpu()
+        in_table = bool(((tail >= 0) & (tail < self.table.shape[1] - 1)).all())
+        if not torch.equal(count, state["count"].cpu()) or not in_table:
+            raise ValueError("the replay's counts do not fit its rows.")
 
 
 def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor, with_between: bool = False) -> Batch:

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +23,7 @@ from fastsac.device import compile_cache_dir
 from fastsac.env import FloatArray, VectorEnv, make_env
 from fastsac.evaluate import rollout
 from fastsac.faults import Guard
+from fastsac.files import write_file
 from fastsac.learner import Learner
 from fastsac.metrics import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
 from fastsac.plan import LEFT_OVER, Plan, make_plan, read_summary, sizes
@@ -108,15 +109,16 @@ class Run:
             state, meta = checkpoint.load(plan.run_dir) if plan.resume else ({}, {})
             # A resumed run goes on with episodes of its own rather than with the first ones again.
             episodes_from = int(state["behaviour"]["vec_steps"]) if state else 0
-            self.env = self._make_env(random.Purpose.ENV_SEED, config.num_envs, episodes_from)
-            self._open.callback(self.env.close)
-            self.eval_env: VectorEnv | None = None
-            self.collector = Collector(config, self.env, self.learner)
+            env = self._make_env(random.Purpose.ENV_SEED, config.num_envs, episodes_from)
+            self._open.callback(lambda: self.collector.env.close())
+            self.collector = Collector(config, env, self.learner)
             self.guard = Guard(config, self.collector, plan.run_dir, self.display.info)
+            self._last_row = (time.perf_counter(), 0, 0)
+            self._waited = self.collector.waited
+            self._rows = {"metrics.csv": 0, "eval.csv": 0}
+            self._env_state: dict[str, Any] | None = None
             if plan.resume:
                 self._restore(state, meta)
-            self._last_row = (time.perf_counter(), self._env_steps(), self._grad_steps())
-            self._waited = self.collector.waited
             self.run_dir = plan.run_dir
             self._open.enter_context(self._signals)
             self._open = self._open.pop_all()
@@ -138,7 +140,10 @@ class Run:
         self.sinks = self._open_run_dir()  # after compiling: a Ctrl-C there leaves no run directory behind
         self._open.callback(self.sinks.close)
 
-        collector.begin()  # s_0
+        if self._env_state is None:
+            collector.begin()  # s_0
+        else:
+            collector.go_on(self._env_state)
         self.guard.hold()
         if self.evaluation_due and self._env_steps() < config.total_steps:
             self._evaluate()
@@ -158,12 +163,19 @@ class Run:
                 self._evaluate()
             if self._crossed(before, config.checkpoint_every):
                 self._checkpoint()
+            if config.reset_envs_at is not None and before < config.reset_envs_at <= self._env_steps():
+                self._renew_envs()
         if self._interrupted():
             self.display.info(f"{self.stopped_by}: writing a checkpoint; Ctrl-C or SIGTERM now quits without")
-        while not self._should_stop() and max(collector.due()) > 0:  # the policy that reached the goal is kept
-            learner.launch(collector.due())  # what the last step made due, and again if it had to be taken back
+        while not self._reached_goal() and max(collector.due()) > 0:
+            self._launch_due()  # of the last step, and again if it had to be taken back
             self.guard.check(parameters=True)
         return self._finish()
+
+    def _launch_due(self) -> None:
+        """Launch now what is due: the numbers are those of a launch beside the next vector step."""
+        if not self._reached_goal():  # the policy that reached it is the one to keep
+            self.learner.launch(self.collector.due())
 
     def _should_stop(self) -> bool:
         if self.stopped_by is None and self._reached_goal():
@@ -222,7 +234,7 @@ class Run:
             self.learner.warm_up()
             self.collector.warm_up()
         self.compile_s = stage.seconds
-        self._last_row = (time.perf_counter(), *self._last_row[1:])  # rates leave compiling out
+        self._last_row = (self._last_row[0] + stage.seconds, *self._last_row[1:])  # rates leave compiling out
 
     def _log(self) -> None:
         self.guard.check()
@@ -291,9 +303,6 @@ class Run:
     def _evaluate(self) -> None:
         self.guard.check()
         config, m = self.config, self.config.num_members
-        if self.eval_env is None:
-            self.eval_env = self._make_env(random.Purpose.EVAL_SEED, config.eval_episodes)
-            self._open.callback(self.eval_env.close)
 
         def act(obs: FloatArray) -> FloatArray:
             if self._interrupted():
@@ -304,7 +313,10 @@ class Run:
         self.evaluation_due = True
         try:
             with self._aside("evaluating"):
-                per_episode = rollout(self.eval_env, act)[0].reshape(m, config.eval_episodes)
+                # Environments of its own each time, so that a resumed run evaluates as the other would have.
+                env = self._make_env(random.Purpose.EVAL_SEED, config.eval_episodes, self.collector.vec_steps)
+                with closing(env):
+                    per_episode = rollout(env, act)[0].reshape(m, config.eval_episodes)
         except _EvaluationStopped:
             return
         except Exception as error:
@@ -329,20 +341,33 @@ class Run:
             self._note_goals(returns, config.stop_at_return)
 
     def _checkpoint(self) -> None:
+        self._launch_due()  # a resumed run could not: its environments' step comes first
         self.guard.check(parameters=True)
-        meta = {
+        state = {**self.learner.state_dict(), "behaviour": self.collector.behaviour.state_dict()}
+        if (env_state := self.collector.env_state()) is not None:
+            state["env"] = env_state
+        with self._aside("writing a checkpoint"), self._deadline.timing():
+            checkpoint.save(self.run_dir, self._env_steps(), state, self._meta())
+
+    def _meta(self) -> dict[str, Any]:
+        """What a continued run needs beside the tensors; JSON values."""
+        began, env_steps, grad_steps = self._last_row
+        waited = self.collector.waited
+        return {
             "env_id": self.plan.spec.env_id,
             "env_steps": self.collector.env_steps,
             "grad_steps": self.learner.grad_steps,
             "wall_s": self._wall_s(),
             "goal_at": self.goal_at,
             "evaluation_due": self.evaluation_due,
+            "last_evals": self.last_evals,
+            "episodes": self.collector.stats.finished(),
+            "rows": self.sinks.num_rows,
+            "last_row": {"env_steps": env_steps, "grad_steps": grad_steps, "ago_s": time.perf_counter() - began},
+            "waited": {key: seconds - self._waited[key] for key, seconds in waited.items()},  # since the last row
             "sizes": sizes(self.config, self.plan.spec),
             "action_bounds": self.plan.spec.action_bounds,
         }
-        state = {**self.learner.state_dict(), "behaviour": self.collector.behaviour.state_dict()}
-        with self._aside("writing a checkpoint"), self._deadline.timing():
-            checkpoint.save(self.run_dir, self._env_steps(), state, meta)
 
     # Start and end ------------------------------------------------------------------------------------------------
 
@@ -367,23 +392,35 @@ class Run:
         self.learner.load_state_dict(state)
         self.collector.behaviour.load_state_dict(state["behaviour"])
         self.collector.env_steps = list(meta["env_steps"])
-        self.goal_at = meta.get("goal_at", self.goal_at)
-        self.evaluation_due = meta.get("evaluation_due", False)
+        self.collector.stats.load_finished(meta["episodes"])
+        self._env_state = state.get("env")
+        self.goal_at, self.last_evals, self._rows = meta["goal_at"], meta["last_evals"], meta["rows"]
+        self.evaluation_due = meta["evaluation_due"]
         self.start -= meta["wall_s"]
+        row = meta["last_row"]
+        self._last_row = (time.perf_counter() - row["ago_s"], row["env_steps"], row["grad_steps"])
+        self._waited = {key: seconds - meta["waited"][key] for key, seconds in self.collector.waited.items()}
+
+    def _renew_envs(self) -> None:
+        """What stopping and resuming here does: other environments, and new episodes in them."""
+        self._launch_due()
+        self.collector.env.close()
+        self.collector.env = self._make_env(random.Purpose.ENV_SEED, self.config.num_envs, self.collector.vec_steps)
+        self.collector.begin()
 
     def _open_run_dir(self) -> Sinks:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         if not self.plan.resume:
             remove(*(self.run_dir / name for name in LEFT_OVER))
         settings = self.config.replace(resume=None, run_dir=str(self.run_dir))
-        (self.run_dir / "config.json").write_text(settings.to_json())
+        write_file(self.run_dir / "config.json", settings.to_json().encode())
         wandb_config = json.loads(settings.to_json()) if self.config.wandb else None
         swept = tuple(self.config.member_setting(0))
-        return Sinks(self.run_dir, swept, self.config.tensorboard, wandb_config, keep_until=self.collector.env_steps)
+        return Sinks(self.run_dir, swept, self.config.tensorboard, wandb_config, keep=self._rows)
 
     def _finish(self) -> Result:
         up_to_date = self.last_evals and self.last_evals[0]["grad_steps"] == self.learner.grad_steps[0]
-        if self._env_steps() > self._last_row[1]:
+        if not self._interrupted() and self._env_steps() > self._last_row[1]:  # else the resumed run completes the row
             self._log()
         if not self._interrupted() and not up_to_date:
             self._evaluate()
@@ -454,7 +491,7 @@ class Run:
             "versions": versions(),
             "git_commit": git_commit(),
         }
-        (self.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        write_file(self.run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
 
 
 def remove(*paths: Path) -> None:

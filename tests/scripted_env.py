@@ -32,6 +32,7 @@ bound        action bounds are [-bound, bound], default 1; "inf" for none.  `env
              these units; the observation shows the action in [-1, 1]
 fail         [env, vec_step]: that environment raises an exception instead of stepping
 sleep        [vec_step, seconds]: that vector step takes so long
+saves_state  true for environments with `state_dict` and `load_state_dict`
 discrete     true for a discrete task of action_dim choices; `env.scaled_action` holds the numbers of the last choices
 
 It keeps `action` by reference between `send` and `recv`, and asserts that the two alternate, that actions are float32
@@ -48,7 +49,7 @@ import numpy as np
 from fastsac.env import ActionChoice, ActionScale, EnvSpec, FloatArray, Step, check_known_kwargs
 
 SEED, EPISODE, STEP, ACTION = 0, 1, 2, 3  # columns of obs; the action starts at ACTION
-KWARGS = ("action_dim", "nan_obs", "nan_reward", "bound", "discrete", "sleep", "fail")
+KWARGS = ("action_dim", "nan_obs", "nan_reward", "bound", "discrete", "sleep", "fail", "saves_state")
 
 
 def list_tasks() -> list[str]:
@@ -81,7 +82,8 @@ def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | No
 def make(
     task: str, seeds: Sequence[int], num_threads: int, env_kwargs: Mapping[str, Any], action_limit: float | None
 ) -> "ScriptedEnv":
-    return ScriptedEnv(task, seeds, env_kwargs, action_limit)
+    cls = SavingEnv if env_kwargs.get("saves_state") else ScriptedEnv
+    return cls(task, seeds, env_kwargs, action_limit)
 
 
 class ScriptedEnv:
@@ -161,6 +163,20 @@ class ScriptedEnv:
         if self._nan_reward and self._nan_reward[1] == self._vec_step:
             reward[self._nan_reward[0]] = np.nan
         return reward
+
+
+class SavingEnv(ScriptedEnv):
+    """One that can save where it is."""
+
+    def state_dict(self) -> dict[str, Any]:
+        assert self._action is None, "asked for in the middle of a step"
+        arrays = {name: getattr(self, f"_{name}") for name in ("seeds", "episode", "step", "done")}
+        return {**arrays, "vec_step": np.array(self._vec_step)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name in ("seeds", "episode", "step", "done"):
+            setattr(self, f"_{name}", np.array(state[name]))
+        self._vec_step = int(state["vec_step"])
 
 
 def assert_one_hot(action: FloatArray) -> None:

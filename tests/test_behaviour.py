@@ -115,7 +115,7 @@ def test_a_resumed_run_acts_as_if_it_had_not_stopped():
 
 
 def addresses(behaviour):
-    tree = behaviour.learner.buffers, behaviour.slots, behaviour.learner.replay.state_dict(), behaviour.vec_steps
+    tree = behaviour.learner.buffers, behaviour.slots, behaviour.learner.replay.ring(), behaviour.vec_steps
     return [leaf.untyped_storage().data_ptr() for leaf in pytree.tree_leaves(tree)]
 
 

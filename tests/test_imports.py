@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 VARIANTS = {"sac", "sac_v1", "sac_discrete", "sql", "sql_discrete"}
 LAYERS = (
     {"presets", "sweep", "duration", "stopping"},
-    {"config", "env", "device"},
+    {"config", "env", "device", "files"},
     {
         "nets",
         "encoder",

@@ -27,7 +27,7 @@ def test_rows_of_an_older_version_are_kept_with_empty_cells(tmp_path: Path) -> N
     with path.open("a") as f:
         f.write("0,20,3")  # torn
 
-    sink = CsvSink(path, METRIC_COLUMNS, keep_until=[20])
+    sink = CsvSink(path, METRIC_COLUMNS, keep=2)
     sink.write({**dict.fromkeys(METRIC_COLUMNS, 0.2), "member": 0, "env_steps": 25})
     sink.close()
     table = rows(path)
@@ -36,7 +36,7 @@ def test_rows_of_an_older_version_are_kept_with_empty_cells(tmp_path: Path) -> N
     assert [row["alpha"] for row in table] == ["0.1", "0.1", "0.2"]
     assert [[row[name] for name in TIME_COLUMNS] for row in table] == [[""] * 3, [""] * 3, ["0.2"] * 3]
 
-    CsvSink(path, METRIC_COLUMNS, keep_until=[25]).close()
+    CsvSink(path, METRIC_COLUMNS, keep=3).close()
     assert rows(path) == table
 
 
