@@ -120,7 +120,7 @@ PRESETS: dict[str, Preset] = {
             "num_envs": 8, "total_steps": 200_000, "learning_starts": 5_000, "batch_size": 128, "buffer_size": 200_000,
             "actor_lr": 5e-4, "critic_lr": 5e-4, "alpha_lr": 5e-4, "n_step": 5, "backup_entropy": False,
         },
-        "half the greatest entropy and 5-step returns, or it learns to hover; no entropy in the backup, or it never rests",
+        "half the greatest entropy and 5-step returns, or it hovers; no entropy in the backup, or it never rests",
     ),
     "mountain-car": Preset(
         r"MountainCarContinuous-v\d+",
