@@ -301,6 +301,7 @@ class Run:
             self.display.info(f"wrote a checkpoint of the state before, at {self._env_steps():,} steps")
 
     def _evaluate(self) -> None:
+        self._launch_due()  # an evaluation that an interruption puts off comes after these
         self.guard.check()
         config, m = self.config, self.config.num_members
 

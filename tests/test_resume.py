@@ -32,7 +32,7 @@ def interrupt(config, at):
 
         def recv_and_interrupt():
             recv()
-            if min(run.collector.env_steps) >= at and not run.interrupted:
+            if min(run.collector.env_steps) >= at and run._signals.received is None:
                 signal.raise_signal(signal.SIGINT)
 
         run.collector.recv = recv_and_interrupt
