@@ -1,10 +1,13 @@
 """Where numbers go at log points: CSV files, TensorBoard, Weights & Biases.  Never touches a device tensor."""
 
 import csv
+import io
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 METRIC_COLUMNS = (
     "member", "env_steps", "grad_steps", "wall_s", "env_steps_per_s", "grad_steps_per_s", "critic_loss", "actor_loss",
@@ -14,6 +17,7 @@ METRIC_COLUMNS = (
 """The last three say where the seconds of the log interval went: waiting for the environments, waiting for the device
 (on a CPU, computing actions and updates), and the rest."""
 MEMBER_COLUMNS = ("seed",)  # and one for each setting that a sweep changes
+REOPEN_AFTER_S = 60.0  # where TensorBoard's writer met a full disk, of which its thread prints a page
 EVAL_COLUMNS = ("member", "env_steps", "grad_steps", "wall_s", "return_mean", "return_std", "episodes")
 
 
@@ -34,19 +38,39 @@ class CsvSink:
             with path.open(newline="") as f:
                 whole = [row for row in csv.DictReader(f) if None not in row.values()]  # the last may be torn
             kept = [row for row in whole if int(row["env_steps"]) <= keep_until[int(row["member"])]]
-        self._file: TextIO = path.open("w", newline="")
-        self._writer = csv.DictWriter(self._file, columns, restval="", lineterminator="\n", extrasaction="ignore")
+        self._file = path.open("wb", buffering=0)
+        self._waiting = io.StringIO(newline="")  # rows that are not in the file
+        self._writer = csv.DictWriter(self._waiting, columns, restval="", lineterminator="\n", extrasaction="ignore")
         self._writer.writeheader()
         self._writer.writerows(kept)
-        self._file.flush()
+        self._flush()
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append one row; keys that are not columns are ignored, columns without a key stay empty."""
+        """Append one row; keys that are not columns are ignored, columns without a key stay empty.
+
+        Raises:
+            OSError: it cannot be written now; the next call writes it, too.
+        """
         self._writer.writerow({k: repr(v) if isinstance(v, float) else v for k, v in row.items()})
-        self._file.flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write the rows that wait, all of them or none."""
+        rows, size = memoryview(self._waiting.getvalue().encode()), self._file.tell()
+        try:
+            while rows:
+                rows = rows[self._file.write(rows) :]
+        except OSError:
+            self._file.truncate(size)
+            self._file.seek(size)
+            raise
+        self._waiting.seek(0)
+        self._waiting.truncate()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, with the rows that wait if that is possible."""
+        with suppress(OSError):
+            self._flush()
         self._file.close()
 
 
@@ -73,26 +97,50 @@ class Sinks:
         self._metrics = CsvSink(run_dir / "metrics.csv", (*METRIC_COLUMNS, *self._describing), keep_until)
         self._evals = CsvSink(run_dir / "eval.csv", (*EVAL_COLUMNS, *self._describing), keep_until)
         self._loggers: list[Any] = []
+        self._run_dir = run_dir
+        self._reopen_at = math.inf
         if tensorboard:
-            from torchrl.record.loggers.tensorboard import TensorboardLogger
-
-            self._loggers.append(TensorboardLogger(exp_name="tensorboard", log_dir=str(run_dir)))
+            self._loggers.append(self._tensorboard())
         if wandb_config is not None:
             from torchrl.record.loggers.wandb import WandbLogger
 
             self._loggers.append(WandbLogger(exp_name=run_dir.name, project="fastsac", config=wandb_config))
 
     def metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Rows of metrics.csv, one per member, and their scalars."""
-        for row in rows:
-            self._metrics.write(row)
-        self._scalars("train", rows)
+        """Rows of metrics.csv, one per member, and their scalars; for errors see `_write`."""
+        self._write(self._metrics, "train", rows)
 
     def evaluation(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Rows of eval.csv, one per member, and their scalars."""
+        """Rows of eval.csv, one per member, and their scalars; for errors see `_write`."""
+        self._write(self._evals, "eval", rows)
+
+    def _write(self, sink: CsvSink, group: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write what can be written.
+
+        Raises:
+            OSError: some could not; rows of the CSV file follow with the next call, scalars are lost.
+        """
+        failed: OSError | None = None
         for row in rows:
-            self._evals.write(row)
-        self._scalars("eval", rows)
+            try:
+                sink.write(row)
+            except OSError as error:
+                failed = error
+        try:
+            if time.monotonic() >= self._reopen_at:
+                self._reopen_at = math.inf
+                self._loggers.append(self._tensorboard())
+            self._scalars(group, rows)
+        except OSError as error:
+            failed = error
+        if failed is not None:
+            raise failed
+
+    def _tensorboard(self) -> Any:
+        """A writer of event files, each in a file of its own."""
+        from torchrl.record.loggers.tensorboard import TensorboardLogger
+
+        return TensorboardLogger(exp_name="tensorboard", log_dir=str(self._run_dir))
 
     def _scalars(self, group: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Of one member plainly; of several the mean plainly, of evaluations more, and each under its number."""
@@ -111,7 +159,12 @@ class Sinks:
     def _scalar(self, name: str, value: float, step: int) -> None:
         for logger in self._loggers:
             if not math.isnan(value):
-                logger.log_scalar(name, value, step=step)
+                try:
+                    logger.log_scalar(name, value, step=step)
+                except OSError:  # TensorBoard's writer has ended
+                    self._loggers.remove(logger)
+                    self._reopen_at = time.monotonic() + REOPEN_AFTER_S
+                    raise
 
     def close(self) -> None:
         """Close all files."""
@@ -121,7 +174,8 @@ class Sinks:
             experiment = getattr(logger, "experiment", None)
             finish = getattr(experiment, "close", None) or getattr(experiment, "finish", None)
             if finish:
-                finish()
+                with suppress(OSError):
+                    finish()
 
 
 def mean_of_finite(values: Iterable[float]) -> float:

@@ -27,6 +27,7 @@ from fastsac.learner import Learner
 from fastsac.metrics import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
 from fastsac.plan import LEFT_OVER, Plan, make_plan, read_summary, sizes
 from fastsac.progress import Display, make_display
+from fastsac.scarcity import Patience
 from fastsac.stopping import Deadline, StopSignals
 from fastsac.versions import git_commit, versions
 
@@ -101,6 +102,7 @@ class Run:
         with self._open:  # closes what is open if something below fails
             self.display: Display = make_display(config, config.total_steps)
             self._open.callback(self.display.close)
+            self._patience = Patience(self.display.info)
             for note in plan.notes:
                 self.display.info(note)
             self._set_up_torch()
@@ -157,7 +159,8 @@ class Run:
             if self._crossed(before, config.eval_every):
                 self._evaluate()
             if self._crossed(before, config.checkpoint_every):
-                self._checkpoint()
+                with self._patience.writing("a checkpoint"):
+                    self._checkpoint()
         if self._interrupted():
             self.display.info(f"{self.stopped_by}: writing a checkpoint; Ctrl-C or SIGTERM now quits without")
         while not self._should_stop() and max(collector.due()) > 0:  # the policy that reached the goal is kept
@@ -244,7 +247,8 @@ class Run:
         rows = [
             {**self._counters(m), **rates, **losses[m], **episodes[m]} for m in range(self.config.num_members)
         ]  # fmt: skip
-        self.sinks.metrics(rows)
+        with self._patience.writing("metrics.csv"):
+            self.sinks.metrics(rows)
         mean = {key: mean_of_finite(row[key] for row in rows) for key in METRIC_COLUMNS if key in rows[0]}
         recent = [list(returns)[-20:] for returns in self.collector.stats.last_returns]
         mean["episode_return"] = mean_of_finite(r for returns in recent for r in returns)
@@ -321,7 +325,8 @@ class Run:
             }
             for i in range(m)
         ]
-        self.sinks.evaluation(self.last_evals)
+        with self._patience.writing("eval.csv"):
+            self.sinks.evaluation(self.last_evals)
         returns = [e["return_mean"] for e in self.last_evals]
         mean = mean_of_finite(returns)
         self.display.update({"env_steps": self._env_steps(), "eval_return": mean, "eval_returns": returns})
@@ -342,7 +347,11 @@ class Run:
         }
         state = {**self.learner.state_dict(), "behaviour": self.collector.behaviour.state_dict()}
         with self._aside("writing a checkpoint"), self._deadline.timing():
-            checkpoint.save(self.run_dir, self._env_steps(), state, meta)
+            try:
+                checkpoint.save(self.run_dir, self._env_steps(), state, meta)
+            except Exception:
+                remove(*(self.run_dir / "checkpoints").glob("step_*[0-9].tmp"))  # half of one takes room from the next
+                raise
 
     # Start and end ------------------------------------------------------------------------------------------------
 
