@@ -21,6 +21,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from fastsac.config import Config
+from fastsac.scarcity import disk_error
 from fastsac.stopping import OUT_OF_TIME, Stopped, exit_status
 
 if TYPE_CHECKING:
@@ -300,6 +301,12 @@ def train(args: list[str]) -> int:
         except (BadStepError, NotFiniteError, CaptureError) as error:
             run.display.close()
             return fail("fastsac train", str(error), 1)
+        except (OSError, RuntimeError) as error:
+            if (cause := disk_error(error)) is None:
+                raise
+            run.display.close()
+            kept = f"Checkpoints written so far are kept: make room and continue with --resume {plan.run_dir}."
+            return fail("fastsac train", f"cannot write to {plan.run_dir}: {cause.strerror}. {kept}", 1)
         except ValueError as error:  # a fault of ours, not a wrong call: keep the traceback
             raise RuntimeError("training failed") from error
     show_result(result)

@@ -4,9 +4,11 @@ import csv
 import io
 import math
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from fastsac.files import write_file
 
@@ -18,6 +20,7 @@ METRIC_COLUMNS = (
 """The last three say where the seconds of the log interval went: waiting for the environments, waiting for the device
 (on a CPU, computing actions and updates), and the rest."""
 MEMBER_COLUMNS = ("seed",)  # and one for each setting that a sweep changes
+REOPEN_AFTER_S = 60.0  # where TensorBoard's writer met a full disk, of which its thread prints a page
 EVAL_COLUMNS = ("member", "env_steps", "grad_steps", "wall_s", "return_mean", "return_std", "episodes")
 
 
@@ -36,26 +39,49 @@ class CsvSink:
             with path.open(newline="") as f:
                 kept = [row for row in csv.DictReader(f) if None not in row.values()][:keep]  # the last may be torn
         self.num_rows = len(kept)
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, columns, restval="", lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(kept)
-        write_file(path, table.getvalue().encode())
-        self._file: TextIO = path.open("a", newline="")
-        self._writer = csv.DictWriter(self._file, columns, restval="", lineterminator="\n", extrasaction="ignore")
+        self._waiting = io.StringIO(newline="")  # rows that are not in the file
+        self._writer = csv.DictWriter(self._waiting, columns, restval="", lineterminator="\n", extrasaction="ignore")
+        self._writer.writeheader()
+        self._writer.writerows(kept)
+        write_file(path, self._waiting.getvalue().encode())
+        self._empty()
+        self._file = path.open("ab", buffering=0)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append one row; keys that are not columns are ignored, columns without a key stay empty."""
+        """Append one row; keys that are not columns are ignored, columns without a key stay empty.
+
+        Raises:
+            OSError: it cannot be written now; the next call writes it, too.
+        """
         self._writer.writerow({k: repr(v) if isinstance(v, float) else v for k, v in row.items()})
-        self._file.flush()
         self.num_rows += 1
+        self._flush()
 
     def sync(self) -> None:
         """Wait until all rows are on the disk, safe from a power cut."""
         os.fsync(self._file.fileno())
 
+    def _flush(self) -> None:
+        """Write the rows that wait, all of them or none."""
+        rows, size = memoryview(self._waiting.getvalue().encode()), self._file.tell()
+        try:
+            while rows:
+                rows = rows[self._file.write(rows) :]
+        except OSError:
+            self._file.truncate(size)
+            self._file.seek(size)
+            raise
+        self._empty()
+
+    def _empty(self) -> None:
+        """No row waits."""
+        self._waiting.seek(0)
+        self._waiting.truncate()
+
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, with the rows that wait if that is possible."""
+        with suppress(OSError):
+            self._flush()
         self._file.close()
 
 
@@ -84,26 +110,50 @@ class Sinks:
             name: CsvSink(run_dir / name, (*own, *self._describing), keep.get(name, 0)) for name, own in columns.items()
         }
         self._loggers: list[Any] = []
+        self._run_dir = run_dir
+        self._reopen_at = math.inf
         if tensorboard:
-            from torchrl.record.loggers.tensorboard import TensorboardLogger
-
-            self._loggers.append(TensorboardLogger(exp_name="tensorboard", log_dir=str(run_dir)))
+            self._loggers.append(self._tensorboard())
         if wandb_config is not None:
             from torchrl.record.loggers.wandb import WandbLogger
 
             self._loggers.append(WandbLogger(exp_name=run_dir.name, project="fastsac", config=wandb_config))
 
     def metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Rows of metrics.csv, one per member, and their scalars."""
-        for row in rows:
-            self._files["metrics.csv"].write(row)
-        self._scalars("train", rows)
+        """Rows of metrics.csv, one per member, and their scalars; for errors see `_write`."""
+        self._write(self._files["metrics.csv"], "train", rows)
 
     def evaluation(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Rows of eval.csv, one per member, and their scalars."""
+        """Rows of eval.csv, one per member, and their scalars; for errors see `_write`."""
+        self._write(self._files["eval.csv"], "eval", rows)
+
+    def _write(self, sink: CsvSink, group: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write what can be written.
+
+        Raises:
+            OSError: some could not; rows of the CSV file follow with the next call, scalars are lost.
+        """
+        failed: OSError | None = None
         for row in rows:
-            self._files["eval.csv"].write(row)
-        self._scalars("eval", rows)
+            try:
+                sink.write(row)
+            except OSError as error:
+                failed = error
+        try:
+            if time.monotonic() >= self._reopen_at:
+                self._reopen_at = math.inf
+                self._loggers.append(self._tensorboard())
+            self._scalars(group, rows)
+        except OSError as error:
+            failed = error
+        if failed is not None:
+            raise failed
+
+    def _tensorboard(self) -> Any:
+        """A writer of event files, each in a file of its own."""
+        from torchrl.record.loggers.tensorboard import TensorboardLogger
+
+        return TensorboardLogger(exp_name="tensorboard", log_dir=str(self._run_dir))
 
     def _scalars(self, group: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Of one member plainly; of several the mean plainly, of evaluations more, and each under its number."""
@@ -122,7 +172,12 @@ class Sinks:
     def _scalar(self, name: str, value: float, step: int) -> None:
         for logger in self._loggers:
             if not math.isnan(value):
-                logger.log_scalar(name, value, step=step)
+                try:
+                    logger.log_scalar(name, value, step=step)
+                except OSError:  # TensorBoard's writer has ended
+                    self._loggers.remove(logger)
+                    self._reopen_at = time.monotonic() + REOPEN_AFTER_S
+                    raise
 
     @property
     def num_rows(self) -> dict[str, int]:
@@ -142,7 +197,8 @@ class Sinks:
             experiment = getattr(logger, "experiment", None)
             finish = getattr(experiment, "close", None) or getattr(experiment, "finish", None)
             if finish:
-                finish()
+                with suppress(OSError):
+                    finish()
 
 
 def mean_of_finite(values: Iterable[float]) -> float:

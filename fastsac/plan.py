@@ -5,7 +5,7 @@ Owns decisions, makes nothing: the result is a `Plan` that training follows and 
 
 import importlib.util
 import json
-import os
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,7 +187,8 @@ def member_bytes(config: Config, spec: EnvSpec, few_kernels: bool) -> tuple[int,
     ring = replay.bytes_per_transition(spec.obs_dim, spec.action_dim, obs_dtype) * rows * config.num_envs
     agent = variants.find(config.algo).from_config(config, spec, few_kernels)
     state = agent.init(torch.tensor(0, device="meta"), 1.0)
-    networks = sum(t.nbytes for t in pytree.tree_leaves(state)) + 2 * state["params"][agent.acts_by].nbytes
+    copies = 2 if config.on_nan == "rollback" else 1
+    networks = copies * sum(t.nbytes for t in pytree.tree_leaves(state)) + 2 * state["params"][agent.acts_by].nbytes
     return ring, networks
 
 
@@ -270,8 +271,13 @@ def check_writable(path: Path) -> None:
         ValueError: it cannot.
     """
     there = next(p for p in (path, *path.absolute().parents) if p.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"run_dir {path} cannot be written to: {there} is not a folder that allows it.")
+    try:  # to ask for the mode would not do: root may all, and a file system may be read-only
+        with tempfile.TemporaryDirectory(dir=there, prefix=".fastsac-"):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"run_dir {path} cannot be written to: {there} does not allow it ({error.strerror})."
+        ) from None
 
 
 def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> bool:

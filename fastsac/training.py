@@ -28,6 +28,7 @@ from fastsac.learner import Learner
 from fastsac.metrics import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
 from fastsac.plan import LEFT_OVER, Plan, make_plan, read_summary, sizes
 from fastsac.progress import Display, make_display
+from fastsac.scarcity import Patience
 from fastsac.stopping import Deadline, StopSignals
 from fastsac.versions import git_commit, versions
 
@@ -102,6 +103,7 @@ class Run:
         with self._open:  # closes what is open if something below fails
             self.display: Display = make_display(config, config.total_steps)
             self._open.callback(self.display.close)
+            self._patience = Patience(self.display.info)
             for note in plan.notes:
                 self.display.info(note)
             self._set_up_torch()
@@ -162,7 +164,8 @@ class Run:
             if self._crossed(before, config.eval_every):
                 self._evaluate()
             if self._crossed(before, config.checkpoint_every):
-                self._checkpoint()
+                with self._patience.writing("a checkpoint"):
+                    self._checkpoint()
             if config.reset_envs_at is not None and before < config.reset_envs_at <= self._env_steps():
                 self._renew_envs()
         if self._interrupted():
@@ -256,7 +259,8 @@ class Run:
         rows = [
             {**self._counters(m), **rates, **losses[m], **episodes[m]} for m in range(self.config.num_members)
         ]  # fmt: skip
-        self.sinks.metrics(rows)
+        with self._patience.writing("metrics.csv"):
+            self.sinks.metrics(rows)
         mean = {key: mean_of_finite(row[key] for row in rows) for key in METRIC_COLUMNS if key in rows[0]}
         recent = [list(returns)[-20:] for returns in self.collector.stats.last_returns]
         mean["episode_return"] = mean_of_finite(r for returns in recent for r in returns)
@@ -334,7 +338,8 @@ class Run:
             }
             for i in range(m)
         ]
-        self.sinks.evaluation(self.last_evals)
+        with self._patience.writing("eval.csv"):
+            self.sinks.evaluation(self.last_evals)
         returns = [e["return_mean"] for e in self.last_evals]
         mean = mean_of_finite(returns)
         self.display.update({"env_steps": self._env_steps(), "eval_return": mean, "eval_returns": returns})
@@ -348,7 +353,11 @@ class Run:
         if (env_state := self.collector.env_state()) is not None:
             state["env"] = env_state
         with self._aside("writing a checkpoint"), self._deadline.timing():
-            checkpoint.save(self.run_dir, self._env_steps(), state, self._meta())
+            try:
+                checkpoint.save(self.run_dir, self._env_steps(), state, self._meta())
+            except Exception:
+                remove(*(self.run_dir / "checkpoints").glob("step_*[0-9].tmp"))  # half of one takes room from the next
+                raise
 
     def _meta(self) -> dict[str, Any]:
         """What a continued run needs beside the tensors; JSON values."""

@@ -1,0 +1,169 @@
+"""Disks that are full: the run goes on; the memory that is asked for; folders that cannot be written to."""
+
+import errno
+import json
+import resource
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from image_env import make_spec as image_spec
+from test_faults import run_with
+from test_training import BASE, rows, run
+from torch.utils import _pytree as pytree
+
+from fastsac import checkpoint, metrics
+from fastsac.behaviour import Behaviour
+from fastsac.cli import main
+from fastsac.config import Config
+from fastsac.env import EnvSpec
+from fastsac.faults import Guard
+from fastsac.learner import Learner
+from fastsac.metrics import CsvSink
+from fastsac.plan import check_writable, member_bytes
+from fastsac.scarcity import Patience, disk_error
+from fastsac.training import train
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@contextmanager
+def file_size_limit(num_bytes):
+    """Writes beyond it fail with EFBIG, as those to a full disk fail with ENOSPC."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+# TensorBoard's thread raises what it met.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("tensorboard", [False, True])
+def test_a_run_outlives_a_full_disk(tmp_path, capsys, monkeypatch, tensorboard):
+    monkeypatch.setattr(metrics, "REOPEN_AFTER_S", 0.0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    during = []
+
+    def hook(training):
+        env_steps = training.collector.env_steps[0]
+        full = 100 <= env_steps < 300
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]) if full else before)
+        if 280 <= env_steps < 300:
+            during.append([p.name for p in (tmp_path / "run" / "checkpoints").iterdir()])
+
+    try:
+        settings = {"total_steps": 400, "buffer_size": 1000, "checkpoint_every": 90, "tensorboard": tensorboard}
+        result = run_with(tmp_path, hook, **settings, log_every=20, eval_every=60)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert result.env_steps >= 400
+    assert during
+    assert all(len(names) == 1 and int(names[0][-3:]) < 100 for names in during)  # the old one, and no half ones
+    said = [line for line in capsys.readouterr().out.splitlines() if "could not be written" in line]
+    assert said == ["a checkpoint could not be written (File too large): the run goes on and tries again."] or (
+        len(said) == 1 and said[0].startswith("metrics.csv could not be written (File too large)")
+    )
+    steps = [int(row["env_steps"]) // 20 * 20 for row in rows(result.run_dir / "metrics.csv")]
+    assert steps == list(range(20, 401, 20))  # none is missing
+    assert len(rows(result.run_dir / "eval.csv")) == 7
+    assert checkpoint.load(result.run_dir)[1]["env_steps"] == [result.env_steps]
+    assert not tensorboard or len(list((result.run_dir / "tensorboard").glob("events.*"))) > 1
+
+
+def test_a_last_checkpoint_that_cannot_be_written_is_one_line_and_status_1(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = [
+        "train", "--env", "tests.scripted_env:5c", "--preset", "none", "--num-envs", "2", "--total-steps", "40",
+        "--learning-starts", "16", "--batch-size", "8", "--buffer-size", "100", "--hidden-dims", "8", "--device", "cpu",
+        "--no-tensorboard", "--eval-every", "0", "--run-dir", "run",
+    ]  # fmt: skip
+    with file_size_limit(1500):
+        assert main(command) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("fastsac train: cannot write to run: File too large. Checkpoints written so far are kept")
+    assert err.count("\n") == 1
+
+
+def test_rows_are_written_whole_or_later(tmp_path):
+    path = tmp_path / "a.csv"
+    sink = CsvSink(path, ("name", "value"))
+    sink.write({"name": "x", "value": 1})
+    with file_size_limit(path.stat().st_size + 3):
+        for value in (2, 3):
+            with pytest.raises(OSError, match="File too large"):
+                sink.write({"name": "x", "value": value})
+        assert path.read_text() == "name,value\nx,1\n"
+    sink.write({"name": "x", "value": 4})
+    assert path.read_text() == "name,value\nx,1\nx,2\nx,3\nx,4\n"
+    sink.close()
+
+
+def test_patience_speaks_once_a_minute_and_only_of_disks():
+    said, times = [], [0.0, 1.0, 59.0, 60.5, 100.0]
+    patience = Patience(said.append, iter([*times, 200.0]).__next__)
+
+    def fail(error):
+        with patience.writing("a checkpoint"):
+            raise error
+
+    for _ in times:
+        fail(FULL)
+    assert len(said) == 2
+    assert said[0] == "a checkpoint could not be written (No space left on device): the run goes on and tries again."
+    with pytest.raises(RuntimeError, match="something else"):
+        fail(RuntimeError("something else"))
+    assert disk_error(BrokenPipeError()) is None
+    wrapped = RuntimeError("unexpected pos")  # what torch.save makes of it
+    wrapped.__context__ = FULL
+    assert disk_error(wrapped) is FULL
+
+
+def test_a_folder_that_allows_nothing_is_refused_whoever_asks(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"run_dir /proc/run cannot be written to: /proc does not allow it \("):
+        check_writable(Path("/proc/run"))
+    check_writable(tmp_path / "new" / "folder")
+    assert list(tmp_path.iterdir()) == []
+    folder = run(tmp_path).run_dir
+
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.mkdtemp", read_only)
+    for resume, run_dir in ((str(folder), None), ("auto", str(folder)), (None, str(folder / "new"))):
+        with pytest.raises(ValueError, match=r"does not allow it \(Read-only file system\)"):
+            train(BASE.replace(resume=resume, run_dir=run_dir, total_steps=120))
+
+
+VECTOR = EnvSpec("test:test", 17, 6, (), None)
+CONFIG = Config(env="test:test", buffer_size=20_000, num_envs=16)
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes"),
+    [
+        (VECTOR, {}),
+        (VECTOR, {"seeds": 3, "num_critics": 5, "obs_norm": True}),
+        (VECTOR, {"algo": "sql", "hidden_dims": (64, 64)}),
+        (VECTOR, {"algo": "sac-v1"}),
+        (VECTOR, {"buffer_size": 1_000, "on_nan": "rollback"}),
+        (image_spec("Side", {}, None), {"algo": "sac-discrete", "buffer_size": 2_000}),
+    ],
+    ids=["sac", "members", "sql", "sac-v1", "rollback", "images"],
+)
+def test_the_estimate_of_memory_is_near_the_truth(spec, changes):
+    config, cpu = CONFIG.replace(**{"algo": "sac", **changes}), torch.device("cpu")
+    learner = Learner(config, spec, cpu, "eager")
+    behaviour = Behaviour(config, learner)
+    guard = Guard(config, type("Collector", (), {"learner": learner}), None, print)
+    guard.hold()
+    owned = [
+        learner.buffers, learner.normalizer.state_dict(), dict(learner.replay.rows.items()), behaviour.slots,
+        learner.replay.row_count, guard._held or [],
+    ]  # fmt: skip
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in pytree.tree_leaves(owned)}
+    truth = sum(storages.values())
+    estimate = config.num_members * sum(member_bytes(config, spec, few_kernels=False))
+    assert estimate == pytest.approx(truth, rel=0.1), json.dumps({"estimate": estimate, "truth": truth})
