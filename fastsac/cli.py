@@ -61,6 +61,8 @@ class EvalArgs:
     """Episodes, one per environment.  At least 1."""
     member: Literal["best"] | int = 0
     """Which of the run's agents; best is the one with the highest return at its last evaluation."""
+    checkpoint: Literal["last", "best"] = "last"
+    """The policy of the newest checkpoint, or the one with the member's best evaluation until then."""
     seed: int = 0
     """Seed of the environments, in [0, 2^31)."""
     json: bool = False
@@ -356,7 +358,7 @@ def evaluate(args: list[str]) -> int:
     from fastsac.policy import load
 
     member = choose_member(options.run_dir, options.member)
-    policy = load(options.run_dir, member)
+    policy = load(options.run_dir, member, options.checkpoint)
     c = policy.config
     seeds = random.derive_seeds(options.seed, random.Purpose.EVAL_SEED, options.episodes)
     env = make_env(c.env, seeds, c.env_threads, c.env_kwargs_of_evaluation, c.action_limit)
@@ -366,7 +368,8 @@ def evaluate(args: list[str]) -> int:
         env.close()
     result: dict[str, Any] = {
         "env_id": env.spec.env_id, "run_dir": str(options.run_dir), "member": member,
-        "episodes": options.episodes, "return_mean": float(returns.mean()), "return_std": float(returns.std()),
+        "checkpoint": options.checkpoint, "episodes": options.episodes,
+        "return_mean": float(returns.mean()), "return_std": float(returns.std()),
         "return_min": float(returns.min()), "return_max": float(returns.max()),
         "length_mean": float(lengths.mean()), "returns": returns.tolist(),
     }  # fmt: skip

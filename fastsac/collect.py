@@ -127,6 +127,7 @@ class Collector:
         self.config, self.env, self.learner = config, env, learner
         self.behaviour = Behaviour(config, learner)
         self.env_steps = [0] * config.num_members
+        self.learn_from = [0] * config.num_members  # env_steps before which the replay holds too little
         self.stats = EpisodeStats(config.num_members, config.num_envs)
         on_cuda = learner.device.type == "cuda"
         self._overlap = on_cuda if config.overlap == "auto" else config.overlap == "on"
@@ -171,8 +172,7 @@ class Collector:
         Raises:
             ValueError: it is of other environments.
         """
-        if not isinstance(self.env, SavesState):
-            raise ValueError("the checkpoint holds the environments' state, but the back end cannot take it.")
+        assert isinstance(self.env, SavesState)
         obs, simulator = state["obs"].numpy(), state["simulator"]
         copy_tree_(self._episodes(), {name: state.get(name) for name in self._episodes()}, "env")
         self.env.load_state_dict({name: value.numpy() for name, value in simulator.items()})
@@ -231,7 +231,9 @@ class Collector:
         c = self.config
         return [
             max(0, update_budget(min(steps, c.total_steps), c.learning_starts, c.utd_ratio) - done)
-            for steps, done in zip(self.env_steps, self.learner.grad_steps, strict=True)
+            if steps >= start
+            else 0
+            for steps, start, done in zip(self.env_steps, self.learn_from, self.learner.grad_steps, strict=True)
         ]
 
     def _is_random(self) -> list[bool]:

@@ -172,6 +172,11 @@ class Config:
     go on with other draws, 3 times at most.  RUN_DIR/nan-STEP/ tells what it was either way."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints; 0 writes one at the end only."""
+    keep_checkpoints: int = 2
+    """Checkpoints that stay, the newest.  Each also has every member's best policy by evaluation.  At least 1."""
+    checkpoint_replay: Literal["full", "none"] = "full"
+    """Keep the replay in checkpoints; none saves the space, and a resumed run begins with an empty replay: it learns
+    again when that holds batch_size transitions, and then makes up for the gradient steps in between."""
     reset_envs_at: int | None = None
     """Make the environments anew when env_steps reaches this, as a resumed run does; to check exact resume."""
     log_every: int = 1_000
@@ -335,7 +340,8 @@ class Config:
 _AT_LEAST = {
     "num_envs": 1, "env_threads": 0, "seed": 0, "seeds": 1, "total_steps": 1, "cpu_threads": 0,
     "learning_starts": 1, "batch_size": 1, "buffer_size": 2, "n_step": 1, "num_critics": 1, "actor_delay": 1,
-    "eval_every": 0, "eval_episodes": 1, "checkpoint_every": 0, "log_every": 1, "reset_envs_at": 1,
+    "eval_every": 0, "eval_episodes": 1, "checkpoint_every": 0, "log_every": 1, "keep_checkpoints": 1,
+    "reset_envs_at": 1,
 }  # fmt: skip
 _OR_NONE = ("reset_envs_at",)
 _ABOVE_0 = ("utd_ratio", "actor_lr", "critic_lr", "alpha_lr", "init_alpha", "reward_scale", "tau")

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fastsac import checkpoint
+from fastsac import checkpoint, checkpoint_writer
 from fastsac.config import Config
 
 
@@ -58,13 +58,13 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
 
     state = pytree.tree_map(cut, state)
     state.pop("env", None)  # of all members together: the one alone begins new episodes
-    mine: dict[str, Any] = {key: [meta[key][member]] for key in ("env_steps", "grad_steps", "goal_at")}
+    mine: dict[str, Any] = {key: [meta[key][member]] for key in ("env_steps", "grad_steps", "goal_at", "learn_from")}
     mine["last_evals"] = [{**row, "member": 0} for row in meta["last_evals"][member : member + 1]]
     mine["episodes"] = {name: values[member : member + 1] for name, values in meta["episodes"].items()}
     mine["rows"] = {name: count // config.num_members for name, count in meta["rows"].items()}
     same = {name: getattr(alone, name) for name in ("seed", "seeds")}
     sizes = {**meta["sizes"], **same, "sweep": []}
-    checkpoint.save(out, min(mine["env_steps"]), state, {**meta, **mine, "sizes": sizes})
+    checkpoint_writer.save(out, min(mine["env_steps"]), state, {**meta, **mine, "sizes": sizes})
     (out / "config.json").write_text(alone.to_json())
     for name in ("metrics.csv", "eval.csv"):
         copy_rows(run_dir / name, out / name, member)

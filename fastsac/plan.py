@@ -40,7 +40,7 @@ class Plan:
     mode: Mode
     cpu_threads: int
     run_dir: Path
-    resume: bool
+    resume: checkpoint.Found | None  # what the run continues from
     complete: bool  # resume auto, and there is nothing left to do
     notes: tuple[str, ...]
 
@@ -67,8 +67,8 @@ def make_plan(config: Config) -> Plan:
     memory = check_memory(config, spec, device)
     if config.wandb and importlib.util.find_spec("wandb") is None:
         raise ValueError('wandb is not installed. Run pip install "fastsac[wandb]", or leave --wandb out.')
-    run_dir, resume = choose_run_dir(config)
-    complete = check_resume(config, spec, run_dir) if resume else False
+    run_dir, is_resumed = choose_run_dir(config)
+    resume, complete = check_resume(config, spec, run_dir) if is_resumed else (None, False)
     device_name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
     )
@@ -81,6 +81,7 @@ def make_plan(config: Config) -> Plan:
         *([", ".join(kwargs)] if kwargs else []),
         f"device {device} ({device_name}), update {mode}: {why}" + (", bfloat16" if config.bf16 else ""),
         memory,
+        *([resume.note] if resume and resume.note else []),
     )
     return Plan(config, spec, device, mode, threads, run_dir, resume, complete, notes)
 
@@ -280,16 +281,17 @@ def check_writable(path: Path) -> None:
         ) from None
 
 
-def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> bool:
-    """Check that the newest checkpoint of `run_dir` fits the configuration.
+def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> tuple[checkpoint.Found, bool]:
+    """The newest checkpoint of `run_dir`, which must fit the configuration.
 
     Returns:
-        Whether the run is complete, which is an error where it was asked for by name.
+        The checkpoint, and whether the run is complete, which is an error where it was asked for by name.
 
     Raises:
         ValueError: no checkpoint, another environment, or sizes that do not fit.
     """
-    meta = checkpoint.load_meta(run_dir)
+    found = checkpoint.find(run_dir)
+    meta = found.meta
     if meta["env_id"] != spec.env_id:
         raise ValueError(
             f"the checkpoint in {run_dir} is of {meta['env_id']}, got env {spec.env_id}. Resume without --env."
@@ -298,13 +300,16 @@ def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> bool:
     differing = [f"{k} {meta['sizes'].get(k)}, got {v}" for k, v in mine.items() if meta["sizes"].get(k) != v]
     if differing:
         raise ValueError(f"the checkpoint in {run_dir} has {', '.join(differing)}. Leave these flags out.")
+    per_member = {name: meta[name] for name in ("env_steps", "grad_steps", "goal_at", "learn_from")} | meta["episodes"]
+    if wrong := [name for name, values in per_member.items() if len(values) != config.num_members]:
+        raise ValueError(f"the checkpoint in {run_dir} has {wrong[0]} not of {config.num_members} member(s).")
     summary = read_summary(run_dir)
     at_end, interrupted = min(meta["env_steps"]) >= config.total_steps, summary.get("interrupted")
     if config.resume != "auto" and at_end and not interrupted:
         raise ValueError(f"{run_dir} is at its {config.total_steps:,} steps already. Give a larger --total-steps.")
     # Without a summary of this very checkpoint the end of the run is still to be made.
     closed = interrupted is False and summary.get("env_steps") == min(meta["env_steps"])
-    return config.resume == "auto" and closed and (at_end or summary.get("stopped_by") == "goal")
+    return found, config.resume == "auto" and closed and (at_end or summary.get("stopped_by") == "goal")
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:

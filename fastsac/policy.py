@@ -1,14 +1,17 @@
 """A trained policy, loaded from a run directory, for use anywhere: numpy or torch, one observation or a batch."""
 
+import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Literal, Self, overload
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastsac import checkpoint, normalize, variants
+from fastsac import checkpoint as checkpoints
+from fastsac import normalize, variants
 from fastsac.config import Config
 from fastsac.env import EnvSpec
 from fastsac.variants import Agent
@@ -41,15 +44,18 @@ class Policy:
         self._bounds = torch.tensor(action_bounds).T if action_bounds else None  # [2, A]
 
     @classmethod
-    def load(cls, run_dir: str | Path, member: int = 0) -> Self:
-        """The policy of a run's newest checkpoint.
+    def load(cls, run_dir: str | Path, member: int = 0, checkpoint: Literal["last", "best"] = "last") -> Self:
+        """A policy from a run's newest checkpoint.
+
+        Where that is damaged, the one before is taken, and the logger "fastsac" says so.
 
         Args:
             run_dir: what `fastsac train` wrote.
             member: which of the run's agents.
+            checkpoint: last is the policy as it was then, best the one with the member's best evaluation until then.
 
         Raises:
-            ValueError: not a run directory, no checkpoint, or no such member.
+            ValueError: not a run directory, no checkpoint, no such member, or no evaluation to be the best by.
         """
         run_dir = Path(run_dir)
         if not (run_dir / "config.json").exists():
@@ -57,13 +63,26 @@ class Policy:
         config = Config.load(run_dir)
         if not 0 <= member < config.num_members:
             raise ValueError(f"member must be in [0, {config.num_members - 1}], got {member}.")
-        state, meta = checkpoint.load(run_dir, with_replay=False)
+        if checkpoint not in ("last", "best"):
+            raise ValueError(f"checkpoint must be last or best, got {checkpoint!r}.")
+        found = checkpoints.find(run_dir, with_replay=False)
+        if found.note:
+            logging.getLogger("fastsac").warning(found.note)
+        state, meta = checkpoints.read(found, with_replay=False), found.meta
         sizes = meta["sizes"]
         spec = EnvSpec(meta["env_id"], sizes["obs_dim"], sizes["action_dim"], (), None, image=sizes.get("image"))
         agent = variants.find(sizes["algo"]).from_config(config, spec)
-        norm = state["normalizer"] if config.obs_norm else None
-        mean, rstd = (norm["mean"][member], norm["rstd"][member]) if norm else (None, None)
-        return cls(agent, state["state"]["params"][agent.acts_by][member], mean, rstd, meta["action_bounds"], config)
+        try:
+            if checkpoint == "best":
+                if state["best"]["return"][member] == -math.inf:
+                    raise ValueError(f"{run_dir} has no evaluation by which a policy could be the best. Take the last.")
+                vector, norm = state["best"]["policy"][member], state["best"]
+            else:
+                vector, norm = state["state"]["params"][agent.acts_by][member], state["normalizer"]
+            mean, rstd = (norm["mean"][member], norm["rstd"][member]) if config.obs_norm else (None, None)
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"the checkpoint in {run_dir} is not of the agent in its config.json.") from error
+        return cls(agent, vector, mean, rstd, meta["action_bounds"], config)
 
     @property
     def obs_dim(self) -> int:
@@ -123,6 +142,6 @@ class Policy:
         return x.flatten(-3) if x.shape[-3:] == image else x
 
 
-def load(run_dir: str | Path, member: int = 0) -> Policy:
-    """The policy of a run's newest checkpoint; see `Policy.load`."""
-    return Policy.load(run_dir, member)
+def load(run_dir: str | Path, member: int = 0, checkpoint: Literal["last", "best"] = "last") -> Policy:
+    """A policy from a run's newest checkpoint; see `Policy.load`."""
+    return Policy.load(run_dir, member, checkpoint)

@@ -181,6 +181,11 @@ class Replay:
         names = ("added", "tail", "count", "is_dummy")
         return {**{name: getattr(self, name) for name in names}, "oldest_valid": oldest_valid[:, :-1]}
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row, all members."""
+        return sum(value.nbytes for value in self.rows.values()) // self.num_rows
+
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that a continued run needs: rows in use, oldest first, and the cursor.  Waits for the device."""
         return {**self.read(*self.span()), **self.cursor()}

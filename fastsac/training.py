@@ -17,10 +17,12 @@ from typing import Any, Self
 import torch
 
 from fastsac import checkpoint, random
+from fastsac.best import Best
+from fastsac.checkpoint_writer import Rows, Writer
 from fastsac.collect import ActionError, BadStepError, Collector, NotFiniteError, env_failed
 from fastsac.config import Config
 from fastsac.device import compile_cache_dir
-from fastsac.env import FloatArray, VectorEnv, make_env
+from fastsac.env import FloatArray, SavesState, VectorEnv, make_env
 from fastsac.evaluate import rollout
 from fastsac.faults import Guard
 from fastsac.files import write_file
@@ -108,9 +110,9 @@ class Run:
                 self.display.info(note)
             self._set_up_torch()
             self.learner = Learner(config, plan.spec, plan.device, plan.mode)
-            state, meta = checkpoint.load(plan.run_dir) if plan.resume else ({}, {})
+            state = checkpoint.read(plan.resume) if plan.resume else {}
             # A resumed run goes on with episodes of its own rather than with the first ones again.
-            episodes_from = int(state["behaviour"]["vec_steps"]) if state else 0
+            episodes_from = plan.resume.meta["vec_steps"] if plan.resume else 0
             env = self._make_env(random.Purpose.ENV_SEED, config.num_envs, episodes_from)
             self._open.callback(lambda: self.collector.env.close())
             self.collector = Collector(config, env, self.learner)
@@ -119,9 +121,11 @@ class Run:
             self._waited = self.collector.waited
             self._rows = {"metrics.csv": 0, "eval.csv": 0}
             self._env_state: dict[str, Any] | None = None
+            self.best = Best(self.learner)
             if plan.resume:
-                self._restore(state, meta)
+                self._restore(state, plan.resume.meta)
             self.run_dir = plan.run_dir
+            self.writer = Writer(self.run_dir, config.keep_checkpoints, plan.resume, with_replay="replay" in state)
             self._open.enter_context(self._signals)
             self._open = self._open.pop_all()
 
@@ -341,6 +345,7 @@ class Run:
         with self._patience.writing("eval.csv"):
             self.sinks.evaluation(self.last_evals)
         returns = [e["return_mean"] for e in self.last_evals]
+        self.best.update_(returns, self.collector.env_steps)
         mean = mean_of_finite(returns)
         self.display.update({"env_steps": self._env_steps(), "eval_return": mean, "eval_returns": returns})
         if config.stop_at_return is not None:
@@ -349,27 +354,40 @@ class Run:
     def _checkpoint(self) -> None:
         self._launch_due()  # a resumed run could not: its environments' step comes first
         self.guard.check(parameters=True)
-        state = {**self.learner.state_dict(), "behaviour": self.collector.behaviour.state_dict()}
+        with self._aside("writing a checkpoint"), self._deadline.timing():
+            self.sinks.sync()
+            self.writer.write(self._env_steps(), *self._state(), self._rows_to_keep())
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Tensors, without the rows of the replay, and JSON values: what a continued run needs."""
+        state = {
+            **self.learner.state_dict(with_replay=False),
+            "behaviour": self.collector.behaviour.state_dict(),
+            "best": self.best.state_dict(),
+        }
         if (env_state := self.collector.env_state()) is not None:
             state["env"] = env_state
-        with self._aside("writing a checkpoint"), self._deadline.timing():
-            try:
-                checkpoint.save(self.run_dir, self._env_steps(), state, self._meta())
-            except Exception:
-                remove(*(self.run_dir / "checkpoints").glob("step_*[0-9].tmp"))  # half of one takes room from the next
-                raise
+        if self.config.checkpoint_replay == "full":
+            state["replay"] = self.learner.replay.cursor()
+        return state, self._meta()
+
+    def _rows_to_keep(self) -> Rows | None:
+        replay = self.learner.replay
+        return Rows(replay.span(), replay.row_bytes, replay.read) if self.config.checkpoint_replay == "full" else None
 
     def _meta(self) -> dict[str, Any]:
-        """What a continued run needs beside the tensors; JSON values."""
+        """What goes into meta.json."""
         began, env_steps, grad_steps = self._last_row
         waited = self.collector.waited
         return {
             "env_id": self.plan.spec.env_id,
             "env_steps": self.collector.env_steps,
             "grad_steps": self.learner.grad_steps,
+            "vec_steps": self.collector.vec_steps,
             "wall_s": self._wall_s(),
             "goal_at": self.goal_at,
             "evaluation_due": self.evaluation_due,
+            "learn_from": self.collector.learn_from,
             "last_evals": self.last_evals,
             "episodes": self.collector.stats.finished(),
             "rows": self.sinks.num_rows,
@@ -398,12 +416,20 @@ class Run:
         return make_env(c.env, seeds, c.env_threads, kwargs, c.action_limit)
 
     def _restore(self, state: dict[str, Any], meta: dict[str, Any]) -> None:
-        """Take over a checkpoint."""
+        """Take over a checkpoint.
+
+        Raises:
+            ValueError: its parts are not those of this run.
+        """
         self.learner.load_state_dict(state)
-        self.collector.behaviour.load_state_dict(state["behaviour"])
+        self.collector.behaviour.load_state_dict(state.get("behaviour", {}))
+        self.best.load_state_dict(state.get("best", {}))
         self.collector.env_steps = list(meta["env_steps"])
+        self.collector.learn_from = list(meta["learn_from"])
+        if "replay" not in state:  # learning waits until there is a batch again
+            self.collector.learn_from = [steps + self.config.batch_size for steps in meta["env_steps"]]
         self.collector.stats.load_finished(meta["episodes"])
-        self._env_state = state.get("env")
+        self._env_state = state.get("env") if isinstance(self.collector.env, SavesState) else None
         self.goal_at, self.last_evals, self._rows = meta["goal_at"], meta["last_evals"], meta["rows"]
         self.evaluation_due = meta["evaluation_due"]
         self.start -= meta["wall_s"]

@@ -35,7 +35,7 @@ LAYERS = (
     },
     VARIANTS,
     {"learner"},
-    {"behaviour", "collect", "checkpoint", "evaluate", "faults"},
+    {"behaviour", "collect", "checkpoint", "checkpoint_writer", "evaluate", "best", "faults"},
     {"plan", "policy", "extract"},
     {"training"},
     {"doctor"},

@@ -60,7 +60,7 @@ def assert_same_tree(mine, other, path=""):
 def without_times(meta):
     evals = [{k: v for k, v in row.items() if k != "wall_s"} for row in meta["last_evals"]]
     row = {k: v for k, v in meta["last_row"].items() if k != "ago_s"}
-    kept = {k: v for k, v in meta.items() if k not in ("wall_s", "waited", "files", "sha256")}
+    kept = {k: v for k, v in meta.items() if k not in ("wall_s", "waited", "name", "files", "replay")}
     return {**kept, "last_evals": evals, "last_row": row}
 
 
@@ -70,6 +70,7 @@ def assert_same_run(first, second):
         mine, other = (rows(folder / name, TIME_COLUMNS) for folder in (first, second))
         assert mine == other
         assert len(mine) >= 3
+    assert checkpoint.load_meta(first)["replay"]["span"] == checkpoint.load_meta(second)["replay"]["span"]
     (state, meta), (other_state, other_meta) = (checkpoint.load(folder) for folder in (first, second))
     assert_same_tree(state, other_state)
     assert_same_tree(without_times(meta), without_times(other_meta))
