@@ -288,6 +288,7 @@ def _without_preset(args: list[str]) -> list[str]:
 def train(args: list[str]) -> int:
     """`fastsac train`."""
     config = train_config(args)
+    from fastsac.background import CheckpointError
     from fastsac.collect import BadStepError, NotFiniteError
     from fastsac.launch import CaptureError
     from fastsac.plan import make_plan
@@ -300,7 +301,7 @@ def train(args: list[str]) -> int:
     with Run(plan) as run:
         try:
             result = run.train()
-        except (BadStepError, NotFiniteError, CaptureError) as error:
+        except (BadStepError, NotFiniteError, CaptureError, CheckpointError) as error:
             run.display.close()
             return fail("fastsac train", str(error), 1)
         except (OSError, RuntimeError) as error:

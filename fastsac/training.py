@@ -17,6 +17,7 @@ from typing import Any, Self
 import torch
 
 from fastsac import checkpoint, random
+from fastsac.background import Background
 from fastsac.best import Best
 from fastsac.checkpoint_writer import Rows, Writer
 from fastsac.collect import ActionError, BadStepError, Collector, NotFiniteError, env_failed
@@ -125,7 +126,7 @@ class Run:
             if plan.resume:
                 self._restore(state, plan.resume.meta)
             self.run_dir = plan.run_dir
-            self.writer = Writer(self.run_dir, config.keep_checkpoints, plan.resume, with_replay="replay" in state)
+            self._writer = Writer(self.run_dir, config.keep_checkpoints, plan.resume, with_replay="replay" in state)
             self._open.enter_context(self._signals)
             self._open = self._open.pop_all()
 
@@ -145,6 +146,8 @@ class Run:
         self.display.info(f"writing to {self.run_dir}")
         self.sinks = self._open_run_dir()  # after compiling: a Ctrl-C there leaves no run directory behind
         self._open.callback(self.sinks.close)
+        self.checkpoints = Background(self._writer, self.sinks, self.plan.device)
+        self._open.callback(self.checkpoints.close)
 
         if self._env_state is None:
             collector.begin()  # s_0
@@ -246,6 +249,8 @@ class Run:
     def _log(self) -> None:
         self.guard.check()
         self.guard.hold()
+        with self._patience.writing("a checkpoint"):
+            self.checkpoints.check()
         now, env_steps, grad_steps = time.perf_counter(), self._env_steps(), self._grad_steps()
         then, env_steps_then, grad_steps_then = self._last_row
         self._last_row = (now, env_steps, grad_steps)
@@ -355,8 +360,9 @@ class Run:
         self._launch_due()  # a resumed run could not: its environments' step comes first
         self.guard.check(parameters=True)
         with self._aside("writing a checkpoint"), self._deadline.timing():
-            self.sinks.sync()
-            self.writer.write(self._env_steps(), *self._state(), self._rows_to_keep())
+            with self._patience.writing("a checkpoint"):
+                self.checkpoints.wait()  # for the one before; should it have failed, this one is tried all the same
+            self.checkpoints.submit(self._env_steps(), *self._state(), self._rows_to_keep())
 
     def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Tensors, without the rows of the replay, and JSON values: what a continued run needs."""
@@ -385,7 +391,7 @@ class Run:
             "grad_steps": self.learner.grad_steps,
             "vec_steps": self.collector.vec_steps,
             "wall_s": self._wall_s(),
-            "goal_at": self.goal_at,
+            "goal_at": list(self.goal_at),  # written while the run goes on and changes it
             "evaluation_due": self.evaluation_due,
             "learn_from": self.collector.learn_from,
             "last_evals": self.last_evals,
@@ -462,6 +468,7 @@ class Run:
             self._evaluate()
         interrupted, stopped_by = self._interrupted(), self.stopped_by or "total_steps"
         self._checkpoint()
+        self.checkpoints.wait()
         result = Result(
             run_dir=self.run_dir,
             env_steps=self._env_steps(),

@@ -36,6 +36,7 @@ LAYERS = (
     VARIANTS,
     {"learner"},
     {"behaviour", "collect", "checkpoint", "checkpoint_writer", "evaluate", "best", "faults"},
+    {"background"},
     {"plan", "policy", "extract"},
     {"training"},
     {"doctor"},

@@ -1,0 +1,103 @@
+"""Writing checkpoints while training goes on: the loop copies what a checkpoint needs, and a thread writes it.
+
+One checkpoint is written at a time: the next one waits for it.  What the loop would have to copy beyond `CLONE` bytes
+it does not copy: then it waits until the thread has read it.
+
+On CUDA the loop's copies are made on its own stream, and the thread brings them to the host on another, which waits for
+them by an event: neither waits for launches that come after.
+"""
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from fastsac.checkpoint_writer import Rows, Writer
+from fastsac.metrics import Sinks
+
+CLONE = 256 << 20  # bytes of rows of the replay that the loop copies, at most
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written."""
+
+
+class Background:
+    """Hands checkpoints to a thread that writes them.
+
+    Args:
+        writer: how they are written; the thread's alone while one is under way.
+        sinks: whose rows must be on the disk before a checkpoint counts on them.
+        device: of the tensors.
+    """
+
+    def __init__(self, writer: Writer, sinks: Sinks, device: torch.device) -> None:
+        self._writer, self._sinks = writer, sinks
+        self._pool = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[Path] | None = None
+        self._stream: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def submit(self, env_steps: int, state: dict[str, Any], meta: dict[str, Any], rows: Rows | None) -> None:
+        """Write a checkpoint of what the tensors hold now; see `Writer.write`.
+
+        Raises:
+            CheckpointError: the one before could not be written.
+        """
+        self.wait()
+        copies = pytree.tree_map(torch.clone, state)
+        ranges = [] if rows is None else self._writer.missing(rows)
+        size = 0 if rows is None else sum(last - first for first, last in ranges) * rows.row_bytes
+        if rows is not None and ranges and size <= CLONE:
+            first, last = ranges[0][0], ranges[-1][1]
+            rows = Rows(rows.span, rows.row_bytes, Rows.of(rows.read(first, last), first).read)
+        ready = None if self._stream is None else torch.cuda.current_stream().record_event()
+        self._pending = self._pool.submit(self._write, ready, env_steps, copies, meta, rows)
+        if size > CLONE:
+            self.wait()
+
+    def _write(self, ready: Any, *checkpoint: Any) -> Path:
+        self._sinks.sync()
+        with self._copying(ready):
+            return self._writer.write(*checkpoint)
+
+    def _copying(self, ready: Any) -> AbstractContextManager[Any]:
+        if self._stream is None:
+            return nullcontext()
+        self._stream.wait_event(ready)
+        return torch.cuda.stream(self._stream)
+
+    def check(self) -> None:
+        """Say if the last checkpoint could not be written; does not wait.
+
+        Raises:
+            CheckpointError: it could not.
+        """
+        if self._pending is not None and self._pending.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait for the checkpoint that is being written.
+
+        Raises:
+            CheckpointError: it could not be.
+        """
+        pending, self._pending = self._pending, None
+        try:
+            if pending is not None:
+                pending.result()
+        except Exception as error:
+            raise CheckpointError(
+                f"a checkpoint could not be written ({type(error).__name__}: {error}). Those written before are kept."
+            ) from error
+
+    def close(self) -> None:
+        """Wait for the thread.  Another error may be ending the run: what went wrong here is only logged."""
+        self._pool.shutdown()
+        try:
+            self.wait()
+        except CheckpointError as error:
+            logging.getLogger("fastsac").warning(str(error))

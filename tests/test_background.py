@@ -1,0 +1,127 @@
+"""Checkpoints written beside training: nothing of the run's future gets in, failures are told, kills lose little."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from test_checkpoint import META, STATE, rows_of
+from test_resume import EXACT, assert_same_run
+from test_training import BASE
+
+from fastsac import background, checkpoint
+from fastsac.background import Background, CheckpointError
+from fastsac.checkpoint_writer import Rows, Writer
+from fastsac.cli import main
+from fastsac.training import train
+
+KILLS = int(os.environ.get("FASTSAC_KILLS", "8"))
+CPU = torch.device("cpu")
+
+
+class NoSinks:
+    def sync(self):
+        pass
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A background writer that waits to be let go."""
+    writer, go = Writer(tmp_path), threading.Event()
+    write = writer.write
+    writer.write = lambda *args: go.wait(30) and write(*args)
+    held = Background(writer, NoSinks(), CPU)
+    yield held, go
+    go.set()
+    held.close()
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 20])
+def test_a_checkpoint_holds_what_was_when_it_was_asked_for(tmp_path, held, monkeypatch, limit):
+    monkeypatch.setattr(background, "CLONE", limit)
+    waiting, go = held
+    ring, value = torch.zeros(1, 8, 1), torch.zeros(3)
+    rows = Rows((0, 8), 4, lambda a, b: {"rows.reward": ring[:, a:b].clone()})
+    if limit == 0:
+        go.set()  # it waits for the thread, since it does not copy
+    waiting.submit(1, {"state": {"a": value}, "replay": {"added": torch.tensor(7)}}, META, rows)
+    assert bool(checkpoint.checkpoint_dirs(tmp_path)) == (limit == 0)
+    ring.fill_(1)
+    value.fill_(1)
+    go.set()
+    waiting.wait()
+    state = checkpoint.load(tmp_path)[0]
+    assert state["replay"]["rows.reward"].sum() == state["state"]["a"].sum() == 0
+
+
+def test_the_next_checkpoint_waits_for_the_one_before(tmp_path, held):
+    waiting, go = held
+    waiting.submit(1, STATE, META, rows_of(0, 9))
+    waiting.check()  # does not wait
+    timer = threading.Timer(0.2, go.set)
+    timer.start()
+    waiting.submit(2, STATE, META, rows_of(0, 12))
+    assert go.is_set()
+    assert len(checkpoint.checkpoint_dirs(tmp_path)) >= 1
+    waiting.wait()
+    assert checkpoint.load(tmp_path)[0]["replay"]["rows.reward"].flatten().tolist() == list(range(12))
+
+
+def test_what_goes_wrong_in_the_thread_is_told(tmp_path, caplog, capsys, monkeypatch):
+    def write(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Writer, "write", write)
+    broken = Background(Writer(tmp_path), NoSinks(), CPU)
+    broken.submit(1, STATE, META, None)
+    with pytest.raises(CheckpointError, match=r"could not be written \(OSError: .*No space left"):
+        broken.wait()
+    broken.submit(1, STATE, META, None)
+    broken.close()
+    assert "No space left" in caplog.text
+    args = ["--env", BASE.env, "--run-dir", str(tmp_path / "run"), "--total-steps", "400", "--checkpoint-every", "40"]
+    sizes = [
+        "--learning-starts",
+        "16",
+        "--batch-size",
+        "8",
+        "--hidden-dims",
+        "8",
+        "--compile",
+        "off",
+        "--log-every",
+        "20",
+    ]
+    assert main(["train", *args, *sizes, "--preset", "none", "--no-tensorboard"]) == 1
+    error = capsys.readouterr().err
+    assert "No space left" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_run_that_never_copies_gives_the_same(tmp_path, monkeypatch):
+    results = []
+    for limit in (0, 1 << 20):
+        monkeypatch.setattr(background, "CLONE", limit)
+        results.append(train(EXACT.replace(run_dir=str(tmp_path / f"{limit}"), checkpoint_every=20)).run_dir)
+    assert_same_run(*results)
+
+
+def test_kills_at_random_moments_lose_little(tmp_path):
+    """FASTSAC_KILLS=100 for more of them."""
+    script = Path(__file__).with_name("killed_run.py")
+    command = [sys.executable, str(script), str(tmp_path / "run"), str(KILLS), "1"]
+    root = str(script.parents[1])
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=root)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    told = json.loads(done.stdout)
+    print(told)
+    assert told["alive"] == KILLS  # each life ended by the kill, not by itself
+    assert told["passed_over"] == 0
+    assert told["saved"] == sorted(told["saved"])
+    assert max(told["lost"]) < 2 * 40  # less than an interval, and what went on while a checkpoint was being written
