@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ class Writer:
         return self._divide(rows)[1]
 
     def write(self, env_steps: int, state: dict[str, Any], meta: dict[str, Any], rows: Rows | None) -> Path:
-        """Write a checkpoint.
+        """Write a checkpoint; one that fails leaves nothing behind that would take room from the next.
 
         Args:
             env_steps: becomes part of its name.
@@ -103,6 +104,14 @@ class Writer:
         Returns:
             Its folder.
         """
+        try:
+            return self._write(env_steps, state, meta, rows)
+        except Exception:
+            with suppress(OSError):
+                self._remove_others()
+            raise
+
+    def _write(self, env_steps: int, state: dict[str, Any], meta: dict[str, Any], rows: Rows | None) -> Path:
         folder = self.run_dir / "checkpoints"
         folder.mkdir(parents=True, exist_ok=True)
         segments: list[dict[str, Any]] = []

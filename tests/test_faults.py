@@ -214,7 +214,8 @@ def test_the_state_before_an_environment_failed_is_written(tmp_path, capsys, key
     assert "wrote a checkpoint of the state before, at 40 steps" in capsys.readouterr().out
     found = checkpoint.load(tmp_path / "run")[0]
     for (path, a), (_, b) in zip(*map(pytree.tree_leaves_with_path, (found, expected)), strict=True):
-        assert torch.equal(a, b), path
+        if path[0].key not in ("sums", "read_at", "best"):  # a run that ends has logged and evaluated
+            assert torch.equal(a, b), path
     config = Config.load(tmp_path / "run").replace(resume=str(tmp_path / "run"), run_dir=None, env_kwargs={})
     assert train(config).grad_steps == 100 - 16
 

@@ -14,6 +14,7 @@ from test_training import BASE, rows, run
 from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint, metrics
+from fastsac.background import Background
 from fastsac.behaviour import Behaviour
 from fastsac.cli import main
 from fastsac.config import Config
@@ -52,7 +53,9 @@ def test_a_run_outlives_a_full_disk(tmp_path, capsys, monkeypatch, tensorboard):
         full = 100 <= env_steps < 300
         resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]) if full else before)
         if 280 <= env_steps < 300:
-            during.append([p.name for p in (tmp_path / "run" / "checkpoints").iterdir()])
+            training.checkpoints.close()  # waits for the thread, which comes to nothing
+            training.checkpoints = Background(training._writer, training.sinks, training.plan.device)
+            during.append([p.name for p in (tmp_path / "run" / "checkpoints").glob("*step_*")])
 
     try:
         settings = {"total_steps": 400, "buffer_size": 1000, "checkpoint_every": 90, "tensorboard": tensorboard}
@@ -83,7 +86,7 @@ def test_a_last_checkpoint_that_cannot_be_written_is_one_line_and_status_1(tmp_p
     with file_size_limit(1500):
         assert main(command) == 1
     err = capsys.readouterr().err
-    assert err.startswith("fastsac train: cannot write to run: File too large. Checkpoints written so far are kept")
+    assert err.startswith("fastsac train: a checkpoint could not be written (OSError: [Errno 27] File too large).")
     assert err.count("\n") == 1
 
 
