@@ -114,9 +114,9 @@ class Run:
             state = checkpoint.read(plan.resume) if plan.resume else {}
             # A resumed run goes on with episodes of its own rather than with the first ones again.
             episodes_from = plan.resume.meta["vec_steps"] if plan.resume else 0
-            env = self._make_env(random.Purpose.ENV_SEED, config.num_envs, episodes_from)
-            self._open.callback(lambda: self.collector.env.close())
-            self.collector = Collector(config, env, self.learner)
+            self.env = self._make_env(random.Purpose.ENV_SEED, config.num_envs, episodes_from)
+            self._open.callback(lambda: self.env.close())  # whichever it is then
+            self.collector = Collector(config, self.env, self.learner)
             self.guard = Guard(config, self.collector, plan.run_dir, self.display.info)
             self._last_row = (time.perf_counter(), 0, 0)
             self._waited = self.collector.waited
@@ -435,7 +435,7 @@ class Run:
         if "replay" not in state:  # learning waits until there is a batch again
             self.collector.learn_from = [steps + self.config.batch_size for steps in meta["env_steps"]]
         self.collector.stats.load_finished(meta["episodes"])
-        self._env_state = state.get("env") if isinstance(self.collector.env, SavesState) else None
+        self._env_state = state.get("env") if isinstance(self.env, SavesState) else None
         self.goal_at, self.last_evals, self._rows = meta["goal_at"], meta["last_evals"], meta["rows"]
         self.evaluation_due = meta["evaluation_due"]
         self.start -= meta["wall_s"]
@@ -446,8 +446,9 @@ class Run:
     def _renew_envs(self) -> None:
         """What stopping and resuming here does: other environments, and new episodes in them."""
         self._launch_due()
-        self.collector.env.close()
-        self.collector.env = self._make_env(random.Purpose.ENV_SEED, self.config.num_envs, self.collector.vec_steps)
+        self.env.close()
+        self.env = self._make_env(random.Purpose.ENV_SEED, self.config.num_envs, self.collector.vec_steps)
+        self.collector.env = self.env
         self.collector.begin()
 
     def _open_run_dir(self) -> Sinks:
