@@ -1,0 +1,132 @@
+"""Does a long run stay as it began: resident memory, open files, threads and environment steps a second?
+
+Trains in a process of its own by the command that a user types, with checkpoints, evaluations and log files, and
+looks at the process from outside.
+"""
+
+import csv
+import itertools
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import harness
+from fastsac.duration import parse_duration
+
+PARTS = 5  # the time after warm-up is cut into so many parts of equal length, which are then compared
+LIMIT = 0.02  # by how much the last part may differ from the first
+
+EXPECTED = {"rss_mib": "MiB resident", "files": "open files", "threads": "threads", "steps_per_s": "env steps/s"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(harness.Settings):
+    """Settings of this measurement."""
+
+    env: str = "Pendulum-v1"
+    """Environment."""
+    duration: str = "30m"
+    """How long, as in `fastsac train --max-wall-time`."""
+    warm_up: str = "3m"
+    """How much of it is not compared: compiling, the first replay rows, the allocators' growth."""
+    every: float = 5.0
+    """Seconds between two looks at the process."""
+    args: str = ""
+    """More options of `fastsac train`, as one string."""
+
+
+def main(argv: Sequence[str] | None = None) -> harness.Report:
+    settings, device = harness.start(Settings, "soak", __doc__, argv)
+    reporter = harness.Reporter("soak", __doc__, settings)
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = Path(folder) / "run"
+        command = [
+            sys.executable, "-m", "fastsac", "train", "--env", settings.env, "--total-steps", str(2**40),
+            "--buffer-size", "100000", "--max-wall-time", settings.duration, "--run-dir", str(run_dir),
+            "--device", str(device), "--cpu-threads", str(settings.threads), *shlex.split(settings.args),
+        ]  # fmt: skip
+        samples, status, log = watch(command, Path(folder) / "log", settings.every)
+        rates = read_rates(run_dir / "metrics.csv") if (run_dir / "metrics.csv").exists() else []
+    if status != 75:  # what --max-wall-time ends with
+        raise SystemExit(f"bench.soak: training ended with status {status}: {log}")
+    warm_up_s = parse_duration(settings.warm_up)
+    series = {name: [(s["wall_s"], s[name]) for s in samples] for name in ("rss_mib", "files", "threads")}
+    series["steps_per_s"] = rates
+    rows = [{"name": name, **drift(values, warm_up_s)} for name, values in series.items()]
+    report = reporter.finish(
+        command=" ".join(command[1:]), rows=rows, limit=LIMIT, samples=samples, rates=rates, told=log
+    )
+    show(report)
+    return report
+
+
+def watch(command: Sequence[str], log: Path, every: float) -> tuple[list[harness.Row], int, str]:
+    """Run the command; what the process had at each look, its status and its last line."""
+    samples: list[harness.Row] = []
+    began = time.monotonic()
+    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT) as process:
+        try:
+            while True:
+                try:
+                    process.wait(every)
+                    break
+                except subprocess.TimeoutExpired:
+                    samples.append({"wall_s": time.monotonic() - began, **look(process.pid)})
+        except BaseException:
+            process.terminate()
+            raise
+    lines = log.read_text().strip().splitlines()
+    return samples, process.returncode, lines[-1] if lines else ""
+
+
+def look(pid: int) -> harness.Row:
+    """Resident memory, open files, threads and CPU seconds of a process."""
+    proc = Path(f"/proc/{pid}")
+    fields = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
+    times = (proc / "stat").read_text().rpartition(")")[2].split()
+    return {
+        "rss_mib": int(fields["VmRSS"].split()[0]) / 1024,
+        "threads": int(fields["Threads"]),
+        "files": len(list((proc / "fd").iterdir())),
+        "cpu_s": (int(times[11]) + int(times[12])) / 100,
+    }
+
+
+def read_rates(table: Path) -> list[tuple[float, float]]:
+    """Wall seconds and environment steps a second since the row before, of every row with a newer time."""
+    with table.open(newline="") as f:
+        points = [(float(r["wall_s"]), int(r["env_steps"])) for r in csv.DictReader(f) if r["wall_s"]]
+    points = sorted(set(points))
+    return [(t1, (s1 - s0) / (t1 - t0)) for (t0, s0), (t1, s1) in itertools.pairwise(points) if t1 > t0]
+
+
+def drift(series: Sequence[tuple[float, float]], warm_up_s: float) -> harness.Row:
+    """Medians of equal parts of the time after warm-up, and how far the last is from the first, as a share of it."""
+    kept = [(t, v) for t, v in series if t >= warm_up_s]
+    if not kept:
+        raise SystemExit("bench.soak: nothing was seen after the warm-up; give it a longer duration.")
+    first, last = kept[0][0], kept[-1][0]
+    length = (last - first) / PARTS or 1.0
+    parts = [[v for t, v in kept if min(PARTS - 1, int((t - first) / length)) == i] for i in range(PARTS)]
+    medians = [statistics.median(part) for part in parts if part]
+    return {"parts": medians, "change": medians[-1] / medians[0] - 1, "count": len(kept)}
+
+
+def show(report: harness.Report) -> None:
+    """Print the parts' medians and the changes."""
+    rows = [
+        [EXPECTED[row["name"]], *(f"{value:,.1f}" for value in row["parts"]), f"{row['change']:+.2%}"]
+        for row in report["rows"]
+    ]
+    columns = ["median of", *(f"part {i + 1}" for i in range(max(len(r["parts"]) for r in report["rows"]))), "change"]
+    harness.show_table(f"soak: {report['settings']['env']}, {report['settings']['duration']}", columns, rows)
+
+
+if __name__ == "__main__":
+    main()
