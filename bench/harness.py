@@ -250,22 +250,48 @@ class Reporter:
 # Tables -------------------------------------------------------------------------------------------------------------
 
 
-def show_rates(report: Report) -> None:
-    """Print the rows and ratios of a report whose results are `unit`, `rows` and `ratios`."""
+@dataclass(frozen=True)
+class Figures:
+    """A table for people: printed by `show`, written into the documentation by `bench.report`.
+
+    Attributes:
+        title: what it shows, with the unit.
+        columns: their headings; all but the first are aligned right.
+        rows: of texts, as many as columns.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def show(self, width: int | None = None) -> None:
+        """Print it; `width` in characters, default the terminal's."""
+        show_table(self.title, self.columns, self.rows, width)
+
+
+def rate_figures(report: Report) -> list[Figures]:
+    """The tables of a report whose results are `unit`, `rows` and `ratios`."""
     rows = [
         [r["name"], r["skipped"], "", "", ""]
         if "skipped" in r
         else [r["name"], *(f"{r[k]:.1f}" for k in ("median", "min", "max")), _notes(r["notes"])]
         for r in report["rows"]
     ]
-    show_table(f"{report['bench']}: {report['unit']}", ["", "median", "min", "max", "notes"], rows)
+    figures = [Figures(f"{report['bench']}: {report['unit']}", ["", "median", "min", "max", "notes"], rows)]
     rows = [
         [f"{r['of']} / {r['to']}", f"{r['of_medians']:.2f}"]
         + [f"{r['by_round'][k]:.2f}" for k in ("median", "min", "max")]
         for r in report["ratios"]
     ]
     if rows:
-        show_table("ratios", ["", "of medians", "by round: median", "min", "max"], rows)
+        figures.append(Figures("ratios", ["", "of medians", "by round: median", "min", "max"], rows))
+    return figures
+
+
+def show_rates(report: Report) -> None:
+    """Print the rows and ratios of a report whose results are `unit`, `rows` and `ratios`."""
+    for figures in rate_figures(report):
+        figures.show()
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> None:

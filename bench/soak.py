@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     report = reporter.finish(
         command=" ".join(command[1:]), rows=rows, limit=LIMIT, samples=samples, rates=rates, told=log
     )
-    show(report)
+    for table in figures(report):
+        table.show()
     return report
 
 
@@ -118,14 +119,14 @@ def drift(series: Sequence[tuple[float, float]], warm_up_s: float) -> harness.Ro
     return {"parts": medians, "change": medians[-1] / medians[0] - 1, "count": len(kept)}
 
 
-def show(report: harness.Report) -> None:
-    """Print the parts' medians and the changes."""
+def figures(report: harness.Report) -> list[harness.Figures]:
+    """The parts' medians and the changes."""
     rows = [
         [EXPECTED[row["name"]], *(f"{value:,.1f}" for value in row["parts"]), f"{row['change']:+.2%}"]
         for row in report["rows"]
     ]
     columns = ["median of", *(f"part {i + 1}" for i in range(max(len(r["parts"]) for r in report["rows"]))), "change"]
-    harness.show_table(f"soak: {report['settings']['env']}, {report['settings']['duration']}", columns, rows)
+    return [harness.Figures(f"soak: {report['settings']['env']}, {report['settings']['duration']}", columns, rows)]
 
 
 if __name__ == "__main__":
