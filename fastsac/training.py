@@ -149,6 +149,7 @@ class Run:
         self.checkpoints = Background(self._writer, self.sinks, self.plan.device)
         self._open.callback(self.checkpoints.close)
 
+        self._launch_due()  # of the last step before an interruption
         if self._env_state is None:
             collector.begin()  # s_0
         else:
@@ -177,7 +178,7 @@ class Run:
                 self._renew_envs()
         if self._interrupted():
             self.display.info(f"{self.stopped_by}: writing a checkpoint; Ctrl-C or SIGTERM now quits without")
-        while not self._reached_goal() and max(collector.due()) > 0:
+        while not self._interrupted() and not self._reached_goal() and max(collector.due()) > 0:
             self._launch_due()  # of the last step, and again if it had to be taken back
             self.guard.check(parameters=True)
         return self._finish()
@@ -357,7 +358,8 @@ class Run:
             self._note_goals(returns, config.stop_at_return)
 
     def _checkpoint(self) -> None:
-        self._launch_due()  # a resumed run could not: its environments' step comes first
+        if not self._interrupted():  # else there may be little time, and the run that goes on launches it first
+            self._launch_due()
         self.guard.check(parameters=True)
         with self._aside("writing a checkpoint"), self._deadline.timing():
             with self._patience.writing("a checkpoint"):

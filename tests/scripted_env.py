@@ -31,7 +31,7 @@ nan_reward   [env, vec_step]: that reward is nan (a dummy's, too)
 bound        action bounds are [-bound, bound], default 1; "inf" for none.  `env.scaled_action` holds the last action in
              these units; the observation shows the action in [-1, 1]
 fail         [env, vec_step]: that environment raises an exception instead of stepping
-sleep        [vec_step, seconds]: that vector step takes so long
+sleep        [vec_step, seconds, file]: that vector step takes so long; the file is there from its beginning on
 saves_state  true for environments with `state_dict` and `load_state_dict`
 discrete     true for a discrete task of action_dim choices; `env.scaled_action` holds the numbers of the last choices
 
@@ -42,6 +42,7 @@ of the right shape, and that they lie in [-1, 1] (discrete: that every row is on
 import re
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ class ScriptedEnv:
         self._seeds = np.asarray(seeds)
         self._nan_obs, self._nan_reward = (env_kwargs.get(k) for k in ("nan_obs", "nan_reward"))
         self._fail = env_kwargs.get("fail", (-1, -1))
-        self._sleep = env_kwargs.get("sleep", (-1, 0))
+        self._sleep = env_kwargs.get("sleep", (-1, 0, ""))
         self._vec_step = 0
         self._episode = np.full(self.num_envs, -1)  # [N]
         self._step = np.zeros(self.num_envs, int)  # [N]
@@ -129,6 +130,7 @@ class ScriptedEnv:
         self.scaled_action = self._to_native(action)
         self._vec_step += 1
         if self._vec_step == self._sleep[0]:
+            Path(self._sleep[2]).touch()
             time.sleep(self._sleep[1])
         if self._vec_step == self._fail[1]:
             error = RuntimeError("the simulator exploded.\nBadly.")
