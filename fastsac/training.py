@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import torch
 
-from fastsac import checkpoint, random
+from fastsac import checkpoint, random, toolchain
 from fastsac.background import Background
 from fastsac.best import Best
 from fastsac.checkpoint_writer import Rows, Writer
@@ -110,6 +110,8 @@ class Run:
             for note in plan.notes:
                 self.display.info(note)
             self._set_up_torch()
+            if plan.mode == "compiled" and plan.device.type == "cpu":
+                self._open.enter_context(toolchain.readied())
             self.learner = Learner(config, plan.spec, plan.device, plan.mode)
             state = checkpoint.read(plan.resume) if plan.resume else {}
             # A resumed run goes on with episodes of its own rather than with the first ones again.

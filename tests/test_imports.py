@@ -34,7 +34,7 @@ LAYERS = (
         "versions",
     },
     VARIANTS,
-    {"learner"},
+    {"learner", "toolchain"},
     {"behaviour", "collect", "checkpoint", "checkpoint_writer", "evaluate", "best", "faults"},
     {"background"},
     {"plan", "policy", "extract"},

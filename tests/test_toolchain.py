@@ -1,0 +1,52 @@
+"""The C++ compiler is made ready by a process beside the run, once, and that process does not outlive the run."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fastsac import toolchain
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The processes that were started for it (the compiler's own are not in it)."""
+    processes = []
+    popen = subprocess.Popen
+
+    def start(*args, **kwargs):
+        process = popen(*args, **kwargs)
+        if args[0] is toolchain.COMMAND:
+            processes.append(process)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(toolchain, "num_cpus", lambda: 2)
+    return processes
+
+
+def test_it_compiles_and_is_not_started_again(tmp_path, started, monkeypatch):
+    mark = tmp_path / "mark"
+    monkeypatch.setattr(toolchain, "_mark", lambda: mark)
+    toolchain.main()  # here, with the cache that the other tests fill
+    assert mark.exists()
+    with toolchain.readied():
+        assert started == []
+
+
+def test_it_ends_with_the_run(tmp_path, started, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(toolchain, "COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
+    began = time.monotonic()
+    with toolchain.readied():
+        assert started[0].poll() is None
+    assert started[0].returncode is not None
+    assert time.monotonic() - began < 30
+
+
+def test_one_core_has_other_things_to_do(tmp_path, started, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(toolchain, "num_cpus", lambda: 1)
+    with toolchain.readied():
+        assert started == []
