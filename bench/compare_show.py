@@ -48,24 +48,48 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def show(report: harness.Report) -> None:
-    """Print one line per algorithm."""
+    """Print the table."""
+    width = None if sys.stdout.isatty() else TABLE_WIDTH
+    for table in figures(report):
+        table.show(width)
+
+
+def figures(report: harness.Report) -> list[harness.Figures]:
+    """One line per algorithm."""
     goal = report["settings"]["goal"]
     columns = ["", "final return", "min", "max"]
     columns += [] if goal is None else [f"steps to {goal:g}", f"seconds to {goal:g}"]
     columns += ["wall s", "compiling s", "notes"]
     title = f"compare: {report['settings']['env']}, {report['settings']['total_steps']:,} environment steps"
-    width = None if sys.stdout.isatty() else TABLE_WIDTH
-    harness.show_table(title, columns, [cells(row, goal is not None) for row in report["rows"]], width)
+    return [harness.Figures(title, columns, [cells(row, goal is not None) for row in report["rows"]])]
+
+
+def headline(report: harness.Report) -> list[harness.Headline]:
+    """Steps and seconds to the goal beside the best of the others, for the first lines of bench/README.md."""
+    settings = report["settings"]
+    task = settings["env"].rpartition(":")[2]
+    cache = "" if settings["compile"] == "off" else f", {settings['compile_cache']} compile cache"
+    lines = []
+    for key, what, about, digits in (("goal_env_steps", "env steps", "", 0), ("goal_wall_s", "wall seconds", cache, 1)):
+        reached = [row for row in report["rows"] if row.get(key) is not None]
+        mine = next((row for row in reached if harness.is_ours(row["system"])), None)
+        others = [row for row in reached if not harness.is_ours(row["system"])]
+        if mine and others:
+            best = min(others, key=lambda row: row[key])
+            ours, other = (f"{label(row)}: {number(row[key], digits)}" for row in (mine, best))
+            title = f"{task}, {what} to {settings['goal']:g}{about}; beside: the best of the others"
+            lines.append(harness.Headline(title, ours, other, number(mine[key] / best[key], 2)))
+    return lines
 
 
 def cells(row: harness.Row, with_goal: bool) -> list[str]:
     """One line of the table."""
     final = row.get("final_return", {})
-    figures = [number(final.get(key), 1) for key in ("mean", "min", "max")]
+    numbers = [number(final.get(key), 1) for key in ("mean", "min", "max")]
     if with_goal:
-        figures += [number(row.get("goal_env_steps")), number(row.get("goal_wall_s"), 1)]
-    figures += [number(row.get("wall_s"), 1), number(row.get("compile_s"), 1)]
-    return [label(row), *figures, problem(row)]
+        numbers += [number(row.get("goal_env_steps")), number(row.get("goal_wall_s"), 1)]
+    numbers += [number(row.get("wall_s"), 1), number(row.get("compile_s"), 1)]
+    return [label(row), *numbers, problem(row)]
 
 
 def number(value: float | None, digits: int = 0) -> str:

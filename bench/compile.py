@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         pays_after=max((row["pays_after_cold"] for row in rows if row["pays_after_cold"]), default=None),
         constant_in_plan=COMPILE_PAYS_AFTER,
     )
-    show(report)
+    for table in figures(report):
+        table.show()
     return report
 
 
@@ -125,8 +126,8 @@ def compiled_mode(device: torch.device) -> Mode:
     return "captured" if device.type == "cuda" else "compiled"
 
 
-def show(report: harness.Report) -> None:
-    """Print the table."""
+def figures(report: harness.Report) -> list[harness.Figures]:
+    """One line per size."""
     columns = ["", "cold compile s", "warm compile s", "eager ms", "compiled ms", "pays after", "with warm cache"]
     rows = [
         [
@@ -138,7 +139,7 @@ def show(report: harness.Report) -> None:
         for row in report["rows"]
     ]
     title = f"updates after which compiling has paid (fastsac/plan.py has {report['constant_in_plan']:,})"
-    harness.show_table(title, columns, rows)
+    return [harness.Figures(title, columns, rows)]
 
 
 if __name__ == "__main__":

@@ -35,10 +35,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def show(report: harness.Report) -> None:
     """Print the table."""
+    width = None if sys.stdout.isatty() else TABLE_WIDTH
+    for table in figures(report):
+        table.show(width)
+
+
+def figures(report: harness.Report) -> list[harness.Figures]:
+    """One line per job."""
     columns = ["", "median", "min", "max", "unit", "GPU us", "floor us", "nodes", "host %", "MiB", "notes"]
     title = "gpu: GPU time, floor and graph nodes are per update of all members; host time is a share of GPU time"
-    width = None if sys.stdout.isatty() else TABLE_WIDTH
-    harness.show_table(title, columns, [cells(row) for row in report["rows"]], width)
+    return [harness.Figures(title, columns, [cells(row) for row in report["rows"]])]
+
+
+def headline(report: harness.Report) -> list[harness.Headline]:
+    """The headline's updates, for the first lines of bench/README.md."""
+    rows = [row for row in measured(report) if row["section"] == "headline"]
+    return [harness.Headline(row["unit"], f"{row['name']}: {number(row['median'])}") for row in rows]
 
 
 def cells(row: harness.Row) -> list[str]:

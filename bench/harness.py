@@ -269,12 +269,51 @@ class Figures:
         show_table(self.title, self.columns, self.rows, width)
 
 
+@dataclass(frozen=True)
+class Headline:
+    """A line of what to know first: measured on top of bench/README.md by `bench.report`.
+
+    Attributes:
+        what: is compared, with the unit.
+        ours: which way of this program, and its median.
+        other: what it is measured by, and its median; empty where there is nothing.
+        ratio: of the first to the second.
+    """
+
+    what: str
+    ours: str
+    other: str = ""
+    ratio: str = ""
+
+
+def rate_headline(report: Report) -> list[Headline]:
+    """For each other system of a report that `rate_figures` can show, its first ratio, which is that of the default."""
+    medians = {row["name"]: row["median"] for row in report["rows"] if "median" in row}
+    lines: dict[str, Headline] = {}
+    for r in report["ratios"]:
+        of, to = r["of"], r["to"]
+        if is_ours(of) and not is_ours(to):
+            told = (f"{of}: {medians[of]:,.0f}", f"{to}: {medians[to]:,.0f}", ratio_text(r))
+            lines.setdefault(to, Headline(report["unit"], *told))
+    return list(lines.values())
+
+
+def ratio_text(ratio: Row) -> str:
+    """`2.21 (2.15 to 2.33)`: the median of the rounds, and their range."""
+    return "{median:.2f} ({min:.2f} to {max:.2f})".format(**ratio["by_round"])
+
+
+def is_ours(name: str) -> bool:
+    """Whether a row of this name is this program's."""
+    return name.startswith("fastsac")
+
+
 def rate_figures(report: Report) -> list[Figures]:
     """The tables of a report whose results are `unit`, `rows` and `ratios`."""
     rows = [
-        [r["name"], r["skipped"], "", "", ""]
-        if "skipped" in r
-        else [r["name"], *(f"{r[k]:.1f}" for k in ("median", "min", "max")), _notes(r["notes"])]
+        [r["name"], *(f"{r[k]:,.1f}" for k in ("median", "min", "max")), _notes(r["notes"])]
+        if "median" in r
+        else [r["name"], "", "", "", r.get("skipped") or r["error"]]
         for r in report["rows"]
     ]
     figures = [Figures(f"{report['bench']}: {report['unit']}", ["", "median", "min", "max", "notes"], rows)]

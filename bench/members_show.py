@@ -31,25 +31,49 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def show(report: harness.Report) -> None:
-    """Print the updates alone, the processes, their ratios, and the returns side by side."""
+    """Print the tables."""
     width = None if sys.stdout.isatty() else TABLE_WIDTH
+    for table in figures(report):
+        table.show(width)
+
+
+def figures(report: harness.Report) -> list[harness.Figures]:
+    """The updates alone, the processes, their ratios, and the returns side by side."""
+    tables = []
     if report["rows"]:
         columns = ["", "updates/s", "min", "max", "member-updates/s", "ms per update", "times one member"]
         columns += ["min", "max", "compiling s", "notes"]
         title = f"updates alone, {what(report)}"
-        harness.show_table(title, columns, [update_cells(row) for row in report["rows"]], width)
+        tables.append(harness.Figures(title, columns, [update_cells(row) for row in report["rows"]]))
     rows = report.get("process_rows", [])
     if rows:
         columns = ["", "wall s", "min", "max", "compiling s", "CPU s", "updates per member", "notes"]
         told = report["settings"]
         title = f"whole processes, {told['env']}, {told['total_steps']:,} steps, {cache(report)}"
-        harness.show_table(title, columns, [process_cells(row) for row in rows], width)
+        tables.append(harness.Figures(title, columns, [process_cells(row) for row in rows]))
         columns = ["", "seconds", "of medians", "by round: median", "min", "max", "notes"]
-        harness.show_table("ratios", columns, [ratio_cells(ratio) for ratio in report["process_ratios"]], width)
+        tables.append(harness.Figures("ratios", columns, [ratio_cells(ratio) for ratio in report["process_ratios"]]))
     for count in dict.fromkeys(row["processes"] for row in rows):
         mine = [row for row in rows if row["processes"] == count and "returns" in row]
         columns = ["seed", *(row["name"] for row in mine)]
-        harness.show_table("returns at the end", columns, return_cells([row["returns"] for row in mine]), width)
+        tables.append(harness.Figures("returns at the end", columns, return_cells([row["returns"] for row in mine])))
+    return tables
+
+
+def headline(report: harness.Report) -> list[harness.Headline]:
+    """Wall times of one process with all members beside those of the others, for the first lines of bench/README.md."""
+    medians = {row["name"]: number(row.get("median"), 1) for row in report.get("process_rows", [])}
+    together = arrangement(0, "together").lstrip("0")
+    return [
+        harness.Headline(
+            "wall seconds of whole trainings",
+            f"{ratio['of']}: {medians[ratio['of']]}",
+            f"{ratio['to']}: {medians[ratio['to']]}",
+            harness.ratio_text(ratio),
+        )
+        for ratio in report.get("process_ratios", [])
+        if ratio["what"] == "wall" and ratio["of"].endswith(together)
+    ]
 
 
 def update_cells(row: harness.Row) -> list[str]:

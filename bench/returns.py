@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ FAMILIES = {  # commands by family, without `fastsac train`
     "half-cheetah": ["--env HalfCheetah-v5 --seed 1 --total-steps 60000"],
     "hopper": [f"--env Hopper-v5 --seed {seed} --total-steps 100000" for seed in (1, 2)],
 }
+
+TABLE_WIDTH = 190  # in characters, where the output is no terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,46 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
             rows[row["command"]] = row
             report = reporter.finish(rows=list(rows.values()))
             print(text(row), flush=True)
+    for table in figures(report):
+        table.show(None if sys.stdout.isatty() else TABLE_WIDTH)
     return report
+
+
+def figures(report: harness.Report) -> list[harness.Figures]:
+    """One line per command."""
+    columns = ["command", "return", "over episodes, +-", "env steps", "whole process, s", "compiling, s"]
+    return [
+        harness.Figures("returns: the last evaluation", [*columns, "commit", "notes"], list(map(cells, report["rows"])))
+    ]
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """One line of the table."""
+    steps = row.get("env_steps")
+    return [
+        row["command"],
+        *(number(row.get(key)) for key in ("eval_return_mean", "eval_return_std")),
+        "-" if steps is None else f"{steps:,}",
+        *(number(row.get(key)) for key in ("process_s", "compile_s")),
+        (row.get("commit") or "-")[:7] + (", changed" if row.get("dirty") else ""),
+        "; ".join(notes(row)),
+    ]
+
+
+def notes(row: dict[str, Any]) -> Iterator[str]:
+    """What else a line should say; of several members each one's return, and when it reached the goal."""
+    for key in ("error", "note"):
+        if key in row:
+            yield row[key]
+    members = row.get("members", [])
+    for m in members if len(members) > 1 else ():
+        at = "" if m["goal_at"] is None else f" (goal at {m['goal_at']:,})"
+        yield f"seed {m['seed']}: {m['eval_return_mean']:,.1f}{at}"
+
+
+def number(value: float | None) -> str:
+    """`1,234.5`, or a dash."""
+    return "-" if value is None else f"{value:,.1f}"
 
 
 def text(row: dict[str, Any]) -> str:
