@@ -25,7 +25,7 @@ from bench import harness, markdown, rate_chart
 HERE = Path(__file__).parent
 ORDER = (
     "update", "train", "solve", "compare", "returns", "members", "gpu", "replay", "env", "profile", "compile",
-    "startup", "soak",
+    "startup", "checkpoint", "soak",
 )  # fmt: skip
 """Of the questions; others follow."""
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError)
@@ -148,6 +148,8 @@ def make_figures(result: Result) -> list[harness.Figures] | None:
 
 def make_headline(result: Result) -> list[harness.Headline]:
     """What the first lines of the file say of it."""
+    if result.report["settings"].get("quick"):
+        return []
     made = result.find("headline")
     if made is None and {"unit", "rows", "ratios"} <= result.report.keys():
         made = harness.rate_headline
