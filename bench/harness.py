@@ -311,9 +311,9 @@ def is_ours(name: str) -> bool:
 def rate_figures(report: Report) -> list[Figures]:
     """The tables of a report whose results are `unit`, `rows` and `ratios`."""
     rows = [
-        [r["name"], *(f"{r[k]:,.1f}" for k in ("median", "min", "max")), _notes(r["notes"])]
-        if "median" in r
-        else [r["name"], "", "", "", r.get("skipped") or r["error"]]
+        [r["name"], "", "", "", r.get("skipped") or f"failed: {r['error']}"]
+        if "median" not in r
+        else [r["name"], *(f"{r[k]:.1f}" for k in ("median", "min", "max")), _notes(r["notes"])]
         for r in report["rows"]
     ]
     figures = [Figures(f"{report['bench']}: {report['unit']}", ["", "median", "min", "max", "notes"], rows)]
