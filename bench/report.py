@@ -252,7 +252,7 @@ def result_part(result: Result, cores: int) -> Iterator[str]:
         yield f"![{markdown.escape(alt_text(result, chart, question))}](results/{result.path.parent.name}/{chart.name})"
     hyper = hyper_parameters(report)
     if hyper:
-        yield markdown.details("Hyper-parameters", hyper)
+        yield markdown.details("Hyper-parameters and other settings", hyper)
     yield made(report, cores)
     yield from command(result)
 
@@ -277,14 +277,21 @@ def alt_text(result: Result, chart: Path, question: str) -> str:
 
 
 def hyper_parameters(report: harness.Report) -> str:
-    """A column for every row that has some, a line per hyper-parameter."""
-    rows = [row for row in report.get("rows", []) if isinstance(row, dict) and row.get("hyper")]
-    if not rows:
-        return ""
-    names = dict.fromkeys(name for row in rows for name in row["hyper"])
-    columns = ["", *(f"{row.get('system', '')} {row.get('name', row.get('key', ''))}".strip() for row in rows)]
-    lines = [[name, *(plain_text(row["hyper"].get(name, "")) for row in rows)] for name in names]
-    return markdown.table(columns, [line for line in lines if any(line[1:])])
+    """A column for every row that has some, rows of the same name and values once; a line per hyper-parameter."""
+    columns = []
+    for row in report.get("rows", []):
+        about = row.get("about", {})
+        told = {name: plain_text(value) for name, value in (row.get("hyper") or about.get("hyper") or {}).items()}
+        told |= {f"{name}, version": version for name, version in about.get("versions", {}).items()}
+        told |= {"threads": plain_text(about["threads"])} if "threads" in about else {}
+        names = [row.get("env", ""), row.get("system", ""), row.get("name", row.get("key", ""))]
+        column = (" ".join(name for name in names if name), told)
+        if told and column not in columns:
+            columns.append(column)
+    names = dict.fromkeys(name for _, told in columns for name in told)
+    lines = [[name, *(told.get(name, "") for _, told in columns)] for name in names]
+    lines = [line for line in lines if any(line[1:])]
+    return markdown.table(["", *(name for name, _ in columns)], lines) if lines else ""
 
 
 def plain_text(value: Any) -> str:
@@ -328,7 +335,7 @@ def command(result: Result) -> Iterator[str]:
     elif any(row.get("commit", report["commit"]) != report["commit"] for row in report.get("rows", [])):
         yield "Rows with another commit are older. The newest ones come from"
     lines = [f"python -m bench.{bench}"]
-    for words in (shlex.join(option) for option in [*options, ending]):
+    for words in (shlex.join(map(without_folder, option)) for option in [*options, ending]):
         if len(lines[-1]) + len(words) < LINE_WIDTH:
             lines[-1] += f" {words}"
         else:
@@ -359,6 +366,11 @@ def flag(name: str, value: Any) -> list[str]:
         return [option, *map(str, value)]
     text = str(value)
     return [f"{option}={text}"] if text.startswith("-") else [option, text]
+
+
+def without_folder(word: str) -> str:
+    """A path of the machine without the folders, which are not those of the reader."""
+    return f".../{Path(word).name}" if word.startswith("/") else word
 
 
 def are_understood(cls: type, args: Sequence[str], report: harness.Report) -> bool:

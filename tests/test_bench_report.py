@@ -222,6 +222,7 @@ def test_a_readme_without_the_lines_is_refused(folder: Folder) -> None:
     ],
 )
 def test_commands_give_the_settings_they_are_made_from(line: str) -> None:
+    assert report.without_folder("/some/folder/cleanrl") == ".../cleanrl"
     told = report.as_json(vars(tyro.cli(compare.Settings, args=shlex.split(line))))
     args = [word for option in report.flags(compare.Settings, told) for word in option if option[0] != "--json"]
     assert report.are_understood(compare.Settings, args, {"settings": told})
@@ -264,8 +265,11 @@ def test_hyper_parameters_stand_side_by_side() -> None:
         {"system": "fastsac", "name": "SAC", "hyper": {"gamma": 0.9, "hidden_dims": [8, 8], "empty": {}}},
         {"system": "SB3", "name": "TD3", "hyper": {"gamma": 0.99, "policy_kwargs": {"net_arch": [8]}, "x": None}},
         {"key": "ppo", "skipped": "no"},
+        {"name": "sbx", "about": {"hyper": {"gamma": 0.9}, "versions": {"jax": "1.0"}, "python": "/bin/python"}},
+        {"name": "sbx", "about": {"hyper": {"gamma": 0.9}, "versions": {"jax": "1.0"}}},
     ]
     assert report.hyper_parameters({"rows": rows}).splitlines()[2:] == [
-        "| gamma | 0.9 | 0.99 |", "| hidden_dims | 8, 8 |  |", "| policy_kwargs |  | net_arch 8 |", "| x |  | none |"
+        "| gamma | 0.9 | 0.99 | 0.9 |", "| hidden_dims | 8, 8 |  |  |", "| policy_kwargs |  | net_arch 8 |  |",
+        "| x |  | none |  |", "| jax, version |  |  | 1.0 |",
     ]  # fmt: skip
     assert report.hyper_parameters({"rows": [], "runs": []}) == ""
