@@ -288,8 +288,8 @@ def hyper_parameters(report: harness.Report) -> str:
         column = (" ".join(name for name in names if name), told)
         if told and column not in columns:
             columns.append(column)
-    names = dict.fromkeys(name for _, told in columns for name in told)
-    lines = [[name, *(told.get(name, "") for _, told in columns)] for name in names]
+    told_by_any = dict.fromkeys(name for _, told in columns for name in told)
+    lines = [[name, *(told.get(name, "") for _, told in columns)] for name in told_by_any]
     lines = [line for line in lines if any(line[1:])]
     return markdown.table(["", *(name for name, _ in columns)], lines) if lines else ""
 
