@@ -9,6 +9,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,7 @@ from fastsac.device import choose_device, num_cpus
 from fastsac.versions import PACKAGES, git_commit, versions
 
 PEER_PACKAGES = ("stable_baselines3", "sb3_contrib", "mujoco")
+WIDTH = 150  # of tables, in characters, where the output is no terminal
 
 Row = dict[str, Any]
 Report = dict[str, Any]
@@ -265,7 +267,7 @@ class Figures:
     rows: Sequence[Sequence[str]]
 
     def show(self, width: int | None = None) -> None:
-        """Print it; `width` in characters, default the terminal's."""
+        """Print it; `width` in characters, as in `show_table`."""
         show_table(self.title, self.columns, self.rows, width)
 
 
@@ -334,13 +336,20 @@ def show_rates(report: Report) -> None:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> None:
-    """Print a table; all columns but the first are aligned right.  `width` in characters, default the terminal's."""
+    """Print a table; all columns but the first are aligned right.
+
+    Args:
+        title: above it.
+        columns: headings.
+        rows: texts.
+        width: in characters; default the terminal's, or WIDTH where the output is none.
+    """
     table = Table(title=title)
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i else "left", no_wrap=i == 0)
     for row in rows:
         table.add_row(*row)
-    Console(width=width).print(table)
+    Console(width=width or (None if sys.stdout.isatty() else WIDTH)).print(table)
 
 
 def _notes(notes: dict[str, Any]) -> str:
