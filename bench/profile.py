@@ -235,8 +235,10 @@ class Watch:
         for _ in range(self.settings.repeats):
             stopwatch = Stopwatch(self._clock)
             with self._wrapped(stopwatch.timed):
+                before = self.run.collector.vec_steps
                 steps, took_s = yield from self._round()
-            self.rounds.append({"steps": steps, "took_s": took_s, "s": stopwatch.seconds, "calls": stopwatch.calls})
+                found = {"vec_steps": self.run.collector.vec_steps - before, "steps": steps, "took_s": took_s}
+            self.rounds.append({**found, "s": stopwatch.seconds, "calls": stopwatch.calls})
             steps, took_s = yield from self._round()
             self.bare.append(steps / took_s)
         yield from self._traced(max(3, round(self.settings.trace_updates / (c.utd_ratio * c.num_envs))))
@@ -287,13 +289,13 @@ class Watch:
         spans = {name: [r["s"].get(name, 0.0) for r in self.rounds] for _, _, name in parts(self.run)}
         spans["rest: the loop's own lines"] = [r["took_s"] - sum(r["s"].values()) for r in self.rounds]
         steps = [r["steps"] for r in self.rounds]
-        took_s = sum(r["took_s"] for r in self.rounds)
+        took_s, vec_steps = (sum(r[key] for r in self.rounds) for key in ("took_s", "vec_steps"))
         found = [
             {
                 "name": name,
                 **harness.summary([1e6 * s / n for s, n in zip(seconds, steps, strict=True)]),
                 "share": sum(seconds) / took_s,
-                "calls_per_vec_step": sum(r["calls"].get(name, 0) for r in self.rounds) * config.num_envs / sum(steps),
+                "calls_per_vec_step": sum(r["calls"].get(name, 0) for r in self.rounds) / vec_steps,
             }
             for name, seconds in spans.items()
             if any(seconds)
@@ -332,7 +334,7 @@ def operators(averages: Any, spans: set[str], env_steps: int, updates: int) -> l
     own_us = {e.key: e.self_device_time_total if on_device else e.self_cpu_time_total for e in found}
     longest = sorted(found, key=lambda e: -own_us[e.key])[:SHOWN_OPERATORS]
     return [
-        {"name": e.key[:100], "us": own_us[e.key] / max(1, env_steps), "per_update": e.count / max(1, updates)}
+        {"name": e.key[:60], "us": own_us[e.key] / max(1, env_steps), "per_update": e.count / max(1, updates)}
         for e in longest
     ]
 

@@ -53,9 +53,8 @@ class Settings(harness.Settings):
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if not self.transitions or min(self.transitions) < max(self.batch_size, self.num_envs):
             told = ", ".join(map(str, self.transitions)) or "none"
-            raise ValueError(
-                f"transitions must be at least batch_size ({self.batch_size}) and num_envs ({self.num_envs}), got {told}."
-            )
+            least = f"batch_size ({self.batch_size}) and num_envs ({self.num_envs})"
+            raise ValueError(f"transitions must be at least {least}, got {told}.")
 
 
 class Stream:
