@@ -57,7 +57,7 @@ class Settings(harness.Settings):
     ways: tuple[Way, ...] = tuple(WAYS)
     """Compile with an empty cache (cold), with a filled one (warm), or not at all (off); warm needs cold."""
     args: str = ""
-    """Further arguments of `fastsac train`, in one text."""
+    """Further arguments of `fastsac train`, in one text: `--args="--batch-size 64"`."""
     commands: tuple[Command, ...] = tuple(COMMANDS)
     """Commands of `fastsac` to time from start to end; none leaves them out."""
     peers: Literal["sb3", "none"] = "sb3"

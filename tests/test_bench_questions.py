@@ -48,7 +48,8 @@ def test_bytes_per_transition_by_hand() -> None:
     # 7 rows of 4: obs 12, action 8, reward 4, two flags, one entry of the table; one more of those, and 7 counts of 8.
     assert replay.Ours(SMALL, 24, cpu).bytes_per_transition == (28 * (12 + 8 + 4 + 2 + 4) + 4 + 7 * 8) / 24
     pytest.importorskip("torchrl")
-    assert replay.Torchrl(SMALL, 24, cpu).bytes_per_transition == 2 * 12 + 8 + 4 + 2  # both observations
+    # Both observations, action, reward, two flags, and an index of its own.
+    assert replay.Torchrl(SMALL, 24, cpu).bytes_per_transition == 2 * 12 + 8 + 4 + 2 + 8
 
 
 def test_replay_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +159,7 @@ def test_marks_are_kept_at_the_first_call_that_counts(tmp_path: Path, monkeypatc
 def test_startup_times_whole_processes(tmp_path: Path) -> None:
     path = tmp_path / "startup.json"
     args = ["--envs", "Pendulum-v1", "--ways", "off", "--peers", "none", "--commands", "version", "--json", str(path)]
-    tiny = ["--args", "--hidden-dims 8 --batch-size 8 --no-tensorboard --utd-ratio 0.05"]
+    tiny = ["--args=--hidden-dims 8 --batch-size 8 --no-tensorboard --utd-ratio 0.05"]
     report = startup.main([*args, *tiny, "--repeats", "1", "--device", "cpu", "--threads", "1"])
     assert json.loads(path.read_text()) == json.loads(json.dumps(report))
     (row,) = report["rows"]
