@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import statistics
 import tempfile
 import time
 from collections import defaultdict
@@ -135,11 +136,11 @@ class Finished(Exception):
 
 
 class Stopwatch:
-    """Seconds and calls of spans that may lie within each other, each without what is spent in those inside it."""
+    """Seconds of spans that may lie within each other, each without what is spent in those inside it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self.calls: dict[str, int] = defaultdict(int)
+        self.calls: dict[str, list[float]] = defaultdict(list)  # seconds of each call
         self._clock = clock
         self._inside = [0.0]
 
@@ -154,9 +155,10 @@ class Stopwatch:
                 return method(*args, **kwargs)
             finally:
                 took = clock() - began
-                seconds[name] += took - inside.pop()
-                calls[name] += 1
+                own = took - inside.pop()
                 inside[-1] += took
+                seconds[name] += own
+                calls[name].append(own)
 
         return call
 
@@ -290,12 +292,14 @@ class Watch:
         spans["rest: the loop's own lines"] = [r["took_s"] - sum(r["s"].values()) for r in self.rounds]
         steps = [r["steps"] for r in self.rounds]
         took_s, vec_steps = (sum(r[key] for r in self.rounds) for key in ("took_s", "vec_steps"))
+        calls = {name: [s for r in self.rounds for s in r["calls"].get(name, ())] for name in spans}
         found = [
             {
                 "name": name,
                 **harness.summary([1e6 * s / n for s, n in zip(seconds, steps, strict=True)]),
                 "share": sum(seconds) / took_s,
-                "calls_per_vec_step": sum(r["calls"].get(name, 0) for r in self.rounds) / vec_steps,
+                "calls_per_vec_step": len(calls[name]) / vec_steps,
+                "call_us": 1e6 * statistics.median(calls[name]) if calls[name] else None,
             }
             for name, seconds in spans.items()
             if any(seconds)

@@ -41,13 +41,14 @@ def figures(report: harness.Report) -> list[harness.Figures]:
         lines.append([name, *(x for wall in walls for x in (wall, ""))])
     tables = [harness.Figures(f"profile: {report['settings']['env']}, {rows[0]['mode']}", columns, lines)]
     for row in rows:
-        columns = ["", "us per env step", "min", "max", "share", "calls per vector step"]
+        columns = ["", "us per env step", "min", "max", "share", "calls per vector step", "a call, median us"]
         lines = [
             [
                 s["name"],
                 *(f"{s[k]:.2f}" for k in ("median", "min", "max")),
                 percent(s),
                 f"{s['calls_per_vec_step']:.3g}",
+                f"{s['call_us']:.1f}" if s["call_us"] is not None else "",
             ]
             for s in sorted(row["spans"], key=lambda s: GROUPS.index(s["name"].partition(":")[0]))
         ]
@@ -88,7 +89,7 @@ def draw(report: harness.Report) -> Figure:
     axes.set_xlim(0, 1000)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=9)
-    figure.legend(loc="outside lower center", ncols=len(GROUPS), frameon=False, fontsize=8.5, labelcolor=INK)
+    figure.legend(loc="outside upper center", ncols=len(GROUPS), frameon=False, fontsize=8.5, labelcolor=INK)
     figure.text(0.01, 0.005, source(report), fontsize=7, color="#777777")
     return figure
 

@@ -235,7 +235,7 @@ def draw(report: harness.Report) -> Figure:
     axes.set_xlabel(f"seconds; the last part is from the first update to the row of {LOG_ROW:,} steps", color=INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=8.5)
-    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8, labelcolor=INK)
+    figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=8, labelcolor=INK)
     figure.text(0.01, 0.005, source(report), fontsize=7, color="#777777")
     return figure
 

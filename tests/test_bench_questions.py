@@ -199,7 +199,7 @@ def test_spans_do_not_count_what_is_inside_them() -> None:
     outer()
     inner(8.0)
     assert stopwatch.seconds == {"inner": 14.0, "outer": 1.0}
-    assert stopwatch.calls == {"inner": 3, "outer": 1}
+    assert stopwatch.calls == {"inner": [2.0, 4.0, 8.0], "outer": [1.0]}
 
 
 def test_profile_divides_all_of_the_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,22 +231,25 @@ def test_profile_divides_all_of_the_time(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("main", "args", "message"),
+    ("settings", "values", "message"),
     [
-        (
-            replay.main,
-            ["--transitions", "8"],
-            r"transitions must be at least batch_size \(256\) and num_envs \(64\), got 8\.",
-        ),
-        (env.main, ["--backends", "mujco"], r"unknown back end 'mujco'; choose from envpool, gymnasium\."),
-        (env.main, ["--env-threads", "0"], r"env_threads must be numbers of at least 1, got 0\."),
-        (startup.main, ["--ways", "warm"], r"ways must have cold where they have warm"),
-        (startup.main, ["--envs", "Nothing-v0"], r"unknown envpool id 'Nothing-v0'"),
-        (profile.main, ["--env", "Nothing-v0"], r"unknown envpool id 'Nothing-v0'"),
-        (profile.main, ["--num-envs", "0"], r"num_envs must be numbers of at least 1, got 0\."),
+        (replay.Settings, {"transitions": (8,)}, r"transitions must be at least batch_size \(256\) and .*, got 8\."),
+        (replay.Settings, {"obs_dim": 0}, r"obs_dim must be at least 1, got 0\."),
+        (env.Settings, {"backends": ("mujco",)}, r"unknown back end 'mujco'; choose from envpool, gymnasium"),
+        (env.Settings, {"env_threads": (0,)}, r"env_threads must be numbers of at least 1, got 0\."),
+        (env.Settings, {"updates": 0}, r"updates must be at least 1, got 0\."),
+        (startup.Settings, {"ways": ("warm",)}, r"ways must have cold where they have warm"),
+        (profile.Settings, {"num_envs": (0,)}, r"num_envs must be numbers of at least 1, got 0\."),
+        (profile.Settings, {"trace_updates": 0}, r"trace_updates must be at least 1, got 0\."),
     ],
 )
-def test_bad_values(main: Any, args: list[str], message: str) -> None:
-    with pytest.raises(SystemExit, match=rf"^bench\.\w+: .*{message}") as error:
-        main([*args, "--device", "cpu", "--threads", "1"])
+def test_settings_out_of_range(settings: Any, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings(**values)
+
+
+@pytest.mark.parametrize(("main", "flag"), [(startup.main, "--envs"), (profile.main, "--env")])
+def test_an_unknown_environment_is_one_line(main: Any, flag: str) -> None:
+    with pytest.raises(SystemExit, match=r"^bench\.\w+: unknown envpool id 'Nothing-v0'") as error:
+        main([flag, "Nothing-v0", "--device", "cpu", "--threads", "1"])
     assert "\n" not in str(error.value)
