@@ -13,7 +13,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -245,7 +245,7 @@ class Watch:
             self.bare.append(steps / took_s)
         yield from self._traced(max(3, round(self.settings.trace_updates / (c.utd_ratio * c.num_envs))))
 
-    def _round(self) -> Iterator[None]:
+    def _round(self) -> Generator[None, None, tuple[int, float]]:
         """Vector steps for so many seconds; returns environment steps and seconds."""
         collector, clock = self.run.collector, self._clock
         before, began = collector.env_steps[0], clock()

@@ -90,7 +90,7 @@ def sb3(marks: Marks, arguments: list[str]) -> None:
     from stable_baselines3 import SAC
 
     marks.mark("imports")
-    model = SAC("MlpPolicy", env, learning_starts=LEARNING_STARTS, device=device)
+    model: Any = SAC("MlpPolicy", env, learning_starts=LEARNING_STARTS, device=device)
     marks.mark("building")
     train = model.train
 
