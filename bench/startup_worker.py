@@ -34,8 +34,8 @@ class Marks:
         self._seconds: dict[str, float] = {"interpreter": ENTERED - spawned}
 
     def mark(self, name: str) -> None:
-        """`name` has ended now; leaves the process with the last one."""
-        self._seconds[name] = time.monotonic() - self._spawned
+        """`name` has ended, for the first time or again; leaves the process with the last one."""
+        self._seconds.setdefault(name, time.monotonic() - self._spawned)
         if self._last <= self._seconds.keys():
             self._path.write_text(json.dumps(self._seconds))
             sys.stdout.flush()

@@ -154,6 +154,8 @@ def test_marks_are_kept_at_the_first_call_that_counts(tmp_path: Path, monkeypatc
     found = json.loads((tmp_path / "marks.json").read_text())
     assert found["interpreter"] == pytest.approx(1.0)
     assert found["first update"] > 1.0
+    marks.mark("first update")  # once more, later
+    assert json.loads((tmp_path / "marks.json").read_text()) == found
 
 
 def test_startup_times_whole_processes(tmp_path: Path) -> None:
