@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench import harness, own, peers
+from bench import harness, own
+from bench.peers import sb3 as peers
 from fastsac.launch import Mode
 
 SB3 = "Stable-Baselines3"

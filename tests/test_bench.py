@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from bench import compile as bench_compile
-from bench import harness, peers, train, update
+from bench import harness, train, update
+from bench.peers import sb3 as peers
 from fastsac.config import Config
 
 
