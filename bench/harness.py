@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import tyro
@@ -56,19 +56,36 @@ class Settings:
             raise ValueError(f"threads must be at least 1, got {self.threads}.")
 
 
+class Timed(NamedTuple):
+    """Units done, by a candidate that takes its own time: one in another process."""
+
+    done: int
+    seconds: float
+
+
+class Failed(RuntimeError):
+    """A candidate did not do its work; the message is for its row."""
+
+
+class Unable(Failed):
+    """A candidate cannot do what it is asked for, by its nature."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """Something to be timed.
 
     Attributes:
         name: its row's name.
-        run: does at least the given number of units of work, waits for the device, returns the units done.
+        run: does about the given number of units of work, waits for the device, returns the units done.
         notes: what else the row should say.
+        about: what only the report says: hyper-parameters, versions, threads.
     """
 
     name: str
-    run: Callable[[int], int]
+    run: Callable[[int], int | Timed]
     notes: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,14 @@ class Skipped:
 
     name: str
     why: str
+
+
+@dataclass(frozen=True)
+class Errored:
+    """A candidate that should run here and failed, and how."""
+
+    name: str
+    error: str
 
 
 S = TypeVar("S", bound=Settings)
@@ -100,47 +125,57 @@ def set_up_torch(settings: Settings) -> torch.device:
 # Timing -------------------------------------------------------------------------------------------------------------
 
 
-def interleave(candidates: Sequence[Candidate | Skipped], repeats: int, seconds: float) -> list[Row]:
+def interleave(candidates: Sequence[Candidate | Skipped | Errored], repeats: int, seconds: float) -> list[Row]:
     """Time the candidates in turn, A B C A B C ..., so that a drifting machine is unjust to none of them.
 
-    Each candidate first warms up and finds the number of units that take about `seconds`; that is not counted.
+    Each candidate first warms up and finds the number of units that take about `seconds`; that is not counted.  One that
+    raises `Failed` is a row with its error, and the others go on without it.
 
     Returns:
         One row per candidate, in order, with units per second as median, min, max and the value of every round.
     """
-    runnable = [c for c in candidates if isinstance(c, Candidate)]
-    warm_up_s, units = {}, {}
-    for c in runnable:
+    runnable = {c.name: c for c in candidates if isinstance(c, Candidate)}
+    errors = {c.name: c.error for c in candidates if isinstance(c, Errored)}
+    warm_up_s: dict[str, float] = {}
+    units: dict[str, int] = {}
+    rates: dict[str, list[float]] = {name: [] for name in runnable}
+    for name, c in runnable.items():
         began = time.perf_counter()
-        units[c.name] = calibrate(c.run, seconds)
-        warm_up_s[c.name] = time.perf_counter() - began
-    rates: dict[str, list[float]] = {c.name: [] for c in runnable}
+        try:
+            units[name] = calibrate(c.run, seconds)
+        except Failed as error:
+            errors[name] = str(error)
+        warm_up_s[name] = time.perf_counter() - began
     for _ in range(repeats):
-        for c in runnable:
-            done, elapsed_s = measure(c.run, units[c.name])
-            rates[c.name].append(done / elapsed_s)
-    return [
-        {"name": c.name, "skipped": c.why}
-        if isinstance(c, Skipped)
-        else {
-            "name": c.name,
-            **summary(rates[c.name]),
-            "units_per_round": units[c.name],
-            "warm_up_s": warm_up_s[c.name],
-            "notes": c.notes,
-        }
-        for c in candidates
-    ]
+        for name, c in runnable.items():
+            if name in errors:
+                continue
+            try:
+                done, elapsed_s = measure(c.run, units[name])
+            except Failed as error:
+                errors[name] = str(error)
+            else:
+                rates[name].append(done / elapsed_s)
+
+    def row(c: Candidate | Skipped | Errored) -> Row:
+        if isinstance(c, Skipped):
+            return {"name": c.name, "skipped": c.why}
+        if c.name in errors or isinstance(c, Errored):
+            return {"name": c.name, "error": errors[c.name]}
+        told = {"units_per_round": units[c.name], "warm_up_s": warm_up_s[c.name], "notes": c.notes}
+        return {"name": c.name, **summary(rates[c.name]), **told, **({"about": c.about} if c.about else {})}
+
+    return [row(c) for c in candidates]
 
 
-def measure(run: Callable[[int], int], units: int) -> tuple[int, float]:
-    """Units done and seconds taken by one call."""
+def measure(run: Callable[[int], int | Timed], units: int) -> Timed:
+    """Units done and seconds taken by one call; a candidate's own seconds where it tells them."""
     began = time.perf_counter()
     done = run(units)
-    return done, time.perf_counter() - began
+    return done if isinstance(done, Timed) else Timed(done, time.perf_counter() - began)
 
 
-def calibrate(run: Callable[[int], int], seconds: float) -> int:
+def calibrate(run: Callable[[int], int | Timed], seconds: float) -> int:
     """Units of work that take about `seconds`, found by doubling; the runs also warm the candidate up."""
     units = 1
     while True:

@@ -120,7 +120,7 @@ def updates(name: str, sizes: Sizes, mode: Mode, device: torch.device) -> Candid
         wait_for(learner)
         return num_updates
 
-    return Candidate(name, run, notes)
+    return Candidate(name, run, notes, hyper_parameters(learner.config))
 
 
 def env_steps(name: str, config: Config, mode: Mode, device: torch.device) -> Candidate:
@@ -132,7 +132,13 @@ def env_steps(name: str, config: Config, mode: Mode, device: torch.device) -> Ca
         wait_for(training.learner)
         return done
 
-    return Candidate(name, run, {"mode": mode, "compile_s": training.compile_s})
+    return Candidate(name, run, {"mode": mode, "compile_s": training.compile_s}, hyper_parameters(config))
+
+
+def hyper_parameters(config: Config) -> dict[str, Any]:
+    """The settings that a peer must have too."""
+    names = "batch_size buffer_size hidden_dims gamma tau actor_lr critic_lr alpha_lr num_critics init_alpha actor_delay"
+    return {name: getattr(config, name) for name in [*names.split(), "num_envs", "utd_ratio", "learning_starts"]}
 
 
 class Training:

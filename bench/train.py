@@ -1,51 +1,80 @@
-"""How many environment steps a second does training make, one update per step, beside Stable-Baselines3?"""
+"""How many environment steps a second does training make, updates included, beside the peers on the same schedule?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
-from bench import harness, own
-from bench.peers import sb3 as peers
-from fastsac.config import Auto, Config
-from fastsac.plan import choose_mode
+from bench import harness, process
+from bench.update import PeerSettings
+from fastsac.config import Auto
+
+NAMES = {
+    "sb3": "Stable-Baselines3",
+    "sbx": "SBX",
+    "brax": "Brax",
+    "tianshou": "Tianshou",
+    "skrl": "skrl",
+    "torchrl": "torchrl",
+    "cleanrl": "CleanRL",
+    "leanrl": "LeanRL",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(harness.Settings):
+class Settings(PeerSettings):
     """Settings of this measurement."""
 
     env: str = "HalfCheetah-v5"
-    """Environment: envpool's for this program, Gymnasium's for the peer."""
-    num_envs: tuple[int, ...] = (1, 16)
-    """Environments stepped together; one row each and side."""
+    """Environment: envpool's for this program, Gymnasium's for the peers."""
+    cases: tuple[tuple[int, int], ...] = ((1, 1), (64, 8))
+    """Pairs: environments stepped together, and updates after each of those vector steps; one row each and system."""
     learning_starts: int = 1_000
     """Environment steps with random actions before the first update; they are not timed."""
+    buffer_size: int = 1_000_000
+    """Replay capacity in transitions."""
     compile: Auto = "auto"
     """As in `fastsac train`."""
-    peers: Literal["sb3", "none"] = "sb3"
-    """What to measure beside it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for num_envs, updates in self.cases:
+            if num_envs < 1 or updates < 1:
+                raise ValueError(f"cases must be pairs of whole numbers of at least 1, got {num_envs} {updates}.")
+
+
+def describe(num_envs: int, updates: int) -> str:
+    """A case in words."""
+    envs = "1 env" if num_envs == 1 else f"{num_envs} envs"
+    steps = num_envs / updates
+    return f"{envs}, " + (f"UTD {1 / steps:g}" if steps <= 1 else f"1 update per {steps:g} steps")
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
     settings, device = harness.start(Settings, "train", __doc__, argv)
     reporter = harness.Reporter("train", __doc__, settings)
 
-    candidates: list[harness.Candidate | harness.Skipped] = []
+    specs: list[process.Spec | harness.Skipped] = []
     pairs = []
-    for n in settings.num_envs:
-        envs = "1 env" if n == 1 else f"{n} envs"
-        mine, theirs = f"fastsac, {envs}", f"Stable-Baselines3, {envs}"
-        config = Config.for_env(
-            settings.env, num_envs=n, learning_starts=settings.learning_starts, utd_ratio=1.0, compile=settings.compile
-        )
-        mode = choose_mode(config, device)[0]
-        endless = config.replace(total_steps=2**31)  # the update budget must not end during the measurement
-        candidates.append(own.env_steps(mine, endless, mode, device))
-        if settings.peers == "sb3":
-            args = (settings.env, n, settings.learning_starts, device)
-            candidates.append(peers.or_skipped(peers.env_steps, theirs, *args))
-        pairs.append((mine, theirs))
-    rows = harness.interleave(candidates, settings.repeats, settings.seconds)
+    for num_envs, updates in settings.cases:
+        case = describe(num_envs, updates)
+        task: dict[str, Any] = {
+            "env": settings.env,
+            "num_envs": num_envs,
+            "updates_per_vec_step": updates,
+            "learning_starts": settings.learning_starts,
+            "buffer_size": settings.buffer_size,
+            "device": str(device),
+        }
+        options = {"utd_ratio": updates / num_envs, "compile": settings.compile}
+        mine = f"fastsac, {case}"
+        specs.append(process.Spec(name=mine, adapter="own", python=process.THIS, what="env_steps", sizes=task, options=options))
+        for peer in settings.peers:
+            if peer in NAMES:
+                theirs = f"{NAMES[peer]}, {case}"
+                specs.append(settings.spec(theirs, peer, what="env_steps", sizes=task))
+                pairs.append((mine, theirs))
+    with process.started(specs, settings.threads) as candidates:
+        rows = harness.interleave(candidates, settings.repeats, settings.seconds)
 
     ratios = [r for pair in pairs if (r := harness.ratio(rows, *pair))]
     report = reporter.finish(unit="environment steps/s", rows=rows, ratios=ratios)

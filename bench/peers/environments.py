@@ -17,22 +17,18 @@ GYMNASIUM = "gymnasium[mujoco]>=1.2,<2"
 
 ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "sb3": ("stable-baselines3>=2.7,<3", GYMNASIUM, TORCH),
-    "jax": ("sbx-rl>=0.24,<1", "brax>=0.14,<0.15", GYMNASIUM, TORCH),
+    "sbx": ("sbx-rl>=0.24,<1", GYMNASIUM, TORCH),
+    # Its training calls functions that JAX 0.10 no longer has, while SBX's newest libraries ask for that.
+    "brax": ("brax>=0.14,<0.15", "jax>=0.5.3,<0.10", GYMNASIUM),
     "tianshou": ("tianshou>=2.0,<3", GYMNASIUM, TORCH),
     "skrl": ("skrl>=2.0,<3", GYMNASIUM, TORCH),
     "torchrl": ("torchrl>=0.14,<0.15", "tensordict>=0.14,<0.15", GYMNASIUM, TORCH),
-    # What the scripts import; theirs are older, and `gymnasium` from 1.0 on has other names for final observations.
-    "cleanrl": (
+    # For scripts of CleanRL and LeanRL: Gymnasium from 1.0 on has other names for what they read of an episode's end.
+    "scripts": (
         "gymnasium[mujoco]>=0.29.1,<1",
         "mujoco>=2.3.7,<3",
         "stable-baselines3>=2.3,<2.4",
         "tensorboard>=2.18",
-        "tyro>=0.9",
-        TORCH,
-    ),
-    "leanrl": (
-        "gymnasium[mujoco]>=0.29.1,<1",
-        "mujoco>=2.3.7,<3",
         "tensordict>=0.14,<0.15",
         "torchrl>=0.14,<0.15",
         "tqdm>=4.66",
@@ -45,13 +41,16 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
 
 PEERS: dict[str, tuple[str, str]] = {
     "sb3": ("sb3", "stable_baselines3"),
-    "sbx": ("jax", "sbx"),
-    "brax": ("jax", "brax"),
+    "sbx": ("sbx", "sbx"),
+    "brax": ("brax", "brax"),
     "tianshou": ("tianshou", "tianshou"),
     "skrl": ("skrl", "skrl"),
     "torchrl": ("torchrl", "torchrl"),
 }
 """Peer: its environment, and the module that tells whether it is installed."""
+
+SCRIPTS = ("cleanrl", "leanrl")
+"""Peers that are scripts in a checkout; they always run in the environment `scripts`."""
 
 
 def root() -> Path:
@@ -85,8 +84,10 @@ def python_of(peer: str) -> Path | None:
     Raises:
         ValueError: no such peer.
     """
+    if peer in SCRIPTS:
+        return python_in("scripts") if is_in("scripts", "gymnasium") else None
     if peer not in PEERS:
-        raise ValueError(f"unknown peer {peer!r}; choose from {', '.join(PEERS)}.")
+        raise ValueError(f"unknown peer {peer!r}; choose from {', '.join([*PEERS, *SCRIPTS])}.")
     name, module = PEERS[peer]
     if is_importable(module):
         return Path(sys.executable)
@@ -95,7 +96,7 @@ def python_of(peer: str) -> Path | None:
 
 def how_to_install(peer: str) -> str:
     """The command that makes a peer's environment."""
-    return f"python -m bench.peers.environments {PEERS[peer][0] if peer in PEERS else peer}"
+    return f"python -m bench.peers.environments {'scripts' if peer in SCRIPTS else PEERS[peer][0]}"
 
 
 def make(name: str) -> None:
@@ -117,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, requirements in ENVIRONMENTS.items():
             status = str(python_in(name)) if python_in(name).exists() else "not made"
             print(f"{name}: {status}\n    {', '.join(requirements)}")
-        for peer in PEERS:
+        for peer in [*PEERS, *SCRIPTS]:
             print(f"{peer} runs in {python_of(peer) or f'nothing yet: {how_to_install(peer)}'}")
     for name in names:
         make(name)

@@ -1,95 +1,100 @@
-"""Stable-Baselines3's SAC as a candidate, by its public functions, unchanged.
+"""Stable-Baselines3's SAC by its public functions, unchanged.
 
-Its packages are optional: every import is inside a function, and what is missing becomes a skipped row.
+Equal: sizes, twin critics, learned temperature from 1, one update of everything per gradient step, Adam's rates, gamma,
+tau, float32.  Not equal: it reads its losses after every update, which waits for the device; its replay is NumPy in
+host memory and stores each next observation; the actor's loss also works out gradients of the critics' weights, which
+are dropped; environments are Gymnasium's with `Monitor` and `DummyVecEnv`, whose observations are float64 and are kept
+so.
 """
 
-import contextlib
-import tempfile
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 
-from bench.harness import Candidate, Skipped
-from bench.own import Sizes
+from bench.peers.common import Sizes, Task, Work, elsewhere, make_idle_env, random_transitions, torch_device, wait_for
 
 
-def or_skipped(build: Callable[..., Candidate], name: str, *args: Any) -> Candidate | Skipped:
-    """The candidate `build(name, *args)`, or the reason why it cannot be built here."""
-    from gymnasium.error import DependencyNotInstalled
-
-    try:
-        return build(name, *args)
-    except (ImportError, DependencyNotInstalled) as error:
-        return Skipped(name, f'not run: {error} (pip install "fastsac[bench]")')
-
-
-def make_sac(env: Any, device: torch.device, **changes: Any) -> Any:
-    """Its SAC with its defaults, which include a learned temperature, two hidden layers of 256 and batches of 256."""
+def make_sac(env: Any, asked: Sizes | Task, **changes: Any) -> Any:
+    """Its SAC with its defaults, which include a learned temperature, and the sizes asked for."""
     from stable_baselines3 import SAC
     from stable_baselines3.common.logger import Logger
 
-    model = SAC("MlpPolicy", env, seed=1, device=device, **changes)
+    model = SAC("MlpPolicy", env, seed=1, device=torch_device(asked.device), **shared(asked), **changes)
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
 
 
-def make_idle_env(obs_dim: int, action_dim: int) -> Any:
-    """An environment that is never stepped: `SAC` asks for one to know the spaces."""
-    import gymnasium
+def shared(asked: Sizes | Task) -> dict[str, Any]:
+    """Arguments that its SAC and SBX's have in common."""
+    return {
+        "batch_size": asked.batch_size,
+        "learning_rate": asked.lr,
+        "gamma": asked.gamma,
+        "tau": asked.tau,
+        "policy_kwargs": {"net_arch": list(asked.hidden_dims)},
+    }
 
-    env: Any = gymnasium.Env()
-    env.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (obs_dim,), np.float32)
-    env.action_space = gymnasium.spaces.Box(-1.0, 1.0, (action_dim,), np.float32)
-    return env
+
+def hyper_parameters(model: Any) -> dict[str, Any]:
+    """Read back from the model."""
+    names = ("batch_size", "buffer_size", "learning_rate", "gamma", "tau", "gradient_steps", "learning_starts")
+    found = {name: getattr(model, name) for name in names}
+    return {**found, "train_freq": str(model.train_freq), "target_entropy": float(model.target_entropy)}
 
 
 def fill_(buffer: Any, sizes: Sizes) -> None:
-    """Put random transitions into its replay, none of them the end of an episode."""
-    rng = np.random.default_rng(0)
-    for _ in range(sizes.transitions):
-        obs, next_obs = rng.standard_normal((2, 1, sizes.obs_dim), np.float32)
-        action = np.tanh(rng.standard_normal((1, sizes.action_dim), np.float32))
-        buffer.add(obs, next_obs, action, rng.standard_normal(1), np.zeros(1), [{}])
+    """Put random transitions into its replay."""
+    obs, action, reward, next_obs = random_transitions(sizes)
+    for t in range(sizes.transitions):
+        now = slice(t, t + 1)
+        buffer.add(obs[now], next_obs[now], action[now], reward[now], np.zeros(1), [{}])
 
 
-def updates(name: str, sizes: Sizes, device: torch.device) -> Candidate:
+def updates(sizes: Sizes) -> Work:
     """Gradient steps of `SAC.train`, which draws from its own replay."""
-    policy = {"net_arch": list(sizes.hidden_dims)}
-    env = make_idle_env(sizes.obs_dim, sizes.action_dim)
-    model = make_sac(env, device, buffer_size=sizes.transitions, batch_size=sizes.batch_size, policy_kwargs=policy)
+    model = make_sac(make_idle_env(sizes.obs_dim, sizes.action_dim), sizes, buffer_size=sizes.transitions)
     fill_(model.replay_buffer, sizes)
 
     def run(num_updates: int) -> int:
         model.train(gradient_steps=num_updates, batch_size=sizes.batch_size)
-        _wait_for(device)
+        wait_for(sizes.device)
         return num_updates
 
-    return Candidate(name, run)
+    return Work(run, hyper=hyper_parameters(model))
 
 
-def env_steps(name: str, env_id: str, num_envs: int, learning_starts: int, device: torch.device) -> Candidate:
-    """Environment steps of `SAC.learn`, past the random ones, on Gymnasium's environments, one update per step."""
+def env_steps(task: Task) -> Work:
+    """Environment steps of `SAC.learn`, past the random ones."""
+    model = make_sac(make_envs(task), task, **schedule(task))
+    return Work(learn(model, task), hyper=hyper_parameters(model))
+
+
+def make_envs(task: Task) -> Any:
+    """Its vector of Gymnasium's environments, stepped one after the other, as its users make them."""
     from stable_baselines3.common.env_util import make_vec_env
 
-    # MuJoCo leaves a log of its deprecations in the working directory.
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        env = make_vec_env(env_id, num_envs, seed=1)
-    # -1 means as many as there were environment steps; with one environment the default, 1, is the same.
-    per_step = 1 if num_envs == 1 else -1
-    model = make_sac(env, device, learning_starts=learning_starts, train_freq=1, gradient_steps=per_step)
+    with elsewhere():
+        return make_vec_env(task.env, task.num_envs, seed=1)
+
+
+def schedule(task: Task) -> dict[str, Any]:
+    """When it updates: after every vector step."""
+    return {
+        "train_freq": 1,
+        "gradient_steps": task.updates_per_vec_step,
+        "learning_starts": task.learning_starts,
+        "buffer_size": task.buffer_size,
+    }
+
+
+def learn(model: Any, task: Task) -> Any:
+    """`run` for a model that is past its random steps."""
 
     def run(num_steps: int) -> int:
         before = model.num_timesteps
         model.learn(num_steps, reset_num_timesteps=False)
-        _wait_for(device)
+        wait_for(task.device)
         return int(model.num_timesteps - before)
 
-    run(learning_starts)
-    return Candidate(name, run)
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    run(task.learning_starts)
+    return run

@@ -1,0 +1,158 @@
+"""A candidate in a process of its own: the parent's side of `bench.peers.serve`.
+
+Each system is a fresh process with the same thread settings.  All are started, built and warmed up one after the
+other; then they wait for their turn, without using the processor, and `harness.interleave` tells them to run.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bench import harness
+from bench.peers import environments
+from bench.peers.serve import THREAD_VARIABLES
+
+ROOT = Path(__file__).resolve().parents[1]
+THIS = Path(sys.executable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What a child is to be.
+
+    Attributes:
+        name: its row's name.
+        adapter: module in `bench.peers`.
+        what: function of the adapter.
+        sizes: fields of `common.Sizes` or `common.Task`.
+        options: further arguments of the function.
+        python: interpreter; None is that of the adapter's peer.
+    """
+
+    name: str
+    adapter: str
+    what: Literal["updates", "env_steps"]
+    sizes: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    python: Path | None = None
+
+
+class Child:
+    """A process that answers JSON lines.
+
+    Args:
+        name: for messages.
+        python: interpreter.
+        adapter: module in `bench.peers`.
+        threads: of every library that has threads.
+    """
+
+    def __init__(self, name: str, python: Path, adapter: str, threads: int) -> None:
+        self.name = name
+        self._stderr = tempfile.TemporaryFile()
+        path = [str(ROOT), str(ROOT / "envs"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        env = {
+            **os.environ,
+            **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+            "PYTHONPATH": os.pathsep.join(path),
+            "PYTHONWARNINGS": "ignore",
+            "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
+        }
+        # A session of its own: Ctrl-C is for the parent, which ends its children.
+        self._process = subprocess.Popen(
+            [str(python), "-m", "bench.peers.serve", adapter],
+            cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and wait for its answer.
+
+        Raises:
+            harness.Failed: the child answered with an error, or ended.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            status = self._process.wait()
+            raise harness.Failed(f"ended with status {status}: {self._last_line()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise (harness.Unable if answer["unsupported"] else harness.Failed)(answer["error"])
+        return answer
+
+    def run(self, units: int) -> harness.Timed:
+        """Do about so much work; the seconds are the child's own."""
+        answer = self.ask({"run": units})
+        return harness.Timed(answer["done"], answer["seconds"])
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+    def _last_line(self) -> str:
+        """The end of what it wrote to stderr."""
+        self._stderr.seek(0)
+        lines = [line for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1] if lines else "it wrote nothing"
+
+
+@contextlib.contextmanager
+def started(
+    specs: Sequence[Spec | harness.Skipped], threads: int
+) -> Iterator[list[harness.Candidate | harness.Skipped | harness.Errored]]:
+    """The candidates of these processes, built one after the other; the processes end with the block.
+
+    A peer that is not installed or cannot do what is asked for is a `Skipped`, one that fails an `Errored`.
+    """
+    with contextlib.ExitStack() as stack:
+        yield [spec if isinstance(spec, harness.Skipped) else _start(spec, threads, stack) for spec in specs]
+
+
+def _start(
+    spec: Spec, threads: int, stack: contextlib.ExitStack
+) -> harness.Candidate | harness.Skipped | harness.Errored:
+    python = spec.python or environments.python_of(spec.adapter)
+    if python is None:
+        how = environments.how_to_install(spec.adapter)
+        return harness.Skipped(spec.name, f"not installed; {how} makes an environment for it")
+    print(f"starting {spec.name} ...", file=sys.stderr)
+    child = Child(spec.name, python, spec.adapter, threads)
+    stack.callback(child.close)
+    request = {"what": spec.what, "threads": threads, "sizes": spec.sizes, "options": spec.options}
+    try:
+        built = child.ask({"build": request})["built"]
+    except harness.Unable as why:
+        child.close()
+        return harness.Skipped(spec.name, str(why))
+    except harness.Failed as error:
+        child.close()
+        return harness.Errored(spec.name, str(error))
+    return harness.Candidate(spec.name, child.run, built["notes"], built["about"])
