@@ -128,8 +128,8 @@ def set_up_torch(settings: Settings) -> torch.device:
 def interleave(candidates: Sequence[Candidate | Skipped | Errored], repeats: int, seconds: float) -> list[Row]:
     """Time the candidates in turn, A B C A B C ..., so that a drifting machine is unjust to none of them.
 
-    Each candidate first warms up and finds the number of units that take about `seconds`; that is not counted.  One that
-    raises `Failed` is a row with its error, and the others go on without it.
+    Each candidate first warms up and finds the number of units that take about `seconds`; that is not counted.  Where
+    one raises `Failed`, its row has the error, and the others go on without it.
 
     Returns:
         One row per candidate, in order, with units per second as median, min, max and the value of every round.

@@ -137,7 +137,9 @@ def env_steps(name: str, config: Config, mode: Mode, device: torch.device) -> Ca
 
 def hyper_parameters(config: Config) -> dict[str, Any]:
     """The settings that a peer must have too."""
-    names = "batch_size buffer_size hidden_dims gamma tau actor_lr critic_lr alpha_lr num_critics init_alpha actor_delay"
+    names = (
+        "batch_size buffer_size hidden_dims gamma tau actor_lr critic_lr alpha_lr num_critics init_alpha actor_delay"
+    )
     return {name: getattr(config, name) for name in [*names.split(), "num_envs", "utd_ratio", "learning_starts"]}
 
 

@@ -50,27 +50,33 @@ class Child:
     Args:
         name: for messages.
         python: interpreter.
-        adapter: module in `bench.peers`.
+        module: the adapter's, which the interpreter must be able to import.
         threads: of every library that has threads.
     """
 
-    def __init__(self, name: str, python: Path, adapter: str, threads: int) -> None:
+    def __init__(self, name: str, python: Path, module: str, threads: int) -> None:
         self.name = name
-        self._stderr = tempfile.TemporaryFile()
+        # Simulators and loggers leave files where they run.
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self._log = Path(self._folder.name) / "stderr"
         path = [str(ROOT), str(ROOT / "envs"), *filter(None, [os.environ.get("PYTHONPATH")])]
         env = {
             **os.environ,
             **dict.fromkeys(THREAD_VARIABLES, str(threads)),
             "PYTHONPATH": os.pathsep.join(path),
             "PYTHONWARNINGS": "ignore",
-            "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
         }
-        # A session of its own: Ctrl-C is for the parent, which ends its children.
-        self._process = subprocess.Popen(
-            [str(python), "-m", "bench.peers.serve", adapter],
-            cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, text=True,
-            start_new_session=True,
-        )  # fmt: skip
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(python), "-m", "bench.peers.serve", module],
+                cwd=self._folder.name,
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for the parent, which ends its children
+            )
 
     @property
     def pid(self) -> int:
@@ -83,7 +89,8 @@ class Child:
         Raises:
             harness.Failed: the child answered with an error, or ended.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
@@ -112,15 +119,15 @@ class Child:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._stderr):
+        for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
+        self._folder.cleanup()
 
     def _last_line(self) -> str:
         """The end of what it wrote to stderr."""
-        self._stderr.seek(0)
-        lines = [line for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
         return lines[-1] if lines else "it wrote nothing"
 
 
@@ -144,7 +151,7 @@ def _start(
         how = environments.how_to_install(spec.adapter)
         return harness.Skipped(spec.name, f"not installed; {how} makes an environment for it")
     print(f"starting {spec.name} ...", file=sys.stderr)
-    child = Child(spec.name, python, spec.adapter, threads)
+    child = Child(spec.name, python, f"bench.peers.{spec.adapter}", threads)
     stack.callback(child.close)
     request = {"what": spec.what, "threads": threads, "sizes": spec.sizes, "options": spec.options}
     try:

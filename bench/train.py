@@ -67,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         }
         options = {"utd_ratio": updates / num_envs, "compile": settings.compile}
         mine = f"fastsac, {case}"
-        specs.append(process.Spec(name=mine, adapter="own", python=process.THIS, what="env_steps", sizes=task, options=options))
+        specs.append(
+            process.Spec(name=mine, adapter="own", python=process.THIS, what="env_steps", sizes=task, options=options)
+        )
         for peer in settings.peers:
             if peer in NAMES:
                 theirs = f"{NAMES[peer]}, {case}"

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from bench import compile as bench_compile
-from bench import harness, train, update
-from bench.peers import sb3 as peers
+from bench import harness, process, train, update
+from bench.peers import common, environments, script
 from fastsac.config import Config
 
 
@@ -122,7 +122,7 @@ def test_default_sizes_of_the_peer_are_ours() -> None:
     """The comparisons rest on equal defaults; bench/README.md says so."""
     sac = pytest.importorskip("stable_baselines3").SAC
     with torch.random.fork_rng():
-        model = sac("MlpPolicy", peers.make_idle_env(17, 6), device="cpu")
+        model = sac("MlpPolicy", common.make_idle_env(17, 6), device="cpu")
     config = Config(env="HalfCheetah-v5")
     assert tuple(model.policy.net_arch) == config.hidden_dims
     assert (model.batch_size, model.buffer_size) == (config.batch_size, config.buffer_size)
@@ -151,16 +151,223 @@ def test_update_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_train_runs_the_loop_past_the_random_steps() -> None:
-    args = ["--env", "Pendulum-v1", "--num-envs", "2", "--learning-starts", "256", "--compile", "off"]
-    (row,) = train.main([*BRIEF, *args, "--peers", "none"])["rows"]
-    assert row["name"] == "fastsac, 2 envs"
+    args = ["--env", "Pendulum-v1", "--cases", "2", "1", "--learning-starts", "256", "--compile", "off"]
+    row, brax = train.main([*BRIEF, *args, "--peers", "brax", "--cleanrl", "/nowhere"])["rows"]
+    assert row["name"] == "fastsac, 2 envs, 1 update per 2 steps"
     assert row["notes"] == {"mode": "eager", "compile_s": 0.0}
+    assert (row["about"]["hyper"]["utd_ratio"], row["about"]["hyper"]["num_envs"]) == (0.5, 2)
+    assert row["about"]["threads"]["torch"] == torch.get_num_threads()
     assert row["min"] > 0
+    assert brax["name"] == "Brax, 2 envs, 1 update per 2 steps"
+    assert "skipped" in brax  # not installed, or it has environments of its own only
 
 
-def test_a_missing_peer_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "stable_baselines3", None)  # as if it were not installed
-    report = update.main(TINY)
-    assert report["rows"][1]["name"] == "Stable-Baselines3"
-    assert 'pip install "fastsac[bench]"' in report["rows"][1]["skipped"]
-    assert report["ratios"] == []
+def test_cases_in_words() -> None:
+    assert train.describe(1, 1) == "1 env, UTD 1"
+    assert train.describe(64, 8) == "64 envs, 1 update per 8 steps"
+    assert train.describe(2, 8) == "2 envs, UTD 4"
+    with pytest.raises(ValueError, match=r"cases must be .*, got 1 0\."):
+        train.Settings(cases=((1, 0),))
+
+
+# Peers in processes -------------------------------------------------------------------------------------------------
+
+
+FAKE_PEER = """
+import os, sys, time
+from bench.peers.common import Sizes, Unsupported, Work
+
+def updates(sizes: Sizes, fail_at: int = 0, die_at: int = 0) -> Work:
+    print("prints are not answers")
+    def run(units):
+        if units == fail_at:
+            raise ValueError("out of luck")
+        if units == die_at:
+            print("a last word", file=sys.stderr, flush=True)
+            os._exit(3)
+        os.write(1, b"nor are those from below\\n")
+        time.sleep(0.001 * units)
+        return units + 1
+    return Work(run, {"per call": 1}, {"batch_size": sizes.batch_size})
+
+def env_steps(task):
+    raise Unsupported("own environments only")
+"""
+
+
+@pytest.fixture
+def fake_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an adapter's module that children find."""
+    (tmp_path / "fake_peer.py").write_text(FAKE_PEER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return "fake_peer"
+
+
+def build(what: str = "updates", **options: int) -> dict[str, object]:
+    return {"build": {"what": what, "threads": 1, "sizes": {}, "options": options}}
+
+
+def test_a_child_answers_fails_and_ends(fake_peer: str) -> None:
+    child = process.Child("fake", process.THIS, fake_peer, threads=1)
+    try:
+        with pytest.raises(harness.Unable, match="own environments only"):
+            child.ask(build("env_steps"))
+        with pytest.raises(harness.Unable, match="has no dances"):
+            child.ask(build("dances"))
+        with pytest.raises(harness.Failed, match="ValueError: a request must have build or run"):
+            child.ask({"walk": 1})
+        built = child.ask(build(fail_at=7, die_at=9))["built"]
+        assert built["notes"] == {"per call": 1}
+        assert built["about"]["hyper"] == {"batch_size": 256}
+        assert built["about"]["threads"]["OMP_NUM_THREADS"] == "1"
+        assert len(built["about"]["threads"]["cpus"]) == 1
+        assert {"import_s", "build_s", "first_call_s"} == set(built["about"]["seconds"])
+        done, seconds = child.run(3)
+        assert done == 4
+        assert 0.003 <= seconds < 60
+        with pytest.raises(harness.Failed, match="ValueError: out of luck"):
+            child.run(7)
+        assert child.run(3).done == 4  # a failed call is not the end
+        with pytest.raises(harness.Failed, match="ended with status 3: a last word"):
+            child.run(9)
+    finally:
+        child.close()
+
+
+def test_the_end_of_stdin_ends_a_child(fake_peer: str) -> None:
+    child = process.Child("fake", process.THIS, fake_peer, threads=1)
+    try:
+        child.ask(build())
+        child._process.stdin.close()  # type: ignore[union-attr]
+        assert child._process.wait(timeout=30) == 0
+    finally:
+        child.close()
+
+
+def test_a_candidate_that_fails_is_a_row_with_its_error(clock: FakeClock) -> None:
+    def fail(units: int) -> int:
+        raise harness.Failed("out of memory")
+
+    calls: list[str] = []
+    good = worker(clock, "good", [1.0, 1.0], calls)
+    rows = harness.interleave([harness.Candidate("bad", fail), good, harness.Errored("worse", "no build")], 1, 1.0)
+    assert rows[0] == {"name": "bad", "error": "out of memory"}
+    assert rows[1]["values"] == [1.0]
+    assert rows[2] == {"name": "worse", "error": "no build"}
+    assert harness.ratio(rows, "good", "bad") is None
+
+
+def test_a_candidate_that_takes_its_own_time(clock: FakeClock) -> None:
+    def run(units: int) -> harness.Timed:
+        clock.now += 100.0 * units  # the way there and back
+        return harness.Timed(units, 0.5 * units)
+
+    (row,) = harness.interleave([harness.Candidate("a", run)], repeats=2, seconds=2.0)
+    assert row["values"] == [2.0, 2.0]
+
+
+def test_python_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTSAC_PEERS", str(tmp_path))
+    monkeypatch.setattr(environments, "is_importable", lambda module: module == "torchrl")
+    assert environments.python_of("torchrl") == Path(sys.executable)
+    assert environments.python_of("skrl") is None
+    python = environments.python_in("skrl")
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert environments.python_of("skrl") is None  # an environment whose installation did not finish
+    (tmp_path / "skrl/lib/python3.11/site-packages/skrl").mkdir(parents=True)
+    assert environments.python_of("skrl") == python
+    assert environments.python_of("cleanrl") is None
+    with pytest.raises(ValueError, match="unknown peer 'rlax'; choose from sb3"):
+        environments.python_of("rlax")
+
+
+def test_environments_are_listed_and_unknown_ones_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert environments.main([]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"{name}: " in listed for name in environments.ENVIRONMENTS)
+    assert environments.main(["rlax"]) == 2
+    assert "unknown environment 'rlax'" in capsys.readouterr().err
+
+
+def test_a_missing_peer_is_a_row_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTSAC_PEERS", str(tmp_path))
+    monkeypatch.setattr(environments, "is_importable", lambda module: False)
+    settings = update.Settings()
+    specs = [settings.spec(peer, peer, what="updates", sizes={}) for peer in ("sb3", "brax", "cleanrl")]
+    specs.append(update.Settings(leanrl=tmp_path).spec("leanrl", "leanrl", what="updates", sizes={}))
+    with process.started(specs, threads=1) as candidates:
+        rows = harness.interleave(candidates, repeats=1, seconds=1.0)
+    assert "python -m bench.peers.environments sb3" in rows[0]["skipped"]
+    assert "python -m bench.peers.environments brax" in rows[1]["skipped"]
+    assert rows[2]["skipped"] == "no checkout given; --cleanrl DIR names one"
+    assert "python -m bench.peers.environments scripts" in rows[3]["skipped"]
+
+
+def test_gate_lets_a_loop_go_on_by_so_many_units() -> None:
+    made = []
+
+    def loop(gate: common.Gate) -> None:
+        for i in range(10):
+            made.append(i)
+            gate.progress(2)
+
+    gate = common.Gate(loop)
+    assert gate.run(3) == 4
+    assert len(made) == 2
+    assert gate.run(1) == 2
+    assert len(made) == 3
+    with pytest.raises(RuntimeError, match="its loop ended: RuntimeError: it returned"):
+        gate.run(100)
+
+
+SCRIPT = """
+import sys
+import gymnasium as gym
+print("told", sys.argv[1:])
+assert "--policy-frequency" in sys.argv and "--no-cuda" in sys.argv
+def value(name, default): return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
+n = int(value("--num-envs", 1))
+envs = gym.vector.SyncVectorEnv([lambda: gym.make(value("--env-id", None))] * n)
+envs.reset(seed=1)
+for _ in range(int(value("--total-timesteps", 0))):
+    envs.step(envs.action_space.sample())
+"""
+
+
+def test_a_script_of_a_checkout_runs_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "cleanrl").mkdir()
+    (tmp_path / "cleanrl" / "sac_continuous_action.py").write_text(SCRIPT)
+    asked = {"env": "Pendulum-v1", "num_envs": 16, "updates_per_vec_step": 8, "learning_starts": 4}
+    options = {"checkout": str(tmp_path)}
+    spec = process.Spec(
+        name="a", adapter="cleanrl", what="env_steps", sizes=asked, options=options, python=process.THIS
+    )
+    alone = process.Spec(
+        name="b", adapter="cleanrl", what="updates", sizes={"transitions": 8}, options=options, python=process.THIS
+    )
+    other = process.Spec(name="c", adapter="leanrl", what="updates", sizes={}, options=options, python=process.THIS)
+    with process.started([spec, alone, other], threads=1) as candidates:
+        envs, updates, missing = candidates
+        assert isinstance(envs, harness.Candidate)
+        assert envs.notes == {"env": "Pendulum-v1", "envs": 2}  # one update per vector step, and 1 per 2 steps
+        assert envs.run(5).done == 6  # type: ignore[union-attr]
+        assert isinstance(updates, harness.Candidate)
+        assert updates.run(5).done == 5  # type: ignore[union-attr]
+    assert isinstance(missing, harness.Errored)
+    assert "sac_continuous_action_torchcompile.py is not there" in missing.error
+
+
+def test_a_script_s_command_line() -> None:
+    words = script.command_line({"env_id": "A-v1", "cuda": False, "compile": True, "tau": 0.005})
+    assert words == ["--env-id", "A-v1", "--no-cuda", "--compile", "--tau", "0.005"]
+    asked = common.Sizes(hidden_dims=(64, 64))
+    with pytest.raises(common.Unsupported, match=r"its networks are 256, 256, not \(64, 64\)"):
+        script.arguments(asked)
+
+
+def test_adapters_agree_with_the_lists() -> None:
+    folder = Path(environments.__file__).parent
+    assert all((folder / f"{peer}.py").is_file() for peer in update.ROWS)
+    assert set(update.ROWS) == {*environments.PEERS, *environments.SCRIPTS} == set(train.NAMES)
+    assert all(name in environments.ENVIRONMENTS for name, _ in environments.PEERS.values())

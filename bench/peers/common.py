@@ -3,11 +3,8 @@
 Runs in the peers' interpreters: the standard library, NumPy and Gymnasium only.
 """
 
-import contextlib
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -112,13 +109,6 @@ def make_idle_env(obs_dim: int, action_dim: int) -> Any:
     return env
 
 
-@contextlib.contextmanager
-def elsewhere() -> Iterator[None]:
-    """A working directory for what libraries drop there: MuJoCo leaves a log of its deprecations."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        yield
-
-
 # torch --------------------------------------------------------------------------------------------------------------
 
 
@@ -197,10 +187,3 @@ class Gate:
         with self._changed:
             self._error = error
             self._changed.notify_all()
-
-
-def seconds_of(run: Callable[[], Any]) -> float:
-    """How long a call takes."""
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers.common import Sizes, Task, Work, elsewhere, make_idle_env, random_transitions, torch_device, wait_for
+from bench.peers.common import Sizes, Task, Work, make_idle_env, random_transitions, torch_device, wait_for
 
 
 def make_sac(env: Any, asked: Sizes | Task, **changes: Any) -> Any:
@@ -73,8 +73,7 @@ def make_envs(task: Task) -> Any:
     """Its vector of Gymnasium's environments, stepped one after the other, as its users make them."""
     from stable_baselines3.common.env_util import make_vec_env
 
-    with elsewhere():
-        return make_vec_env(task.env, task.num_envs, seed=1)
+    return make_vec_env(task.env, task.num_envs, seed=1)
 
 
 def schedule(task: Task) -> dict[str, Any]:

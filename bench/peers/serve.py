@@ -1,4 +1,4 @@
-"""The child's side of a measurement: `python -m bench.peers.serve ADAPTER`, spoken to by `bench.process`.
+"""The child's side of a measurement: `python -m bench.peers.serve bench.peers.NAME`, spoken to by `bench.process`.
 
 JSON lines on stdin and stdout, one answer for each:
 
@@ -18,13 +18,14 @@ import platform
 import sys
 import time
 import traceback
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 PACKAGES = (
-    "fastsac torch numpy gymnasium mujoco envpool stable_baselines3 sbx-rl jax jaxlib flax optax brax tianshou skrl "
-    "torchrl tensordict"
-).split()
+    *("fastsac", "torch", "numpy", "gymnasium", "mujoco", "envpool", "stable_baselines3", "sbx-rl", "jax", "jaxlib"),
+    *("flax", "optax", "brax", "tianshou", "skrl", "torchrl", "tensordict"),
+)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -32,7 +33,7 @@ class Server:
     """Answers requests about one adapter.
 
     Args:
-        adapter: name of a module in this package.
+        adapter: module with functions `updates` and `env_steps`, or one of them.
     """
 
     def __init__(self, adapter: str) -> None:
@@ -58,7 +59,7 @@ class Server:
         from bench.peers import common
 
         began = time.perf_counter()
-        module = importlib.import_module(f"bench.peers.{self._adapter}")
+        module = importlib.import_module(self._adapter)
         make = getattr(module, what, None)
         if make is None:
             raise common.Unsupported(f"it has no {what}")
@@ -70,6 +71,7 @@ class Server:
         first = time.perf_counter()
         seconds = {"import_s": imported - began, "build_s": built - imported, "first_call_s": first - built}
         about = {
+            "asked": asdict(asked),
             "hyper": self._work.hyper,
             "versions": versions(),
             "threads": describe_threads(cpus),

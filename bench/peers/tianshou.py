@@ -17,7 +17,6 @@ from bench.peers.common import (
     Sizes,
     Task,
     Work,
-    elsewhere,
     make_idle_env,
     random_transitions,
     torch_device,
@@ -102,11 +101,9 @@ def env_steps(task: Task) -> Work:
     from tianshou.env import DummyVectorEnv
     from tianshou.trainer import OffPolicyTrainerParams
 
-    with elsewhere():
-        envs = DummyVectorEnv([lambda: gymnasium.make(task.env) for _ in range(task.num_envs)])
-        space = gymnasium.make(task.env)
+    envs = DummyVectorEnv([lambda: gymnasium.make(task.env) for _ in range(task.num_envs)])
     envs.seed(1)
-    algorithm = make_sac(space, task)
+    algorithm = make_sac(gymnasium.make(task.env), task)
     buffer = VectorReplayBuffer(task.buffer_size, task.num_envs)
     collector = Collector(algorithm, envs, buffer, exploration_noise=True)
     collector.reset()
