@@ -1,39 +1,30 @@
-"""skrl's SAC: its `SAC.update` on its `RandomMemory`, unchanged, with models of its documented kinds.
+"""skrl's SAC: its `SAC.update` on its `RandomMemory`, and its `SequentialTrainer`, with models of its documented kinds.
+
+The trainer's environments wait for their turn before a step; they are Gymnasium's, stepped one after the other.
 
 Equal: sizes, twin critics, learned temperature from 1, one update of everything per gradient step, Adam's rates, gamma,
 tau, float32, a policy whose standard deviation depends on the observation.  Not equal: the models are its user's to
 write, and here as in its examples the mean goes through tanh and the actions are drawn around it and clipped, so that
 there is no log-determinant of tanh to work out: less work per update.  Its replay lives on the device, like ours.
-Writing statistics, off in its `update` with `write_interval` 0, reads a dozen numbers where it is on.
+Writing statistics, off here with `write_interval` 0, reads a dozen numbers per update where it is on.
 """
 
 from typing import Any
 
-from bench.peers.common import Sizes, Work, make_idle_env, random_transitions, torch_device, wait_for
+from bench.peers.common import Gate, Sizes, Task, Work, make_idle_env, random_transitions, torch_device, wait_for
+
+ENDLESS = 2**40
 
 
 def updates(sizes: Sizes) -> Work:
     """Gradient steps of `SAC.update`, draw included; one call makes one."""
     import torch
-    from skrl import logger
-    from skrl.agents.torch.sac import SAC
     from skrl.memories.torch import RandomMemory
 
-    logger.setLevel("WARNING")
     device = torch_device(sizes.device)
     env = make_idle_env(sizes.obs_dim, sizes.action_dim)
-    spaces = {"observation_space": env.observation_space, "action_space": env.action_space}
     memory = RandomMemory(memory_size=sizes.transitions, num_envs=1, device=device, replacement=True)
-    cfg = {
-        "gradient_steps": 1,
-        "batch_size": sizes.batch_size,
-        "discount_factor": sizes.gamma,
-        "polyak": sizes.tau,
-        "learning_rate": (sizes.lr, sizes.lr, sizes.lr),
-        "initial_entropy_value": 1.0,
-        "experiment": {"write_interval": 0, "checkpoint_interval": 0},
-    }
-    agent = SAC(models=make_models(sizes, spaces, device), memory=memory, **spaces, device=device, cfg=cfg)
+    agent, cfg = make_sac(env.observation_space, env.action_space, memory, sizes, device)
     agent.init()
     obs, action, reward, next_obs = (torch.from_numpy(x).to(device) for x in random_transitions(sizes))
     memory.add_samples(
@@ -51,18 +42,82 @@ def updates(sizes: Sizes) -> Work:
         wait_for(sizes.device)
         return num_updates
 
-    return Work(run, hyper={**cfg, "target_entropy": float(agent._target_entropy)})
+    return Work(run, hyper=cfg)
 
 
-def make_models(sizes: Sizes, spaces: dict[str, Any], device: Any) -> dict[str, Any]:
+def env_steps(task: Task) -> Work:
+    """Environment steps of its `SequentialTrainer`, past the random ones."""
+    import gymnasium
+    from skrl.envs.wrappers.torch import wrap_env
+    from skrl.memories.torch import RandomMemory
+    from skrl.trainers.torch import SequentialTrainer
+
+    class Paced(gymnasium.vector.VectorWrapper):
+        """Waits for its turn before a step; the first of all is let through."""
+
+        steps = 0
+
+        def step(self, actions: Any) -> Any:
+            if self.steps:
+                gate.progress(task.num_envs)
+            self.steps += 1
+            return self.env.step(actions)
+
+    device = torch_device(task.device)
+    envs = gymnasium.make_vec(task.env, num_envs=task.num_envs, vectorization_mode="sync")
+    env = wrap_env(Paced(envs), verbose=False)
+    capacity = -(-task.buffer_size // task.num_envs)
+    random_steps = -(-task.learning_starts // task.num_envs)
+    memory = RandomMemory(memory_size=capacity, num_envs=task.num_envs, device=device, replacement=True)
+    schedule = {
+        "gradient_steps": task.updates_per_vec_step,
+        "random_timesteps": random_steps,
+        "learning_starts": random_steps,
+    }
+    agent, cfg = make_sac(env.observation_space, env.action_space, memory, task, device, **schedule)
+    told = {"timesteps": ENDLESS, "headless": True, "disable_progressbar": True}
+    trainer = SequentialTrainer(cfg=told, env=env, agents=agent)
+    gate = Gate(lambda _: trainer.train(), lambda: wait_for(task.device))
+    gate.run((random_steps + 2) * task.num_envs)
+    return Work(gate.run, hyper=cfg)
+
+
+def make_sac(
+    obs_space: Any, action_space: Any, memory: Any, asked: Sizes | Task, device: Any, **schedule: int
+) -> tuple[Any, dict[str, Any]]:
+    """Its SAC, and the settings it was given."""
+    import logging
+
+    from skrl.agents.torch.sac import SAC
+
+    logging.getLogger("skrl").setLevel(logging.WARNING)
+    cfg = {
+        "gradient_steps": 1,
+        "batch_size": asked.batch_size,
+        "discount_factor": asked.gamma,
+        "polyak": asked.tau,
+        "learning_rate": (asked.lr, asked.lr, asked.lr),
+        "initial_entropy_value": 1.0,
+        "experiment": {"write_interval": 0, "checkpoint_interval": 0},
+        **schedule,
+    }
+    spaces = {"observation_space": obs_space, "action_space": action_space}
+    models = make_models(spaces, asked.hidden_dims, device)
+    agent = SAC(models=models, memory=memory, **spaces, device=device, cfg=cfg)
+    return agent, {**cfg, "target_entropy": float(agent._target_entropy)}
+
+
+def make_models(spaces: dict[str, Any], hidden_dims: tuple[int, ...], device: Any) -> dict[str, Any]:
     """Policy, critics and targets, in its way of writing models."""
     import torch
     from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
     from torch import nn
 
+    obs_dim, action_dim = spaces["observation_space"].shape[0], spaces["action_space"].shape[0]
+
     def mlp(num_in: int, num_out: int) -> nn.Sequential:
         layers: list[nn.Module] = []
-        for width in sizes.hidden_dims:
+        for width in hidden_dims:
             layers += [nn.Linear(num_in, width), nn.ReLU()]
             num_in = width
         return nn.Sequential(*layers, nn.Linear(num_in, num_out))
@@ -73,7 +128,7 @@ def make_models(sizes: Sizes, spaces: dict[str, Any], device: Any) -> dict[str, 
         def __init__(self) -> None:
             Model.__init__(self, **spaces, device=device)
             GaussianMixin.__init__(self, clip_actions=True, min_log_std=-5, max_log_std=2)
-            self.net = mlp(sizes.obs_dim, 2 * sizes.action_dim)
+            self.net = mlp(obs_dim, 2 * action_dim)
 
         def compute(self, inputs: dict[str, Any], role: str) -> tuple[Any, dict[str, Any]]:
             mean, log_std = self.net(inputs["observations"]).chunk(2, dim=-1)
@@ -85,7 +140,7 @@ def make_models(sizes: Sizes, spaces: dict[str, Any], device: Any) -> dict[str, 
         def __init__(self) -> None:
             Model.__init__(self, **spaces, device=device)
             DeterministicMixin.__init__(self)
-            self.net = mlp(sizes.obs_dim + sizes.action_dim, 1)
+            self.net = mlp(obs_dim + action_dim, 1)
 
         def compute(self, inputs: dict[str, Any], role: str) -> tuple[Any, dict[str, Any]]:
             return self.net(torch.cat([inputs["observations"], inputs["taken_actions"]], dim=-1)), {}

@@ -11,7 +11,7 @@ example and not a part that users call: there are no environment steps.
 import warnings
 from typing import Any
 
-from bench.peers.common import Sizes, Work, random_transitions, torch_device, wait_for
+from bench.peers.common import Sizes, Task, Unsupported, Work, random_transitions, torch_device, wait_for
 
 
 def updates(sizes: Sizes, compile: bool = True) -> Work:
@@ -72,6 +72,11 @@ def updates(sizes: Sizes, compile: bool = True) -> Work:
     run(3)  # the warm-up of its compiling, and the compiling
     hyper = {"lr": sizes.lr, "gamma": sizes.gamma, "tau": sizes.tau, "target_entropy": float(loss.target_entropy)}
     return Work(run, {"mode": "compiled" if compile else "eager"}, {**hyper, "batch_size": sizes.batch_size})
+
+
+def env_steps(task: Task) -> Work:
+    """Not by parts that users call."""
+    raise Unsupported("its loop is an example, not a part of it")
 
 
 def make_networks(sizes: Sizes, device: Any) -> tuple[Any, Any]:
