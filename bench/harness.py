@@ -355,13 +355,19 @@ def rate_figures(report: Report) -> list[Figures]:
     ]
     figures = [Figures(f"{report['bench']}: {report['unit']}", ["", "median", "min", "max", "notes"], rows)]
     rows = [
-        [f"{r['of']} / {r['to']}", f"{r['of_medians']:.2f}"]
+        [pair_name(r["of"], r["to"]), f"{r['of_medians']:.2f}"]
         + [f"{r['by_round'][k]:.2f}" for k in ("median", "min", "max")]
         for r in report["ratios"]
     ]
     if rows:
         figures.append(Figures("ratios", ["", "of medians", "by round: median", "min", "max"], rows))
     return figures
+
+
+def pair_name(of: str, to: str) -> str:
+    """Two names as a ratio, with what both end on once: "a, 1 env" and "b, 1 env" are "a / b, 1 env"."""
+    name, comma, case = of.partition(", ")
+    return f"{name} / {to}" if comma and to.endswith(comma + case) else f"{of} / {to}"
 
 
 def show_rates(report: Report) -> None:

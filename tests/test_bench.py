@@ -56,6 +56,12 @@ def test_ratio_of_medians_and_by_round() -> None:
     assert ratio["by_round"] == {"median": 2.0, "min": 1.5, "max": 4.0, "values": [2.0, 4.0, 1.5]}
 
 
+def test_name_of_a_ratio() -> None:
+    assert harness.pair_name("a, 1 env", "b, 1 env") == "a / b, 1 env"
+    assert harness.pair_name("a, eager", "b, compiled") == "a, eager / b, compiled"
+    assert harness.pair_name("a", "b") == "a / b"
+
+
 def test_no_ratio_with_a_skipped_row() -> None:
     rows = [{"name": "a", **harness.summary([1.0])}, {"name": "b", "skipped": "not installed"}]
     assert harness.ratio(rows, "a", "b") is None
