@@ -75,7 +75,6 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                start_new_session=True,  # Ctrl-C is for the parent, which ends its children
             )
 
     @property

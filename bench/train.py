@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from bench import harness, process
@@ -43,10 +44,8 @@ class Settings(PeerSettings):
 
 
 def describe(num_envs: int, updates: int) -> str:
-    """A case in words."""
-    envs = "1 env" if num_envs == 1 else f"{num_envs} envs"
-    steps = num_envs / updates
-    return f"{envs}, " + (f"UTD {1 / steps:g}" if steps <= 1 else f"1 update per {steps:g} steps")
+    """A case in words: environments, and updates per environment step."""
+    return f"{num_envs} env{'s' if num_envs > 1 else ''}, UTD {Fraction(updates, num_envs)}"
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:

@@ -159,18 +159,18 @@ def test_update_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_train_runs_the_loop_past_the_random_steps() -> None:
     args = ["--env", "Pendulum-v1", "--cases", "2", "1", "--learning-starts", "256", "--compile", "off"]
     row, brax = train.main([*BRIEF, *args, "--peers", "brax", "--cleanrl", "/nowhere"])["rows"]
-    assert row["name"] == "fastsac, 2 envs, 1 update per 2 steps"
+    assert row["name"] == "fastsac, 2 envs, UTD 1/2"
     assert row["notes"] == {"mode": "eager", "compile_s": 0.0}
     assert (row["about"]["hyper"]["utd_ratio"], row["about"]["hyper"]["num_envs"]) == (0.5, 2)
     assert row["about"]["threads"]["torch"] == torch.get_num_threads()
     assert row["min"] > 0
-    assert brax["name"] == "Brax, 2 envs, 1 update per 2 steps"
+    assert brax["name"] == "Brax, 2 envs, UTD 1/2"
     assert "skipped" in brax  # not installed, or it has environments of its own only
 
 
 def test_cases_in_words() -> None:
     assert train.describe(1, 1) == "1 env, UTD 1"
-    assert train.describe(64, 8) == "64 envs, 1 update per 8 steps"
+    assert train.describe(64, 8) == "64 envs, UTD 1/8"
     assert train.describe(2, 8) == "2 envs, UTD 4"
     with pytest.raises(ValueError, match=r"cases must be .*, got 1 0\."):
         train.Settings(cases=((1, 0),))
