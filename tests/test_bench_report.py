@@ -203,7 +203,7 @@ def test_settings_that_are_gone_are_told(folder: Folder) -> None:
     folder.put("update", make_rates(settings={"seconds": 5.0, "rounds": 3, "peers": "sb3"}))
     text = folder.run()[1]
     assert "The settings have changed since: `git checkout fdb6919` before" in text
-    assert "python -m bench.update --rounds 3 --json" in text
+    assert "python -m bench.update --peers sb3 --rounds 3 --json" in text
 
 
 def test_a_readme_without_the_lines_is_refused(folder: Folder) -> None:
