@@ -5,25 +5,21 @@ Every run is a process of its own on cores of its own; seed by seed, all systems
 
 import dataclasses
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import Queue
 from typing import Any, Literal
 
 import tyro
 
-from bench import compare_show, harness
-from bench.compare_measure import OWN, Task, make_gym_env
+from bench import compare_show, harness, processes
+from bench.compare_measure import OWN, Task
 from bench.compare_peers import PEERS
 from bench.compile import CACHE_DIR
+from bench.evaluator import make_gym_env
 from fastsac import variants
 from fastsac.config import Auto, Config
 from fastsac.env import make_spec
@@ -88,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     try:
         settings, _ = harness.start(Settings, "compare", __doc__, argv)
         settings, tasks = prepare(settings)
-        slots = make_slots(settings.jobs, settings.threads)
+        slots = processes.make_slots(settings.jobs, settings.threads)
     except ValueError as error:
         raise SystemExit(f"bench.compare: {' '.join(str(error).split())}") from None
     path = settings.json
@@ -102,8 +98,11 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         about = {"settings": told, "cores": slots, **results}
         return reporter.finish(**about, rows=rows, runs=in_order)
 
+    def run(task: Task, running: processes.Running) -> harness.Row:
+        return run_task(task, settings.compile_cache, running)
+
     runs: dict[Task, harness.Row] = {}
-    for task, outcome in run_all(tasks, slots, settings.compile_cache):
+    for task, outcome in processes.run_all(tasks, slots, run):
         runs[task] = {**name_of(task), **outcome}
         print(f"[{len(runs)} of {len(tasks)}] {compare_show.outcome(runs[task])}", flush=True)
         write(complete=False)
@@ -144,63 +143,18 @@ def prepare(settings: Settings) -> tuple[Settings, list[Task]]:
 # Running ------------------------------------------------------------------------------------------------------------
 
 
-def make_slots(jobs: int, threads: int) -> list[list[int]]:
-    """The cores of each run that goes on at the same time; no core is in two of them.
-
-    Raises:
-        ValueError: there are not enough.
-    """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    if jobs * threads > len(cores):
-        raise ValueError(f"jobs times threads must be at most the {len(cores)} cores there are, got {jobs * threads}.")
-    return [cores[i * threads : (i + 1) * threads] for i in range(jobs)]
-
-
-def run_all(
-    tasks: Sequence[Task], slots: Sequence[Sequence[int]], compile_cache: str
-) -> Iterator[tuple[Task, harness.Row]]:
-    """Run the tasks in order, one per slot at a time; yields each with its outcome when it has ended."""
-    free: Queue[Sequence[int]] = Queue()
-    for cores in slots:
-        free.put(cores)
-    running: set[subprocess.Popen[str]] = set()
-    # A thread's processes inherit its cores.
-    with ThreadPoolExecutor(len(slots), initializer=lambda: pin(free.get())) as pool:
-        try:
-            futures = {pool.submit(run_task, task, compile_cache, running): task for task in tasks}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in tuple(running):  # those that Ctrl-C finds at work
-                process.terminate()
-
-
-def pin(cores: Sequence[int]) -> None:
-    """Keep the calling thread, and the processes that it starts, on these cores, where the system can."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
-
-
-def run_task(task: Task, compile_cache: str, running: set[subprocess.Popen[str]]) -> harness.Row:
+def run_task(task: Task, compile_cache: str, running: processes.Running) -> harness.Row:
     """Train in a fresh process, which is in `running` meanwhile; returns what it wrote, or why there is nothing."""
     if why := cannot(task):
         return {"skipped": why}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "outcome.json"
         command = [sys.executable, "-m", "bench.compare_worker", json.dumps(asdict(task)), str(out)]
-        began = time.perf_counter()
-        variables, pipe = environment(task, folder, compile_cache), subprocess.PIPE
-        with subprocess.Popen(command, cwd=folder, env=variables, stdout=pipe, stderr=pipe, text=True) as process:
-            running.add(process)
-            stderr = process.communicate()[1]
-            running.discard(process)
-        process_s = time.perf_counter() - began
-        if not out.exists():
-            last = (stderr.strip() or "no message").splitlines()[-1]
-            return {"error": f"the process ended with status {process.returncode}: {last}"}
-        outcome: harness.Row = json.loads(out.read_text())
-    return {**outcome, "process_s": process_s}
+        cache = {CACHE_DIR: str(Path(folder) / "cache")} if compile_cache == "cold" else {}
+        outcome: harness.Row = processes.run_process(
+            lambda _: command, out, processes.variables(task.threads, **cache), running
+        )
+    return outcome
 
 
 def cannot(task: Task) -> str | None:
@@ -211,14 +165,6 @@ def cannot(task: Task) -> str | None:
             return "is for continuous actions"
         return peer.missing
     return None if variants.find(task.variant).discrete == task.discrete else "is for continuous actions"
-
-
-def environment(task: Task, folder: str, compile_cache: str) -> dict[str, str]:
-    """Variables of the process: where this checkout is, threads of libraries, and the compile cache."""
-    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    variables |= {name: str(task.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    return variables | ({CACHE_DIR: str(Path(folder) / "cache")} if compile_cache == "cold" else {})
 
 
 # Figures ------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Their packages are optional: they are imported inside functions.
 
 import importlib
 import importlib.util
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,9 @@ import numpy as np
 import torch
 
 from bench import harness
-from bench.compare_measure import Evaluations, Task
+from bench.compare_measure import Task
+from bench.evaluator import Evaluations
+from bench.sb3_run import make_callback, settings_of
 from fastsac.config import Config
 
 
@@ -80,7 +81,8 @@ def train(task: Task, evaluations: Evaluations) -> harness.Row:
     if not PEERS[task.algo].on_policy:
         told["action_noise"] = make_noise(env.action_space.shape or ())
     model = cls("MlpPolicy", env, seed=task.seed, device=task.device, **told)
-    model.learn(task.total_steps, callback=make_callback(model, task, evaluations))
+    callback = make_callback(model, evaluations, task.eval_every, task.total_steps)
+    model.learn(task.total_steps, callback=callback)
 
     return {
         "evaluations": evaluations.rows,
@@ -89,29 +91,6 @@ def train(task: Task, evaluations: Evaluations) -> harness.Row:
         "mode": "eager",
         "hyper": {**settings_of(model), **hyper},
     }
-
-
-def make_callback(model: Any, task: Task, evaluations: Evaluations) -> Any:
-    """Evaluates whenever `eval_every` steps are passed and at the end, which it brings about.
-
-    It is called after each vector step, before the updates that this step makes due.
-    """
-    before = 0
-
-    def act(obs: Any) -> Any:
-        return model.predict(obs, deterministic=True)[0]
-
-    def after_step(*_: Any) -> bool:
-        nonlocal before
-        now, every = model.num_timesteps, task.eval_every
-        if now >= task.total_steps or before // every < now // every:
-            if model.device.type == "cuda":
-                torch.cuda.synchronize(model.device)  # what the device still had to do counts
-            evaluations.add(act, now)
-        before = now
-        return bool(now < task.total_steps)
-
-    return after_step
 
 
 def hyper_parameters(task: Task) -> dict[str, Any]:
@@ -144,10 +123,3 @@ def make_noise(shape: tuple[int, ...]) -> Any:
     from stable_baselines3.common.noise import NormalActionNoise
 
     return NormalActionNoise(np.zeros(shape), np.full(shape, NOISE))
-
-
-def settings_of(model: Any) -> dict[str, Any]:
-    """The arguments of a model's class that are plain numbers or switches, as the model has them."""
-    found = {name: getattr(model, name, None) for name in inspect.signature(type(model)).parameters}
-    plain = {name: value for name, value in found.items() if isinstance(value, bool | int | float)}
-    return {name: value for name, value in plain.items() if name not in ("verbose", "seed")}

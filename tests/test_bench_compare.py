@@ -13,7 +13,7 @@ import pytest
 from gymnasium import spaces
 from test_bench import FakeClock
 
-from bench import compare, compare_measure, compare_peers, compare_show, compare_worker
+from bench import compare, compare_measure, compare_peers, compare_show, compare_worker, evaluator, own_run, processes
 from fastsac.device import num_cpus
 from fastsac.env import make_env
 from fastsac.evaluate import rollout
@@ -45,8 +45,8 @@ def make_run(key: str, seed: int, wall_s: list[float], returns: list[float]) -> 
 
 def test_the_clock_stands_still_for_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     time = FakeClock()
-    monkeypatch.setattr(compare_measure, "time", time)
-    clock = compare_measure.Clock()
+    monkeypatch.setattr(evaluator, "time", time)
+    clock = evaluator.Clock()
     time.now += 5  # before the start
     clock.start()
     time.now += 2
@@ -80,7 +80,7 @@ def test_evaluate_counts_one_episode_of_each() -> None:
         seen.append(obs[:, 0].tolist())
         return np.zeros((len(obs), 1), np.float32)
 
-    assert compare_measure.evaluate(act, [CountDown(), CountDown()], [1, 3]) == [1.0, 3.0]
+    assert evaluator.evaluate(act, [CountDown(), CountDown()], [1, 3]) == [1.0, 3.0]
     assert seen == [[1, 3], [0, 2], [0, 1]]
 
 
@@ -95,7 +95,7 @@ def test_evaluations_have_seeds_of_their_own_and_the_same_for_all() -> None:
             return np.zeros((len(batch), 1), np.float32)
 
         act_calls = [0]
-        evaluations = compare_measure.Evaluations(make_task(seed=seed))
+        evaluations = evaluator.Evaluations("Pendulum-v1", seed, 2)
         evaluations.add(act, 50)
         evaluations.add(act, 100)
         assert [row["env_steps"] for row in evaluations.rows] == [50, 100]
@@ -107,17 +107,17 @@ def test_evaluations_have_seeds_of_their_own_and_the_same_for_all() -> None:
 
 def test_actions_are_in_the_units_of_the_space() -> None:
     box = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32))
-    scaled = compare_worker.in_units(np.array([[-1.0, 0.0], [1.5, 1.0]], np.float32), box)
+    scaled = own_run.in_units(np.array([[-1.0, 0.0], [1.5, 1.0]], np.float32), box)
     assert scaled.tolist() == [[-2.0, 0.5], [2.0, 1.0]]
     one_hot = np.array([[0, 0, 1], [1, 0, 0]], np.float32)
-    assert compare_worker.in_units(one_hot, spaces.Discrete(3, start=5)).tolist() == [7, 5]
+    assert own_run.in_units(one_hot, spaces.Discrete(3, start=5)).tolist() == [7, 5]
 
 
 def test_gymnasium_gives_the_returns_that_our_own_rollout_gives() -> None:
     """Both sides of the door: the same seeds and the same actions, by Gymnasium's own environments."""
     action = np.full((2, 1), 0.25, np.float32)
-    envs = [compare_measure.make_gym_env("Pendulum-v1") for _ in range(2)]
-    theirs = compare_measure.evaluate(lambda _: compare_worker.in_units(action, envs[0].action_space), envs, [3, 4])
+    envs = [evaluator.make_gym_env("Pendulum-v1") for _ in range(2)]
+    theirs = evaluator.evaluate(lambda _: own_run.in_units(action, envs[0].action_space), envs, [3, 4])
     ours, _ = rollout(make_env("gymnasium:Pendulum-v1", [3, 4]), lambda _: action)
     assert theirs == pytest.approx(ours.tolist(), rel=1e-5)
 
@@ -162,10 +162,10 @@ def test_seed_by_seed_all_systems_in_turn() -> None:
 
 def test_slots_share_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 3, 5, 7}, raising=False)
-    assert compare.make_slots(jobs=2, threads=2) == [[1, 3], [5, 7]]
-    assert compare.make_slots(jobs=1, threads=1) == [[1]]
+    assert processes.make_slots(jobs=2, threads=2) == [[1, 3], [5, 7]]
+    assert processes.make_slots(jobs=1, threads=1) == [[1]]
     with pytest.raises(ValueError, match="at most the 4 cores there are, got 6"):
-        compare.make_slots(jobs=3, threads=2)
+        processes.make_slots(jobs=3, threads=2)
 
 
 # Figures and charts ---------------------------------------------------------------------------------------------------

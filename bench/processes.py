@@ -1,0 +1,89 @@
+"""Runs in fresh processes on cores of their own, some at a time: what `bench.compare` and `bench.solve` share."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from queue import Queue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Outcome = dict[str, Any]
+Running = set["subprocess.Popen[str]"]
+
+
+def make_slots(jobs: int, threads: int) -> list[list[int]]:
+    """The cores of each run that goes on at the same time; no core is in two of them.
+
+    Raises:
+        ValueError: there are not enough.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    if jobs * threads > len(cores):
+        raise ValueError(f"jobs times threads must be at most the {len(cores)} cores there are, got {jobs * threads}.")
+    return [cores[i * threads : (i + 1) * threads] for i in range(jobs)]
+
+
+def run_all(
+    tasks: Sequence[T], slots: Sequence[Sequence[int]], run: Callable[[T, Running], Outcome]
+) -> Iterator[tuple[T, Outcome]]:
+    """Run the tasks in order, one per slot at a time; yields each with its outcome when it has ended.
+
+    Args:
+        tasks: hashable or not.
+        slots: cores of each.
+        run: starts a task's process, which it keeps in the set that it is given, and waits for the outcome.
+    """
+    free: Queue[Sequence[int]] = Queue()
+    for cores in slots:
+        free.put(cores)
+    running: Running = set()
+    # A thread's processes inherit its cores.
+    with ThreadPoolExecutor(len(slots), initializer=lambda: pin(free.get())) as pool:
+        try:
+            futures = {pool.submit(run, task, running): task for task in tasks}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in tuple(running):  # those that Ctrl-C finds at work
+                process.terminate()
+
+
+def pin(cores: Sequence[int]) -> None:
+    """Keep the calling thread, and the processes that it starts, on these cores, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+
+
+def run_process(command: Callable[[float], Sequence[str]], out: Path, env: Mapping[str, str], running: Running) -> Any:
+    """Run a command in the folder of `out`; returns the JSON that it wrote there, or why there is none.
+
+    Args:
+        command: made from what `time.monotonic()` shows just before its process is started.
+        out: the file that it writes.
+        env: its environment.
+        running: has the process meanwhile.
+    """
+    pipe = subprocess.PIPE
+    began = time.monotonic()
+    with subprocess.Popen(command(began), cwd=out.parent, env=env, stdout=pipe, stderr=pipe, text=True) as process:
+        running.add(process)
+        stderr = process.communicate()[1]
+        running.discard(process)
+    process_s = time.monotonic() - began
+    if not out.exists():
+        last = (stderr.strip() or "no message").splitlines()[-1]
+        return {"error": f"the process ended with status {process.returncode}: {last}"}
+    return {**json.loads(out.read_text()), "process_s": process_s}
+
+
+def variables(threads: int, **others: str) -> dict[str, str]:
+    """Environment of a process: where this checkout is, threads of libraries, and others."""
+    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    told = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    told |= {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    return told | others
