@@ -1,0 +1,45 @@
+"""One run of this program for `bench.solve`, in a process of its own: `python -m bench.solve_worker TASK FILE BEGAN`.
+
+What `fastsac train --env ENV --seed SEED` does with its preset, but for who evaluates and when it is over: the command
+line is read, packages imported, environments made, the update compiled, log files written.
+"""
+
+import sys
+from typing import Any
+
+from bench.solve_task import Task, Watch, work
+
+QUICK = ["--num-envs=2", "--learning-starts=32", "--batch-size=16", "--hidden-dims", "8", "8", "--compile=off"]
+"""What --quick adds."""
+
+
+def flags(task: Task) -> list[str]:
+    """The command line after `fastsac train`."""
+    given = {"env": task.env, "seed": task.seed, "cpu-threads": task.threads, "device": task.device}
+    given |= {"eval-every": task.eval_every, "eval-episodes": task.eval_episodes, "run-dir": "run"}
+    eager = ["--compile", "off"] if task.system == "fastsac-eager" else []
+    return [f"--{name}={value}" for name, value in given.items()] + eager + (QUICK if task.quick else [])
+
+
+def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:
+    """Train as the command line would."""
+    from fastsac import cli
+
+    config = cli.train_config(flags(task))
+    if config.total_steps < task.max_steps:
+        config = config.replace(total_steps=task.max_steps)
+
+    from bench.own_run import EvaluatedRun, hyper_parameters
+    from fastsac.plan import make_plan
+
+    plan = make_plan(config)
+    about |= {"mode": plan.mode, "hyper": hyper_parameters(plan.config)}
+    with EvaluatedRun(plan, watch) as run:
+        try:
+            run.train()
+        finally:
+            about |= {"compile_s": run.compile_s, "grad_steps": run.learner.grad_steps[0]}
+
+
+if __name__ == "__main__":
+    work(train, *sys.argv[1:])
