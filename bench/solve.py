@@ -20,7 +20,7 @@ from bench import harness, processes, solve_show
 from bench.compile import CACHE_DIR
 from bench.evaluator import make_gym_env
 from bench.peers.environments import how_to_install, python_of
-from bench.solve_task import Task
+from bench.solve_task import Task, peer_of
 from fastsac.stats import LEAST_RUNS, iqm, iqm_interval
 
 
@@ -57,6 +57,8 @@ SYSTEMS = {
     "fastsac-eager": "fastsac, eager",
     "sb3": "Stable-Baselines3",
     "sbx": "SBX",
+    "sb3-defaults": "Stable-Baselines3, defaults",
+    "sbx-defaults": "SBX, defaults",
 }
 """Names in tables and charts, by key."""
 DEFAULT_SYSTEMS = ("fastsac", "fastsac-warm", "sb3", "sbx")
@@ -84,7 +86,7 @@ class Settings(harness.Settings):
     """Environments, by their names in Gymnasium, instead of those of the set."""
     systems: tuple[str, ...] = DEFAULT_SYSTEMS
     """fastsac compiles with an empty cache, as at a user's first run; fastsac-warm finds it filled, as every later one;
-    fastsac-eager does not compile."""
+    fastsac-eager does not compile.  sb3 and sbx have rl-baselines3-zoo's settings, with -defaults none."""
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
     """Seeds of the runs; one run each, environment and system."""
     eval_episodes: int = 10
@@ -136,11 +138,11 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     def write(complete: bool) -> harness.Report:
         in_order = [runs[task] for task in tasks if task in runs]
         told = {k: v for k, v in asdict(settings).items() if k not in ("json", "repeats", "seconds")}
-        goals = {env: {**asdict(settings.goal(env)), "thresholds": thresholds(settings, env)} for env in settings.envs}
+        goals = {env: {**asdict(settings.goal(env)), "thresholds": GOALS[env].thresholds} for env in settings.envs}
         rows = [
             summarise(env, system, threshold, in_order)
             for env in settings.envs
-            for threshold in thresholds(settings, env)
+            for threshold in GOALS[env].thresholds
             for system in settings.systems
         ]
         about = {"settings": told, "goals": goals, "names": SYSTEMS, "cores": slots, "complete": complete}
@@ -151,8 +153,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         def run(task: Task, running: processes.Running) -> harness.Row:
             return run_task(task, Path(cache), running)
 
-        fills = [replace(t, max_steps=t.eval_every) for t in tasks if is_first_warm(t, settings)]
-        for task, outcome in processes.run_all(fills, slots, run):
+        for task, outcome in processes.run_all(make_fills(tasks), slots, run):
             print(f"filled the compile cache for {task.env} {outcome.get('error', '')}", flush=True)
         for task, outcome in processes.run_all(tasks, slots, run):
             runs[task] = {"system": task.system, "env": task.env, "seed": task.seed, **outcome}
@@ -187,14 +188,10 @@ def make_tasks(settings: Settings) -> list[Task]:
     ]
 
 
-def thresholds(settings: Settings, env: str) -> tuple[float, ...]:
-    """Those of the environment, also where --quick reaches none."""
-    return GOALS[env].thresholds
-
-
-def is_first_warm(task: Task, settings: Settings) -> bool:
-    """Whether it stands for the runs that find a filled cache: one per environment."""
-    return task.system == "fastsac-warm" and task.seed == settings.seeds[0]
+def make_fills(tasks: Sequence[Task]) -> list[Task]:
+    """One run per environment up to its first evaluation: what it compiles, those of `fastsac-warm` find."""
+    first = {task.env: task for task in reversed(tasks) if task.system == "fastsac-warm"}
+    return [replace(first[env], max_steps=first[env].eval_every) for env in reversed(first)]
 
 
 # Running ------------------------------------------------------------------------------------------------------------
@@ -208,19 +205,19 @@ def run_task(task: Task, cache: Path, running: processes.Running) -> harness.Row
         cache: folder of the compile caches that are filled before.
         running: has the process meanwhile.
     """
-    is_peer = task.system in ("sb3", "sbx")
-    python = python_of(task.system) if is_peer else Path(sys.executable)
+    peer = peer_of(task.system)
+    python = python_of(peer) if peer else Path(sys.executable)
     if python is None:
-        return {"skipped": f"not installed: {how_to_install(task.system)}"}
+        return {"skipped": f"not installed: {how_to_install(peer)}"}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "outcome.json"
         caches = {CACHE_DIR: str((cache if task.system == "fastsac-warm" else Path(folder)) / "inductor")}
-        module = "bench.solve_sb3" if is_peer else "bench.solve_worker"
+        module = "bench.solve_sb3" if peer else "bench.solve_worker"
         command = [str(python), "-m", module, json.dumps(asdict(task)), str(out)]
         outcome: harness.Row = processes.run_process(
             lambda began: [*command, repr(began)],
             out,
-            processes.variables(task.threads, **({} if is_peer else caches)),
+            processes.variables(task.threads, **({} if peer else caches)),
             running,
         )
     return outcome

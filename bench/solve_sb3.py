@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from bench.sb3_run import make_callback, settings_of
-from bench.solve_task import Task, Watch, work
+from bench.solve_task import Task, Watch, peer_of, work
 
 MODULES = {"sb3": "stable_baselines3", "sbx": "sbx"}
 PACKAGES = {"sb3": ("stable_baselines3", "torch"), "sbx": ("sbx-rl", "jax", "stable_baselines3")}
@@ -18,6 +18,7 @@ PACKAGES = {"sb3": ("stable_baselines3", "torch"), "sbx": ("sbx-rl", "jax", "sta
 MUJOCO: dict[str, Any] = {"learning_starts": 10_000}
 TUNED: dict[str, dict[str, Any]] = {
     "Pendulum-v1": {"learning_rate": 1e-3},
+    "InvertedDoublePendulum-v5": MUJOCO,
     "HalfCheetah-v5": MUJOCO,
     "Hopper-v5": MUJOCO,
     "Walker2d-v5": MUJOCO,
@@ -25,7 +26,8 @@ TUNED: dict[str, dict[str, Any]] = {
 }
 """The values of rl-baselines3-zoo, `hyperparams/sac.yml` (github.com/DLR-RM/rl-baselines3-zoo, commit c94924e), for
 both: SBX has no file of its own there for these environments, and its README trains with the zoo's.  What is not named
-is the peer's default, as in the zoo.  The MuJoCo rows are those of -v3, the newest there are."""
+is the peer's default, as in the zoo.  The MuJoCo rows are those of -v3, the newest there are; InvertedDoublePendulum is
+not in the file and has the same."""
 
 QUICK: dict[str, Any] = {"learning_starts": 32, "batch_size": 16, "policy_kwargs": {"net_arch": [8, 8]}}
 """What --quick overrides."""
@@ -33,24 +35,26 @@ QUICK: dict[str, Any] = {"learning_starts": 32, "batch_size": 16, "policy_kwargs
 
 def hyper_parameters(task: Task) -> dict[str, Any]:
     """The keyword arguments of the peer's class."""
-    return {**TUNED.get(task.env, {}), **(QUICK if task.quick else {})}
+    tuned = {} if task.system.endswith("-defaults") else TUNED[task.env]
+    return {**tuned, **(QUICK if task.quick else {})}
 
 
 def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:
     """Train in one environment, as the zoo does."""
-    if task.system == "sb3":
+    peer = peer_of(task.system)
+    if peer == "sb3":
         import torch
 
         torch.set_num_threads(task.threads)
-    cls = importlib.import_module(MODULES[task.system]).SAC
+    cls = importlib.import_module(MODULES[peer]).SAC
     from stable_baselines3.common.env_util import make_vec_env
 
     hyper = hyper_parameters(task)
     env = make_vec_env(task.env, 1, seed=task.seed)
-    device = {"device": task.device} if task.system == "sb3" else {}  # JAX takes the best there is
+    device = {"device": task.device} if peer == "sb3" else {}  # JAX takes the best there is
     model = cls("MlpPolicy", env, seed=task.seed, **device, **hyper)
-    about |= {"mode": "jit" if task.system == "sbx" else "eager", "hyper": {**settings_of(model), **hyper}}
-    about["versions"] = {name: importlib.metadata.version(name) for name in PACKAGES[task.system]}
+    about |= {"mode": "jit" if peer == "sbx" else "eager", "hyper": {**settings_of(model), **hyper}}
+    about["versions"] = {name: importlib.metadata.version(name) for name in PACKAGES[peer]}
     try:
         model.learn(task.max_steps, callback=make_callback(model, watch, task.eval_every, task.max_steps))
     finally:

@@ -26,6 +26,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "fastsac-eager": {"color": "#009E73", "linewidth": 2.4},
     "sb3": {"color": "#D55E00", "linewidth": 1.9, "linestyle": (0, (5, 1.6))},
     "sbx": {"color": "#CC79A7", "linewidth": 1.9, "linestyle": (0, (4, 1.4, 1, 1.4))},
+    "sb3-defaults": {"color": "#E69F00", "linewidth": 1.9, "linestyle": (0, (1.1, 1.1))},
+    "sbx-defaults": {"color": "#7A5195", "linewidth": 1.9, "linestyle": (0, (2.4, 1.4))},
 }
 """Ours solid, the others dashed; told apart by colour-blind readers too."""
 SHOWN = {
@@ -198,7 +200,7 @@ def draw(report: harness.Report, env: str) -> Figure:
     systems = [system for system in report["settings"]["systems"] if any(run["system"] == system for run in runs)]
     height = 1.9 + 3.1 * len(levels)
     figure = new_figure(10.5, height)
-    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1, rect=(0, 0.22 / height, 1, 1 - 0.22 / height))
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1, rect=(0, 0.6 / height, 1, 1 - 0.6 / height))
     panels = figure.subplots(len(levels), 2, sharey=True, squeeze=False)
     for threshold, pair in zip(levels, panels, strict=True):
         for axes, axis in zip(pair, AXES, strict=True):
@@ -210,7 +212,8 @@ def draw(report: harness.Report, env: str) -> Figure:
         level = f"{threshold:,g}".replace("-", MINUS)
         pair[0].set_ylabel(f"share of seeds at {level} or above", color=INK)
     handles = [panels[0][0].plot([], [], label=names[system], **STYLES[system])[0] for system in systems]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(systems), frameon=False, labelcolor=INK)
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.24 / height)}
+    figure.legend(handles=handles, ncols=len(systems), frameon=False, labelcolor=INK, handlelength=3.2, **place)
     seeds = len(report["settings"]["seeds"])
     level = f"{levels[-1]:,g}".replace("-", MINUS)
     title = (

@@ -32,6 +32,12 @@ class Task:
     quick: bool
 
 
+def peer_of(system: str) -> str:
+    """Which peer a system is, `sb3` or `sbx`; nothing for this program."""
+    name = system.split("-")[0]
+    return "" if name == "fastsac" else name
+
+
 class Over(Exception):
     """The run need not go on: an evaluation reached the goal, or a limit was passed; the argument says which."""
 

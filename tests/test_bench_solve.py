@@ -138,6 +138,15 @@ def test_this_program_gets_what_its_command_line_gives() -> None:
     assert cli.train_config(solve_worker.flags(make_task("fastsac-eager"))).compile == "off"
 
 
+def test_one_run_per_environment_fills_the_cache() -> None:
+    settings = solve.Settings(envs=("Pendulum-v1", "Ant-v5"), seeds=(4, 2))
+    fills = solve.make_fills(solve.make_tasks(settings))
+    assert [(t.env, t.system, t.max_steps) for t in fills] == [
+        ("Pendulum-v1", "fastsac-warm", 500),
+        ("Ant-v5", "fastsac-warm", 10_000),
+    ]
+
+
 def test_order_and_limits() -> None:
     settings = solve.Settings(envs=("Pendulum-v1", "HalfCheetah-v5"), seeds=(4, 2), systems=("sb3", "fastsac"))
     tasks = solve.make_tasks(settings)
@@ -152,6 +161,14 @@ def test_peers_need_nothing_of_this_program() -> None:
     code = "import sys, bench.solve_sb3; print([m for m in sys.modules if m.split('.')[0] in ('fastsac', 'torch')])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_peers_get_what_the_zoo_says_or_nothing() -> None:
+    assert set(solve_sb3.TUNED) == set(solve.GOALS)
+    assert solve_sb3.hyper_parameters(make_task("sbx")) == {"learning_rate": 1e-3}
+    assert solve_sb3.hyper_parameters(make_task("sb3", "Ant-v5")) == {"learning_starts": 10_000}
+    assert solve_sb3.hyper_parameters(make_task("sb3-defaults", "Ant-v5")) == {}
+    assert set(solve_show.STYLES) == set(solve.SYSTEMS)
 
 
 class FakeModel:
@@ -183,7 +200,7 @@ def test_the_callback_evaluates_when_steps_are_passed_and_ends_at_the_last(monke
 def test_the_whole_runs_with_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("stable_baselines3")
     path = tmp_path / "new" / "s.json"
-    args = ["--envs", "Pendulum-v1", "--systems", "fastsac-warm", "sb3", "--seeds", "1", "--eval-episodes", "1"]
+    args = ["--envs", "Pendulum-v1", "--systems", "fastsac", "sb3", "--seeds", "1", "--eval-episodes", "1"]
     report = solve.main([*args, "--quick", "--jobs", str(min(2, num_cpus())), "--json", str(path)])
     assert json.loads(path.read_text()) == json.loads(json.dumps(report))
     assert report["complete"]
@@ -191,7 +208,7 @@ def test_the_whole_runs_with_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFi
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == solve_show.COLUMNS
     assert [(r["system"], r["env_steps"]) for r in rows] == [
-        (system, steps) for system in ("fastsac-warm", "sb3") for steps in ("20", "40")
+        (system, steps) for system in ("fastsac", "sb3") for steps in ("20", "40")
     ]
     for run in report["runs"]:
         assert run["ended"] == "steps", run
