@@ -89,8 +89,19 @@ PRESETS: dict[str, Preset] = {
         "small networks and larger steps, as for Pendulum, for discrete actions",
         {"sql": {"init_alpha": 0.5}},
     ),
+    "inverted-double-pendulum": Preset(
+        r"InvertedDoublePendulum-v\d+",
+        {
+            "num_envs": 4, "total_steps": 30_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 30_000,
+            "hidden_dims": (64, 64), "tau": 0.02, "actor_lr": 1e-3, "critic_lr": 3e-3, "alpha_lr": 1e-3,
+            "eval_every": 1_000,
+            "log_every": 1_000, "checkpoint_every": 0,
+        },
+        "small networks and larger steps; values near 900 want fast critics and targets: 9,000 in a third of the time",
+        {"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.2}},
+    ),
     "inverted-pendulum": Preset(
-        r"Inverted(Double)?Pendulum-v\d+",
+        r"InvertedPendulum-v\d+",
         {"num_envs": 4, "total_steps": 100_000, "learning_starts": 1_000, "eval_every": 2_500},
         "SAC's defaults with few environments",
         {"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.2}},

@@ -67,6 +67,7 @@ def test_bad_json_is_refused(text, message):
         ("envpool:Pendulum-v1", "pendulum"),
         ("gymnasium:Pendulum-v1", "pendulum"),
         ("InvertedPendulum-v5", "inverted-pendulum"),
+        ("InvertedDoublePendulum-v5", "inverted-double-pendulum"),
         ("HalfCheetah-v5", "gym-mujoco"),
         ("HalfCheetah-v4", "gym-mujoco"),
         ("Hopper-v5", "gym-mujoco"),
