@@ -72,6 +72,22 @@ def figures(report: harness.Report) -> list[harness.Figures]:
     return [*tables, harness.Figures("settings", columns, settings)]
 
 
+def headline(report: harness.Report) -> list[harness.Headline]:
+    """Seconds to each threshold with an empty compile cache beside those of each peer as the zoo tunes it."""
+    lines = []
+    for mine in (row for row in report["rows"] if row["system"] == "fastsac" and "wall_s" in row):
+        title = (
+            f"{mine['env']}, seconds to {mine['threshold']:,g}, start-up included, IQM of {len(mine['seeds'])} seeds"
+        )
+        for row in report["rows"]:
+            here = (row["env"], row["threshold"]) == (mine["env"], mine["threshold"])
+            if here and row["system"] in ("sb3", "sbx") and "wall_s" in row:
+                ours, theirs = mine["wall_s"]["iqm"], row["wall_s"]["iqm"]
+                texts = [f"{report['names'][r['system']]}: {number(r['wall_s']['iqm'], 1)}" for r in (mine, row)]
+                lines.append(harness.Headline(title, *texts, f"{ours / theirs:.2f}" if ours and theirs else ""))
+    return lines
+
+
 def table(names: dict[str, str], env: str, threshold: float, rows: Sequence[harness.Row]) -> harness.Figures:
     """Seconds and environment steps to one threshold, one line per system."""
     columns = ["", "solved", "seconds, IQM", "95% interval", "median", "min", "max", "times fastsac", "env steps, IQM"]

@@ -124,6 +124,10 @@ def test_summary_and_table() -> None:
     assert figures.rows[0][:3] == ["fastsac", "2 of 2", "25.0"]
     assert figures.rows[1][:4] == ["Stable-Baselines3", "1 of 2", "never", "-"]
     assert figures.rows[2][-1] == "error: seed 1: no"
+    lines = solve_show.headline({"rows": [ours, sb3, sbx], "names": solve.SYSTEMS})
+    assert [(line.ours, line.other, line.ratio) for line in lines] == [
+        ("fastsac: 25.0", "Stable-Baselines3: never", ""),
+    ]
     assert solve_show.outcome(runs[1], [-180.0]).startswith("Pendulum-v1, fastsac, seed 2: -180 after 30.0 s, 1,500")
 
 
