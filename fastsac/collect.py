@@ -67,6 +67,8 @@ class EpisodeStats:
         """Take in one vector step: reward, done and whether the row is a transition, each [M, N]."""
         self._running_return += np.where(valid, reward, 0.0)
         self._running_length += valid
+        if not done.any():
+            return
         for m, n in np.argwhere(done):
             self._returns[m].append(float(self._running_return[m, n]))
             self._lengths[m].append(int(self._running_length[m, n]))

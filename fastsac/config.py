@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -398,4 +398,11 @@ def update_budget(env_steps: int, learning_starts: int, utd_ratio: float) -> int
 
     `0.29 * 100` is 28.999999999999996 in floating point; as the decimal that was typed it is 29.
     """
-    return max(0, math.floor(Fraction(repr(utd_ratio)) * (env_steps - learning_starts)))
+    up, down = _exact(utd_ratio)
+    return max(0, up * (env_steps - learning_starts) // down)
+
+
+@lru_cache
+def _exact(ratio: float) -> tuple[int, int]:
+    """The decimal number that was typed, as a fraction; asked for at every vector step."""
+    return Fraction(repr(ratio)).as_integer_ratio()

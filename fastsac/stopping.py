@@ -86,15 +86,15 @@ class Deadline:
         self._end = None if limit is None else clock() + parse_duration(limit)
         self._longest_s = 0.0
 
-    def is_near(self, nbytes: float) -> bool:
+    def is_near(self, nbytes: Callable[[], float]) -> bool:
         """Whether what is left is needed for a checkpoint: twice the longest so far, or twice what a slow disk takes.
 
         Args:
-            nbytes: size of the checkpoint.
+            nbytes: gives the size of the checkpoint, which is asked for only where there is a limit.
         """
         if self._end is None:
             return False
-        return self._end - self._clock() < CLOSING_S + 2 * max(self._longest_s, nbytes / BYTES_PER_S)
+        return self._end - self._clock() < CLOSING_S + 2 * max(self._longest_s, nbytes() / BYTES_PER_S)
 
     @contextmanager
     def timing(self) -> Iterator[None]:

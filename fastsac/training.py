@@ -200,7 +200,7 @@ class Run:
         if self.stopped_by in (None, "goal"):
             if self._signals.received is not None:
                 self.stopped_by = self._signals.received
-            elif self._deadline.is_near(self._checkpoint_bytes()):
+            elif self._deadline.is_near(self._checkpoint_bytes):
                 self.stopped_by = "max_wall_time"
         return self.stopped_by not in (None, "goal")
 
