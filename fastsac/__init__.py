@@ -9,14 +9,15 @@ if TYPE_CHECKING:
     from fastsac.config import Config
     from fastsac.env import EnvSpec, Step, VectorEnv, make_env
     from fastsac.policy import Policy, load
-    from fastsac.training import Result, train
+    from fastsac.result import Result
+    from fastsac.training import train
 
 __version__ = "0.1.0"
 __all__ = ["Config", "EnvSpec", "Policy", "Result", "Step", "VectorEnv", "load", "make_env", "train"]
 
 _HOME = {
     "Config": "fastsac.config", "EnvSpec": "fastsac.env", "Step": "fastsac.env", "VectorEnv": "fastsac.env",
-    "make_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy", "Result": "fastsac.training",
+    "make_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy", "Result": "fastsac.result",
     "train": "fastsac.training",
 }  # fmt: skip
 

@@ -25,7 +25,7 @@ from fastsac.scarcity import disk_error
 from fastsac.stopping import OUT_OF_TIME, Stopped, exit_status
 
 if TYPE_CHECKING:
-    from fastsac.training import Result
+    from fastsac.result import Result
 
 T = TypeVar("T")
 

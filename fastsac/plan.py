@@ -4,12 +4,10 @@ Owns decisions, makes nothing: the result is a `Plan` that training follows and 
 """
 
 import importlib.util
-import json
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
@@ -19,6 +17,7 @@ from fastsac.config import Config, update_budget
 from fastsac.device import c_compiler, choose_device, cpp_compiler, format_bytes, free_bytes, num_cpus
 from fastsac.env import EnvSpec, make_spec
 from fastsac.launch import Mode
+from fastsac.result import read_summary
 
 # Updates after which compiling has paid for itself on a CPU: compile seconds with an empty cache over the seconds saved
 # per update, as `python -m bench.compile` measures them (bench/results).  It does not ask whether the cache is warm:
@@ -310,15 +309,6 @@ def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> tuple[checkpoi
     # Without a summary of this very checkpoint the end of the run is still to be made.
     closed = interrupted is False and summary.get("env_steps") == min(meta["env_steps"])
     return found, config.resume == "auto" and closed and (at_end or summary.get("stopped_by") == "goal")
-
-
-def read_summary(run_dir: Path) -> dict[str, Any]:
-    """What summary.json of a run holds; nothing if there is none yet, or half of one."""
-    try:
-        summary: dict[str, Any] = json.loads((run_dir / "summary.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return summary
 
 
 def sizes(config: Config, spec: EnvSpec) -> dict[str, object]:

@@ -4,13 +4,11 @@
 """
 
 import json
-import math
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,27 +27,12 @@ from fastsac.faults import Guard
 from fastsac.files import write_file
 from fastsac.learner import Learner
 from fastsac.metrics import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
-from fastsac.plan import LEFT_OVER, Plan, make_plan, read_summary, sizes
+from fastsac.plan import LEFT_OVER, Plan, make_plan, sizes
 from fastsac.progress import Display, make_display
+from fastsac.result import Result
 from fastsac.scarcity import Patience
 from fastsac.stopping import Deadline, StopSignals
 from fastsac.versions import git_commit, versions
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run came to; summary.json holds the same."""
-
-    run_dir: Path
-    env_steps: int
-    grad_steps: int
-    wall_s: float
-    compile_s: float
-    eval_return_mean: float
-    eval_return_std: float
-    interrupted: bool
-    stopped_by: str  # "total_steps", "goal", or what interrupted it: "max_wall_time" or the name of a signal
-    members: list[dict[str, Any]] = field(repr=False)
 
 
 class _EvaluationStopped(Exception):
@@ -68,17 +51,9 @@ def train(config: Config) -> Result:
     """
     plan = make_plan(config)
     if plan.complete:
-        return result_of(plan.run_dir)
+        return Result.read(plan.run_dir)
     with Run(plan) as run:
         return run.train()
-
-
-def result_of(run_dir: Path) -> Result:
-    """The closing figures of a run that is complete."""
-    summary = read_summary(run_dir)
-    values = {f.name: summary[f.name] for f in fields(Result)[1:]}
-    means: dict[str, Any] = {k: math.nan for k in ("eval_return_mean", "eval_return_std") if values[k] is None}
-    return Result(run_dir, **{**values, **means})
 
 
 class Run:
@@ -486,7 +461,7 @@ class Run:
             stopped_by=stopped_by,
             members=[self._member_summary(m) for m in range(self.config.num_members)],
         )
-        self._write_summary(result)
+        result.write(self._about())
         self.display.table(
             {
                 "env steps": f"{result.env_steps:,}",
@@ -517,29 +492,20 @@ class Run:
             "eval_return_std": last["return_std"],
         }
 
-    def _write_summary(self, result: Result) -> None:
-        summary = {
+    def _about(self) -> dict[str, Any]:
+        """What summary.json says beside the figures."""
+        return {
             "env_id": self.plan.spec.env_id,
             "env_kwargs": self.config.env_kwargs,
             "eval_env_kwargs": self.config.eval_env_kwargs,
             "algo": self.config.algo,
             "preset": self.config.preset,
-            "members": result.members,
-            "env_steps": result.env_steps,
-            "grad_steps": result.grad_steps,
-            "wall_s": result.wall_s,
-            "compile_s": result.compile_s,
-            "eval_return_mean": _or_none(result.eval_return_mean),
-            "eval_return_std": _or_none(result.eval_return_std),
             "eval_episodes": self.config.eval_episodes,
-            "interrupted": result.interrupted,
-            "stopped_by": result.stopped_by,
             "device": str(self.plan.device),
             "mode": self.plan.mode,
             "versions": versions(),
             "git_commit": git_commit(),
         }
-        write_file(self.run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
 
 
 def remove(*paths: Path) -> None:
@@ -549,7 +515,3 @@ def remove(*paths: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -30,6 +30,7 @@ LAYERS = (
         "plot_data",
         "plot_sweep",
         "ranking",
+        "result",
         "stats",
         "versions",
     },
