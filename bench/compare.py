@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import tyro
 
-from bench import compare_show, harness, processes
+from bench import compare_show, harness, side_by_side
 from bench.compare_measure import OWN, Task
 from bench.compare_peers import PEERS
 from bench.compile import CACHE_DIR
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     try:
         settings, _ = harness.start(Settings, "compare", __doc__, argv)
         settings, tasks = prepare(settings)
-        slots = processes.make_slots(settings.jobs, settings.threads)
+        slots = side_by_side.make_slots(settings.jobs, settings.threads)
     except ValueError as error:
         raise SystemExit(f"bench.compare: {' '.join(str(error).split())}") from None
     path = settings.json
@@ -98,11 +98,11 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         about = {"settings": told, "cores": slots, **results}
         return reporter.finish(**about, rows=rows, runs=in_order)
 
-    def run(task: Task, running: processes.Running) -> harness.Row:
+    def run(task: Task, running: side_by_side.Running) -> harness.Row:
         return run_task(task, settings.compile_cache, running)
 
     runs: dict[Task, harness.Row] = {}
-    for task, outcome in processes.run_all(tasks, slots, run):
+    for task, outcome in side_by_side.run_all(tasks, slots, run):
         runs[task] = {**name_of(task), **outcome}
         print(f"[{len(runs)} of {len(tasks)}] {compare_show.outcome(runs[task])}", flush=True)
         write(complete=False)
@@ -143,7 +143,7 @@ def prepare(settings: Settings) -> tuple[Settings, list[Task]]:
 # Running ------------------------------------------------------------------------------------------------------------
 
 
-def run_task(task: Task, compile_cache: str, running: processes.Running) -> harness.Row:
+def run_task(task: Task, compile_cache: str, running: side_by_side.Running) -> harness.Row:
     """Train in a fresh process, which is in `running` meanwhile; returns what it wrote, or why there is nothing."""
     if why := cannot(task):
         return {"skipped": why}
@@ -151,8 +151,8 @@ def run_task(task: Task, compile_cache: str, running: processes.Running) -> harn
         out = Path(folder) / "outcome.json"
         command = [sys.executable, "-m", "bench.compare_worker", json.dumps(asdict(task)), str(out)]
         cache = {CACHE_DIR: str(Path(folder) / "cache")} if compile_cache == "cold" else {}
-        outcome: harness.Row = processes.run_process(
-            lambda _: command, out, processes.variables(task.threads, **cache), running
+        outcome: harness.Row = side_by_side.run_process(
+            lambda _: command, out, side_by_side.variables(task.threads, **cache), running
         )
     return outcome
 

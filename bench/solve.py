@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import tyro
 
-from bench import harness, processes, solve_show
+from bench import harness, side_by_side, solve_show
 from bench.compile import CACHE_DIR
 from bench.evaluator import make_gym_env
 from bench.peers.environments import how_to_install, python_of
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         settings, _ = harness.start(Settings, "solve", __doc__, argv)
         settings = replace(settings, envs=settings.envs or SETS[settings.set])
         tasks = make_tasks(settings)
-        slots = processes.make_slots(settings.jobs, settings.threads)
+        slots = side_by_side.make_slots(settings.jobs, settings.threads)
         for env in settings.envs:
             make_gym_env(env).close()
     except ValueError as error:
@@ -150,12 +150,12 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
 
     with tempfile.TemporaryDirectory() as cache:
 
-        def run(task: Task, running: processes.Running) -> harness.Row:
+        def run(task: Task, running: side_by_side.Running) -> harness.Row:
             return run_task(task, Path(cache), running)
 
-        for task, outcome in processes.run_all(make_fills(tasks), slots, run):
+        for task, outcome in side_by_side.run_all(make_fills(tasks), slots, run):
             print(f"filled the compile cache for {task.env} {outcome.get('error', '')}", flush=True)
-        for task, outcome in processes.run_all(tasks, slots, run):
+        for task, outcome in side_by_side.run_all(tasks, slots, run):
             runs[task] = {"system": task.system, "env": task.env, "seed": task.seed, **outcome}
             report = write(complete=len(runs) == len(tasks))
             told = solve_show.outcome(runs[task], report["goals"][task.env]["thresholds"])
@@ -197,7 +197,7 @@ def make_fills(tasks: Sequence[Task]) -> list[Task]:
 # Running ------------------------------------------------------------------------------------------------------------
 
 
-def run_task(task: Task, cache: Path, running: processes.Running) -> harness.Row:
+def run_task(task: Task, cache: Path, running: side_by_side.Running) -> harness.Row:
     """Train in a fresh process; returns what it wrote, or why there is nothing.
 
     Args:
@@ -214,10 +214,10 @@ def run_task(task: Task, cache: Path, running: processes.Running) -> harness.Row
         caches = {CACHE_DIR: str((cache if task.system == "fastsac-warm" else Path(folder)) / "inductor")}
         module = "bench.solve_sb3" if peer else "bench.solve_worker"
         command = [str(python), "-m", module, json.dumps(asdict(task)), str(out)]
-        outcome: harness.Row = processes.run_process(
+        outcome: harness.Row = side_by_side.run_process(
             lambda began: [*command, repr(began)],
             out,
-            processes.variables(task.threads, **({} if peer else caches)),
+            side_by_side.variables(task.threads, **({} if peer else caches)),
             running,
         )
     return outcome

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from bench import harness, process
+from bench import harness, in_turn
 from bench.update import PeerSettings
 from fastsac.config import Auto
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     settings, device = harness.start(Settings, "train", __doc__, argv)
     reporter = harness.Reporter("train", __doc__, settings)
 
-    specs: list[process.Spec | harness.Skipped] = []
+    specs: list[in_turn.Spec | harness.Skipped] = []
     pairs = []
     for num_envs, updates in settings.cases:
         case = describe(num_envs, updates)
@@ -67,14 +67,14 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         options = {"utd_ratio": updates / num_envs, "compile": settings.compile}
         mine = f"fastsac, {case}"
         specs.append(
-            process.Spec(name=mine, adapter="own", python=process.THIS, what="env_steps", sizes=task, options=options)
+            in_turn.Spec(name=mine, adapter="own", python=in_turn.THIS, what="env_steps", sizes=task, options=options)
         )
         for peer in settings.peers:
             if peer in NAMES:
                 theirs = f"{NAMES[peer]}, {case}"
                 specs.append(settings.spec(theirs, peer, what="env_steps", sizes=task))
                 pairs.append((mine, theirs))
-    with process.started(specs, settings.threads) as candidates:
+    with in_turn.started(specs, settings.threads) as candidates:
         rows = harness.interleave(candidates, settings.repeats, settings.seconds)
 
     ratios = [r for pair in pairs if (r := harness.ratio(rows, *pair))]

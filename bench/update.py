@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bench import harness, own, process
+from bench import harness, in_turn, own
 from fastsac.launch import Mode
 
 Peer = Literal["sb3", "sbx", "brax", "tianshou", "skrl", "torchrl", "cleanrl", "leanrl"]
@@ -38,14 +38,14 @@ class PeerSettings(harness.Settings):
         """The folder that a peer's script is in, for one that comes as scripts."""
         return {"cleanrl": self.cleanrl, "leanrl": self.leanrl}.get(peer)
 
-    def spec(self, name: str, peer: str, **asked: Any) -> process.Spec | harness.Skipped:
-        """A peer's process; `asked` are fields of `process.Spec`."""
+    def spec(self, name: str, peer: str, **asked: Any) -> in_turn.Spec | harness.Skipped:
+        """A peer's process; `asked` are fields of `in_turn.Spec`."""
         if peer in ("cleanrl", "leanrl"):
             folder = self.checkout(peer)
             if folder is None:
                 return harness.Skipped(name, f"no checkout given; --{peer} DIR names one")
             asked["options"] = {**asked.get("options", {}), "checkout": str(folder.resolve())}
-        return process.Spec(name=name, adapter=peer, **asked)
+        return in_turn.Spec(name=name, adapter=peer, **asked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     sizes = {f.name: getattr(settings, f.name) for f in fields(own.Sizes)} | {"device": str(device)}
     modes = settings.modes or (("captured", "compiled", "eager") if device.type == "cuda" else ("compiled", "eager"))
     mine = [f"fastsac, {mode}" for mode in modes]
-    specs: list[process.Spec | harness.Skipped] = [
-        process.Spec(name=name, adapter="own", python=process.THIS, what="updates", sizes=sizes, options={"mode": mode})
+    specs: list[in_turn.Spec | harness.Skipped] = [
+        in_turn.Spec(name=name, adapter="own", python=in_turn.THIS, what="updates", sizes=sizes, options={"mode": mode})
         for name, mode in zip(mine, modes, strict=True)
     ]
     theirs = []
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         for name, options in ROWS.get(peer, {}).items():  # none has no rows
             theirs.append(name)
             specs.append(settings.spec(name, peer, what="updates", sizes=sizes, options=options))
-    with process.started(specs, settings.threads) as candidates:
+    with in_turn.started(specs, settings.threads) as candidates:
         rows = harness.interleave(candidates, settings.repeats, settings.seconds)
 
     pairs = [(mine[0], name) for name in [*theirs, *mine[1:]]] + [(name, "Stable-Baselines3") for name in mine[1:]]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench import compile as bench_compile
-from bench import harness, process, train, update
+from bench import harness, in_turn, train, update
 from bench.peers import common, environments, script
 from fastsac.config import Config
 
@@ -216,7 +216,7 @@ def build(what: str = "updates", **options: int) -> dict[str, object]:
 
 
 def test_a_child_answers_fails_and_ends(fake_peer: str) -> None:
-    child = process.Child("fake", process.THIS, fake_peer, threads=1)
+    child = in_turn.Child("fake", in_turn.THIS, fake_peer, threads=1)
     try:
         with pytest.raises(harness.Unable, match="own environments only"):
             child.ask(build("env_steps"))
@@ -243,7 +243,7 @@ def test_a_child_answers_fails_and_ends(fake_peer: str) -> None:
 
 
 def test_the_end_of_stdin_ends_a_child(fake_peer: str) -> None:
-    child = process.Child("fake", process.THIS, fake_peer, threads=1)
+    child = in_turn.Child("fake", in_turn.THIS, fake_peer, threads=1)
     try:
         child.ask(build())
         child._process.stdin.close()  # type: ignore[union-attr]
@@ -304,7 +304,7 @@ def test_a_missing_peer_is_a_row_that_says_so(tmp_path: Path, monkeypatch: pytes
     settings = update.Settings()
     specs = [settings.spec(peer, peer, what="updates", sizes={}) for peer in ("sb3", "brax", "cleanrl")]
     specs.append(update.Settings(leanrl=tmp_path).spec("leanrl", "leanrl", what="updates", sizes={}))
-    with process.started(specs, threads=1) as candidates:
+    with in_turn.started(specs, threads=1) as candidates:
         rows = harness.interleave(candidates, repeats=1, seconds=1.0)
     assert "python -m bench.peers.environments sb3" in rows[0]["skipped"]
     assert "python -m bench.peers.environments brax" in rows[1]["skipped"]
@@ -348,14 +348,14 @@ def test_a_script_of_a_checkout_runs_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "cleanrl" / "sac_continuous_action.py").write_text(SCRIPT)
     asked = {"env": "Pendulum-v1", "num_envs": 16, "updates_per_vec_step": 8, "learning_starts": 4}
     options = {"checkout": str(tmp_path)}
-    spec = process.Spec(
-        name="a", adapter="cleanrl", what="env_steps", sizes=asked, options=options, python=process.THIS
+    spec = in_turn.Spec(
+        name="a", adapter="cleanrl", what="env_steps", sizes=asked, options=options, python=in_turn.THIS
     )
-    alone = process.Spec(
-        name="b", adapter="cleanrl", what="updates", sizes={"transitions": 8}, options=options, python=process.THIS
+    alone = in_turn.Spec(
+        name="b", adapter="cleanrl", what="updates", sizes={"transitions": 8}, options=options, python=in_turn.THIS
     )
-    other = process.Spec(name="c", adapter="leanrl", what="updates", sizes={}, options=options, python=process.THIS)
-    with process.started([spec, alone, other], threads=1) as candidates:
+    other = in_turn.Spec(name="c", adapter="leanrl", what="updates", sizes={}, options=options, python=in_turn.THIS)
+    with in_turn.started([spec, alone, other], threads=1) as candidates:
         envs, updates, missing = candidates
         assert isinstance(envs, harness.Candidate)
         assert envs.notes == {"env": "Pendulum-v1", "envs": 2}  # one update per vector step, and 1 per 2 steps

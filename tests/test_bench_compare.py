@@ -13,7 +13,16 @@ import pytest
 from gymnasium import spaces
 from test_bench import FakeClock
 
-from bench import compare, compare_measure, compare_peers, compare_show, compare_worker, evaluator, own_run, processes
+from bench import (
+    compare,
+    compare_measure,
+    compare_peers,
+    compare_show,
+    compare_worker,
+    evaluator,
+    own_run,
+    side_by_side,
+)
 from fastsac.device import num_cpus
 from fastsac.env import make_env
 from fastsac.evaluate import rollout
@@ -162,10 +171,10 @@ def test_seed_by_seed_all_systems_in_turn() -> None:
 
 def test_slots_share_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 3, 5, 7}, raising=False)
-    assert processes.make_slots(jobs=2, threads=2) == [[1, 3], [5, 7]]
-    assert processes.make_slots(jobs=1, threads=1) == [[1]]
+    assert side_by_side.make_slots(jobs=2, threads=2) == [[1, 3], [5, 7]]
+    assert side_by_side.make_slots(jobs=1, threads=1) == [[1]]
     with pytest.raises(ValueError, match="at most the 4 cores there are, got 6"):
-        processes.make_slots(jobs=3, threads=2)
+        side_by_side.make_slots(jobs=3, threads=2)
 
 
 # Figures and charts ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The child's side of a measurement: `python -m bench.peers.serve bench.peers.NAME`, spoken to by `bench.process`.
+"""The child's side of a measurement: `python -m bench.peers.serve bench.peers.NAME`, spoken to by `bench.in_turn`.
 
 JSON lines on stdin and stdout, one answer for each:
 
