@@ -18,7 +18,7 @@ import tyro
 from bench import compare_show, harness, side_by_side
 from bench.compare_measure import OWN, Task
 from bench.compare_peers import PEERS
-from bench.compile import CACHE_DIR
+from bench.compile import caches
 from bench.evaluator import make_gym_env
 from fastsac import variants
 from fastsac.config import Auto, Config
@@ -150,7 +150,7 @@ def run_task(task: Task, compile_cache: str, running: side_by_side.Running) -> h
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "outcome.json"
         command = [sys.executable, "-m", "bench.compare_worker", json.dumps(asdict(task)), str(out)]
-        cache = {CACHE_DIR: str(Path(folder) / "cache")} if compile_cache == "cold" else {}
+        cache = caches(Path(folder) / "cache") if compile_cache == "cold" else {}
         outcome: harness.Row = side_by_side.run_process(
             lambda _: command, out, side_by_side.variables(task.threads, **cache), running
         )

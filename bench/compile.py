@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -87,18 +88,31 @@ def pays_after(compile_s: float, saved_s: float) -> int | None:
     return math.ceil(compile_s / saved_s) if saved_s > 0 else None
 
 
+def caches(folder: Path) -> dict[str, str]:
+    """Variables by which a process has in `folder` all that compiling leaves: code, and precompiled headers.
+
+    The latter torch keeps among the temporary files, whatever it is told of its cache.
+    """
+    temporary = folder / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    return {CACHE_DIR: str(folder / "inductor"), "TMPDIR": str(temporary)}
+
+
 @contextmanager
 def cache_dir() -> Iterator[None]:
-    """An empty cache for the compiler, for all processes started inside."""
-    before = os.environ.get(CACHE_DIR)
+    """Empty caches for the compiler, for all processes started inside."""
     with tempfile.TemporaryDirectory() as folder:
-        os.environ[CACHE_DIR] = folder
+        variables = caches(Path(folder))
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
         try:
             yield
         finally:
-            os.environ.pop(CACHE_DIR)
-            if before is not None:
-                os.environ[CACHE_DIR] = before
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name)
+                else:
+                    os.environ[name] = value
 
 
 def in_new_process(function: Callable[[own.Sizes, Settings], T], sizes: own.Sizes, settings: Settings) -> T:

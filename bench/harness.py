@@ -110,7 +110,10 @@ S = TypeVar("S", bound=Settings)
 def start(cls: type[S], name: str, description: str, argv: Sequence[str] | None) -> tuple[S, torch.device]:
     """Parse the command line of `bench.NAME` and prepare torch."""
     settings = tyro.cli(cls, prog=f"python -m bench.{name}", description=description, args=argv)
-    return settings, set_up_torch(settings)
+    try:
+        return settings, set_up_torch(settings)
+    except (ValueError, RuntimeError) as error:  # of the device
+        raise SystemExit(f"bench.{name}: {' '.join(str(error).split())}") from None
 
 
 def set_up_torch(settings: Settings) -> torch.device:
@@ -258,7 +261,7 @@ class Reporter:
 
     def __init__(self, name: str, question: str, settings: Settings) -> None:
         self._json = settings.json
-        told = {k: v for k, v in asdict(settings).items() if k != "json"}
+        told = {k: v.name if isinstance(v, Path) else v for k, v in asdict(settings).items() if k != "json"}
         self._report: Report = {
             "bench": name,
             "question": question,

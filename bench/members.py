@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from bench import harness, members_show, own
 from bench.compare_measure import QUICK as QUICK_CONFIG
-from bench.compile import CACHE_DIR
+from bench.compile import caches
 from bench.gpu import tidy_up
 from bench.gpu_measure import target
 from bench.gpu_show import members as name_of
@@ -369,7 +369,7 @@ def run_process(config: Config, cache: Path | None, running: list[subprocess.Pop
 def environment(threads: int, cache: Path) -> dict[str, str]:
     """Variables of the process: where this checkout is, threads of libraries, and the compile cache."""
     paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), CACHE_DIR: str(cache)}
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **caches(cache)}
     return variables | {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS")}
 
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,27 +41,34 @@ class Settings(harness.Settings):
     args: str = ""
     """More options of `fastsac train`, as one string."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if parse_duration(self.warm_up) >= parse_duration(self.duration):
+            raise ValueError(f"warm_up must be shorter than the duration, got {self.warm_up} and {self.duration}.")
+        if not self.every > 0:
+            raise ValueError(f"every must be above 0, got {self.every}.")
+
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
     settings, device = harness.start(Settings, "soak", __doc__, argv)
     reporter = harness.Reporter("soak", __doc__, settings)
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
-        command = [
-            sys.executable, "-m", "fastsac", "train", "--env", settings.env, "--total-steps", str(2**40),
-            "--buffer-size", "100000", "--max-wall-time", settings.duration, "--run-dir", str(run_dir),
-            "--device", str(device), "--cpu-threads", str(settings.threads), *shlex.split(settings.args),
+        arguments = [
+            "train", "--env", settings.env, "--total-steps", str(2**40), "--buffer-size", "100000",
+            "--checkpoint-every", "100000", "--max-wall-time", settings.duration, "--device", str(device),
+            "--cpu-threads", str(settings.threads), *shlex.split(settings.args),
         ]  # fmt: skip
+        command = [sys.executable, "-m", "fastsac", *arguments, "--run-dir", str(run_dir)]
         samples, status, log = watch(command, Path(folder) / "log", settings.every)
         rates = read_rates(run_dir / "metrics.csv") if (run_dir / "metrics.csv").exists() else []
     if status != 75:  # what --max-wall-time ends with
         raise SystemExit(f"bench.soak: training ended with status {status}: {log}")
-    warm_up_s = parse_duration(settings.warm_up)
     series = {name: [(s["wall_s"], s[name]) for s in samples] for name in ("rss_mib", "files", "threads")}
     series["steps_per_s"] = rates
-    rows = [{"name": name, **drift(values, warm_up_s)} for name, values in series.items()]
+    rows = [{"name": name, **drift(values, parse_duration(settings.warm_up))} for name, values in series.items()]
     report = reporter.finish(
-        command=" ".join(command[1:]), rows=rows, limit=LIMIT, samples=samples, rates=rates, told=log
+        command=shlex.join(["fastsac", *arguments]), rows=rows, limit=LIMIT, samples=samples, rates=rates
     )
     for table in figures(report):
         table.show()
@@ -78,7 +86,8 @@ def watch(command: Sequence[str], log: Path, every: float) -> tuple[list[harness
                     process.wait(every)
                     break
                 except subprocess.TimeoutExpired:
-                    samples.append({"wall_s": time.monotonic() - began, **look(process.pid)})
+                    with suppress(OSError, KeyError):  # it is just ending
+                        samples.append({"wall_s": time.monotonic() - began, **look(process.pid)})
         except BaseException:
             process.terminate()
             raise

@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 
 from bench import harness, side_by_side, solve_show
-from bench.compile import CACHE_DIR
+from bench.compile import caches
 from bench.evaluator import make_gym_env
 from bench.peers.environments import how_to_install, python_of
 from bench.solve_task import Task, peer_of
@@ -87,8 +87,8 @@ class Settings(harness.Settings):
     systems: tuple[str, ...] = DEFAULT_SYSTEMS
     """fastsac compiles with an empty cache, as at a user's first run; fastsac-warm finds it filled, as every later one;
     fastsac-eager does not compile.  sb3 and sbx have rl-baselines3-zoo's settings, with -defaults none."""
-    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
-    """Seeds of the runs; one run each, environment and system."""
+    seeds: tuple[int, ...] = (11, 12, 13, 14, 15)
+    """Seeds of the runs; one run each, environment and system.  This program's presets were found with 1 to 5."""
     eval_episodes: int = 10
     """Episodes per evaluation, with deterministic actions.  At least 1."""
     max_wall_s: float | None = None
@@ -154,7 +154,11 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
             return run_task(task, Path(cache), running)
 
         for task, outcome in side_by_side.run_all(make_fills(tasks), slots, run):
-            print(f"filled the compile cache for {task.env} {outcome.get('error', '')}", flush=True)
+            if "error" in outcome:
+                raise SystemExit(
+                    f"bench.solve: the compile cache could not be filled for {task.env}: {outcome['error']}"
+                )
+            print(f"filled the compile cache for {task.env}", flush=True)
         for task, outcome in side_by_side.run_all(tasks, slots, run):
             runs[task] = {"system": task.system, "env": task.env, "seed": task.seed, **outcome}
             report = write(complete=len(runs) == len(tasks))
@@ -211,13 +215,13 @@ def run_task(task: Task, cache: Path, running: side_by_side.Running) -> harness.
         return {"skipped": f"not installed: {how_to_install(peer)}"}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "outcome.json"
-        caches = {CACHE_DIR: str((cache if task.system == "fastsac-warm" else Path(folder)) / "inductor")}
+        own = {} if peer else caches((cache if task.system == "fastsac-warm" else Path(folder)) / "cache")
         module = "bench.solve_sb3" if peer else "bench.solve_worker"
         command = [str(python), "-m", module, json.dumps(asdict(task)), str(out)]
         outcome: harness.Row = side_by_side.run_process(
             lambda began: [*command, repr(began)],
             out,
-            side_by_side.variables(task.threads, **({} if peer else caches)),
+            side_by_side.variables(task.threads, **own),
             running,
         )
     return outcome

@@ -1,14 +1,16 @@
-"""What every compilation for a CPU needs once per machine, made ready beside the start of a run.
+"""What every compilation for a CPU needs once per machine, made ready beside the first one.
 
 The first compilation of a machine spends about half of its time in the C++ compiler before there is any code of its
 own to compile: trying which vector instructions work, and precompiling torch's headers.  A process of its own does
-that while this one still imports, traces and generates code; the compiler's own locks make one wait for the other.
+that while this one traces and generates code; the compiler's own locks make one wait for the other.
 """
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -31,11 +33,16 @@ def readied() -> Iterator[None]:
         yield
         return
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(COMMAND, stdin=quiet, stdout=quiet, stderr=quiet)
+    try:
+        process = subprocess.Popen(COMMAND, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    except OSError:  # no room for it: this process does it all
+        yield
+        return
     try:
         yield
     finally:
-        process.terminate()  # where it is still at work, nobody waits for it any more
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)  # nobody waits any more for it and the compilers that it started
         process.wait()
 
 

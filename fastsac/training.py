@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -85,8 +85,6 @@ class Run:
             for note in plan.notes:
                 self.display.info(note)
             self._set_up_torch()
-            if plan.mode == "compiled" and plan.device.type == "cpu":
-                self._open.enter_context(toolchain.readied())
             self.learner = Learner(config, plan.spec, plan.device, plan.mode)
             state = checkpoint.read(plan.resume) if plan.resume else {}
             # A resumed run goes on with episodes of its own rather than with the first ones again.
@@ -126,12 +124,12 @@ class Run:
         self.checkpoints = Background(self._writer, self.sinks, self.plan.device)
         self._open.callback(self.checkpoints.close)
 
+        self.guard.hold()  # before any update of this process: a checkpoint's state is finite
         self._launch_due()  # of the last step before an interruption
         if self._env_state is None:
             collector.begin()  # s_0
         else:
             collector.go_on(self._env_state)
-        self.guard.hold()
         if self.evaluation_due and self._env_steps() < config.total_steps:
             self._evaluate()
         while self._env_steps() < config.total_steps and not self._should_stop():
@@ -218,7 +216,8 @@ class Run:
     def _compile(self) -> None:
         if self.plan.mode == "eager":
             return
-        with self.display.stage("compiling the update") as stage:
+        readied = toolchain.readied() if self.plan.device.type == "cpu" else nullcontext()
+        with self.display.stage("compiling the update") as stage, readied:
             self.learner.warm_up()
             self.collector.warm_up()
         self.compile_s = stage.seconds
@@ -292,7 +291,10 @@ class Run:
             self.display.info(f"wrote a checkpoint of the state before, at {self._env_steps():,} steps")
 
     def _evaluate(self) -> None:
-        self._launch_due()  # an evaluation that an interruption puts off comes after these
+        self.evaluation_due = True
+        if self._interrupted():  # the run that goes on makes it
+            return
+        self._launch_due()
         self.guard.check()
         config, m = self.config, self.config.num_members
 
@@ -302,7 +304,6 @@ class Run:
             members = torch.from_numpy(obs).view(m, config.eval_episodes, -1).to(self.plan.device)
             return self.learner.act_deterministic(members).flatten(0, 1).cpu().numpy()
 
-        self.evaluation_due = True
         try:
             with self._aside("evaluating"):
                 # Environments of its own each time, so that a resumed run evaluates as the other would have.

@@ -77,7 +77,6 @@ class Server:
             "versions": versions(),
             "threads": describe_threads(cpus),
             "seconds": seconds,
-            "python": sys.executable,
         }
         return {"notes": self._work.notes, "about": about}
 
