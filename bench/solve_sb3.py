@@ -27,7 +27,7 @@ TUNED: dict[str, dict[str, Any]] = {
 """The values of rl-baselines3-zoo, `hyperparams/sac.yml` (github.com/DLR-RM/rl-baselines3-zoo, commit c94924e), for
 both: SBX has no file of its own there for these environments, and its README trains with the zoo's.  What is not named
 is the peer's default, as in the zoo.  The MuJoCo rows are those of -v3, the newest there are.  InvertedDoublePendulum
-is not in the file and has the peers' defaults: they solve it sooner than the MuJoCo rows' 10,000 random steps."""
+is not in the file and has the peers' defaults, which solve it in half the steps that the MuJoCo rows take."""
 
 QUICK: dict[str, Any] = {"learning_starts": 32, "batch_size": 16, "policy_kwargs": {"net_arch": [8, 8]}}
 """What --quick overrides."""

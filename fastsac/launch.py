@@ -26,8 +26,11 @@ GPU_OPTIONS: dict[str, Any] = {
     "deterministic": True,  # no choice by timing: another tile sums in another order
     "realize_opcount_threshold": 50,  # longer chains of operations before a result is stored
 }
-# On a CPU the calls between kernels are C++ too: with small networks Python's share would be 40% of an update.
-CPU_OPTIONS: dict[str, Any] = {"cpp_wrapper": True}
+CPU_OPTIONS: dict[str, Any] = {
+    "cpp_wrapper": True,  # the calls between kernels are C++ too: with small networks Python's share would be 40%
+    # Vector instructions that torch itself uses here need not be tried with the compiler first, for seconds.
+    "cpp.vec_isa_ok": True if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") else None,
+}
 
 
 # One process may train many agents one after the other, or measure many sizes: Dynamo takes the variants of all of them

@@ -7,6 +7,7 @@ import pytest
 import torch
 from test_learner import fill
 from test_learner import make as make_learner
+from test_resume import interrupt, resumed
 from test_training import BASE, rows, run
 from torch.utils import _pytree as pytree
 
@@ -131,6 +132,27 @@ def test_a_fault_after_the_last_step_is_made_up_for(tmp_path):
     result = run_with(tmp_path, hook, **ROLLBACK)
     assert done
     assert len(dumps(result.run_dir)) == 1
+    assert result.grad_steps == 200 - 16
+
+
+def test_the_updates_that_a_resumed_run_begins_with_can_be_taken_back(tmp_path):
+    folder = interrupt(BASE.replace(run_dir=str(tmp_path / "run"), **ROLLBACK), 100)
+    with Run(make_plan(resumed(folder))) as training:
+        assert max(training.collector.due()) > 0
+        reward, launch = training.learner.replay.rows["reward"], training.learner.launch
+        kept = reward.clone()
+        reward.fill_(math.nan)
+
+        def launch_and_heal(due):
+            launch(due)
+            reward.copy_(kept)
+            training.learner.launch = launch
+
+        training.learner.launch = launch_and_heal
+        result = training.train()
+    assert len(dumps(folder)) == 1
+    state = checkpoint.load(folder)[0]
+    assert all(t.isfinite().all() for t in pytree.tree_leaves(state["state"]))
     assert result.grad_steps == 200 - 16
 
 
