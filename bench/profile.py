@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     report = reporter.finish(unit="us per environment step", device=device.type, rows=rows)
     for table in figures(report):
         table.show()
-    print(*(row["trace"] for row in rows), write_chart(report, out), sep="\n")
+    print(*(out / row["trace"] for row in rows), write_chart(report, out), sep="\n")
     return report
 
 
@@ -320,7 +320,7 @@ class Watch:
             },
             "spans": found,
             "operators": self.operators,
-            "trace": str(self.trace),
+            "trace": self.trace.name,
         }
 
 
