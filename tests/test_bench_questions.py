@@ -218,7 +218,7 @@ def test_profile_divides_all_of_the_time(tmp_path: Path, capsys: pytest.CaptureF
     assert spans["environment: recv"]["calls_per_vec_step"] == pytest.approx(1.0)
     assert spans["learner: launch"]["min"] > 0
     assert Collector.send is sends  # everything is as it was
-    trace = json.loads(Path(row["trace"]).read_text())
+    trace = json.loads((tmp_path / row["trace"]).read_text())
     names = [event["name"] for event in trace["traceEvents"]]
     assert names.count("learner: launch") == 3  # vector steps of two updates each
     assert "log points: files" in names
