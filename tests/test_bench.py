@@ -119,11 +119,14 @@ def test_updates_until_compiling_has_paid() -> None:
 
 def test_cache_dir_is_empty_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(bench_compile.CACHE_DIR, "/before")
+    monkeypatch.delenv("TMPDIR", raising=False)
     with bench_compile.cache_dir():
-        folder = Path(os.environ[bench_compile.CACHE_DIR])
-        assert list(folder.iterdir()) == []
+        folder, temporary = Path(os.environ[bench_compile.CACHE_DIR]), Path(os.environ["TMPDIR"])
+        assert not folder.exists()
+        assert list(temporary.iterdir()) == []  # where torch keeps precompiled headers
     assert os.environ[bench_compile.CACHE_DIR] == "/before"
-    assert not folder.exists()
+    assert "TMPDIR" not in os.environ
+    assert not temporary.exists()
 
 
 def test_default_sizes_of_the_peer_are_ours() -> None:
