@@ -152,6 +152,7 @@ def test_the_replay_equals_a_list_of_rows(history):
     m, n, capacity, n_step, events = history
     model = Model(m, n, capacity, n_step)
     model.begin()
+    assert not any(model.valid(member) for member in range(m))
     for event in events:
         if event == "begin":
             model.begin()
