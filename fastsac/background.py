@@ -8,10 +8,13 @@ them by an event: neither waits for launches that come after.
 """
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.utils import _pytree as pytree
@@ -20,6 +23,7 @@ from fastsac.checkpoint_writer import Rows, Writer
 from fastsac.metrics import Sinks
 
 CLONE = 256 << 20  # bytes of rows of the replay that the loop copies, at most
+RETRY_S = 60.0  # between a checkpoint that could not be written and the next attempt
 
 
 class CheckpointError(RuntimeError):
@@ -27,18 +31,28 @@ class CheckpointError(RuntimeError):
 
 
 class Background:
-    """Hands checkpoints to a thread that writes them.
+    """Hands checkpoints to a thread that writes them; a context manager, which waits for it at its end.
 
     Args:
         writer: how they are written; the thread's alone while one is under way.
         sinks: whose rows must be on the disk before a checkpoint counts on them.
         device: of the tensors.
+        clock: seconds that only grow.
+
+    Attributes:
+        written: checkpoints so far.
+        longest_s: from handing a checkpoint over until it was written, at most so far.
+        thread_cpu_s: processor time of the threads so far.
     """
 
-    def __init__(self, writer: Writer, sinks: Sinks, device: torch.device) -> None:
-        self._writer, self._sinks = writer, sinks
-        self._pool = ThreadPoolExecutor(1, "checkpoint")
+    def __init__(
+        self, writer: Writer, sinks: Sinks, device: torch.device, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._writer, self._sinks, self._clock = writer, sinks, clock
         self._pending: Future[Path] | None = None
+        self._failed_at: float | None = None
+        self.written = 0
+        self.longest_s = self.thread_cpu_s = 0.0
         self._stream: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def submit(self, env_steps: int, state: dict[str, Any], meta: dict[str, Any], rows: Rows | None) -> None:
@@ -55,14 +69,26 @@ class Background:
             first, last = ranges[0][0], ranges[-1][1]
             rows = Rows(rows.span, rows.row_bytes, Rows.of(rows.read(first, last), first).read)
         ready = None if self._stream is None else torch.cuda.current_stream().record_event()
-        self._pending = self._pool.submit(self._write, ready, env_steps, copies, meta, rows)
+        self._pending = Future()
+        # A daemon: a program that is told to end at once does not wait for it, and the checkpoint before stays.
+        arguments = (self._pending, self._clock(), ready, env_steps, copies, meta, rows)
+        threading.Thread(target=self._write, args=arguments, name="checkpoint", daemon=True).start()
         if size > CLONE:
             self.wait()
 
-    def _write(self, ready: Any, *checkpoint: Any) -> Path:
-        self._sinks.sync()
-        with self._copying(ready):
-            return self._writer.write(*checkpoint)
+    def _write(self, done: "Future[Path]", began: float, ready: Any, *checkpoint: Any) -> None:
+        """The thread: write, and leave in `done` what came of it."""
+        try:
+            self._sinks.sync()
+            with self._copying(ready):
+                folder = self._writer.write(*checkpoint)
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            self.written += 1
+            self.longest_s = max(self.longest_s, self._clock() - began)
+            self.thread_cpu_s += time.thread_time()
+            done.set_result(folder)
 
     def _copying(self, ready: Any) -> AbstractContextManager[Any]:
         if self._stream is None:
@@ -89,14 +115,27 @@ class Background:
         try:
             if pending is not None:
                 pending.result()
+                self._failed_at = None
         except Exception as error:
+            self._failed_at = self._clock()
             raise CheckpointError(
                 f"a checkpoint could not be written ({type(error).__name__}: {error}). Those written before are kept."
             ) from error
 
+    def should_retry(self) -> bool:
+        """Whether the last checkpoint could not be written, a minute ago or more."""
+        return self._failed_at is not None and self._clock() - self._failed_at >= RETRY_S
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for the thread, unless the program is to end at once."""
+        if kind is None or not issubclass(kind, KeyboardInterrupt):
+            self.close()
+
     def close(self) -> None:
         """Wait for the thread.  Another error may be ending the run: what went wrong here is only logged."""
-        self._pool.shutdown()
         try:
             self.wait()
         except CheckpointError as error:

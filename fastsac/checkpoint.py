@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 3  # of names and layouts; other versions are not read
+FORMAT = 4  # of names and layouts; other versions are not read
 META, LEARNER = "meta.json", "learner.pt"
 _NAME = re.compile(r"(?:(\d{6,})_)?step_\d{12,}")  # formats before 3 had no number
 _SEGMENT = re.compile(r"rows_\d{12,}_\d{12,}_[0-9a-f]{16}\.pt")
@@ -29,7 +29,7 @@ _FILE = {"bytes": int, "sha256": str}
 _SEGMENTS = [{**_FILE, "file": str, "first": int, "last": int}]
 _SCHEMA = {
     "name": str, "env_id": str, "env_steps": [int], "grad_steps": [int], "vec_steps": int,
-    "wall_s": float, "goal_at": [(int, None)],
+    "wall_s": float, "goal_at": [(int, None)], "evaluation_due": bool, "rollbacks": [int],
     "learn_from": [int], "last_evals": [{"return_mean": float, "return_std": float, "grad_steps": int}],
     "episodes": {"returns": [[float]], "lengths": [[float]], "last_returns": [[float]]},
     "rows": {"metrics.csv": int, "eval.csv": int},

@@ -113,7 +113,9 @@ class Writer:
 
     def _write(self, env_steps: int, state: dict[str, Any], meta: dict[str, Any], rows: Rows | None) -> Path:
         folder = self.run_dir / "checkpoints"
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            sync_dir(self.run_dir)
         segments: list[dict[str, Any]] = []
         if rows is not None:
             replay_dir(self.run_dir).mkdir(exist_ok=True)

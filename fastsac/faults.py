@@ -6,6 +6,7 @@ anyway; the update itself only notes which step was the first bad one (`learner.
 Axes: M members, B batch.
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from torch.utils import _pytree as pytree
 
 from fastsac.collect import Collector, NotFiniteError
 from fastsac.config import Config
-from fastsac.learner import BAD, NEVER, Learner, draw_batch
+from fastsac.files import write_file
+from fastsac.learner import BAD, NEVER, Learner, copy_tree_, draw_batch
 from fastsac.replay import Batch
 from fastsac.variants import METRICS
 
@@ -92,7 +94,27 @@ class Guard:
         self.run_dir, self._say = run_dir, say
         self._rolls_back = config.on_nan == "rollback"
         self._held: Any = None
-        self._rollbacks = [0] * config.num_members
+        self.rollbacks = [0] * config.num_members
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a continued run may have to go back to."""
+        return {} if self._held is None else {"held": self._held}
+
+    def load(self, state: dict[str, Any], rollbacks: list[int]) -> None:
+        """Take over what `state_dict` gave, where it did, and how often each member was taken back.
+
+        Raises:
+            ValueError: it is of another agent.
+        """
+        self.rollbacks = list(rollbacks)
+        if self._rolls_back and "held" in state:
+            self.hold()
+            copy_tree_(self._held, state["held"], "held")
+
+    def begin(self) -> None:
+        """Hold the state, unless a continued run brought what to go back to."""
+        if self._held is None:
+            self.hold()
 
     def hold(self) -> None:
         """Keep a copy of the state, on the device, if it may be needed; all of it is finite, says a `check` before."""
@@ -116,15 +138,15 @@ class Guard:
         faults = find(self.learner, parameters or self._rolls_back)
         for fault in faults:
             what, dump = self._describe(fault), self._dump(fault)
-            if not self._rolls_back or self._rollbacks[fault.member] == MAX_ROLLBACKS:
+            if not self._rolls_back or self.rollbacks[fault.member] == MAX_ROLLBACKS:
                 raise NotFiniteError(f"{what}. {dump} {self._advice()}")
             self._roll_back(fault.member)
-            to, number = self.learner.grad_steps[fault.member], self._rollbacks[fault.member]
+            to, number = self.learner.grad_steps[fault.member], self.rollbacks[fault.member]
             self._say(f"{what}. {dump} Back to gradient step {to:,}, for time {number} of {MAX_ROLLBACKS}.")
         return bool(faults)
 
     def _roll_back(self, member: int) -> None:
-        self._rollbacks[member] += 1
+        self.rollbacks[member] += 1
         self.learner.rewind_(member, self._held)
         self.collector.behaviour.follow(member)
 
@@ -166,7 +188,9 @@ class Guard:
                 content[name] = pytree.tree_map(lambda t: t[fault.member].clone(), content[name])
         try:
             folder.mkdir(exist_ok=True)
-            torch.save(pytree.tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else x, content), path)
+            buffer = io.BytesIO()
+            torch.save(pytree.tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else x, content), buffer)
+            write_file(path, buffer.getvalue())
         except OSError as error:
             return f"No dump could be written ({error.strerror})."
         return f"See {path}."

@@ -38,7 +38,8 @@ class CsvSink:
         if path.exists():
             with path.open(newline="") as f:
                 kept = [row for row in csv.DictReader(f) if None not in row.values()][:keep]  # the last may be torn
-        self.num_rows = len(kept)
+        self.num_rows = len(kept)  # in the file
+        self._num_waiting = 0
         self._waiting = io.StringIO(newline="")  # rows that are not in the file
         self._writer = csv.DictWriter(self._waiting, columns, restval="", lineterminator="\n", extrasaction="ignore")
         self._writer.writeheader()
@@ -54,15 +55,19 @@ class CsvSink:
             OSError: it cannot be written now; the next call writes it, too.
         """
         self._writer.writerow({k: repr(v) if isinstance(v, float) else v for k, v in row.items()})
-        self.num_rows += 1
-        self._flush()
+        self._num_waiting += 1
+        self.flush()
 
     def sync(self) -> None:
         """Wait until all rows are on the disk, safe from a power cut."""
         os.fsync(self._file.fileno())
 
-    def _flush(self) -> None:
-        """Write the rows that wait, all of them or none."""
+    def flush(self) -> None:
+        """Write the rows that wait, all of them or none.
+
+        Raises:
+            OSError: they cannot be written now.
+        """
         rows, size = memoryview(self._waiting.getvalue().encode()), self._file.tell()
         try:
             while rows:
@@ -71,6 +76,8 @@ class CsvSink:
             self._file.truncate(size)
             self._file.seek(size)
             raise
+        self.num_rows += self._num_waiting
+        self._num_waiting = 0
         self._empty()
 
     def _empty(self) -> None:
@@ -81,7 +88,7 @@ class CsvSink:
     def close(self) -> None:
         """Close the file, with the rows that wait if that is possible."""
         with suppress(OSError):
-            self._flush()
+            self.flush()
         self._file.close()
 
 
@@ -179,9 +186,15 @@ class Sinks:
                     self._reopen_at = time.monotonic() + REOPEN_AFTER_S
                     raise
 
+    def flush(self) -> None:
+        """Write the rows that wait for room on the disk, where there is some."""
+        for file in self._files.values():
+            with suppress(OSError):
+                file.flush()
+
     @property
     def num_rows(self) -> dict[str, int]:
-        """Rows of each file."""
+        """Rows in each file."""
         return {name: file.num_rows for name, file in self._files.items()}
 
     def sync(self) -> None:

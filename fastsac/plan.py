@@ -3,7 +3,9 @@
 Owns decisions, makes nothing: the result is a `Plan` that training follows and prints.
 """
 
+import csv
 import importlib.util
+import json
 import tempfile
 import time
 from dataclasses import dataclass
@@ -257,11 +259,40 @@ def is_free(path: Path) -> bool:
 
 
 def is_left_over(path: Path) -> bool:
-    """Whether `path` is the folder of a run that never got to its first checkpoint."""
+    """Whether `path` is the folder of a run that never got to its first checkpoint.
+
+    Raises:
+        ValueError: the run got further, and its checkpoints are gone.
+    """
     if not path.is_dir():
         return False
     names = {p.name for p in path.iterdir()}
-    return "config.json" in names or names <= {*LEFT_OVER, "checkpoints"}
+    if "config.json" not in names:
+        return names <= {*LEFT_OVER, "checkpoints"}
+    try:
+        json.loads((path / "config.json").read_bytes())
+    except ValueError:  # torn
+        return "summary.json" not in names
+    try:
+        every = Config.load(path).checkpoint_every
+    except ValueError:  # of another program
+        return False
+    reached = last_steps(path / "metrics.csv")
+    if "summary.json" in names or 0 < 2 * every < reached:
+        raise ValueError(
+            f"run_dir {path} holds a run that came to {reached:,} steps, and no checkpoint of it. Bring its folder "
+            "checkpoints back, or give another --run-dir."
+        )
+    return True
+
+
+def last_steps(table: Path) -> int:
+    """Environment steps in the last row of a metrics.csv; 0 where there is none."""
+    if not table.exists():
+        return 0
+    with table.open(newline="") as f:
+        steps = [row["env_steps"] for row in csv.DictReader(f) if (row.get("env_steps") or "").isdigit()]
+    return int(steps[-1]) if steps else 0
 
 
 def check_writable(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Disks that are full, slow or gone: the run goes on, says so now and then, and tries again."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,17 +25,17 @@ class Patience:
 
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._say, self._clock = say, clock
-        self._said_at: float | None = None
+        self._said_at: dict[str, float] = {}
 
     @contextmanager
     def writing(self, what: str) -> Iterator[None]:
-        """Let what the disk refuses pass, with a line at most once a minute; `what` begins the line."""
+        """Let what the disk refuses pass, with a line at most once a minute for each `what`, which begins the line."""
         try:
             yield
         except Exception as error:
             cause, now = disk_error(error), self._clock()
             if cause is None:
                 raise
-            if self._said_at is None or now - self._said_at >= SAY_EVERY_S:
-                self._said_at = now
+            if now - self._said_at.get(what, -math.inf) >= SAY_EVERY_S:
+                self._said_at[what] = now
                 self._say(f"{what} could not be written ({cause.strerror}): the run goes on and tries again.")

@@ -5,8 +5,7 @@ Owns the handlers for as long as a run lasts, and the exit statuses.  Knows noth
 
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Self
 
 from fastsac.duration import parse_duration
@@ -84,21 +83,14 @@ class Deadline:
     def __init__(self, limit: str | None, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._end = None if limit is None else clock() + parse_duration(limit)
-        self._longest_s = 0.0
 
-    def is_near(self, nbytes: Callable[[], float]) -> bool:
+    def is_near(self, nbytes: Callable[[], float], longest_s: float) -> bool:
         """Whether what is left is needed for a checkpoint: twice the longest so far, or twice what a slow disk takes.
 
         Args:
             nbytes: gives the size of the checkpoint, which is asked for only where there is a limit.
+            longest_s: seconds that a checkpoint took so far, at most.
         """
         if self._end is None:
             return False
-        return self._end - self._clock() < CLOSING_S + 2 * max(self._longest_s, nbytes() / BYTES_PER_S)
-
-    @contextmanager
-    def timing(self) -> Iterator[None]:
-        """Take the time of a checkpoint."""
-        began = self._clock()
-        yield
-        self._longest_s = max(self._longest_s, self._clock() - began)
+        return self._end - self._clock() < CLOSING_S + 2 * max(longest_s, nbytes() / BYTES_PER_S)

@@ -1,8 +1,8 @@
 """What every compilation for a CPU needs once per machine, made ready beside the first one.
 
 The first compilation of a machine spends seconds in the C++ compiler before there is any code of its own to compile:
-trying some vector instructions, and precompiling torch's headers.  A process of its own does that while this one traces
-and generates code; the compiler's own locks make one wait for the other.
+precompiling torch's headers.  A process of its own does that while this one traces and generates code; the compiler's
+own locks make one wait for the other.
 """
 
 import os

@@ -75,6 +75,7 @@ class Run:
         self._deadline = Deadline(config.max_wall_time)
         self._signals = StopSignals()
         self.compile_s = 0.0
+        self.checkpointing_s = 0.0  # that the loop stood still for checkpoints
         self.last_evals: list[dict[str, Any]] = []
         self.goal_at: list[int | None] = [None] * config.num_members  # env_steps when each member reached its goal
         self._open = ExitStack()
@@ -108,8 +109,8 @@ class Run:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
 
     # The loop ---------------------------------------------------------------------------------------------------
 
@@ -122,9 +123,9 @@ class Run:
         self.sinks = self._open_run_dir()  # after compiling: a Ctrl-C there leaves no run directory behind
         self._open.callback(self.sinks.close)
         self.checkpoints = Background(self._writer, self.sinks, self.plan.device)
-        self._open.callback(self.checkpoints.close)
+        self._open.enter_context(self.checkpoints)
 
-        self.guard.hold()  # before any update of this process: a checkpoint's state is finite
+        self.guard.begin()  # before any update of this process: a checkpoint's state is finite
         self._launch_due()  # of the last step before an interruption
         if self._env_state is None:
             collector.begin()  # s_0
@@ -173,7 +174,7 @@ class Run:
         if self.stopped_by in (None, "goal"):
             if self._signals.received is not None:
                 self.stopped_by = self._signals.received
-            elif self._deadline.is_near(self._checkpoint_bytes):
+            elif self._deadline.is_near(self._checkpoint_bytes, self.checkpoints.longest_s):
                 self.stopped_by = "max_wall_time"
         return self.stopped_by not in (None, "goal")
 
@@ -228,6 +229,8 @@ class Run:
         self.guard.hold()
         with self._patience.writing("a checkpoint"):
             self.checkpoints.check()
+            if self.checkpoints.should_retry():
+                self._checkpoint()
         now, env_steps, grad_steps = time.perf_counter(), self._env_steps(), self._grad_steps()
         then, env_steps_then, grad_steps_then = self._last_row
         self._last_row = (now, env_steps, grad_steps)
@@ -288,6 +291,7 @@ class Run:
         with suppress(Exception):
             self.learner.launch(self.collector.due())  # unless it is done: of the step that failed
             self._checkpoint()
+            self.checkpoints.wait()
             self.display.info(f"wrote a checkpoint of the state before, at {self._env_steps():,} steps")
 
     def _evaluate(self) -> None:
@@ -338,11 +342,14 @@ class Run:
     def _checkpoint(self) -> None:
         if not self._interrupted():  # else there may be little time, and the run that goes on launches it first
             self._launch_due()
+        began = time.perf_counter()
         self.guard.check(parameters=True)
-        with self._aside("writing a checkpoint"), self._deadline.timing():
+        with self._aside("writing a checkpoint"):
             with self._patience.writing("a checkpoint"):
                 self.checkpoints.wait()  # for the one before; should it have failed, this one is tried all the same
+            self.sinks.flush()
             self.checkpoints.submit(self._env_steps(), *self._state(), self._rows_to_keep())
+        self.checkpointing_s += time.perf_counter() - began
 
     def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Tensors, without the rows of the replay, and JSON values: what a continued run needs."""
@@ -350,6 +357,7 @@ class Run:
             **self.learner.state_dict(with_replay=False),
             "behaviour": self.collector.behaviour.state_dict(),
             "best": self.best.state_dict(),
+            **self.guard.state_dict(),
         }
         if (env_state := self.collector.env_state()) is not None:
             state["env"] = env_state
@@ -373,6 +381,7 @@ class Run:
             "wall_s": self._wall_s(),
             "goal_at": list(self.goal_at),  # written while the run goes on and changes it
             "evaluation_due": self.evaluation_due,
+            "rollbacks": list(self.guard.rollbacks),
             "learn_from": self.collector.learn_from,
             "last_evals": self.last_evals,
             "episodes": self.collector.stats.finished(),
@@ -410,6 +419,7 @@ class Run:
         self.learner.load_state_dict(state)
         self.collector.behaviour.load_state_dict(state.get("behaviour", {}))
         self.best.load_state_dict(state.get("best", {}))
+        self.guard.load(state, meta["rollbacks"])
         self.collector.env_steps = list(meta["env_steps"])
         self.collector.learn_from = list(meta["learn_from"])
         if "replay" not in state:  # learning waits until there is a batch again
@@ -502,6 +512,12 @@ class Run:
             "algo": self.config.algo,
             "preset": self.config.preset,
             "eval_episodes": self.config.eval_episodes,
+            "checkpoints": {
+                "written": self.checkpoints.written,
+                "loop_s": self.checkpointing_s,
+                "longest_s": self.checkpoints.longest_s,
+                "thread_cpu_s": self.checkpoints.thread_cpu_s,
+            },
             "device": str(self.plan.device),
             "mode": self.plan.mode,
             "versions": versions(),

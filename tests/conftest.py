@@ -1,7 +1,9 @@
 """Fixtures that several files use."""
 
+import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -44,3 +46,14 @@ def start():
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@contextmanager
+def file_size_limit(num_bytes):
+    """Writes beyond it fail with EFBIG, as those to a full disk fail with ENOSPC."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -25,3 +25,15 @@ class Falls(gymnasium.Env[Any, Any]):
 
 
 gymnasium.register("Falls-v0", Falls, max_episode_steps=100)
+
+
+class Grows(Falls):
+    """The copy with seed 5 gives longer observations after so many steps."""
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        length = 3 if self.steps >= self.after and self.seed == 5 else 2
+        return np.zeros(length, np.float32), 0.0, False, False, {}
+
+
+gymnasium.register("Grows-v0", Grows, max_episode_steps=100)

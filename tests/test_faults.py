@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import file_size_limit
 from test_learner import fill
 from test_learner import make as make_learner
 from test_resume import interrupt, resumed
@@ -29,14 +30,19 @@ def dumps(folder):
 def run_with(tmp_path, hook, **changes):
     """A run in which `hook(training)` is called after every vector step."""
     with Run(make_plan(BASE.replace(run_dir=str(tmp_path / "run"), **changes))) as training:
-        recv = training.collector.recv
-
-        def recv_then_hook():
-            recv()
-            hook(training)
-
-        training.collector.recv = recv_then_hook
+        go_wrong(training, hook)
         return training.train()
+
+
+def go_wrong(training, hook):
+    """Call `hook(training)` after every vector step."""
+    recv = training.collector.recv
+
+    def recv_then_hook():
+        recv()
+        hook(training)
+
+    training.collector.recv = recv_then_hook
 
 
 class Poison:
@@ -275,3 +281,40 @@ def test_gymnasium_tells_which_environment_it_was():
         env.recv()
     assert error.value.env_index == 2
     env.close()
+
+
+@pytest.mark.parametrize("seeds", [[5, 2, 4], [2, 5, 4], [2, 4, 5]])
+def test_gymnasium_tells_which_environment_gave_another_shape(seeds):
+    env = make_env("gymnasium:tests.failing_env:Grows-v0", seeds, env_kwargs={"after": 1})
+    env.reset()
+    env.send(np.zeros((3, 1), np.float32))
+    with pytest.raises(ValueError, match="same shape") as error:
+        env.recv()
+    assert error.value.env_index == seeds.index(5)
+    env.close()
+
+
+def test_a_dump_that_finds_no_room_does_not_hide_what_was_wrong(tmp_path):
+    expected = r"were not finite at gradient step \d+\. No dump could be written \(File too large\)\."
+    with file_size_limit(5000), pytest.raises(NotFiniteError, match=expected):
+        run(tmp_path, total_steps=200, checkpoint_every=0, tensorboard=False, critic_lr=1e30)
+    assert not list(tmp_path.glob("run/nan-*/*.pt"))
+
+
+def test_a_resumed_run_goes_back_to_the_same_state_and_counts_on(tmp_path, capsys):
+    settings = {**ROLLBACK, "log_every": 60, "total_steps": 400}
+    folder = interrupt(BASE.replace(run_dir=str(tmp_path / "run"), **settings), 100)
+    state, meta = checkpoint.load(folder)
+    held, rollbacks = state["held"], meta["rollbacks"]
+    assert rollbacks == [0]
+    assert int(held["grad_steps"][0]) < meta["grad_steps"][0]  # of the last log point
+    capsys.readouterr()
+    back = int(held["grad_steps"][0])
+    for number, (at, total_steps) in enumerate([(110, 400), (450, 600)], 1):
+        with Run(make_plan(resumed(folder, total_steps=total_steps))) as training:
+            go_wrong(training, Poison(at))
+            training.train()
+        assert checkpoint.load_meta(folder)["rollbacks"] == [number]
+        out = " ".join(capsys.readouterr().out.split())
+        assert f"for time {number} of 3." in out
+        assert number > 1 or f"Back to gradient step {back:,}, for time 1" in out

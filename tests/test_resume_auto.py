@@ -81,6 +81,23 @@ def test_a_start_that_never_got_to_a_checkpoint_is_made_afresh(tmp_path, left):
     assert left == "half a checkpoint" or (folder / "slurm-17.out").read_text() == "kept"
 
 
+def test_a_run_whose_checkpoints_are_gone_is_not_written_over(tmp_path):
+    finished = run(tmp_path, "finished").run_dir
+    checkpoints = finished / "checkpoints"
+    checkpoints.rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="came to 62 steps, and no checkpoint of it"):
+        run(tmp_path, "finished", resume="auto")
+    (finished / "summary.json").unlink()  # killed, but not before two checkpoints were due
+    config = json.loads((finished / "config.json").read_text())
+    (finished / "config.json").write_text(json.dumps({**config, "checkpoint_every": 20}))
+    with pytest.raises(ValueError, match="came to 62 steps, and no checkpoint of it"):
+        run(tmp_path, "finished", resume="auto")
+    (finished / "config.json").write_text('{"name": "of another program"}')
+    with pytest.raises(ValueError, match="exists and is not empty"):
+        run(tmp_path, "finished", resume="auto")
+    assert len(rows(finished / "metrics.csv")) > 1
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()

@@ -2,8 +2,10 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -14,6 +16,21 @@ from fastsac import checkpoint
 from fastsac.cli import main
 from fastsac.duration import parse_duration
 from fastsac.stopping import Deadline, Stopped, StopSignals, exit_status
+
+HANGING = """
+import sys
+import time
+from pathlib import Path
+from fastsac.checkpoint_writer import Writer
+from fastsac.cli import main
+
+def hang(*_):
+    Path(sys.argv[1]).touch()
+    time.sleep(60)
+
+Writer.write = hang
+sys.exit(main(sys.argv[2:]))
+"""
 
 
 def wait_for(process, condition, seconds=60):
@@ -48,6 +65,30 @@ def test_a_signal_leaves_a_checkpoint_and_its_status(start, tmp_path, name, stat
     assert summary["env_steps"] == meta["env_steps"][0] > 16
 
 
+@pytest.mark.parametrize(
+    ("env", "num_envs", "name", "status"),
+    [
+        ("Pendulum-v1", 1, "SIGTERM", 143), ("Pendulum-v1", 64, "SIGINT", 130),
+        ("HalfCheetah-v5", 64, "SIGTERM", 143), ("gymnasium:Pendulum-v1", 8, "SIGINT", 130),
+    ],
+)  # fmt: skip
+def test_real_environments_are_left_in_time_and_gone_on_with(start, tmp_path, env, num_envs, name, status):
+    folder = tmp_path / "run"
+    args = ("--num-envs", str(num_envs), "--buffer-size", "10000", "--checkpoint-every", "1000", "--utd-ratio", "0.5")
+    process = start(folder, *args, env=env)
+    wait_for(process, lambda: num_rows(folder / "metrics.csv") > 1)
+    time.sleep(random.Random(f"{env}{num_envs}").random())  # in the middle of whatever it is doing
+    began = time.monotonic()
+    process.send_signal(getattr(signal, name))
+    out, err = process.communicate(timeout=20)
+    assert time.monotonic() - began < 10
+    assert (process.returncode, err) == (status, ""), out
+    reached = checkpoint.load(folder)[1]["env_steps"][0]
+    assert reached == json.loads((folder / "summary.json").read_text())["env_steps"]
+    assert main(["train", "--resume", str(folder), "--total-steps", str(reached + 200)]) == 0
+    assert checkpoint.load(folder)[1]["env_steps"][0] >= reached + 200
+
+
 def test_a_second_signal_ends_at_once_and_the_checkpoint_before_stays(start, tmp_path):
     folder, asleep = tmp_path / "run", tmp_path / "asleep"
     kwargs = json.dumps({"sleep": [40, 100, str(asleep)]})
@@ -64,6 +105,28 @@ def test_a_second_signal_ends_at_once_and_the_checkpoint_before_stays(start, tmp
     assert err == "fastsac train: SIGTERM: ended at once; what was written before is kept.\n"
     assert checkpoint.load(folder)[1]["env_steps"] == [100]
     assert not (folder / "summary.json").exists()
+
+
+def test_a_second_signal_does_not_wait_for_a_disk_that_hangs(tmp_path):
+    script = tmp_path / "hang.py"
+    script.write_text(HANGING)
+    folder, hangs = tmp_path / "run", tmp_path / "hangs"
+    args = ["train", "--env", "tests.scripted_env:5c", "--run-dir", str(folder), *TINY]
+    command = [sys.executable, str(script), str(hangs), *args]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_for(process, lambda: num_rows(folder / "metrics.csv") > 1)
+            process.terminate()
+            wait_for(process, hangs.exists)
+            time.sleep(0.7)  # what comes sooner is the same signal
+            began = time.monotonic()
+            process.terminate()
+            out, err = process.communicate(timeout=20)
+            assert time.monotonic() - began < 5
+            assert process.returncode == 143, (out, err)
+            assert err == "fastsac train: SIGTERM: ended at once; what was written before is kept.\n"
+        finally:
+            process.kill()
 
 
 def test_a_signal_does_not_wait_for_an_evaluation(start, tmp_path):
@@ -126,14 +189,12 @@ def test_signals_are_put_back_and_raise_until_armed():
 def test_a_deadline_leaves_time_for_checkpoints_as_long_as_they_take():
     now = 100.0
     deadline = Deadline("100s", lambda: now)
-    assert not Deadline(None, lambda: now).is_near(lambda: 1e18)
-    assert not deadline.is_near(lambda: 1e9)  # 1 + 2 * 5 s
+    assert not Deadline(None, lambda: now).is_near(lambda: 1e18, 1e9)
+    assert not deadline.is_near(lambda: 1e9, 0.0)  # 1 + 2 * 5 s
     now = 190.0
-    assert deadline.is_near(lambda: 1e9)
-    assert not deadline.is_near(lambda: 0)
-    with deadline.timing():
-        now = 195.0
-    assert deadline.is_near(lambda: 0)
+    assert deadline.is_near(lambda: 1e9, 0.0)
+    assert not deadline.is_near(lambda: 0, 0.0)
+    assert deadline.is_near(lambda: 0, 5.0)
 
 
 @pytest.mark.parametrize(
