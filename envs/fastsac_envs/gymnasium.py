@@ -12,6 +12,7 @@ Everything runs in the calling thread: `send` keeps the action and `recv` steps.
 the same task.
 """
 
+import os
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from fastsac.env import (
     one_hot,
 )
 
+VECTOR_FOLDER = os.path.dirname(sync_vector_env.__file__)
 RESERVED_KWARGS = ("id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker")
 
 Path = tuple[str, ...]  # the names that lead to one part of an observation
@@ -133,15 +135,37 @@ class GymnasiumEnv:
 
 @contextmanager
 def _naming_the_environment() -> Iterator[None]:
-    """Put on an exception which environment it came from: the count of the loop that Gymnasium was in."""
+    """Put on an exception which environment it came from, where that can be told.
+
+    It is the count of the loop that Gymnasium was in, or, where it joins what all of them gave after that loop, the
+    first whose observation is not of the task's shape.
+    """
     try:
         yield
     except Exception as error:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        loops = (f for f in frames if f.f_code.co_filename == sync_vector_env.__file__ and "i" in f.f_locals)
-        for frame in loops:
-            error.env_index = frame.f_locals["i"]  # type: ignore[attr-defined]
+        for at, frame in enumerate(frames):
+            if frame.f_code.co_filename == sync_vector_env.__file__ and "i" in frame.f_locals:
+                is_joining = any(below.f_code.co_filename.startswith(VECTOR_FOLDER) for below in frames[at + 1 :])
+                index = _misshapen(frame.f_locals["self"]) if is_joining else frame.f_locals["i"]
+                if index is not None:
+                    error.env_index = index  # type: ignore[attr-defined]
+                break
         raise
+
+
+def _misshapen(vec: Any) -> int | None:
+    """The first environment whose observation has not the shape of the space, where one has not."""
+    observations = enumerate(vec._env_obs)
+    return next((i for i, obs in observations if not _has_shape(obs, vec.single_observation_space)), None)
+
+
+def _has_shape(obs: Any, space: spaces.Space[Any]) -> bool:
+    if isinstance(space, spaces.Dict):
+        return isinstance(obs, Mapping) and all(k in obs and _has_shape(obs[k], s) for k, s in space.items())
+    if isinstance(space, spaces.Tuple):
+        return len(obs) == len(space) and all(map(_has_shape, obs, space))
+    return space.shape is None or np.shape(obs) == space.shape
 
 
 def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
