@@ -1,10 +1,13 @@
 """How much does training slow down for its checkpoints, the replay's rows included?
 
 Runs the same training with and without them in turn, each in a process of its own by the command that a user types.
-The time is that between two rows of metrics.csv, the same in both: start, compiling and the end are not in it.
+The time is that between two rows of metrics.csv, the same in both: start, compiling and the end are not in it.  Beside
+it is what the program itself says of its checkpoints: how long the loop stood still, and the processor time of the
+thread that writes, which are a few thousandths and vanish in the noise of rates.
 """
 
 import csv
+import json
 import shlex
 import statistics
 import subprocess
@@ -14,9 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from bench import harness
+from bench import chart, harness, rate_chart
 from fastsac.config import Config
 
+COSTS = {"loop_s": "ms per checkpoint that the loop stands still", "thread_cpu_s": "ms of processor time beside it"}
 DEFAULT = next(f.default for f in fields(Config) if f.name == "checkpoint_every")
 
 
@@ -47,30 +51,37 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     kinds = {"with": settings.every, "without": 0}
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     sizes: list[int] = []
+    told: list[dict[str, float]] = []
     train(settings, str(device), 0, 1)  # fills the compile cache
     for _ in range(settings.repeats):
         for kind, every in kinds.items():
-            taken, size = train(settings, str(device), every, settings.checkpoints)
+            taken, size, about = train(settings, str(device), every, settings.checkpoints)
             seconds[kind].append(taken)
-            sizes += [size] if every else []
+            if every:
+                sizes.append(size)
+                told.append(about)
     steps = settings.every * settings.checkpoints
     rows = [{"name": f"{kind} checkpoints", **harness.summary([steps / s for s in seconds[kind]])} for kind in kinds]
-    extra = [(a - b) / settings.checkpoints for a, b in zip(seconds["with"], seconds["without"], strict=True)]
+    each = {key: [of_run[key] / of_run["written"] for of_run in told] for key in COSTS}
+    interval_s = [s / settings.checkpoints for s in seconds["with"]]
+    shares = [sum(costs) / s for *costs, s in zip(*each.values(), interval_s, strict=True)]
     report = reporter.finish(
         unit="environment steps/s",
         rows=rows,
         overhead=harness.summary([a / b - 1 for a, b in zip(seconds["with"], seconds["without"], strict=True)]),
-        seconds_per_checkpoint=harness.summary(extra),
+        costs={key: harness.summary(values) for key, values in each.items()},
+        share=harness.summary(shares),
         checkpoint_bytes=statistics.median(sizes),
         default_every=DEFAULT,
     )
     for table in figures(report):
         table.show()
+    chart.save_beside(settings.json, rate_chart.draw(report, panels(report)), report)
     return report
 
 
-def train(settings: Settings, device: str, every: int, checkpoints: int) -> tuple[float, int]:
-    """Seconds between the two rows, and bytes in the run's checkpoints at the end."""
+def train(settings: Settings, device: str, every: int, checkpoints: int) -> tuple[float, int, dict[str, float]]:
+    """Seconds between the two rows, bytes in the run's checkpoints at the end, and what its summary says of them."""
     first, last = settings.every // 2, settings.every // 2 + settings.every * checkpoints
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
@@ -87,7 +98,8 @@ def train(settings: Settings, device: str, every: int, checkpoints: int) -> tupl
         with (run_dir / "metrics.csv").open(newline="") as f:
             at = [(int(row["env_steps"]), float(row["wall_s"])) for row in csv.DictReader(f)]
         size = sum(p.stat().st_size for p in (run_dir / "checkpoints").rglob("*") if p.is_file())
-    return seconds_at(at, last) - seconds_at(at, first), size
+        about: dict[str, float] = json.loads((run_dir / "summary.json").read_text())["checkpoints"]
+    return seconds_at(at, last) - seconds_at(at, first), size, about
 
 
 def seconds_at(rows: Sequence[tuple[int, float]], env_steps: int) -> float:
@@ -95,12 +107,19 @@ def seconds_at(rows: Sequence[tuple[int, float]], env_steps: int) -> float:
     return next(wall_s for steps, wall_s in rows if steps >= env_steps)
 
 
+def panels(report: harness.Report) -> list[rate_chart.Panel]:
+    """For the chart."""
+    return [rate_chart.Panel(report["unit"], report["rows"])]
+
+
 def figures(report: harness.Report) -> list[harness.Figures]:
     """The rates, and what one checkpoint costs."""
-    told, overhead, extra = report["settings"], report["overhead"], report["seconds_per_checkpoint"]
-    rows = [[r["name"], *(f"{r[key]:,.1f}" for key in ("median", "min", "max"))] for r in report["rows"]]
-    rows.append([f"slower, every {told['every']:,} steps", *(f"{overhead[k]:+.1%}" for k in ("median", "min", "max"))])
-    rows.append(["seconds per checkpoint", *(f"{extra[key]:+.2f}" for key in ("median", "min", "max"))])
+    told, keys = report["settings"], ("median", "min", "max")
+    rows = [[r["name"], *(f"{r[key]:,.1f}" for key in keys)] for r in report["rows"]]
+    every = f"every {told['every']:,} steps"
+    rows.append([f"slower, {every}: by these rates", *(f"{report['overhead'][k]:+.1%}" for k in keys)])
+    rows += [[COSTS[name], *(f"{1000 * cost[k]:.1f}" for k in keys)] for name, cost in report["costs"].items()]
+    rows.append([f"slower, {every}: by these costs", *(f"{report['share'][k]:+.2%}" for k in keys)])
     title = f"checkpoint: {told['env']}, {report['unit']}; {report['checkpoint_bytes'] / 2**20:.1f} MiB at the end"
     return [harness.Figures(title, ["", "median", "min", "max"], rows)]
 

@@ -27,6 +27,7 @@ from fastsac.plan import make_plan
 
 ALGOS = (*OWN, *PEERS)
 GOALS = {"Pendulum-v1": -200.0}
+SLOWEST = 5.0  # environment steps a second, below which a process is taken to be stuck
 EVALUATIONS = 20  # over a run, unless --eval-every says otherwise
 
 
@@ -151,8 +152,9 @@ def run_task(task: Task, compile_cache: str, running: side_by_side.Running) -> h
         out = Path(folder) / "outcome.json"
         command = [sys.executable, "-m", "bench.compare_worker", json.dumps(asdict(task)), str(out)]
         cache = caches(Path(folder) / "cache") if compile_cache == "cold" else {}
+        limit_s = side_by_side.GRACE_S + task.total_steps / SLOWEST
         outcome: harness.Row = side_by_side.run_process(
-            lambda _: command, out, side_by_side.variables(task.threads, **cache), running
+            lambda _: command, out, side_by_side.variables(task.threads, **cache), running, limit_s=limit_s
         )
     return outcome
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from bench import harness, own
+from bench import chart, harness, own, rate_chart
 from fastsac.launch import Mode
 from fastsac.plan import COMPILE_PAYS_AFTER
 
@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     )
     for table in figures(report):
         table.show()
+    chart.save_beside(settings.json, rate_chart.draw(report, panels(report)), report)
     return report
 
 
@@ -138,6 +139,19 @@ def rates(sizes: own.Sizes, settings: Settings) -> list[harness.Row]:
 def compiled_mode(device: torch.device) -> Mode:
     """What `auto` chooses for a long run on this device."""
     return "captured" if device.type == "cuda" else "compiled"
+
+
+def panels(report: harness.Report) -> list[rate_chart.Panel]:
+    """Seconds of compiling and updates per second, for the chart."""
+    kinds = {"compile_cold_s": "empty cache", "compile_warm_s": "filled cache"}
+    modes = {"eager_updates_per_s": "eager", "compiled_updates_per_s": "compiled"}
+    return [
+        rate_chart.Panel(
+            unit,
+            [{**row[key], "name": f"{row['name']}, {name}"} for row in report["rows"] for key, name in names.items()],
+        )
+        for unit, names in (("seconds of compiling", kinds), ("updates/s", modes))
+    ]
 
 
 def figures(report: harness.Report) -> list[harness.Figures]:

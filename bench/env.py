@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from bench import harness, own
+from bench import chart, harness, own
 from bench.gpu_show import MARKERS, finish, new_figure, powers_of_two, source, with_range
 from fastsac.config import Auto, Config
 from fastsac.env import backend_names, make_spec
@@ -105,10 +105,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     report = reporter.finish(unit="environment steps/s", rows=rows, overlap=overlap)
     for table in figures(report):
         table.show()
-    if settings.json is not None:
-        chart = settings.json.with_suffix(".png")
-        draw(report).savefig(chart, dpi=150)
-        print(chart)
+    chart.save_beside(settings.json, draw_chart(report), report)
     return report
 
 
@@ -244,7 +241,7 @@ def figures(report: harness.Report) -> list[harness.Figures]:
     return tables
 
 
-def draw(report: harness.Report) -> Figure:
+def draw_chart(report: harness.Report) -> Figure:
     """Steps per second against the number of environments, a panel per task, a line per back end and threads."""
     rows = [row for row in report["rows"] if "values" in row]
     tasks = list(dict.fromkeys(row["task"] for row in rows))

@@ -6,10 +6,11 @@ other; then they wait for their turn, without using the processor, and `harness.
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,10 @@ from typing import Any, Literal
 
 from bench import harness
 from bench.peers import environments
-from bench.peers.serve import THREAD_VARIABLES
+from bench.side_by_side import variables
 
-ROOT = Path(__file__).resolve().parents[1]
 THIS = Path(sys.executable)
+LIMIT_S = 900.0  # building compiles, and none takes a tenth of this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Spec:
         sizes: fields of `common.Sizes` or `common.Task`.
         options: further arguments of the function.
         python: interpreter; None is that of the adapter's peer.
+        checkout: of this program, whose package is taken instead of this one's.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Spec:
     sizes: dict[str, Any]
     options: dict[str, Any] = field(default_factory=dict)
     python: Path | None = None
+    checkout: Path | None = None
 
 
 class Child:
@@ -52,20 +55,18 @@ class Child:
         python: interpreter.
         module: the adapter's, which the interpreter must be able to import.
         threads: of every library that has threads.
+        checkout: as in `Spec`.
     """
 
-    def __init__(self, name: str, python: Path, module: str, threads: int) -> None:
+    def __init__(self, name: str, python: Path, module: str, threads: int, checkout: Path | None = None) -> None:
         self.name = name
         # Simulators and loggers leave files where they run.
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._log = Path(self._folder.name) / "stderr"
-        path = [str(ROOT), str(ROOT / "envs"), *filter(None, [os.environ.get("PYTHONPATH")])]
-        env = {
-            **os.environ,
-            **dict.fromkeys(THREAD_VARIABLES, str(threads)),
-            "PYTHONPATH": os.pathsep.join(path),
-            "PYTHONWARNINGS": "ignore",
-        }
+        if checkout is not None:  # python -m looks into the folder it runs in before all others
+            for package in (checkout / "fastsac", checkout / "envs" / "fastsac_envs"):
+                (Path(self._folder.name) / package.name).symlink_to(package)
+        env = variables(threads, PYTHONWARNINGS="ignore")
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [str(python), "-m", "bench.peers.serve", module],
@@ -82,22 +83,33 @@ class Child:
         """Its process id."""
         return self._process.pid
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], limit_s: float = LIMIT_S) -> dict[str, Any]:
         """Send a request and wait for its answer.
 
+        Args:
+            request: as in `bench.peers.serve`.
+            limit_s: seconds after which the child is taken to be stuck, and ended.
+
         Raises:
-            harness.Failed: the child answered with an error, or ended.
+            harness.Failed: the child answered with an error, or ended, or gave no answer in time.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        began = time.monotonic()
+        stuck = threading.Timer(limit_s, self._process.kill)
+        stuck.start()
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
+        finally:
+            stuck.cancel()
         if not line:
             status = self._process.wait()
+            if time.monotonic() - began >= limit_s:
+                raise harness.Failed(f"ended, for it had given no answer after {limit_s:,g} seconds")
             raise harness.Failed(f"ended with status {status}: {self._last_line()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
@@ -150,7 +162,7 @@ def _start(
         how = environments.how_to_install(spec.adapter)
         return harness.Skipped(spec.name, f"not installed; {how} makes an environment for it")
     print(f"starting {spec.name} ...", file=sys.stderr)
-    child = Child(spec.name, python, f"bench.peers.{spec.adapter}", threads)
+    child = Child(spec.name, python, f"bench.peers.{spec.adapter}", threads, spec.checkout)
     stack.callback(child.close)
     request = {"what": spec.what, "threads": threads, "sizes": spec.sizes, "options": spec.options}
     try:

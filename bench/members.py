@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from bench import harness, members_show, own
+from bench import chart, harness, members_show, own, side_by_side
 from bench.compare_measure import QUICK as QUICK_CONFIG
 from bench.compile import caches
 from bench.gpu import tidy_up
@@ -136,8 +136,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         reporter.finish(**about, complete=False, rows=rows, runs=runs)
     report = reporter.finish(**about, complete=True, rows=rows, **compare(runs, not settings.quick), runs=runs)
     members_show.show(report)
-    if settings.json is not None:
-        members_show.write_chart(report, settings.json)
+    chart.save_beside(settings.json, members_show.draw_chart(report), report)
     return report
 
 
@@ -352,7 +351,7 @@ def run_process(config: Config, cache: Path | None, running: list[subprocess.Pop
         settings, summary = here / "settings.json", here / "run" / "summary.json"
         settings.write_text(config.replace(run_dir=str(here / "run")).to_json())
         command = [sys.executable, "-c", TRAIN, str(settings)]
-        variables = environment(config.cpu_threads, cache or here / "cache")
+        variables = side_by_side.variables(config.cpu_threads, **caches(cache or here / "cache"))
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         began = time.perf_counter()
         with subprocess.Popen(command, cwd=folder, env=variables, **quiet) as process:
@@ -364,13 +363,6 @@ def run_process(config: Config, cache: Path | None, running: list[subprocess.Pop
             last = (stderr.strip() or "no message").splitlines()[-1]
             raise ProcessError(f"a process ended with status {process.returncode}: {last}"[:2000])
         return {**json.loads(summary.read_text()), "began": began, "ended": ended}
-
-
-def environment(threads: int, cache: Path) -> dict[str, str]:
-    """Variables of the process: where this checkout is, threads of libraries, and the compile cache."""
-    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **caches(cache)}
-    return variables | {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS")}
 
 
 def children_cpu_s() -> float:

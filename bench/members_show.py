@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from bench import harness
+from bench import chart, harness
 from bench.gpu_show import finish, new_figure, notes, number, powers_of_two, source, with_range
 from fastsac.plot import COLOURS, INK
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in sys.argv[1:] if argv is None else argv:
         report = json.loads(Path(name).read_text())
         show(report)
-        write_chart(report, Path(name))
+        chart.save_beside(Path(name), draw_chart(report), report)
 
 
 # Tables -------------------------------------------------------------------------------------------------------------
@@ -159,19 +159,8 @@ def cache(report: harness.Report) -> str:
 # Chart --------------------------------------------------------------------------------------------------------------
 
 
-def write_chart(report: harness.Report, path: Path) -> Path | None:
-    """Draw the updates alone beside `path`, with its stem; None where there are none."""
-    figure = draw(report)
-    if figure is None:
-        return None
-    out = path.with_suffix(".png")
-    figure.savefig(out, dpi=150)
-    print(out)
-    return out
-
-
-def draw(report: harness.Report) -> Figure | None:
-    """Member-updates per second, and the cost of an update beside that of one member, over members."""
+def draw_chart(report: harness.Report) -> Figure | None:
+    """Member-updates per second, and the cost of an update beside that of one member, over members; None without."""
     rows = [row for row in report["rows"] if row.get("cost")]
     if not rows:
         return None

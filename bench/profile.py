@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 import torch
 
-from bench import harness
-from bench.profile_show import GROUPS, figures, write_chart
+from bench import chart, harness
+from bench.profile_show import GROUPS, draw_chart, figures
 from fastsac.config import Auto, Config
 from fastsac.device import choose_device
 from fastsac.plan import Plan, make_plan
@@ -50,7 +50,7 @@ class Settings(harness.Settings):
     num_envs: tuple[int, ...] = (1, 64)
     """Environments stepped together; one profile each."""
     out: str = "runs/profile"
-    """Folder for the Chrome traces (trace-N.json, for chrome://tracing or ui.perfetto.dev) and the chart."""
+    """Folder for the Chrome traces (trace-N.json, for chrome://tracing or ui.perfetto.dev)."""
     compile: Auto = "auto"
     """As in `fastsac train`."""
     learning_starts: int = 1_000
@@ -87,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     report = reporter.finish(unit="us per environment step", device=device.type, rows=rows)
     for table in figures(report):
         table.show()
-    print(*(out / row["trace"] for row in rows), write_chart(report, out), sep="\n")
+    print(*(out / row["trace"] for row in rows), sep="\n")
+    chart.save_beside(settings.json, draw_chart(report), report)
     return report
 
 

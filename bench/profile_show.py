@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bench import harness
+from bench import chart, harness
 from bench.gpu_show import new_figure, source
 from fastsac.plot import COLOURS, INK
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         report = json.loads(Path(name).read_text())
         for table in figures(report):
             table.show()
-        print(write_chart(report, Path(name).parent))
+        chart.save_beside(Path(name), draw_chart(report), report)
 
 
 def figures(report: harness.Report) -> list[harness.Figures]:
@@ -64,14 +64,7 @@ def percent(value: harness.Row) -> str:
     return f"{100 * value['share']:.1f}%"
 
 
-def write_chart(report: harness.Report, folder: Path) -> Path:
-    """Draw it into the folder."""
-    chart = folder / "profile.png"
-    draw(report).savefig(chart, dpi=150)
-    return chart
-
-
-def draw(report: harness.Report) -> Figure:
+def draw_chart(report: harness.Report) -> Figure:
     """A bar per profile, divided into groups."""
     rows = report["rows"]
     figure, axes = new_figure(f"Where a second of training goes: {report['settings']['env']}")

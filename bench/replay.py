@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from bench import harness
+from bench import chart, harness, rate_chart
 from fastsac.config import Config
 from fastsac.launch import Launch, Mode
 from fastsac.learner import draw_batch
@@ -211,6 +211,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     )
     for table in figures(report):
         table.show()
+    chart.save_beside(settings.json, rate_chart.draw(report, panels(report)), report)
     return report
 
 
@@ -265,6 +266,17 @@ def in_chunks(run: Callable[[int], None], device: torch.device) -> Callable[[int
         return count
 
     return units
+
+
+def panels(report: harness.Report) -> list[rate_chart.Panel]:
+    """Draws, writes and bytes, for the chart."""
+
+    def alike(value: float) -> dict[str, float]:
+        return dict.fromkeys(("median", "min", "max"), value)
+
+    memory = [{"name": row["name"], **alike(row["bytes_per_transition"])} for row in report["memory"]]
+    rates = [rate_chart.Panel(report[part]["unit"], report[part]["rows"]) for part in ("draws", "writes")]
+    return [*rates, rate_chart.Panel("bytes per transition", memory)]
 
 
 def figures(report: harness.Report) -> list[harness.Figures]:

@@ -19,8 +19,9 @@ from types import ModuleType
 from typing import Any
 
 import tyro
+from matplotlib.figure import Figure
 
-from bench import harness, markdown, rate_chart
+from bench import chart, harness, markdown, rate_chart
 
 HERE = Path(__file__).parent
 ORDER = (
@@ -132,6 +133,7 @@ def read(path: Path) -> Result:
             return Result(path, report, problem=f"is a report of bench.{name}, which has no figures(report).")
         make_headline(result)
         list(result_part(result, cores=0))
+        make_panels(result)
     except UNREADABLE as error:
         why = f"{type(error).__name__}: {error}"
         return Result(path, report, problem=f"is a report that today's bench.{name} cannot read ({why}).")
@@ -156,13 +158,31 @@ def make_headline(result: Result) -> list[harness.Headline]:
     return made(result.report) if made else []
 
 
+def make_panels(result: Result) -> list[rate_chart.Panel]:
+    """What the bars of a chart with the report's stem show; none where it has a chart of another kind, or none."""
+    return (result.find("panels") or rate_chart.panels_of)(result.report)
+
+
+def make_chart(result: Result) -> Figure | None:
+    """The chart with the report's stem; None where it has none."""
+    draw = result.find("draw_chart")
+    if draw is not None:
+        figure: Figure | None = draw(result.report)
+        return figure
+    panels = make_panels(result)
+    return rate_chart.draw(result.report, panels) if panels else None
+
+
 def update_charts(machines: dict[str, list[Result]], check: bool) -> Iterator[str]:
-    """Draw the charts of rates that are missing or of another report, unless only checking; their names."""
+    """Draw the charts that are missing or of another report, unless only checking; their names."""
     for result in (r for results in machines.values() for r in results if not r.problem):
         path = result.path.with_suffix(".png")
-        if rate_chart.is_drawable(result.report) and not rate_chart.is_current(result.report, path):
+        if chart.is_current(result.report, path):
+            continue
+        figure = make_chart(result)
+        if figure is not None:
             if not check:
-                rate_chart.write(result.report, path)
+                chart.save(figure, result.report, path)
             yield str(path)
 
 
@@ -248,8 +268,9 @@ def result_part(result: Result, cores: int) -> Iterator[str]:
     if report["settings"].get("quick"):
         yield "**Made with `--quick`**: the figures mean nothing."
     yield from markdown.figures(make_figures(result) or [])
-    for chart in charts(result.path):
-        yield f"![{markdown.escape(alt_text(result, chart, question))}](results/{result.path.parent.name}/{chart.name})"
+    for picture in charts(result.path):
+        told = markdown.escape(alt_text(result, picture, question))
+        yield f"![{told}](results/{result.path.parent.name}/{picture.name})"
     hyper = hyper_parameters(report)
     if hyper:
         yield markdown.details("Hyper-parameters and other settings", hyper)
@@ -261,18 +282,19 @@ def charts(path: Path) -> list[Path]:
     """The pictures beside a report: with its stem, or beginning with it unless another report's fits better."""
     stems = [other.stem for other in path.parent.glob("*.json")]
     found = []
-    for chart in sorted(path.parent.glob(f"{path.stem}*.png")):
-        owners = [stem for stem in stems if chart.stem == stem or chart.stem.startswith(f"{stem}-")]
+    for picture in sorted(path.parent.glob(f"{path.stem}*.png")):
+        owners = [stem for stem in stems if picture.stem == stem or picture.stem.startswith(f"{stem}-")]
         if owners and max(owners, key=len) == path.stem:
-            found.append(chart)
+            found.append(picture)
     return found
 
 
-def alt_text(result: Result, chart: Path, question: str) -> str:
+def alt_text(result: Result, picture: Path, question: str) -> str:
     """A picture in words."""
-    if chart.stem == result.path.stem and rate_chart.is_drawable(result.report):
-        return rate_chart.alt_text(result.report)
-    part = chart.stem.removeprefix(result.path.stem).strip("-")
+    panels = make_panels(result) if picture.stem == result.path.stem else []
+    if panels:
+        return rate_chart.alt_text(panels)
+    part = picture.stem.removeprefix(result.path.stem).strip("-")
     return f"Chart{f' of {part}' if part else ''}: {question}"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +11,11 @@ from pathlib import Path
 from queue import Queue
 from typing import Any, TypeVar
 
+from bench.peers.serve import THREAD_VARIABLES
+
 T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[1]
+GRACE_S = 900.0  # that a process may take beyond what its training should
 Outcome = dict[str, Any]
 Running = set["subprocess.Popen[str]"]
 
@@ -59,7 +64,9 @@ def pin(cores: Sequence[int]) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def run_process(command: Callable[[float], Sequence[str]], out: Path, env: Mapping[str, str], running: Running) -> Any:
+def run_process(
+    command: Callable[[float], Sequence[str]], out: Path, env: Mapping[str, str], running: Running, limit_s: float
+) -> Any:
     """Run a command in the folder of `out`; returns the JSON that it wrote there, or why there is none.
 
     Args:
@@ -67,13 +74,20 @@ def run_process(command: Callable[[float], Sequence[str]], out: Path, env: Mappi
         out: the file that it writes.
         env: its environment.
         running: has the process meanwhile.
+        limit_s: seconds after which it is taken to be stuck, and ended.
     """
-    pipe = subprocess.PIPE
+    told: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    told |= {"cwd": out.parent, "env": env, "start_new_session": True}
     began = time.monotonic()
-    with subprocess.Popen(command(began), cwd=out.parent, env=env, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(command(began), **told) as process:
         running.add(process)
-        stderr = process.communicate()[1]
-        running.discard(process)
+        try:
+            stderr = process.communicate(timeout=limit_s)[1]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its compilers, too, which would disturb the next run
+            return {"error": f"the process was ended, for it had not come to an end after {limit_s:,g} seconds"}
+        finally:
+            running.discard(process)
     process_s = time.monotonic() - began
     if not out.exists():
         last = (stderr.strip() or "no message").splitlines()[-1]
@@ -83,7 +97,6 @@ def run_process(command: Callable[[float], Sequence[str]], out: Path, env: Mappi
 
 def variables(threads: int, **others: str) -> dict[str, str]:
     """Environment of a process: where this checkout is, threads of libraries, and others."""
-    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT), str(ROOT / "envs"), os.environ.get("PYTHONPATH", "")]
     told = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    told |= {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    return told | others
+    return told | dict.fromkeys(THREAD_VARIABLES, str(threads)) | others

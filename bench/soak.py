@@ -17,12 +17,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import harness
+from matplotlib.figure import Figure
+
+from bench import chart, harness
+from bench.gpu_show import finish, new_figure, source
 from fastsac.duration import parse_duration
+from fastsac.plot import COLOURS, INK
 
 PARTS = 5  # the time after warm-up is cut into so many parts of equal length, which are then compared
 LIMIT = 0.02  # by how much the last part may differ from the first
 
+PANELS = (("steps_per_s",), ("rss_mib",), ("files", "threads"))
 EXPECTED = {"rss_mib": "MiB resident", "files": "open files", "threads": "threads", "steps_per_s": "env steps/s"}
 
 
@@ -38,6 +43,8 @@ class Settings(harness.Settings):
     """How much of it is not compared: compiling, the first replay rows, the allocators' growth."""
     every: float = 5.0
     """Seconds between two looks at the process."""
+    checkpoint_every: int = 100_000
+    """Environment steps between checkpoints, which the time of this run holds many of."""
     args: str = ""
     """More options of `fastsac train`, as one string."""
 
@@ -56,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         run_dir = Path(folder) / "run"
         arguments = [
             "train", "--env", settings.env, "--total-steps", str(2**40), "--buffer-size", "100000",
-            "--checkpoint-every", "100000", "--max-wall-time", settings.duration, "--device", str(device),
-            "--cpu-threads", str(settings.threads), *shlex.split(settings.args),
+            "--checkpoint-every", str(settings.checkpoint_every), "--max-wall-time", settings.duration,
+            "--device", str(device), "--cpu-threads", str(settings.threads), *shlex.split(settings.args),
         ]  # fmt: skip
         command = [sys.executable, "-m", "fastsac", *arguments, "--run-dir", str(run_dir)]
         samples, status, log = watch(command, Path(folder) / "log", settings.every)
@@ -72,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     )
     for table in figures(report):
         table.show()
+    chart.save_beside(settings.json, draw_chart(report), report)
+    if moved := [EXPECTED[row["name"]] for row in rows if abs(row["change"]) > LIMIT]:
+        print(f"bench.soak: not within {LIMIT:.0%} of what it was: {', '.join(moved)}", file=sys.stderr)
     return report
 
 
@@ -131,11 +141,44 @@ def drift(series: Sequence[tuple[float, float]], warm_up_s: float) -> harness.Ro
 def figures(report: harness.Report) -> list[harness.Figures]:
     """The parts' medians and the changes."""
     rows = [
-        [EXPECTED[row["name"]], *(f"{value:,.1f}" for value in row["parts"]), f"{row['change']:+.2%}"]
+        [
+            EXPECTED[row["name"]],
+            *(f"{value:,.1f}" for value in row["parts"]),
+            f"{row['change']:+.2%}",
+            "yes" if abs(row["change"]) <= report["limit"] else "no",
+        ]
         for row in report["rows"]
     ]
-    columns = ["median of", *(f"part {i + 1}" for i in range(max(len(r["parts"]) for r in report["rows"]))), "change"]
+    columns = [
+        "median of",
+        *(f"part {i + 1}" for i in range(max(len(r["parts"]) for r in report["rows"]))),
+        "change",
+        f"within {report['limit']:.0%}",
+    ]
     return [harness.Figures(f"soak: {report['settings']['env']}, {report['settings']['duration']}", columns, rows)]
+
+
+def draw_chart(report: harness.Report) -> Figure:
+    """What was seen against minutes, from 0 up; the warm-up grey, the medians of the parts as lines across them."""
+    warm_up = parse_duration(report["settings"]["warm_up"]) / 60
+    figure, panels = new_figure(f"{report['settings']['env']} for {report['settings']['duration']}", panels=3)
+    for axes, names in zip(panels, PANELS, strict=True):
+        for name, colour in zip(names, COLOURS, strict=False):
+            seen = report["rates"] if name == "steps_per_s" else [(s["wall_s"], s[name]) for s in report["samples"]]
+            minutes, values = [t / 60 for t, _ in seen], [value for _, value in seen]
+            began = next(minute for minute in minutes if minute >= warm_up)
+            axes.plot(minutes, values, color=colour, linewidth=1, alpha=0.6, label=EXPECTED[name])
+            row = next(row for row in report["rows"] if row["name"] == name)
+            length = (minutes[-1] - began) / PARTS
+            for i, median in enumerate(row["parts"]):
+                axes.hlines(median, began + i * length, began + (i + 1) * length, colors=INK, linewidth=2)
+        axes.axvspan(0, warm_up, color="#EEEEEE")
+        axes.set_xlim(0)
+        finish(axes, "minutes", ", ".join(EXPECTED[name] for name in names))
+        if len(names) == 1:
+            axes.get_legend().remove()
+    figure.text(0.01, 0.01, source(report), fontsize=7, color="#777777")
+    return figure
 
 
 if __name__ == "__main__":

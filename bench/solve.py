@@ -19,7 +19,7 @@ import tyro
 from bench import harness, side_by_side, solve_show
 from bench.compile import caches
 from bench.evaluator import make_gym_env
-from bench.peers.environments import how_to_install, python_of
+from bench.peers.environments import NAMES, how_to_install, python_of
 from bench.solve_task import Task, peer_of
 from fastsac.stats import LEAST_RUNS, iqm, iqm_interval
 
@@ -55,10 +55,8 @@ SYSTEMS = {
     "fastsac": "fastsac",
     "fastsac-warm": "fastsac, compiled before",
     "fastsac-eager": "fastsac, eager",
-    "sb3": "Stable-Baselines3",
-    "sbx": "SBX",
-    "sb3-defaults": "Stable-Baselines3, defaults",
-    "sbx-defaults": "SBX, defaults",
+    **{peer: NAMES[peer] for peer in ("sb3", "sbx")},
+    **{f"{peer}-defaults": f"{NAMES[peer]}, defaults" for peer in ("sb3", "sbx")},
 }
 """Names in tables and charts, by key."""
 DEFAULT_SYSTEMS = ("fastsac", "fastsac-warm", "sb3", "sbx")
@@ -223,6 +221,7 @@ def run_task(task: Task, cache: Path, running: side_by_side.Running) -> harness.
             out,
             side_by_side.variables(task.threads, **own),
             running,
+            limit_s=side_by_side.GRACE_S + 2 * task.max_wall_s,  # evaluations are not in the task's limit
         )
     return outcome
 
@@ -242,8 +241,8 @@ def summarise(env: str, system: str, threshold: float, runs: Sequence[harness.Ro
     for why in ("skipped", "error"):
         found = [f"seed {run['seed']}: {run[why]}" if why == "error" else run[why] for run in mine if why in run]
         row |= {why: found[0]} if found else {}
-    done = [run for run in mine if run.get("evaluations")]
-    if not done:
+    done = [run for run in mine if run.get("evaluations") or "error" in run]  # a run that failed did not get there
+    if not any(run.get("evaluations") for run in done):
         return row
     at = [reached(run, threshold) for run in done]
     return row | {
@@ -252,9 +251,9 @@ def summarise(env: str, system: str, threshold: float, runs: Sequence[harness.Ro
         "wall_s": spread([None if e is None else e["wall_s"] for e in at]),
         "env_steps": spread([None if e is None else e["env_steps"] for e in at]),
         "compile_s": float(np.median([run.get("compile_s", 0.0) for run in done])),
-        "process_cpu_s": float(np.median([run["process_cpu_s"] for run in done])),
-        "mode": done[0].get("mode"),
-        "hyper": done[0].get("hyper", {}),
+        "process_cpu_s": float(np.median([run["process_cpu_s"] for run in done if "process_cpu_s" in run])),
+        "mode": next((run["mode"] for run in done if "mode" in run), None),
+        "hyper": next((run["hyper"] for run in done if "hyper" in run), {}),
     }
 
 

@@ -19,9 +19,10 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-from bench import harness
+from bench import chart, harness, side_by_side
+from bench.compile import caches
 from bench.gpu_show import new_figure, source
-from bench.members import environment
+from bench.peers.environments import NAMES
 from bench.startup_worker import LEARNING_STARTS, LOG_ROW
 from fastsac.env import make_spec
 from fastsac.plot import COLOURS, INK
@@ -96,15 +97,16 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         unit="seconds since the process was started",
         device=str(device),
         rows=[{"name": f"{env}: {name}", "env": env, "way": name, **parts(all_)} for (env, name), all_ in marks.items()]
-        + [{"name": f"{env}: {name}", "skipped": why} for (env, name), why in skipped.items()],
+        + [
+            {"name": f"{env}: {name}", "skipped": why}
+            for (env, name), why in skipped.items()
+            if (env, name) not in marks
+        ],
         commands=[{"name": name, **harness.summary(seconds)} for name, seconds in commands.items()],
     )
     for table in figures(report):
         table.show()
-    if settings.json is not None and any("parts" in row for row in report["rows"]):
-        chart = settings.json.with_suffix(".png")
-        draw(report).savefig(chart, dpi=150)
-        print(chart)
+    chart.save_beside(settings.json, draw_chart(report), report)
     return report
 
 
@@ -115,10 +117,14 @@ def train_all(
     settings: Settings, env: str, device: str, skipped: dict[tuple[str, str], str]
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """One round: every way of training in this environment, once; what cannot be run goes into `skipped`."""
-    peer = "Stable-Baselines3"
+    peer = NAMES["sb3"]
     with tempfile.TemporaryDirectory() as cache:
         for way in (w for w in WAYS if w in settings.ways):
-            yield WAYS[way], run_worker(settings, "fastsac", train_arguments(settings, env, device, way), Path(cache))
+            try:
+                marks = run_worker(settings, "fastsac", train_arguments(settings, env, device, way), Path(cache))
+            except WorkerError as error:
+                raise SystemExit(f"bench.startup: {error}") from None
+            yield WAYS[way], marks
         if settings.peers == "sb3" and (env, peer) not in skipped:
             try:
                 yield peer, run_worker(settings, "sb3", [env.rpartition(":")[2], device], Path(cache))
@@ -144,7 +150,7 @@ def run_worker(settings: Settings, which: str, arguments: Sequence[str], cache: 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "marks.json"
         command = [sys.executable, "-m", "bench.startup_worker", which, repr(time.monotonic()), str(file), *arguments]
-        done = run(command, folder, environment(settings.threads, cache))
+        done = run(command, folder, side_by_side.variables(settings.threads, **caches(cache)))
         if not file.exists():
             last = (done.stderr.strip() or "no message").splitlines()[-1]
             raise WorkerError(f"{which} ended with status {done.returncode}: {last}"[:500])
@@ -156,7 +162,7 @@ def run_commands(settings: Settings) -> Iterator[tuple[str, float]]:
     """One round of the commands that only print: name, and seconds from start to end."""
     told = {" ".join(["fastsac", *COMMANDS[c]]): ["-m", "fastsac", *COMMANDS[c]] for c in settings.commands}
     with tempfile.TemporaryDirectory() as folder:
-        variables = environment(settings.threads, Path(folder))
+        variables = side_by_side.variables(settings.threads, **caches(Path(folder)))
         for name, arguments in ({**FLOORS, **told} if told else {}).items():
             began = time.perf_counter()
             done = run([sys.executable, *arguments], folder, variables)
@@ -218,9 +224,11 @@ def part_names(report: harness.Report) -> list[str]:
     return list(dict.fromkeys([*longest, *found]))
 
 
-def draw(report: harness.Report) -> Figure:
-    """A bar for each way, of its parts."""
+def draw_chart(report: harness.Report) -> Figure | None:
+    """A bar for each way, of its parts; None where none was measured."""
     rows = [row for row in report["rows"] if "parts" in row]
+    if not rows:
+        return None
     figure, axes = new_figure("From the command to the first update and the first log row")
     left = [0.0] * len(rows)
     for name, colour in zip(part_names(report), (*COLOURS, "#BBBBBB", "#777777", INK), strict=False):

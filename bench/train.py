@@ -6,19 +6,9 @@ from fractions import Fraction
 from typing import Any
 
 from bench import harness, in_turn
+from bench.peers.environments import NAMES
 from bench.update import PeerSettings
 from fastsac.config import Auto
-
-NAMES = {
-    "sb3": "Stable-Baselines3",
-    "sbx": "SBX",
-    "brax": "Brax",
-    "tianshou": "Tianshou",
-    "skrl": "skrl",
-    "torchrl": "torchrl",
-    "cleanrl": "CleanRL",
-    "leanrl": "LeanRL",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +21,8 @@ class Settings(PeerSettings):
     """Pairs: environments stepped together, and updates after each of those vector steps; one row each and system."""
     learning_starts: int = 1_000
     """Environment steps with random actions before the first update; they are not timed."""
+    hidden_dims: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers of actor and critics."""
     buffer_size: int = 1_000_000
     """Replay capacity in transitions."""
     compile: Auto = "auto"
@@ -62,13 +54,14 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
             "updates_per_vec_step": updates,
             "learning_starts": settings.learning_starts,
             "buffer_size": settings.buffer_size,
+            "hidden_dims": settings.hidden_dims,
             "device": str(device),
         }
         options = {"utd_ratio": updates / num_envs, "compile": settings.compile}
-        mine = f"fastsac, {case}"
-        specs.append(
-            in_turn.Spec(name=mine, adapter="own", python=in_turn.THIS, what="env_steps", sizes=task, options=options)
-        )
+        own = settings.own(f", {case}", what="env_steps", sizes=task, options=options)
+        mine = own[0].name
+        specs += own
+        pairs += [(mine, other.name) for other in own[1:]]
         for peer in settings.peers:
             if peer in NAMES:
                 theirs = f"{NAMES[peer]}, {case}"

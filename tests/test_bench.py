@@ -4,13 +4,14 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from bench import compile as bench_compile
 from bench import harness, in_turn, train, update
-from bench.peers import common, environments, script
+from bench.peers import common, environments, products, script
 from fastsac.config import Config
 
 
@@ -155,7 +156,9 @@ def test_update_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert {"cpu", "cores", "memory_bytes", "torch_threads", "gpu"} <= set(report["machine"])
     assert {"fastsac", "torch", "envpool", "gymnasium", "numpy", "stable_baselines3"} <= set(report["versions"])
     assert {"commit", "dirty", "started", "load_before", "load_after"} <= set(report)
-    (row,) = report["rows"]
+    row, bound = report["rows"]
+    assert bound["name"] == update.PRODUCTS
+    assert bound["min"] > row["max"]
     assert (row["name"], row["notes"]["mode"], len(row["values"])) == ("fastsac, eager", "eager", 2)
     assert 0 < row["min"] <= row["median"] <= row["max"]
     assert "fastsac, eager" in capsys.readouterr().out
@@ -243,6 +246,51 @@ def test_a_child_answers_fails_and_ends(fake_peer: str) -> None:
             child.run(9)
     finally:
         child.close()
+
+
+def test_a_child_that_is_stuck_is_ended(fake_peer: str) -> None:
+    child = in_turn.Child("fake", in_turn.THIS, fake_peer, threads=1)
+    try:
+        child.ask(build())
+        with pytest.raises(harness.Failed, match=r"no answer after 0\.2 seconds"):
+            child.ask({"run": 60_000}, limit_s=0.2)
+    finally:
+        child.close()
+
+
+def test_a_child_takes_the_package_of_another_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "fastsac").mkdir(parents=True)
+    (checkout / "fastsac" / "__init__.py").write_text("MARK = 'the other one'")
+    (tmp_path / "marked.py").write_text(
+        "import fastsac\nfrom bench.peers.common import Work\n"
+        "def updates(sizes):\n    return Work(lambda units: units, {'mark': fastsac.MARK})\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    child = in_turn.Child("marked", in_turn.THIS, "marked", threads=1, checkout=checkout)
+    try:
+        assert child.ask(build())["built"]["notes"] == {"mark": "the other one"}
+    finally:
+        child.close()
+    settings = update.Settings(before=checkout)
+    specs = settings.own(", eager", what="updates", sizes={})
+    assert [(spec.name, spec.checkout) for spec in specs] == [
+        ("fastsac, eager", None), ("fastsac of checkout, eager", checkout),
+    ]  # fmt: skip
+    with pytest.raises(SystemExit, match="before must be a checkout of fastsac, got"):
+        update.Settings(before=tmp_path).own("", what="updates", sizes={})
+
+
+def test_products_of_an_update_by_hand() -> None:
+    sizes = common.Sizes(obs_dim=1, action_dim=1, hidden_dims=(2,), batch_size=3, transitions=8)
+    # Actor (1, 2), (2, 2) twice; two critics (2, 2) three times; weights of the critics; back to the action; weights of
+    # the actor, and back through its last layer.
+    multiply_adds = 2 * (6 + 12) + 3 * 2 * 12 + 2 * 12 + 2 * 6 + (6 + 12) + 12
+    found = list(products.products(sizes))
+    assert sum(p.count * p.rows * p.inner * p.columns for p in found) == multiply_adds
+    work = products.updates(sizes)
+    assert work.run(2) == 2
+    assert work.notes == {"MFLOP": round(2 * multiply_adds / 1e6, 1)}
 
 
 def test_the_end_of_stdin_ends_a_child(fake_peer: str) -> None:
@@ -379,6 +427,7 @@ def test_a_script_s_command_line() -> None:
 
 def test_adapters_agree_with_the_lists() -> None:
     folder = Path(environments.__file__).parent
-    assert all((folder / f"{peer}.py").is_file() for peer in update.ROWS)
-    assert set(update.ROWS) == {*environments.PEERS, *environments.SCRIPTS} == set(train.NAMES)
+    assert all((folder / f"{peer}.py").is_file() for peer in environments.NAMES)
+    assert set(get_args(update.Peer)) == {*environments.PEERS, *environments.SCRIPTS} == set(environments.NAMES)
+    assert set(update.ROWS) <= set(environments.NAMES)
     assert all(name in environments.ENVIRONMENTS for name, _ in environments.PEERS.values())

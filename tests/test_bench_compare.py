@@ -177,6 +177,15 @@ def test_slots_share_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
         side_by_side.make_slots(jobs=3, threads=2)
 
 
+def test_a_process_that_is_stuck_is_ended(tmp_path: Path) -> None:
+    running: side_by_side.Running = set()
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    out = tmp_path / "outcome.json"
+    outcome = side_by_side.run_process(lambda _: command, out, dict(os.environ), running, limit_s=0.2)
+    assert outcome == {"error": "the process was ended, for it had not come to an end after 0.2 seconds"}
+    assert not running
+
+
 # Figures and charts ---------------------------------------------------------------------------------------------------
 
 

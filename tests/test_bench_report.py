@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tyro
 
-from bench import compare, harness, markdown, rate_chart, report, update
+from bench import chart, compare, harness, markdown, rate_chart, report, update
 
 COMMITTED = report.HERE / "results"
 README = """# Benchmarks
@@ -247,17 +247,17 @@ def test_anchors_are_those_of_github() -> None:
     assert markdown.anchor("cpu2: members-processes") == "cpu2-members-processes"
 
 
-def test_charts_carry_their_origin_and_leave_others_alone(tmp_path: Path) -> None:
+def test_charts_carry_their_origin(tmp_path: Path) -> None:
     path, rates = tmp_path / "update.png", make_rates()
-    rate_chart.write(rates, path)
+    chart.save(rate_chart.draw(rates, rate_chart.panels_of(rates)), rates, path)
     data = path.read_bytes()
-    assert rate_chart.read_text(data, rate_chart.SOURCE) == rate_chart.origin(rates)
+    assert chart.read_text(data, chart.SOURCE) == chart.origin(rates)
     assert struct.unpack(">II", data[16:24])[0] == 1275  # 8.5 inches
-    assert rate_chart.is_current(rates, path)
-    assert not rate_chart.is_current(make_rates(dirty=False), path)
+    assert chart.is_current(rates, path)
+    assert not chart.is_current(make_rates(dirty=False), path)
     path.write_bytes(b"drawn by hand")
-    assert rate_chart.is_current(rates, path)
-    assert not rate_chart.is_drawable(make_rates(rows=[{"name": "a", "error": "no"}]))
+    assert not chart.is_current(rates, path)
+    assert rate_chart.panels_of(make_rates(rows=[{"name": "a", "error": "no"}])) == []
 
 
 def test_hyper_parameters_stand_side_by_side() -> None:

@@ -49,6 +49,18 @@ PEERS: dict[str, tuple[str, str]] = {
 }
 """Peer: its environment, and the module that tells whether it is installed."""
 
+NAMES = {
+    "sb3": "Stable-Baselines3",
+    "sbx": "SBX",
+    "brax": "Brax",
+    "tianshou": "Tianshou",
+    "skrl": "skrl",
+    "torchrl": "torchrl",
+    "cleanrl": "CleanRL",
+    "leanrl": "LeanRL",
+}
+"""What each is called in tables and charts."""
+
 SCRIPTS = ("cleanrl", "leanrl")
 """Peers that are scripts in a checkout; they always run in the environment `scripts`."""
 
