@@ -214,7 +214,7 @@ def headline(machines: dict[str, list[Result]]) -> list[str]:
                 rows.append(f"| {name}, {result.link} | {' | '.join(cells)} |")
     if not rows:
         return []
-    head = "| machine, results | what | fastsac | beside | ratio, by round (min to max) |\n|---|---|---|---|---|"
+    head = "| machine, results | what | fastsac | beside | ratio (min to max of the rounds) |\n|---|---|---|---|---|"
     return [
         "\n".join([head, *rows]),
         "Of rates (per second) a ratio above 1 speaks for fastsac; of seconds and steps, one below.",

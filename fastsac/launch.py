@@ -10,6 +10,7 @@ import gc
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,19 +43,48 @@ class CaptureError(RuntimeError):
     """A launch could not be captured as a CUDA graph."""
 
 
-def compile_step(step: Callable[..., Any], device: torch.device, short_reductions: bool = False) -> Callable[..., Any]:
-    """`step` as one compiled graph: a break or a change of shapes is an error.
+class CompiledStep:
+    """A step as one compiled graph: a break or a change of shapes is an error.
 
     Args:
         step: the function.
         device: of its tensors.
         short_reductions: sums run over few enough numbers for one kernel each.
     """
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_COMPILATIONS)
-    options = dict(CPU_OPTIONS if device.type == "cpu" else GPU_OPTIONS)
-    if device.type != "cpu" and short_reductions:
-        options["split_reductions"] = False
-    return torch.compile(step, fullgraph=True, dynamic=False, options=options)
+
+    def __init__(self, step: Step, device: torch.device, short_reductions: bool = False) -> None:
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_COMPILATIONS)
+        self._options = dict(CPU_OPTIONS if device.type == "cpu" else GPU_OPTIONS)
+        if device.type != "cpu" and short_reductions:
+            self._options["split_reductions"] = False
+        self._last: Callable[[], Any] | None = None
+        self._step = torch.compile(step, fullgraph=True, dynamic=False, backend=self._compile)
+
+    def __call__(self, *args: Any) -> None:
+        """Run the step, which is compiled at the first call with these constants."""
+        self._step(*args)
+
+    def record(self, *args: Any) -> Callable[[], Any]:
+        """Run the step; the result runs it again on the same tensors.
+
+        What it leaves out, Dynamo's frame and guards, takes a CPU as long as the policy of a small network.
+        """
+        self._last = None
+        self._step(*args)
+        assert self._last is not None  # a step that writes something has a graph
+        return self._last
+
+    def _compile(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        """Dynamo's backend: Inductor, and a note of every call of what it makes."""
+        from torch._inductor.compile_fx import compile_fx
+
+        compiled: Any = compile_fx(graph, inputs, config_patches=self._options)
+
+        def run(*tensors: torch.Tensor) -> Any:
+            self._last = partial(compiled, *tensors)
+            return compiled(*tensors)
+
+        return run
 
 
 class CudaRecorder:
@@ -126,7 +156,7 @@ class Launch:
         steps_per_graph: K, steps in the largest CUDA graph; what is left over runs in graphs of half the size, a
             quarter, and so on.
         compiled: False records the step as it is when captured, and otherwise runs it eagerly.
-        short_reductions: as in `compile_step`.
+        short_reductions: as in `CompiledStep`.
         stream: to capture on; default one of its own.
     """
 
@@ -148,7 +178,8 @@ class Launch:
         self._recorder = CudaRecorder(stream) if mode == "captured" else None
         self._sizes = [steps_per_graph >> i for i in range(steps_per_graph.bit_length())]
         device = self._written[0].device
-        self._step = compile_step(step, device, short_reductions) if self._compiled else step
+        self._step = CompiledStep(step, device, short_reductions) if self._compiled else step
+        self._again: dict[Hashable, Callable[[], Any]] = {}  # compiled steps that have run
         self._graphs: dict[tuple[Hashable, ...], Callable[[], None]] = {}
 
     @torch.no_grad()
@@ -161,7 +192,8 @@ class Launch:
         if self._compiled:
             kept = [leaf.clone() for leaf in self._written]
             if self._recorder is None:
-                self._run(dict.fromkeys(cycle))
+                assert isinstance(self._step, CompiledStep)
+                self._again = {key: self._step.record(*self._variants[key]) for key in dict.fromkeys(cycle)}
             else:
                 with self._recorder.warm_up():
                     self._run(dict.fromkeys(cycle))
@@ -181,16 +213,15 @@ class Launch:
                 size = next(s for s in self._sizes if s <= len(keys) - start)
                 self._graph(tuple(keys[start : start + size]))()
                 start += size
-        elif self._compiled:
-            # The tensors never change, so there is nothing to guard but the constants.
-            with torch.compiler.set_stance(skip_guard_eval_unsafe=True):
-                self._run(keys)
         else:
             self._run(keys)
 
     def _run(self, keys: Iterable[Hashable]) -> None:
         for key in keys:
-            self._step(*self._variants[key])
+            if key in self._again:  # the tensors never change, so there is nothing to look at
+                self._again[key]()
+            else:
+                self._step(*self._variants[key])
 
     def _graph(self, keys: tuple[Hashable, ...]) -> Callable[[], None]:
         """The graph for this row of keys, captured at its first use."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from fastsac.device import compile_cache_dir, num_cpus
-from fastsac.launch import compile_step
+from fastsac.launch import CompiledStep
 
 COMMAND = (sys.executable, "-m", "fastsac.toolchain")
 
@@ -50,8 +50,12 @@ def main() -> None:
     """Compile the smallest of functions with the settings that updates have."""
     torch.set_num_threads(1)
     x = torch.zeros(64)
+
+    def step() -> None:
+        x.add_(1)
+
     with torch.no_grad():
-        compile_step(lambda: x.add_(1), x.device)()
+        CompiledStep(step, x.device)()
     _mark().touch()
 
 

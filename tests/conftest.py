@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 def recorder(monkeypatch):
     """Launches in mode "captured" on a CPU: recorded once, then replayed, uncompiled."""
     monkeypatch.setattr(launch, "CudaRecorder", GraphRecorder)
-    monkeypatch.setattr(launch, "compile_step", lambda step, *_: step)
+    monkeypatch.setattr(launch, "CompiledStep", lambda step, *_: step)
     monkeypatch.setattr(GraphRecorder, "recorded", 0)
     monkeypatch.setattr(GraphRecorder, "replayed", 0)
     return GraphRecorder
