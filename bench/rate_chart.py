@@ -77,7 +77,7 @@ def draw(report: harness.Report, panels: Sequence[Panel]) -> Figure:
     threads = report["settings"].get("threads")
     on = f", {threads} thread{'s' * (threads > 1)} of torch" if threads else ""
     rounds = len(panels[0].bars[0].get("values", "")) if panels else 0
-    of = f"; median of {rounds} rounds, whiskers from min to max" if rounds else ""
+    of = f"; median of {rounds} rounds, whiskers from min to max" if rounds > 1 else ""
     figure.text(0.012, 0.08 / height, f"{source(report)}{on}{of}", fontsize=7, color="#777777")
     return figure
 

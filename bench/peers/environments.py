@@ -23,14 +23,16 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "tianshou": ("tianshou>=2.0,<3", GYMNASIUM, TORCH),
     "skrl": ("skrl>=2.0,<3", GYMNASIUM, TORCH),
     "torchrl": ("torchrl>=0.14,<0.15", "tensordict>=0.14,<0.15", GYMNASIUM, TORCH),
-    # For scripts of CleanRL and LeanRL: Gymnasium from 1.0 on has other names for what they read of an episode's end.
+    # For scripts of CleanRL and LeanRL: Gymnasium from 1.0 on has other names for what they read of an episode's end,
+    # and newer versions of NumPy and TensorDict refuse what LeanRL asks of them.
     "scripts": (
         "gymnasium[mujoco]>=0.29.1,<1",
         "mujoco>=2.3.7,<3",
         "stable-baselines3>=2.3,<2.4",
         "tensorboard>=2.18",
-        "tensordict>=0.14,<0.15",
-        "torchrl>=0.14,<0.15",
+        "numpy<2.3",
+        "tensordict>=0.7,<0.8",
+        "torchrl>=0.7,<0.8",
         "tqdm>=4.66",
         "tyro>=0.9",
         "wandb>=0.18",
