@@ -82,7 +82,10 @@ def draw_chart(report: harness.Report) -> Figure:
     axes.set_xlim(0, 1000)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=9)
-    figure.legend(loc="outside upper center", ncols=len(GROUPS), frameon=False, fontsize=8.5, labelcolor=INK)
+    figure.set_layout_engine("constrained", rect=(0.01, 0.14, 0.98, 0.84))  # room for the legend
+    figure.legend(
+        loc="lower center", bbox_to_anchor=(0.5, 0.04), ncols=len(GROUPS), frameon=False, fontsize=8.5, labelcolor=INK
+    )
     figure.text(0.01, 0.005, source(report), fontsize=7, color="#777777")
     return figure
 

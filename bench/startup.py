@@ -243,7 +243,8 @@ def draw_chart(report: harness.Report) -> Figure | None:
     axes.set_xlabel(f"seconds; the last part is from the first update to the row of {LOG_ROW:,} steps", color=INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=8.5)
-    figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=8, labelcolor=INK)
+    figure.set_layout_engine("constrained", rect=(0.01, 0.14, 0.98, 0.84))  # room for the legend
+    figure.legend(loc="lower center", bbox_to_anchor=(0.5, 0.04), ncols=5, frameon=False, fontsize=8, labelcolor=INK)
     figure.text(0.01, 0.005, source(report), fontsize=7, color="#777777")
     return figure
 
