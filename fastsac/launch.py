@@ -10,7 +10,7 @@ import gc
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,48 @@ class CaptureError(RuntimeError):
     """A launch could not be captured as a CUDA graph."""
 
 
+class Inductor:
+    """Dynamo's backend: compiles with options, and can tell which call of what it made a step comes to.
+
+    Args:
+        options: of Inductor.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._calls: list[Callable[[], Any]] | None = None  # while somebody wants to know
+
+    @classmethod
+    @cache
+    def for_device(cls, device_type: str, short_reductions: bool) -> "Inductor":
+        """The same object for the same arguments: Dynamo lets steps share what one backend has compiled."""
+        options = dict(CPU_OPTIONS if device_type == "cpu" else GPU_OPTIONS)
+        return cls(options | ({"split_reductions": False} if device_type != "cpu" and short_reductions else {}))
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        """Compile a graph."""
+        from torch._inductor.compile_fx import compile_fx
+
+        compiled: Any = compile_fx(graph, inputs, config_patches=self._options)
+
+        def run(*tensors: torch.Tensor) -> Any:
+            if self._calls is not None:
+                self._calls.append(partial(compiled, *tensors))
+            return compiled(*tensors)
+
+        return run
+
+    def record(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        """Do some work that is one compiled graph; returns the call of it."""
+        self._calls = []
+        try:
+            work()
+            (call,) = self._calls
+        finally:
+            self._calls = None
+        return call
+
+
 class CompiledStep:
     """A step as one compiled graph: a break or a change of shapes is an error.
 
@@ -54,11 +96,8 @@ class CompiledStep:
 
     def __init__(self, step: Step, device: torch.device, short_reductions: bool = False) -> None:
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_COMPILATIONS)
-        self._options = dict(CPU_OPTIONS if device.type == "cpu" else GPU_OPTIONS)
-        if device.type != "cpu" and short_reductions:
-            self._options["split_reductions"] = False
-        self._last: Callable[[], Any] | None = None
-        self._step = torch.compile(step, fullgraph=True, dynamic=False, backend=self._compile)
+        self._backend = Inductor.for_device(device.type, short_reductions)
+        self._step = torch.compile(step, fullgraph=True, dynamic=False, backend=self._backend)
 
     def __call__(self, *args: Any) -> None:
         """Run the step, which is compiled at the first call with these constants."""
@@ -69,22 +108,7 @@ class CompiledStep:
 
         What it leaves out, Dynamo's frame and guards, takes a CPU as long as the policy of a small network.
         """
-        self._last = None
-        self._step(*args)
-        assert self._last is not None  # a step that writes something has a graph
-        return self._last
-
-    def _compile(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
-        """Dynamo's backend: Inductor, and a note of every call of what it makes."""
-        from torch._inductor.compile_fx import compile_fx
-
-        compiled: Any = compile_fx(graph, inputs, config_patches=self._options)
-
-        def run(*tensors: torch.Tensor) -> Any:
-            self._last = partial(compiled, *tensors)
-            return compiled(*tensors)
-
-        return run
+        return self._backend.record(lambda: self._step(*args))
 
 
 class CudaRecorder:

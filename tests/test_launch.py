@@ -39,6 +39,20 @@ def test_steps_run_in_order_once_each_and_warming_up_changes_nothing(mode):
     check(*make(mode))
 
 
+def test_a_compiled_launch_runs_before_and_after_it_is_warmed_up():
+    launch, buffers = make("compiled")
+    launch([True])
+    launch.warm_up([True, False])
+    with torch.compiler.set_stance("fail_on_recompile"):
+        launch([False, True])
+    buffers["total"].fill_(10)  # what others write in place is seen
+    launch([True])
+    assert buffers["total"].tolist() == [21] * 4
+    assert buffers["steps"].item() == 4
+    launch([])
+    assert buffers["steps"].item() == 4
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("options", [{}, {"compiled": False}])
