@@ -124,4 +124,5 @@ def test_kills_at_random_moments_lose_little(tmp_path):
     assert told["alive"] == KILLS  # each life ended by the kill, not by itself
     assert told["passed_over"] == 0
     assert told["saved"] == sorted(told["saved"])
-    assert max(told["lost"]) < 2 * 40  # less than an interval, and what went on while a checkpoint was being written
+    # An interval, and what went on while a checkpoint was being written: another at most, since the next one waits.
+    assert max(told["lost"]) <= 2 * 40
