@@ -71,6 +71,38 @@ def test_the_next_checkpoint_waits_for_the_one_before(tmp_path, held):
     assert checkpoint.load(tmp_path)[0]["replay"]["rows.reward"].flatten().tolist() == list(range(12))
 
 
+def test_it_knows_how_long_writing_takes(tmp_path, held):
+    waiting, go = held
+    assert (waiting.longest_s, waiting.written) == (0.0, 0)
+    waiting.submit(1, STATE, META, rows_of(0, 9))
+    threading.Timer(0.2, go.set).start()
+    waiting.wait()
+    assert 0.2 <= waiting.longest_s < 20
+    assert waiting.written == 1
+    assert 0 < waiting.thread_cpu_s < waiting.longest_s
+
+
+def test_a_failed_checkpoint_is_due_again_after_a_minute(tmp_path, monkeypatch):
+    now = 0.0
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Writer, "write", fail)
+    broken = Background(Writer(tmp_path), NoSinks(), CPU, clock=lambda: now)
+    assert not broken.should_retry()
+    broken.submit(1, STATE, META, None)
+    with pytest.raises(CheckpointError):
+        broken.wait()
+    assert not broken.should_retry()
+    now = 61.0
+    assert broken.should_retry()
+    monkeypatch.undo()
+    broken.submit(2, STATE, META, None)
+    broken.wait()
+    assert not broken.should_retry()
+
+
 def test_what_goes_wrong_in_the_thread_is_told(tmp_path, caplog, capsys, monkeypatch):
     def write(*_):
         raise OSError(28, "No space left on device")

@@ -290,6 +290,8 @@ def test_no_damage_is_taken_for_a_checkpoint(tmp_path, trained):
         ("replay", {"span": [], "segments": []}),
         ("replay", {"span": [0, 9], "segments": [{"file": "../x", "first": 0, "last": 9, "bytes": 1, "sha256": ""}]}),
         ("files", {}),
+        ("evaluation_due", None),
+        ("rollbacks", [1.5]),
     ],
 )
 def test_meta_of_a_wrong_kind_is_refused(tmp_path, name, change):
