@@ -69,7 +69,7 @@ class Background:
             first, last = ranges[0][0], ranges[-1][1]
             rows = Rows(rows.span, rows.row_bytes, Rows.of(rows.read(first, last), first).read)
         ready = None if self._stream is None else torch.cuda.current_stream().record_event()
-        self._pending = Future()
+        self._pending, self._failed_at = Future(), None
         # A daemon: a program that is told to end at once does not wait for it, and the checkpoint before stays.
         arguments = (self._pending, self._clock(), ready, env_steps, copies, meta, rows)
         threading.Thread(target=self._write, args=arguments, name="checkpoint", daemon=True).start()
@@ -115,7 +115,6 @@ class Background:
         try:
             if pending is not None:
                 pending.result()
-                self._failed_at = None
         except Exception as error:
             self._failed_at = self._clock()
             raise CheckpointError(
@@ -123,7 +122,7 @@ class Background:
             ) from error
 
     def should_retry(self) -> bool:
-        """Whether the last checkpoint could not be written, a minute ago or more."""
+        """Whether a checkpoint could not be written, a minute ago or more, and none was handed over since."""
         return self._failed_at is not None and self._clock() - self._failed_at >= RETRY_S
 
     def __enter__(self) -> Self:

@@ -58,7 +58,8 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
 
     state = pytree.tree_map(cut, state)
     state.pop("env", None)  # of all members together: the one alone begins new episodes
-    mine: dict[str, Any] = {key: [meta[key][member]] for key in ("env_steps", "grad_steps", "goal_at", "learn_from")}
+    own = ("env_steps", "grad_steps", "goal_at", "rollbacks", "learn_from")
+    mine: dict[str, Any] = {key: [meta[key][member]] for key in own}
     mine["last_evals"] = [{**row, "member": 0} for row in meta["last_evals"][member : member + 1]]
     mine["episodes"] = {name: values[member : member + 1] for name, values in meta["episodes"].items()}
     mine["rows"] = {name: count // config.num_members for name, count in meta["rows"].items()}

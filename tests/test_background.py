@@ -99,6 +99,7 @@ def test_a_failed_checkpoint_is_due_again_after_a_minute(tmp_path, monkeypatch):
     assert broken.should_retry()
     monkeypatch.undo()
     broken.submit(2, STATE, META, None)
+    assert not broken.should_retry()  # also while it is being written, however long that takes
     broken.wait()
     assert not broken.should_retry()
 

@@ -17,6 +17,7 @@ from fastsac.cli import main
 from fastsac.collect import BadStepError, NotFiniteError
 from fastsac.config import Config
 from fastsac.env import make_env
+from fastsac.extract import extract
 from fastsac.plan import make_plan
 from fastsac.training import Run, train
 
@@ -318,3 +319,15 @@ def test_a_resumed_run_goes_back_to_the_same_state_and_counts_on(tmp_path, capsy
         out = " ".join(capsys.readouterr().out.split())
         assert f"for time {number} of 3." in out
         assert number > 1 or f"Back to gradient step {back:,}, for time 1" in out
+
+
+def test_a_member_alone_keeps_its_own_count_of_rollbacks(tmp_path):
+    result = run_with(tmp_path, Poison(at=100, member=1), **ROLLBACK, seeds=2)
+    for member, rollbacks in enumerate([0, 1]):
+        out = tmp_path / f"alone{member}"
+        extract(result.run_dir, member, out)
+        state, meta = checkpoint.load(out)
+        assert meta["rollbacks"] == [rollbacks]
+        assert len(state["held"]["grad_steps"]) == 1
+        assert train(resumed(out, total_steps=300)).env_steps >= 300
+        assert checkpoint.load_meta(out)["rollbacks"] == [rollbacks]
