@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 
+from fastsac.cli import parse
 from fastsac.device import choose_device, num_cpus
 from fastsac.versions import PACKAGES, git_commit, versions
 
@@ -108,11 +108,12 @@ S = TypeVar("S", bound=Settings)
 
 
 def start(cls: type[S], name: str, description: str, argv: Sequence[str] | None) -> tuple[S, torch.device]:
-    """Parse the command line of `bench.NAME` and prepare torch."""
-    settings = tyro.cli(cls, prog=f"python -m bench.{name}", description=description, args=argv)
+    """Parse the command line of `bench.NAME` and prepare torch; what is wrong with either is one line."""
+    args = list(sys.argv[1:] if argv is None else argv)
     try:
+        settings = parse(cls, f"python -m bench.{name}", args, description=description)
         return settings, set_up_torch(settings)
-    except (ValueError, RuntimeError) as error:  # of the device
+    except (ValueError, RuntimeError) as error:  # the latter of the device
         raise SystemExit(f"bench.{name}: {' '.join(str(error).split())}") from None
 
 

@@ -141,14 +141,13 @@ def fail(prog: str, message: str, status: int) -> int:
     return status
 
 
-def parse(cls: type[T], prog: str, args: list[str], default: T | None = None) -> T:
+def parse(cls: type[T], prog: str, args: list[str], default: T | None = None, description: str | None = None) -> T:
     """Parse flags into a dataclass; what tyro says of a wrong call becomes a ValueError of one line."""
     errors = io.StringIO()
+    known: dict[str, Any] = {"prog": prog, "args": args, "description": description, "registry": NUMBERS}
     try:
         with contextlib.redirect_stderr(errors):
-            if default is None:
-                return tyro.cli(cls, prog=prog, args=args, registry=NUMBERS)
-            return tyro.cli(cls, prog=prog, args=args, default=default, registry=NUMBERS)
+            return tyro.cli(cls, **known) if default is None else tyro.cli(cls, default=default, **known)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
