@@ -19,10 +19,11 @@ from typing import Any, Self
 import torch
 from torch.utils import _pytree as pytree
 
-from fastsac.checkpoint_writer import Rows, Writer
+from fastsac.checkpoint_writer import Division, Rows, Writer
 from fastsac.metrics import Sinks
 
 CLONE = 256 << 20  # bytes of rows of the replay that the loop copies, at most
+LOGGER = logging.getLogger("fastsac")
 RETRY_S = 60.0  # between a checkpoint that could not be written and the next attempt
 
 
@@ -37,6 +38,7 @@ class Background:
         writer: how they are written; the thread's alone while one is under way.
         sinks: whose rows must be on the disk before a checkpoint counts on them.
         device: of the tensors.
+        say: prints one line.
         clock: seconds that only grow.
 
     Attributes:
@@ -46,9 +48,14 @@ class Background:
     """
 
     def __init__(
-        self, writer: Writer, sinks: Sinks, device: torch.device, clock: Callable[[], float] = time.monotonic
+        self,
+        writer: Writer,
+        sinks: Sinks,
+        device: torch.device,
+        say: Callable[[str], None] = LOGGER.warning,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._writer, self._sinks, self._clock = writer, sinks, clock
+        self._writer, self._sinks, self._say, self._clock = writer, sinks, say, clock
         self._pending: Future[Path] | None = None
         self._failed_at: float | None = None
         self.written = 0
@@ -63,18 +70,28 @@ class Background:
         """
         self.wait()
         copies = pytree.tree_map(torch.clone, state)
-        ranges = [] if rows is None else self._writer.missing(rows)
-        size = 0 if rows is None else sum(last - first for first, last in ranges) * rows.row_bytes
-        if rows is not None and ranges and size <= CLONE:
-            first, last = ranges[0][0], ranges[-1][1]
-            rows = Rows(rows.span, rows.row_bytes, Rows.of(rows.read(first, last), first).read)
+        division, size = None, 0
+        if rows is not None:
+            division = self._divide(rows)
+            size = sum(last - first for first, last in division.ranges) * rows.row_bytes
+            if size <= CLONE:
+                copied = {span: rows.read(*span) for span in division.ranges}
+                rows = Rows(rows.span, rows.row_bytes, lambda first, last: copied[first, last])
         ready = None if self._stream is None else torch.cuda.current_stream().record_event()
         self._pending, self._failed_at = Future(), None
         # A daemon: a program that is told to end at once does not wait for it, and the checkpoint before stays.
-        arguments = (self._pending, self._clock(), ready, env_steps, copies, meta, rows)
+        arguments = (self._pending, self._clock(), ready, env_steps, copies, meta, rows, division)
         threading.Thread(target=self._write, args=arguments, name="checkpoint", daemon=True).start()
         if size > CLONE:
             self.wait()
+
+    def _divide(self, rows: Rows) -> Division:
+        """What is to be written; says if that is more than what is new."""
+        division = self._writer.divide(rows)
+        if lost := division.lost:
+            them = "A file of the replay is" if len(lost) == 1 else f"{len(lost)} files of the replay are"
+            self._say(f"{them} gone or damaged on the disk ({lost[0]}): the rows are written again.")
+        return division
 
     def _write(self, done: "Future[Path]", began: float, ready: Any, *checkpoint: Any) -> None:
         """The thread: write, and leave in `done` what came of it."""
@@ -138,4 +155,4 @@ class Background:
         try:
             self.wait()
         except CheckpointError as error:
-            logging.getLogger("fastsac").warning(str(error))
+            LOGGER.warning(str(error))

@@ -51,11 +51,13 @@ class Found:
         folder: where.
         meta: its meta.json.
         note: a line to tell the user, where newer ones were passed over; else empty.
+        with_replay: whether the rows of its replay may be read.
     """
 
     folder: Path
     meta: dict[str, Any]
     note: str
+    with_replay: bool = True
 
 
 def checkpoint_dirs(run_dir: Path) -> list[Path]:
@@ -67,6 +69,11 @@ def checkpoint_dirs(run_dir: Path) -> list[Path]:
 def is_checkpoint(name: str) -> bool:
     """Whether a folder's name is that of a checkpoint."""
     return _NAME.fullmatch(name) is not None
+
+
+def is_rows(name: str) -> bool:
+    """Whether a file's name is that of rows of a replay."""
+    return _SEGMENT.fullmatch(name) is not None
 
 
 def serial(folder: Path) -> int:
@@ -88,6 +95,7 @@ def find(run_dir: Path, with_replay: bool = True) -> Found:
         with_replay: check the rows of the replay, too.
 
     Raises:
+        DamagedError: none is whole.
         ValueError: there is none, or the newest is of another version.
     """
     problems: list[str] = []
@@ -98,9 +106,10 @@ def find(run_dir: Path, with_replay: bool = True) -> Found:
         except DamagedError as error:
             problems.append(str(error))
         else:
-            return Found(folder, meta, f"{problems[0]} Taking {folder.name}, written before." if problems else "")
+            note = f"{problems[0]} Taking {folder.name}, written before." if problems else ""
+            return Found(folder, meta, note, with_replay)
     if problems:
-        raise ValueError(problems[0] + (" Those before it are damaged, too." if len(problems) > 1 else ""))
+        raise DamagedError(problems[0] + (" Those before it are damaged, too." if len(problems) > 1 else ""))
     raise ValueError(f"{run_dir} has no checkpoint. Give a run directory that fastsac train has written to.")
 
 
@@ -112,7 +121,7 @@ def load_meta(run_dir: Path) -> dict[str, Any]:
 def load(run_dir: Path, with_replay: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors, on the CPU, and meta of the checkpoint that `find` finds."""
     found = find(run_dir, with_replay)
-    return read(found, with_replay), found.meta
+    return read(found), found.meta
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -154,15 +163,15 @@ def check_files(folder: Path, meta: dict[str, Any], with_replay: bool) -> None:
             content(folder, segment_path(folder, segment), segment)
 
 
-def read(found: Found, with_replay: bool = True) -> dict[str, Any]:
-    """The tensors of a checkpoint, on the CPU; the rows of the replay oldest first.
+def read(found: Found) -> dict[str, Any]:
+    """The tensors of a checkpoint, on the CPU; the rows of the replay oldest first, unless it was found without.
 
     Raises:
         ValueError: they cannot be read.
     """
     folder, meta = found.folder, found.meta
     state = _tensors(folder, folder / LEARNER, meta["files"][LEARNER])
-    if meta["replay"] is None or not with_replay:
+    if meta["replay"] is None or not found.with_replay:
         state.pop("replay", None)
         return state
     first, last = meta["replay"]["span"]
@@ -189,7 +198,7 @@ def _segments(folder: Path, meta: dict[str, Any]) -> list[dict[str, Any]]:
     ends = [span[0]] if len(span) == 2 and 0 <= span[0] < span[1] <= span[0] + 2**31 else []
     for segment in segments:
         follows = ends and segment["first"] <= ends[-1] < segment["last"] <= span[1]
-        if not follows or not _SEGMENT.fullmatch(segment["file"]):
+        if not follows or not is_rows(segment["file"]):
             raise _damaged(folder, f"{META} names rows that do not follow each other")
         ends.append(segment["last"])
     if not ends or ends[-1] != span[1]:

@@ -1,7 +1,8 @@
 """Writing checkpoints: beside their place, flushed, then renamed, so that the newest is whole whenever a run ends.
 
-Only rows that the replay took in since the checkpoint before are written; the rest of them is on disk already.  The
-row before the last head is written again, because a resumed run marks it as truncated.
+Only rows that the replay took in since the checkpoint before are written; the rest of them is on disk already, which
+each checkpoint makes sure of: by size for all files, by content for some of them in turn.  The row before the last head
+is written again, because a resumed run marks it as truncated.
 """
 
 import io
@@ -24,6 +25,7 @@ from fastsac.checkpoint import (
     Found,
     checkpoint_dirs,
     is_checkpoint,
+    is_rows,
     meta_sha256,
     read_meta,
     replay_dir,
@@ -34,6 +36,7 @@ from fastsac.files import sync_dir, write_file
 
 PIECE = 64 << 20  # bytes of rows in one file, at most
 MERGE = 8 << 20  # bytes up to which small files are merged into one
+VERIFY = 64 << 20  # bytes of older files that each checkpoint reads again, about
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,24 @@ class Rows:
         return cls((first, first + length), size, read)
 
 
+@dataclass(frozen=True)
+class Division:
+    """How the rows of a replay come to be on disk.
+
+    Attributes:
+        parts: in order, files that go on to serve, and ranges [first, last) that are to be written.
+        lost: files that should serve, and are gone or damaged.
+    """
+
+    parts: tuple[dict[str, Any] | tuple[int, int], ...]
+    lost: tuple[str, ...]
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """What is to be written, one range for each file."""
+        return [part for part in self.parts if isinstance(part, tuple)]
+
+
 class Writer:
     """Writes the checkpoints of one run, one after the other, and removes those that are no longer kept.
 
@@ -66,20 +87,21 @@ class Writer:
         run_dir: the run's folder.
         keep: how many checkpoints stay.
         found: the checkpoint that the run continues from.  Newer ones are damaged, and go when the next is written.
-        with_replay: whether the run continues with that checkpoint's replay.
     """
 
-    def __init__(self, run_dir: Path, keep: int = 2, found: Found | None = None, with_replay: bool = True) -> None:
+    def __init__(self, run_dir: Path, keep: int = 2, found: Found | None = None) -> None:
         self.run_dir, self.keep = run_dir, keep
         self._kept: dict[str, set[str]] = {}  # the checkpoints that count, oldest first, with the rows they need
         self._segments: list[dict[str, Any]] = []
+        self._verified: set[str] = set()  # files of rows whose content was looked at, since all were
+        self._damaged: set[str] = set()
         dirs = checkpoint_dirs(run_dir)
         self._serial = max(map(serial, dirs), default=0)
         if found is not None:
             for folder in dirs[: dirs.index(found.folder)]:
                 self._keep_older(folder)
             self._kept[found.folder.name] = _files(found.meta)
-            if with_replay and found.meta["replay"] is not None:
+            if found.with_replay and found.meta["replay"] is not None:
                 self._segments = found.meta["replay"]["segments"]
 
     def _keep_older(self, folder: Path) -> None:
@@ -88,11 +110,14 @@ class Writer:
         except ValueError:  # damaged: of no use
             return
 
-    def missing(self, rows: Rows) -> list[tuple[int, int]]:
-        """Ranges of rows that are not on disk yet, one per file to write."""
-        return self._divide(rows)[1]
-
-    def write(self, env_steps: int, state: dict[str, Any], meta: dict[str, Any], rows: Rows | None) -> Path:
+    def write(
+        self,
+        env_steps: int,
+        state: dict[str, Any],
+        meta: dict[str, Any],
+        rows: Rows | None,
+        division: Division | None = None,
+    ) -> Path:
         """Write a checkpoint; one that fails leaves nothing behind that would take room from the next.
 
         Args:
@@ -100,27 +125,35 @@ class Writer:
             state: tensors, with the replay's cursor under "replay" where there are rows.
             meta: JSON values.
             rows: of the replay; None leaves it out.
+            division: what `divide` said of these rows, if it was asked already.
 
         Returns:
             Its folder.
         """
         try:
-            return self._write(env_steps, state, meta, rows)
+            return self._write(env_steps, state, meta, rows, division)
         except Exception:
             with suppress(OSError):
                 self._remove_others()
             raise
 
-    def _write(self, env_steps: int, state: dict[str, Any], meta: dict[str, Any], rows: Rows | None) -> Path:
+    def _write(
+        self,
+        env_steps: int,
+        state: dict[str, Any],
+        meta: dict[str, Any],
+        rows: Rows | None,
+        division: Division | None,
+    ) -> Path:
         folder = self.run_dir / "checkpoints"
         if not folder.exists():
-            folder.mkdir(parents=True)
+            folder.mkdir()
             sync_dir(self.run_dir)
         segments: list[dict[str, Any]] = []
         if rows is not None:
             replay_dir(self.run_dir).mkdir(exist_ok=True)
-            segments, ranges = self._divide(rows)
-            segments = [*segments, *(self._write_rows(rows, first, last) for first, last in ranges)]
+            parts = (division or self.divide(rows)).parts
+            segments = [self._write_rows(rows, *part) if isinstance(part, tuple) else part for part in parts]
         name = f"{self._serial + 1:06d}_step_{env_steps:012d}"
         learner = dump(state)
         meta = {
@@ -142,10 +175,11 @@ class Writer:
         self._kept[name] = _files(meta)
         self._segments = segments
         self._remove_others()
+        self._verify()
         return folder / name
 
-    def _divide(self, rows: Rows) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
-        """Files of rows that go on to serve, and ranges to write."""
+    def divide(self, rows: Rows) -> Division:
+        """Which files of rows go on to serve, and what is to be written; looks whether the files are there."""
         first, last = rows.span
         old = [segment for segment in self._segments if segment["last"] > first]
         begin = max(first, old[-1]["last"] - 2) if old else first
@@ -155,13 +189,46 @@ class Writer:
                 break
             begin = max(first, old.pop()["first"])
         step = max(1, PIECE // max(1, rows.row_bytes))
-        return old, [(a, min(a + step, last)) for a in range(begin, last, step)]
+
+        def pieces(begin: int, end: int) -> list[tuple[int, int]]:
+            return [(a, min(a + step, end)) for a in range(begin, end, step)]
+
+        parts: list[dict[str, Any] | tuple[int, int]] = []
+        for segment in old:
+            parts += [segment] if self._serves(segment) else pieces(max(first, segment["first"]), segment["last"])
+        lost = tuple(segment["file"] for segment in self._segments if not self._serves(segment))
+        return Division((*parts, *pieces(begin, last)), lost)
+
+    def _serves(self, segment: dict[str, Any]) -> bool:
+        """Whether a file of rows is there, of its size, and was not found damaged."""
+        try:
+            size = (replay_dir(self.run_dir) / segment["file"]).stat().st_size
+        except OSError:
+            return False
+        return size == segment["bytes"] and segment["file"] not in self._damaged
+
+    def _verify(self) -> None:
+        """Read some of the files of rows again, in turn; the next checkpoint writes those anew that are damaged."""
+        budget = VERIFY
+        if all(segment["file"] in self._verified for segment in self._segments):
+            self._verified.clear()
+        for segment in self._segments:
+            if budget <= 0:
+                break
+            if segment["file"] not in self._verified:
+                budget -= segment["bytes"]
+                self._verified.add(segment["file"])
+                with suppress(OSError):  # it is missed when the next checkpoint looks for it
+                    if sha256((replay_dir(self.run_dir) / segment["file"]).read_bytes()) != segment["sha256"]:
+                        self._damaged.add(segment["file"])
 
     def _write_rows(self, rows: Rows, first: int, last: int) -> dict[str, Any]:
         data = dump(rows.read(first, last))
         entry = _entry(data)
         name = f"rows_{first:012d}_{last:012d}_{entry['sha256'][:16]}.pt"
         write_file(replay_dir(self.run_dir) / name, data)
+        self._damaged.discard(name)
+        self._verified.add(name)
         return {"file": name, "first": first, "last": last, **entry}
 
     def _remove_others(self) -> None:
@@ -170,13 +237,15 @@ class Writer:
             del self._kept[name]
         folder, needed = self.run_dir / "checkpoints", set[str]().union(*self._kept.values())
         for old in folder.glob("*step_*"):
-            if is_checkpoint(old.name.partition(".")[0]) and old.is_dir() and old.name not in self._kept:
-                gone = old if old.suffix == ".tmp" else old.with_name(f"{old.name}.old.tmp")
-                if gone != old:
-                    os.replace(old, gone)  # at once: half a checkpoint is never seen
-                shutil.rmtree(gone)
+            name = old.name.removesuffix(".tmp").removesuffix(".old")
+            if not is_checkpoint(name) or not old.is_dir() or old.name in self._kept:
+                continue  # somebody else's: this program writes no other names
+            gone = old if old.suffix == ".tmp" else old.with_name(f"{old.name}.old.tmp")
+            if gone != old:
+                os.replace(old, gone)  # at once: half a checkpoint is never seen
+            shutil.rmtree(gone)
         for file in replay_dir(self.run_dir).glob("rows_*"):
-            if file.name not in needed:
+            if is_rows(file.name.removesuffix(".tmp")) and file.name not in needed:
                 file.unlink()
 
 

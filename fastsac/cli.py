@@ -295,6 +295,7 @@ def train(args: list[str]) -> int:
 
     plan = make_plan(config)
     if plan.complete:
+        plan.place.release()
         print(f"{plan.run_dir} is complete: nothing to do. A larger --total-steps continues it.")
         return 0
     with Run(plan) as run:

@@ -83,6 +83,8 @@ class Config:
     resume: str | None = None
     """Run directory to continue from its newest checkpoint; its settings apply, flags given here override.  Or auto,
     with run_dir: continue there if there is a checkpoint, else start: the same command line may be given again."""
+    wait_for_lock: float = 0.0
+    """Seconds to wait where another process still writes to the run directory, as after a requeue.  At least 0."""
     max_wall_time: str | None = None
     """Stop with a checkpoint before this time is up, as in 90s, 30m, 3h55m, 2d or HH:MM:SS, counted from the start of
     this process' run, compiling included; the command line then ends with status 75."""
@@ -389,6 +391,8 @@ def _check_ranges(config: Config) -> None:
         raise ValueError(f"tau must be in (0, 1], got {config.tau}.")
     if config.max_grad_norm < 0:
         raise ValueError(f"max_grad_norm must be at least 0 (0 does not clip), got {config.max_grad_norm}.")
+    if config.wait_for_lock < 0:
+        raise ValueError(f"wait_for_lock must be at least 0, got {config.wait_for_lock}.")
     if config.reward_clip < 0:
         raise ValueError(f"reward_clip must be at least 0 (0 does not clip), got {config.reward_clip}.")
 

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint, checkpoint_writer
 from fastsac.config import Config
+from fastsac.run_dir import RunDir
 
 
 def best_member(run_dir: Path) -> int:
@@ -44,7 +45,8 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
     Raises:
         ValueError: no such member, no checkpoint, or `out` is not empty.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    place = RunDir(out)
+    if not place.is_free:
         raise ValueError(f"{out} exists and is not empty. Give another folder.")
     config = Config.load(run_dir)
     if not 0 <= member < config.num_members:
@@ -65,11 +67,14 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
     mine["rows"] = {name: count // config.num_members for name, count in meta["rows"].items()}
     same = {name: getattr(alone, name) for name in ("seed", "seeds")}
     sizes = {**meta["sizes"], **same, "sweep": []}
+    place.acquire()
+    place.start()
     checkpoint_writer.save(out, min(mine["env_steps"]), state, {**meta, **mine, "sizes": sizes})
     (out / "config.json").write_text(alone.to_json())
     for name in ("metrics.csv", "eval.csv"):
         copy_rows(run_dir / name, out / name, member)
     write_summary(run_dir, out, alone, member)
+    place.release()
     return alone
 
 

@@ -44,9 +44,10 @@ class CsvSink:
         self._writer = csv.DictWriter(self._waiting, columns, restval="", lineterminator="\n", extrasaction="ignore")
         self._writer.writeheader()
         self._writer.writerows(kept)
+        self._path = path
         write_file(path, self._waiting.getvalue().encode())
         self._empty()
-        self._file = path.open("ab", buffering=0)
+        self._file = path.open("a+b", buffering=0)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one row; keys that are not columns are ignored, columns without a key stay empty.
@@ -56,6 +57,25 @@ class CsvSink:
         """
         self._writer.writerow({k: repr(v) if isinstance(v, float) else v for k, v in row.items()})
         self._num_waiting += 1
+        self.flush()
+
+    def is_there(self) -> bool:
+        """Whether the path still leads to the file that the rows go to."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
+        except OSError:
+            return False
+
+    def restore(self) -> None:
+        """Write the file anew, with all its rows: one that was removed or moved can still be read while it is open.
+
+        Raises:
+            OSError: it cannot be written now.
+        """
+        self._file.seek(0)
+        write_file(self._path, self._file.read())
+        self._file.close()
+        self._file = self._path.open("a+b", buffering=0)
         self.flush()
 
     def sync(self) -> None:
@@ -68,7 +88,7 @@ class CsvSink:
         Raises:
             OSError: they cannot be written now.
         """
-        rows, size = memoryview(self._waiting.getvalue().encode()), self._file.tell()
+        rows, size = memoryview(self._waiting.getvalue().encode()), self._file.seek(0, os.SEEK_END)
         try:
             while rows:
                 rows = rows[self._file.write(rows) :]
@@ -119,6 +139,7 @@ class Sinks:
         self._loggers: list[Any] = []
         self._run_dir = run_dir
         self._reopen_at = math.inf
+        self._events: Any = None
         if tensorboard:
             self._loggers.append(self._tensorboard())
         if wandb_config is not None:
@@ -160,7 +181,8 @@ class Sinks:
         """A writer of event files, each in a file of its own."""
         from torchrl.record.loggers.tensorboard import TensorboardLogger
 
-        return TensorboardLogger(exp_name="tensorboard", log_dir=str(self._run_dir))
+        self._events = TensorboardLogger(exp_name="tensorboard", log_dir=str(self._run_dir))
+        return self._events
 
     def _scalars(self, group: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Of one member plainly; of several the mean plainly, of evaluations more, and each under its number."""
@@ -187,10 +209,27 @@ class Sinks:
                     raise
 
     def flush(self) -> None:
-        """Write the rows that wait for room on the disk, where there is some."""
+        """Write the rows that wait for room on the disk.
+
+        Raises:
+            OSError: they cannot be written now.
+        """
         for file in self._files.values():
-            with suppress(OSError):
-                file.flush()
+            file.flush()
+
+    def restore(self) -> list[str]:
+        """Write tables anew that are gone, and event files from now on; returns the names of those tables.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        gone = [name for name, file in self._files.items() if not file.is_there()]
+        for name in gone:
+            self._files[name].restore()
+        if self._events in self._loggers and not (self._run_dir / "tensorboard").is_dir():
+            self._loggers.remove(self._events)
+            self._reopen_at = 0.0  # with the next row
+        return gone
 
     @property
     def num_rows(self) -> dict[str, int]:

@@ -1,13 +1,10 @@
 """What `auto` means for a run, and every check that must fail before anything is built or written.
 
-Owns decisions, makes nothing: the result is a `Plan` that training follows and prints.
+Owns decisions, makes nothing but the run directory's mark: the result is a `Plan` that training follows and prints.
 """
 
-import csv
+import dataclasses
 import importlib.util
-import json
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from fastsac.device import c_compiler, choose_device, cpp_compiler, format_bytes
 from fastsac.env import EnvSpec, make_spec
 from fastsac.launch import Mode
 from fastsac.result import read_summary
+from fastsac.run_dir import RunDir, claim
 
 # Updates after which compiling has paid for itself on a CPU: compile seconds with an empty cache over the seconds saved
 # per update, as `python -m bench.compile` measures them (bench/results).  It does not ask whether the cache is warm:
@@ -40,14 +38,19 @@ class Plan:
     device: torch.device
     mode: Mode
     cpu_threads: int
-    run_dir: Path
+    place: RunDir  # held by this process: `Run` lets it go, or who has no use for the plan
     resume: checkpoint.Found | None  # what the run continues from
     complete: bool  # resume auto, and there is nothing left to do
     notes: tuple[str, ...]
 
+    @property
+    def run_dir(self) -> Path:
+        """The folder that the run writes to."""
+        return self.place.path
+
 
 def make_plan(config: Config) -> Plan:
-    """Check everything that can be checked before work starts, and choose device, mode and run directory.
+    """Check everything that can be checked before work starts, choose device and mode, and take the run directory.
 
     Raises:
         ValueError: the run cannot be made as asked for; one line that says what to change.
@@ -68,8 +71,12 @@ def make_plan(config: Config) -> Plan:
     memory = check_memory(config, spec, device)
     if config.wandb and importlib.util.find_spec("wandb") is None:
         raise ValueError('wandb is not installed. Run pip install "fastsac[wandb]", or leave --wandb out.')
-    run_dir, is_resumed = choose_run_dir(config)
-    resume, complete = check_resume(config, spec, run_dir) if is_resumed else (None, False)
+    place, is_resumed = claim(config)
+    try:
+        resume, complete = check_resume(config, spec, place.path) if is_resumed else (None, False)
+    except ValueError:
+        place.release()
+        raise
     device_name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
     )
@@ -84,7 +91,7 @@ def make_plan(config: Config) -> Plan:
         memory,
         *([resume.note] if resume and resume.note else []),
     )
-    return Plan(config, spec, device, mode, threads, run_dir, resume, complete, notes)
+    return Plan(config, spec, device, mode, threads, place, resume, complete, notes)
 
 
 def choose_algo(config: Config, spec: EnvSpec) -> str:
@@ -221,96 +228,6 @@ def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> str:
     return f"replay {each}" + (f", for each of {m} members" if m > 1 else "")
 
 
-# What a run writes before its first checkpoint, and may leave behind when it ends without one.
-LEFT_OVER = ("config.json", "metrics.csv", "eval.csv", "tensorboard")
-
-
-def choose_run_dir(config: Config) -> tuple[Path, bool]:
-    """The folder to write to, which is not made here, and whether to go on from a checkpoint in it.
-
-    Raises:
-        ValueError: it exists and is not empty, or what is asked for is contradictory.
-    """
-    if config.resume not in (None, "auto"):
-        if config.run_dir is not None and Path(config.run_dir) != Path(config.resume):
-            raise ValueError("resume and run_dir exclude each other: a run continues in its own folder.")
-        check_writable(Path(config.resume))
-        return Path(config.resume), True
-    if config.run_dir is None:
-        if config.resume == "auto":
-            raise ValueError("resume auto needs run_dir, the folder that every start of the run uses. Give --run-dir.")
-        name = f"{config.task.replace('/', '-')}-s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-        path, number = Path("runs") / name, 2
-        while path.exists():
-            path, number = Path("runs") / f"{name}-{number}", number + 1
-        check_writable(path)
-        return path, False
-    path = Path(config.run_dir)
-    resume = config.resume == "auto" and bool(checkpoint.checkpoint_dirs(path))
-    if not resume and not (is_free(path) or (config.resume == "auto" and is_left_over(path))):
-        raise ValueError(f"run_dir {path} exists and is not empty. Give another one, or --resume {path} to continue.")
-    check_writable(path)
-    return path, resume
-
-
-def is_free(path: Path) -> bool:
-    """Whether nothing is there but, perhaps, an empty folder."""
-    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
-
-
-def is_left_over(path: Path) -> bool:
-    """Whether `path` is the folder of a run that never got to its first checkpoint.
-
-    Raises:
-        ValueError: the run got further, and its checkpoints are gone.
-    """
-    if not path.is_dir():
-        return False
-    names = {p.name for p in path.iterdir()}
-    if "config.json" not in names:
-        return names <= {*LEFT_OVER, "checkpoints"}
-    try:
-        json.loads((path / "config.json").read_bytes())
-    except ValueError:  # torn
-        return "summary.json" not in names
-    try:
-        every = Config.load(path).checkpoint_every
-    except ValueError:  # of another program
-        return False
-    reached = last_steps(path / "metrics.csv")
-    if "summary.json" in names or 0 < 2 * every < reached:
-        raise ValueError(
-            f"run_dir {path} holds a run that came to {reached:,} steps, and no checkpoint of it. Bring its folder "
-            "checkpoints back, or give another --run-dir."
-        )
-    return True
-
-
-def last_steps(table: Path) -> int:
-    """Environment steps in the last row of a metrics.csv; 0 where there is none."""
-    if not table.exists():
-        return 0
-    with table.open(newline="") as f:
-        steps = [row["env_steps"] for row in csv.DictReader(f) if (row.get("env_steps") or "").isdigit()]
-    return int(steps[-1]) if steps else 0
-
-
-def check_writable(path: Path) -> None:
-    """Check that a folder can be made or written to.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    there = next(p for p in (path, *path.absolute().parents) if p.exists())
-    try:  # to ask for the mode would not do: root may all, and a file system may be read-only
-        with tempfile.TemporaryDirectory(dir=there, prefix=".fastsac-"):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"run_dir {path} cannot be written to: {there} does not allow it ({error.strerror})."
-        ) from None
-
-
 def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> tuple[checkpoint.Found, bool]:
     """The newest checkpoint of `run_dir`, which must fit the configuration.
 
@@ -320,7 +237,7 @@ def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> tuple[checkpoi
     Raises:
         ValueError: no checkpoint, another environment, or sizes that do not fit.
     """
-    found = checkpoint.find(run_dir)
+    found = find_checkpoint(run_dir, with_replay=config.checkpoint_replay == "full")
     meta = found.meta
     if meta["env_id"] != spec.env_id:
         raise ValueError(
@@ -340,6 +257,32 @@ def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> tuple[checkpoi
     # Without a summary of this very checkpoint the end of the run is still to be made.
     closed = interrupted is False and summary.get("env_steps") == min(meta["env_steps"])
     return found, config.resume == "auto" and closed and (at_end or summary.get("stopped_by") == "goal")
+
+
+def find_checkpoint(run_dir: Path, with_replay: bool) -> checkpoint.Found:
+    """The newest checkpoint that a run can go on from.
+
+    Args:
+        run_dir: the run's folder.
+        with_replay: only one whose replay is whole; else that of the newest whole learner goes along if it is whole.
+
+    Raises:
+        ValueError: there is none; says if there is one without its replay.
+    """
+    if with_replay:
+        try:
+            return checkpoint.find(run_dir)
+        except checkpoint.DamagedError as error:
+            name = checkpoint.find(run_dir, with_replay=False).folder.name
+            remedy = "--checkpoint-replay none goes on from it, with an empty replay."
+            raise ValueError(f"{error} The learner of {name} is whole: {remedy}") from None
+    found = checkpoint.find(run_dir, with_replay=False)
+    try:
+        checkpoint.check_files(found.folder, found.meta, with_replay=True)
+    except checkpoint.DamagedError as error:
+        note = " ".join([found.note, f"{error} Going on without the replay."]).strip()
+        return dataclasses.replace(found, note=note, with_replay=False)
+    return found
 
 
 def sizes(config: Config, spec: EnvSpec) -> dict[str, object]:

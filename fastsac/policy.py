@@ -68,7 +68,7 @@ class Policy:
         found = checkpoints.find(run_dir, with_replay=False)
         if found.note:
             logging.getLogger("fastsac").warning(found.note)
-        state, meta = checkpoints.read(found, with_replay=False), found.meta
+        state, meta = checkpoints.read(found), found.meta
         sizes = meta["sizes"]
         spec = EnvSpec(meta["env_id"], sizes["obs_dim"], sizes["action_dim"], (), None, image=sizes.get("image"))
         agent = variants.find(sizes["algo"]).from_config(config, spec)

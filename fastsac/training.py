@@ -5,11 +5,9 @@
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -27,9 +25,10 @@ from fastsac.faults import Guard
 from fastsac.files import write_file
 from fastsac.learner import Learner
 from fastsac.metrics import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
-from fastsac.plan import LEFT_OVER, Plan, make_plan, sizes
+from fastsac.plan import Plan, make_plan, sizes
 from fastsac.progress import Display, make_display
 from fastsac.result import Result
+from fastsac.run_dir import check_writable
 from fastsac.scarcity import Patience
 from fastsac.stopping import Deadline, StopSignals
 from fastsac.versions import git_commit, versions
@@ -51,6 +50,7 @@ def train(config: Config) -> Result:
     """
     plan = make_plan(config)
     if plan.complete:
+        plan.place.release()
         return Result.read(plan.run_dir)
     with Run(plan) as run:
         return run.train()
@@ -79,6 +79,7 @@ class Run:
         self.last_evals: list[dict[str, Any]] = []
         self.goal_at: list[int | None] = [None] * config.num_members  # env_steps when each member reached its goal
         self._open = ExitStack()
+        self._open.callback(plan.place.release)
         with self._open:  # closes what is open if something below fails
             self.display: Display = make_display(config, config.total_steps)
             self._open.callback(self.display.close)
@@ -102,7 +103,7 @@ class Run:
             if plan.resume:
                 self._restore(state, plan.resume.meta)
             self.run_dir = plan.run_dir
-            self._writer = Writer(self.run_dir, config.keep_checkpoints, plan.resume, with_replay="replay" in state)
+            self._writer = Writer(self.run_dir, config.keep_checkpoints, plan.resume)
             self._open.enter_context(self._signals)
             self._open = self._open.pop_all()
 
@@ -122,7 +123,7 @@ class Run:
         self.display.info(f"writing to {self.run_dir}")
         self.sinks = self._open_run_dir()  # after compiling: a Ctrl-C there leaves no run directory behind
         self._open.callback(self.sinks.close)
-        self.checkpoints = Background(self._writer, self.sinks, self.plan.device)
+        self.checkpoints = Background(self._writer, self.sinks, self.plan.device, self.display.info)
         self._open.enter_context(self.checkpoints)
 
         self.guard.begin()  # before any update of this process: a checkpoint's state is finite
@@ -227,9 +228,12 @@ class Run:
     def _log(self) -> None:
         self.guard.check()
         self.guard.hold()
+        restored = False
+        with self._patience.writing(str(self.run_dir)):
+            restored = self._keep_run_dir()
         with self._patience.writing("a checkpoint"):
             self.checkpoints.check()
-            if self.checkpoints.should_retry():
+            if restored or self.checkpoints.should_retry():
                 self._checkpoint()
         now, env_steps, grad_steps = time.perf_counter(), self._env_steps(), self._grad_steps()
         then, env_steps_then, grad_steps_then = self._last_row
@@ -347,7 +351,8 @@ class Run:
         with self._aside("writing a checkpoint"):
             with self._patience.writing("a checkpoint"):
                 self.checkpoints.wait()  # for the one before; should it have failed, this one is tried all the same
-            self.sinks.flush()
+            with suppress(OSError):  # rows go on waiting
+                self.sinks.flush()
             self.checkpoints.submit(self._env_steps(), *self._state(), self._rows_to_keep())
         self.checkpointing_s += time.perf_counter() - began
 
@@ -442,22 +447,47 @@ class Run:
         self.collector.begin()
 
     def _open_run_dir(self) -> Sinks:
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        if not self.plan.resume:
-            remove(*(self.run_dir / name for name in LEFT_OVER))
-        settings = self.config.replace(resume=None, run_dir=str(self.run_dir))
-        write_file(self.run_dir / "config.json", settings.to_json().encode())
-        wandb_config = json.loads(settings.to_json()) if self.config.wandb else None
+        self.plan.place.start()
+        if not self.plan.resume and (aside := self.plan.place.set_aside()):
+            self.display.info(f"an earlier start left no checkpoint: its tables are in {aside} now")
+        self._write_config()
+        wandb_config = json.loads(self._settings()) if self.config.wandb else None
         swept = tuple(self.config.member_setting(0))
         return Sinks(self.run_dir, swept, self.config.tensorboard, wandb_config, keep=self._rows)
 
+    def _settings(self) -> str:
+        """What config.json holds."""
+        return self.config.replace(resume=None, run_dir=str(self.run_dir)).to_json()
+
+    def _write_config(self) -> None:
+        write_file(self.run_dir / "config.json", self._settings().encode())
+
+    def _keep_run_dir(self) -> bool:
+        """Put back what is gone of the run directory; returns whether there was anything.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        place, gone = self.plan.place, []
+        if not place.is_held:
+            place.acquire_again()
+        check_writable(self.run_dir)
+        if not (self.run_dir / "config.json").exists():
+            self._write_config()
+            gone = ["config.json"]
+        if gone := [*gone, *self.sinks.restore()]:
+            self.display.info(f"{', '.join(gone)} of {self.run_dir} had disappeared: written again, with all rows")
+        return bool(gone)
+
     def _finish(self) -> Result:
-        up_to_date = self.last_evals and self.last_evals[0]["grad_steps"] == self.learner.grad_steps[0]
+        up_to_date = [row["grad_steps"] for row in self.last_evals] == self.learner.grad_steps
         if not self._interrupted() and self._env_steps() > self._last_row[1]:  # else the resumed run completes the row
             self._log()
         if not self._interrupted() and not up_to_date:
             self._evaluate()
         interrupted, stopped_by = self._interrupted(), self.stopped_by or "total_steps"
+        self._keep_run_dir()  # what cannot be written now is an error: the results would be lost
+        self.sinks.flush()
         self._checkpoint()
         self.checkpoints.wait()
         result = Result(
@@ -523,12 +553,3 @@ class Run:
             "versions": versions(),
             "git_commit": git_commit(),
         }
-
-
-def remove(*paths: Path) -> None:
-    """Remove files and folders, where they are there."""
-    for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, the newest whole one wins, damaged and hostile files change nothing."""
 
+import dataclasses
 import io
 import json
 import os
@@ -60,7 +61,7 @@ def test_rows_are_written_once_and_files_stay_few(tmp_path, monkeypatch):
     writer, written, most = Writer(tmp_path), 0, 0
     for last in range(3, 1000, 7):  # a ring of 100 rows
         first = max(0, last - 100)
-        written += sum(b - a for a, b in writer.missing(rows_of(first, last)))
+        written += sum(b - a for a, b in writer.divide(rows_of(first, last)).ranges)
         save(writer, last, first, last)
         state, meta = checkpoint.load(tmp_path)
         assert state["replay"]["rows.reward"].flatten().tolist() == list(range(first, last))
@@ -87,10 +88,12 @@ def test_a_writer_goes_on_where_another_stopped(tmp_path):
     save(Writer(tmp_path), 1, 0, 50)
     found = checkpoint.find(tmp_path)
     writer = Writer(tmp_path, found=found)
-    assert writer.missing(rows_of(0, 60)) == [(48, 60)]
+    assert writer.divide(rows_of(0, 60)).ranges == [(48, 60)]
     save(writer, 2, 0, 60)
     assert checkpoint.load(tmp_path)[0]["replay"]["rows.reward"].flatten().tolist() == list(range(60))
-    assert Writer(tmp_path, found=found, with_replay=False).missing(rows_of(0, 60)) == [(0, 60)]
+    assert Writer(tmp_path, found=dataclasses.replace(found, with_replay=False)).divide(rows_of(0, 60)).ranges == [
+        (0, 60)
+    ]
 
 
 def test_what_a_crash_left_is_not_seen_and_goes_with_the_next(tmp_path):
@@ -99,7 +102,7 @@ def test_what_a_crash_left_is_not_seen_and_goes_with_the_next(tmp_path):
     torn = tmp_path / "checkpoints" / "000002_step_000000000008.tmp"
     torn.mkdir()
     (torn / "learner.pt").write_bytes(b"half")
-    (checkpoint.replay_dir(tmp_path) / "rows_x.pt.tmp").write_bytes(b"half")
+    (checkpoint.replay_dir(tmp_path) / f"rows_{0:012d}_{9:012d}_{7:016x}.pt.tmp").write_bytes(b"half")
     assert checkpoint.find(tmp_path).folder.name == "000001_step_000000000007"
     save(writer, 9)
     assert not torn.exists()

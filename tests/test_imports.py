@@ -37,7 +37,7 @@ LAYERS = (
     VARIANTS,
     {"learner", "toolchain"},
     {"behaviour", "collect", "checkpoint", "checkpoint_writer", "evaluate", "best", "faults"},
-    {"background"},
+    {"background", "run_dir"},
     {"plan", "policy", "extract"},
     {"training"},
     {"doctor"},

@@ -1,9 +1,11 @@
 """`--resume auto`: the same command line starts a run, continues it, and ends at once when it is complete."""
 
 import json
+import shutil
 import signal
 
 import pytest
+from test_run_dir import contents
 from test_stopping import num_rows, wait_for
 from test_training import BASE, rows, run
 
@@ -63,39 +65,52 @@ def test_a_run_that_ended_before_its_last_evaluation_makes_it(tmp_path):
     assert json.loads(path.read_text())["interrupted"] is False
 
 
-@pytest.mark.parametrize("left", ["whole", "torn config", "half a checkpoint"])
-def test_a_start_that_never_got_to_a_checkpoint_is_made_afresh(tmp_path, left):
+@pytest.mark.parametrize("left", ["a few rows", "no row", "the mark"])
+def test_a_start_that_never_got_to_a_checkpoint_is_made_afresh(tmp_path, capsys, left):
     folder = tmp_path / "run"
-    run(tmp_path, seeds=2)  # another number of members, whose rows must not be kept
+    run(tmp_path, seeds=2, checkpoint_every=50)  # another number of members, whose rows must not be kept
+    table = (folder / "metrics.csv").read_text()
     for path in checkpoint.checkpoint_dirs(folder):
         path.rename(path.with_suffix(".tmp"))
     (folder / "summary.json").unlink()
-    if left == "torn config":
-        (folder / "config.json").write_text('{"env"')
-    if left == "half a checkpoint":
-        (folder / "config.json").unlink()
-    else:
-        (folder / "slurm-17.out").write_text("kept")
+    (folder / "slurm-17.out").write_text("kept")
+    if left != "a few rows":
+        (folder / "metrics.csv").write_text(table.splitlines()[0] + "\n")
+        (folder / "eval.csv").unlink()
+    if left == "the mark":
+        for path in folder.iterdir():
+            if path.name != ".fastsac":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert auto(tmp_path).env_steps >= 60
     assert {row["member"] for row in rows(folder / "metrics.csv")} == {"0"}
-    assert left == "half a checkpoint" or (folder / "slurm-17.out").read_text() == "kept"
+    assert left == "the mark" or (folder / "slurm-17.out").read_text() == "kept"
+    assert (folder / "aborted-1").exists() == (left == "a few rows")
+    if left == "a few rows":  # and none of them is lost
+        assert (folder / "aborted-1" / "metrics.csv").read_text() == table
+        assert "an earlier start left no checkpoint: its tables are in" in capsys.readouterr().out
 
 
-def test_a_run_whose_checkpoints_are_gone_is_not_written_over(tmp_path):
-    finished = run(tmp_path, "finished").run_dir
-    checkpoints = finished / "checkpoints"
-    checkpoints.rename(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match="came to 62 steps, and no checkpoint of it"):
-        run(tmp_path, "finished", resume="auto")
-    (finished / "summary.json").unlink()  # killed, but not before two checkpoints were due
-    config = json.loads((finished / "config.json").read_text())
-    (finished / "config.json").write_text(json.dumps({**config, "checkpoint_every": 20}))
-    with pytest.raises(ValueError, match="came to 62 steps, and no checkpoint of it"):
-        run(tmp_path, "finished", resume="auto")
-    (finished / "config.json").write_text('{"name": "of another program"}')
-    with pytest.raises(ValueError, match="exists and is not empty"):
-        run(tmp_path, "finished", resume="auto")
-    assert len(rows(finished / "metrics.csv")) > 1
+@pytest.mark.parametrize(
+    ("every", "config", "what"),
+    [
+        (20, None, "a run that ended at 62 steps"),
+        (20, "whole", "a run that came to 62 steps"),
+        (0, "whole", "a run that came to 62 steps"),
+        (50, '{"env"', "a run that came to 62 steps, with a config.json that cannot be read"),
+        (50, '{"name": "of another program"}', "a run that came to 62 steps, with a config.json that cannot be read"),
+    ],
+)
+def test_a_run_whose_checkpoints_are_gone_is_not_written_over(tmp_path, every, config, what):
+    folder = run(tmp_path, checkpoint_every=every).run_dir
+    (folder / "checkpoints").rename(tmp_path / "elsewhere")
+    if config:
+        (folder / "summary.json").unlink()  # killed
+    if config not in (None, "whole"):
+        (folder / "config.json").write_text(config)
+    before = contents(folder)
+    with pytest.raises(ValueError, match=f"holds {what}, and no checkpoint of it"):
+        auto(tmp_path)
+    assert contents(folder) == before
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

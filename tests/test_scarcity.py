@@ -23,7 +23,8 @@ from fastsac.env import EnvSpec
 from fastsac.faults import Guard
 from fastsac.learner import Learner
 from fastsac.metrics import CsvSink
-from fastsac.plan import check_writable, member_bytes
+from fastsac.plan import member_bytes
+from fastsac.run_dir import RunDir
 from fastsac.scarcity import Patience, disk_error
 from fastsac.training import train
 
@@ -132,15 +133,17 @@ def test_patience_speaks_once_a_minute_and_only_of_disks():
 
 def test_a_folder_that_allows_nothing_is_refused_whoever_asks(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"run_dir /proc/run cannot be written to: /proc does not allow it \("):
-        check_writable(Path("/proc/run"))
-    check_writable(tmp_path / "new" / "folder")
+        RunDir(Path("/proc/run")).acquire()
+    place = RunDir(tmp_path / "new" / "folder")
+    place.acquire()
+    place.release()
     assert list(tmp_path.iterdir()) == []
     folder = run(tmp_path).run_dir
 
     def read_only(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.mkdtemp", read_only)
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
     for resume, run_dir in ((str(folder), None), ("auto", str(folder)), (None, str(folder / "new"))):
         with pytest.raises(ValueError, match=r"does not allow it \(Read-only file system\)"):
             train(BASE.replace(resume=resume, run_dir=run_dir, total_steps=120))

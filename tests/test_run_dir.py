@@ -1,0 +1,347 @@
+"""The run directory: one owner, nobody else's files, and what happens when it disappears in the middle of a run."""
+
+import ctypes
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import filelock
+import pytest
+from conftest import TINY
+from test_faults import run_with
+from test_stopping import num_rows, wait_for
+from test_training import BASE, rows, run
+
+import fastsac
+from fastsac import checkpoint, run_dir
+from fastsac.cli import main
+from fastsac.config import Config
+from fastsac.run_dir import RunDir
+from fastsac.training import train
+
+PAIRS = int(os.environ.get("FASTSAC_PAIRS", "3"))
+LOSSES = int(os.environ.get("FASTSAC_LOSSES", "6"))
+
+
+def contents(folder):
+    """All that is there, with the times at which it was changed."""
+    paths = [folder, *sorted(folder.rglob("*"))]
+    return {str(p): (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else None) for p in paths}
+
+
+# One owner ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_process_ends_at_once_and_a_third_one_waits(start, tmp_path, capsys):
+    folder = tmp_path / "run"
+    args = ("--checkpoint-every", "200", "--resume", "auto")
+    first = start(folder, *args)
+    wait_for(first, lambda: len(checkpoint.checkpoint_dirs(folder)) == 2)
+    for own in (["--run-dir", str(folder), "--resume", "auto"], ["--resume", str(folder)]):
+        flags = TINY if "auto" in own else []
+        assert main(["train", "--env", "tests.scripted_env:5c", *flags, *own]) == 2
+        err = capsys.readouterr().err
+        owner = rf"process {first.pid} on {socket.gethostname()} since 2"
+        assert err.startswith(f"fastsac train: run_dir {folder} is in use by {owner}")
+        assert "wait for it with --wait-for-lock SECONDS." in err
+        assert err.count("\n") == 1
+    assert fastsac.load(folder).obs_dim == 5  # who reads needs no lock
+    assert main(["plot", str(folder)]) in (0, 2)
+    third = start(folder, *args, "--wait-for-lock", "60")
+    assert f"waiting up to 60 s for process {first.pid} on" in third.stdout.readline()
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    reached = checkpoint.load_meta(folder)["env_steps"][0]
+    wait_for(third, lambda: checkpoint.load_meta(folder)["env_steps"][0] > reached)
+    third.terminate()
+    out, err = third.communicate(timeout=20)
+    assert (third.returncode, err) == (143, ""), out
+
+
+def test_waiting_has_an_end(tmp_path):
+    place = RunDir(tmp_path / "run")
+    place.acquire()
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="is in use by process"):
+        run(tmp_path, wait_for_lock=1.0)
+    assert 0.9 < time.monotonic() - began < 10
+    place.release()
+    assert run(tmp_path).env_steps >= 60
+
+
+def test_pairs_of_processes_lose_no_checkpoint(tmp_path):
+    """FASTSAC_PAIRS=40 for more of them."""
+    script = Path(__file__).with_name("paired_runs.py")
+    command = [sys.executable, str(script), str(tmp_path / "run"), str(PAIRS), "1"]
+    root = str(script.parents[1])
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=root)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    print(told)
+    assert done.stderr.count("is in use by") == PAIRS
+    assert (told["both_alive"], told["none_alive"], told["damaged"], told["lost"]) == (0, 0, 0, 0)
+    assert told["saved"] > PAIRS
+
+
+def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path):
+    """An environment may fork processes of its own."""
+    read, write = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        RunDir(tmp_path / "run").acquire()
+        child = os.fork()
+        if child == 0:
+            time.sleep(30)
+        os.write(write, str(child).encode())
+        os._exit(0)
+    child = int(os.read(read, 100))
+    os.waitpid(parent, 0)
+    try:
+        RunDir(tmp_path / "run").acquire()
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore:.*oft")
+def test_a_file_system_that_cannot_lock_gets_a_lock_file(tmp_path, monkeypatch):
+    def no_flock(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(filelock.FileLock, "_acquire", no_flock)
+    place = RunDir(tmp_path / "run")
+    place.acquire()
+    with pytest.raises(ValueError, match=r"is in use by process .* If it is dead, remove .*lock\."):
+        run(tmp_path)
+    place.release()
+    assert run(tmp_path).env_steps >= 60
+
+
+def test_a_start_that_comes_to_nothing_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastsac.training.Run._compile", interrupt)
+    for args in ([], ["--run-dir", "deep/run"]):
+        assert main(["train", "--env", "tests.scripted_env:5c", *TINY, *args]) == 130
+        assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    assert main(["train", "--env", "tests.scripted_env:5c", *TINY, "--run-dir", "mine"]) == 130
+    assert [p.name for p in tmp_path.rglob("*")] == ["mine"]
+
+
+def test_a_run_of_a_version_without_marks_is_gone_on_with(tmp_path):
+    folder = run(tmp_path).run_dir
+    shutil.rmtree(folder / run_dir.MARK)
+    with pytest.raises(ValueError, match="exists and is not empty"):
+        run(tmp_path)
+    assert run(tmp_path, resume="auto", total_steps=100).env_steps >= 100
+    assert (folder / run_dir.MARK).is_dir()
+
+
+# Nobody else's files ------------------------------------------------------------------------------------------------
+
+
+def foreign_folders():
+    """Thirty folders that this program did not write, though some look like it."""
+    config = BASE.to_json()
+    table = "env_steps,loss\n900000,0.1\n"
+    parts = {
+        "config.json": ['{"name": "theirs"}', "{'not': strict}", config, ""],
+        "metrics.csv": [table, "member,env_steps\n0,900000\n"],
+        "tensorboard/events.out.tfevents.1": ["events"],
+        "checkpoints/model.pt": ["weights"],
+        "checkpoints/000001_step_000000000012/meta.json": ["{}"],
+        "summary.json": ["[]", '{"interrupted": true}'],
+        "eval.csv": ["a,b\n"],
+        "notes.txt": ["years"],
+        ".fastsac": ["a file"],
+    }
+    single = [{name: text} for name, texts in parts.items() for text in texts]
+    rng = random.Random(3)
+    mixed = [
+        {name: rng.choice(parts[name]) for name in rng.sample(sorted(parts), rng.randint(2, 5))}
+        for _ in range(30 - len(single))
+    ]
+    return single + mixed
+
+
+@pytest.mark.parametrize("files", foreign_folders(), ids=lambda files: "+".join(files))
+def test_a_folder_of_somebody_else_is_refused_and_not_touched(tmp_path, capsys, files):
+    folder = tmp_path / "theirs"
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    before = contents(folder)
+    command = ["train", "--env", "tests.scripted_env:5c", *TINY, "--run-dir", str(folder)]
+    for args in ([*command, "--resume", "auto"], command, ["train", "--resume", str(folder)]):
+        assert main(args) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        assert contents(folder) == before
+
+
+def test_copies_that_a_user_keeps_among_the_checkpoints_stay(tmp_path):
+    folder = run(tmp_path, checkpoint_every=20).run_dir / "checkpoints"
+    newest = checkpoint.checkpoint_dirs(folder.parent)[-1]
+    shutil.copytree(newest, folder / f"{newest.name}.good")
+    (folder / "replay" / "rows_of_mine.txt").write_text("kept")
+    train(Config.load(folder.parent).replace(resume=str(folder.parent), run_dir=None, total_steps=200))
+    assert (folder / f"{newest.name}.good" / "learner.pt").exists()
+    assert (folder / "replay" / "rows_of_mine.txt").exists()
+
+
+# Disappearing in the middle ------------------------------------------------------------------------------------------
+
+LONG = {"total_steps": 400, "buffer_size": 1000, "checkpoint_every": 90, "log_every": 20, "eval_every": 60}
+
+
+def once_at(env_steps, act):
+    """For `run_with`: do something at a vector step."""
+    done = []
+
+    def hook(training):
+        if not done and training.collector.env_steps[0] >= env_steps:
+            done.append(True)
+            if training.checkpoints._pending:
+                training.checkpoints._pending.result()
+            act()
+
+    return hook
+
+
+def check_whole(folder):
+    """All rows are there, and a checkpoint with all of its replay."""
+    steps = [int(row["env_steps"]) // 20 * 20 for row in rows(folder / "metrics.csv")]
+    assert steps == list(range(20, 401, 20))
+    assert len(rows(folder / "eval.csv")) == 7
+    assert Config.load(folder).total_steps == 400
+    assert checkpoint.load(folder)[1]["env_steps"][0] >= 400
+    assert "replay" in checkpoint.load(folder)[0]
+    assert json.loads((folder / "summary.json").read_text())["interrupted"] is False
+
+
+@pytest.mark.parametrize("tensorboard", [False, True])
+@pytest.mark.parametrize("how", ["removed", "emptied", "moved", "tables"])
+def test_a_run_directory_that_disappears_is_written_again(tmp_path, capsys, how, tensorboard):
+    folder = tmp_path / "run"
+
+    def lose():
+        if how == "removed":
+            shutil.rmtree(folder)
+        elif how == "moved":
+            folder.rename(tmp_path / "elsewhere")
+        for path in folder.glob("*") if how == "emptied" else ():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for name in ("metrics.csv", "config.json") if how == "tables" else ():
+            (folder / name).unlink()
+
+    run_with(tmp_path, once_at(210, lose), **LONG, tensorboard=tensorboard)
+    check_whole(folder)
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"metrics.csv{', eval.csv' if how != 'tables' else ''} of {folder} had disappeared: written again" in out
+    assert ("gone or damaged on the disk" in out) == (how != "tables")
+    assert not tensorboard or list((folder / "tensorboard").glob("events.*"))
+    assert main(["train", "--resume", str(folder), "--total-steps", "440"]) == 0
+
+
+def test_rows_wait_while_the_place_is_taken_and_the_status_tells_if_it_stays_so(tmp_path, capsys):
+    folder = tmp_path / "run"
+
+    def take():
+        shutil.rmtree(folder)
+        folder.write_text("somebody else's")
+
+    hooks = [once_at(210, take), once_at(290, folder.unlink)]
+    run_with(tmp_path, lambda training: [hook(training) for hook in hooks], **LONG)
+    check_whole(folder)
+    assert f"{folder} could not be written (something else is there now)" in " ".join(capsys.readouterr().out.split())
+    shutil.rmtree(folder)
+    with pytest.raises(OSError, match="something else is there now"):
+        run_with(tmp_path, once_at(210, take), **LONG)
+    assert folder.read_text() == "somebody else's"
+
+
+def without_the_right_to_override():
+    """Also root is bound by modes from now on."""
+    ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_a_run_directory_that_becomes_read_only(tmp_path, in_time):
+    folder = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "fastsac", "train", "--env", "tests.scripted_env:5c", "--run-dir", str(folder), *TINY,
+        "--checkpoint-every", "500", "--total-steps", "8000", "--utd-ratio", "0.25",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=without_the_right_to_override
+    ) as process:
+        wait_for(process, lambda: checkpoint.checkpoint_dirs(folder))
+        for path in (folder, folder / "checkpoints"):
+            path.chmod(0o555)
+        if in_time:
+            wait_for(process, lambda: num_rows(folder / "metrics.csv") > 40)
+            for path in (folder, folder / "checkpoints"):
+                path.chmod(0o755)
+        out, err = process.communicate(timeout=60)
+    for path in (folder, folder / "checkpoints"):
+        path.chmod(0o755)
+    assert f"{folder} could not be written (Permission denied): the run goes on and tries again." in out
+    assert process.returncode == (0 if in_time else 1), err
+    if in_time:
+        assert checkpoint.load_meta(folder)["env_steps"][0] >= 8_000
+    else:
+        assert err.count("\n") == 1
+        assert err.startswith(f"fastsac train: cannot write to {folder}: Permission denied.")
+        assert f"make room and continue with --resume {folder}" in err
+
+
+# Rows of the replay that are gone ---------------------------------------------------------------------------------
+
+
+def lose_rows(folder, rng):
+    """Remove or damage some of the files of rows."""
+    for path in sorted(checkpoint.replay_dir(folder).glob("rows_*.pt")):
+        how = rng.choice(("spare", "remove", "cut", "flip"))
+        data = bytearray(path.read_bytes())
+        if how == "remove":
+            path.unlink()
+        elif how == "cut":
+            path.write_bytes(data[: rng.randrange(len(data))])
+        elif how == "flip":
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            path.write_bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(LOSSES))
+def test_rows_that_are_lost_in_the_middle_are_written_again(tmp_path, monkeypatch, seed):
+    """FASTSAC_LOSSES=40 for more of them."""
+    monkeypatch.setattr("fastsac.checkpoint_writer.MERGE", 2000)
+    monkeypatch.setattr("fastsac.checkpoint_writer.PIECE", 4000)
+    rng = random.Random(seed)
+    folder = tmp_path / "run"
+    hook = once_at(rng.randrange(130, 300), lambda: lose_rows(folder, rng))
+    run_with(tmp_path, hook, **{**LONG, "checkpoint_every": 30}, seed=seed + 1)
+    check_whole(folder)
+    again = run(tmp_path, "again", **{**LONG, "checkpoint_every": 0}, seed=seed + 1)
+    ours, theirs = (checkpoint.load(path)[0]["replay"] for path in (folder, again.run_dir))
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+    lose_rows(folder, rng)  # when nobody can write them again
+    settings = Config.load(folder).replace(resume=str(folder), run_dir=None, total_steps=440)
+    try:
+        train(settings)
+    except ValueError as error:
+        if "--checkpoint-replay none goes on from it, with an empty replay." not in str(error):
+            raise
+        train(settings.replace(checkpoint_replay="none"))
+    assert checkpoint.load_meta(folder)["env_steps"][0] >= 440
