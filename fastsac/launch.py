@@ -28,6 +28,8 @@ GPU_OPTIONS: dict[str, Any] = {
     "realize_opcount_threshold": 50,  # longer chains of operations before a result is stored
 }
 CPU_OPTIONS: dict[str, Any] = {
+    # Threads are for matrix products: a sum that they share would depend on their number.
+    "cpp.threads": 1,
     "cpp_wrapper": True,  # the calls between kernels are C++ too: with small networks Python's share would be 40%
     # Vector instructions that torch itself uses here need not be tried with the compiler first, for seconds.
     "cpp.vec_isa_ok": True if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") else None,
@@ -214,19 +216,31 @@ class Launch:
             cycle: keys in the order in which launches repeat them; every part of it gets its graphs.
         """
         if self._compiled:
-            kept = [leaf.clone() for leaf in self._written]
-            if self._recorder is None:
-                assert isinstance(self._step, CompiledStep)
-                self._again = {key: self._step.record(*self._variants[key]) for key in dict.fromkeys(cycle)}
-            else:
-                with self._recorder.warm_up():
-                    self._run(dict.fromkeys(cycle))
-            for leaf, value in zip(self._written, kept, strict=True):
-                leaf.copy_(value)
+            with self._putting_back():
+                if self._recorder is None:
+                    assert isinstance(self._step, CompiledStep)
+                    self._again = {key: self._step.record(*self._variants[key]) for key in dict.fromkeys(cycle)}
+                else:
+                    with self._recorder.warm_up():
+                        self._run(dict.fromkeys(cycle))
         if self._recorder is not None:
             for size in self._sizes:
                 for first in range(len(cycle)):
                     self._graph(tuple(cycle[(first + i) % len(cycle)] for i in range(size)))
+
+    @contextmanager
+    def _putting_back(self) -> Iterator[None]:
+        """The written tensors come out as they went in."""
+        kept = [leaf.clone() for leaf in self._written]
+        yield
+        for leaf, value in zip(self._written, kept, strict=True):
+            leaf.copy_(value)
+
+    @torch.no_grad()
+    def rehearse(self, keys: Sequence[Hashable]) -> None:
+        """Run the step once per key, and put back what it has written."""
+        with self._putting_back():
+            self(keys)
 
     @torch.no_grad()
     def __call__(self, keys: Sequence[Hashable]) -> None:

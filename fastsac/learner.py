@@ -170,6 +170,10 @@ class Learner:
         """Compile and capture now; changes no number."""
         self._launch.warm_up([k % self.agent.actor_delay == 0 for k in range(self.agent.actor_delay)])
 
+    def rehearse(self, num_steps: int) -> None:
+        """Run gradient steps that change nothing, to see how long they take."""
+        self._launch.rehearse([k % self.agent.actor_delay == 0 for k in range(num_steps)])
+
     @torch.no_grad()
     def act_deterministic(self, obs: Tensor) -> Tensor:
         """The policy's best actions [M, N, A] for obs [M, N, O]."""

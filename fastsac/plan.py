@@ -24,8 +24,7 @@ from fastsac.run_dir import RunDir, claim
 # the choice changes the rounding, and the same command must give the same numbers twice.
 COMPILE_PAYS_AFTER = 8_000
 
-# Multiply-adds of the largest matrix product below which a second thread gains less than 25% and is not worth having:
-# when anything else wants the core, two threads that wait for each other run up to 20 times slower than one.
+# Multiply-adds of the largest matrix product below which a second thread gains less than 25% and is not worth having.
 ONE_THREAD_BELOW = 4_000_000
 
 
@@ -37,7 +36,7 @@ class Plan:
     spec: EnvSpec
     device: torch.device
     mode: Mode
-    cpu_threads: int
+    cpu_threads: tuple[int, ...]  # of torch on a CPU; of several, the run takes what it measures to be faster
     place: RunDir  # held by this process: `Run` lets it go, or who has no use for the plan
     resume: checkpoint.Found | None  # what the run continues from
     complete: bool  # resume auto, and there is nothing left to do
@@ -77,9 +76,7 @@ def make_plan(config: Config) -> Plan:
     except ValueError:
         place.release()
         raise
-    device_name = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
-    )
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else threads_text(threads)
     kwargs = [f"env_kwargs {config.env_kwargs}"] if config.env_kwargs else []
     kwargs += [f"in evaluation {config.eval_env_kwargs}"] if config.eval_env_kwargs else []
     obs = "x".join(map(str, spec.image or (spec.obs_dim,)))
@@ -182,11 +179,19 @@ def check_image(config: Config, spec: EnvSpec) -> None:
         raise ValueError(f"obs_norm is for vectors, and {spec.env_id} has images. Leave it out.")
 
 
-def choose_threads(config: Config, spec: EnvSpec) -> int:
-    """Threads of torch for the learner's products."""
+def choose_threads(config: Config, spec: EnvSpec) -> tuple[int, ...]:
+    """Threads of torch for the learner's products: the number, or two of which the faster is to be taken."""
+    if config.cpu_threads or num_cpus() == 1:
+        return (config.cpu_threads or 1,)
     widest = max(config.hidden_dims)
     small = spec.image is None and config.num_members * config.batch_size * widest * widest < ONE_THREAD_BELOW
-    return config.cpu_threads or (1 if small else num_cpus())
+    return (1,) if small else (1, num_cpus())
+
+
+def threads_text(threads: tuple[int, ...]) -> str:
+    """`1 thread`, or what is still to be measured."""
+    text = " or ".join(map(str, threads))
+    return f"{text} thread{'s' * (threads[-1] > 1)}" + (", whichever is faster" if len(threads) > 1 else "")
 
 
 def member_bytes(config: Config, spec: EnvSpec, few_kernels: bool) -> tuple[int, int]:

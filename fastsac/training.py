@@ -31,6 +31,7 @@ from fastsac.result import Result
 from fastsac.run_dir import check_writable
 from fastsac.scarcity import Patience
 from fastsac.stopping import Deadline, StopSignals
+from fastsac.threads import Threads
 from fastsac.versions import git_commit, versions
 
 
@@ -75,6 +76,7 @@ class Run:
         self._deadline = Deadline(config.max_wall_time)
         self._signals = StopSignals()
         self.compile_s = 0.0
+        self._threads: Threads | None = None
         self.checkpointing_s = 0.0  # that the loop stood still for checkpoints
         self.last_evals: list[dict[str, Any]] = []
         self.goal_at: list[int | None] = [None] * config.num_members  # env_steps when each member reached its goal
@@ -119,6 +121,7 @@ class Run:
         """Soft Actor-Critic (arXiv 1812.05905, algorithm 1), vectorised."""
         config, collector, learner = self.config, self.collector, self.learner
         self._compile()
+        self._choose_threads()
         self._signals.armed = True  # from here on a signal ends the run with a checkpoint
         self.display.info(f"writing to {self.run_dir}")
         self.sinks = self._open_run_dir()  # after compiling: a Ctrl-C there leaves no run directory behind
@@ -144,6 +147,7 @@ class Run:
                 self._recover_from(error)
                 continue
 
+            self._mind_threads()
             if self._crossed(before, config.log_every):
                 self._log()
             if self._crossed(before, config.eval_every):
@@ -224,6 +228,16 @@ class Run:
             self.collector.warm_up()
         self.compile_s = stage.seconds
         self._last_row = (self._last_row[0] + stage.seconds, *self._last_row[1:])  # rates leave compiling out
+
+    def _choose_threads(self) -> None:
+        if self.plan.device.type == "cpu" and len(self.plan.cpu_threads) > 1:
+            self._threads = Threads(self.plan.cpu_threads[-1], self.learner.rehearse)
+            self.display.info(str(self._threads))
+
+    def _mind_threads(self) -> None:
+        """On a CPU: see now and then whether the number of threads still is the better one."""
+        if self._threads is not None and self._threads.look(self.learner.compute_s, self._grad_steps()):
+            self.display.info(str(self._threads))
 
     def _log(self) -> None:
         self.guard.check()
@@ -403,7 +417,7 @@ class Run:
         """Compile cache, threads, device and precision; the latter three are put back at the end."""
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compile_cache_dir()))
         self._open.callback(torch.set_num_threads, torch.get_num_threads())
-        torch.set_num_threads(self.plan.cpu_threads)
+        torch.set_num_threads(self.plan.cpu_threads[0])
         if self.plan.device.type == "cuda":
             self._open.enter_context(torch.cuda.device(self.plan.device))  # graphs are captured on the current one
             self._open.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())

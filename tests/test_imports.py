@@ -32,6 +32,7 @@ LAYERS = (
         "ranking",
         "result",
         "stats",
+        "threads",
         "versions",
     },
     VARIANTS,

@@ -1,0 +1,93 @@
+"""How many threads torch computes with on a CPU, where that is left to the program: one or all, whichever is faster.
+
+Threads that wait for each other at every product gain less than their number where nothing else wants the cores, and
+lose up to twenty times where something does.  Sizes cannot tell which it is, so that the work itself is timed, and
+timed again now and then, and when it has become slow.  The numbers do not depend on the choice: what runs in parallel
+are matrix products, whose sums are not divided among threads.
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+GAIN = 1.15  # of all threads over one, below which they are not worth the cores
+LOOK_S = 2.0  # of computing between two looks at how long a step takes
+SLOWER = 2.0  # times the usual, from which on the choice is measured again
+AGAIN_S = 60.0  # after which it is measured again in any case
+SHARE, SHARE_IF_SLOW = 0.01, 0.05  # of the time that measuring may take
+TRIAL_S = 0.06  # of each trial, about
+ROUNDS = 3  # trials of either kind
+
+
+class Threads:
+    """Chooses between one thread and all.
+
+    Args:
+        most: all.
+        run: runs so many steps of the work, and leaves everything as it was.
+        clock: seconds that only grow.
+
+    Attributes:
+        chosen: threads now.
+        step_s: seconds of a step with one thread and with all, as measured last.
+    """
+
+    def __init__(self, most: int, run: Callable[[int], None], clock: Callable[[], float] = time.perf_counter) -> None:
+        self._most, self._run, self._clock = most, run, clock
+        self._looked_at = (0.0, 0)
+        self.measure()
+
+    def measure(self) -> None:
+        """Time the work with one thread and with all in turn, and take what is faster."""
+        began = self._clock()
+        chunk = max(1, round(TRIAL_S / 5 / self._time(1, 1)))
+        trials: dict[int, list[float]] = {1: [], self._most: []}
+        for _ in range(ROUNDS):
+            for threads, found in trials.items():
+                found.append(self._trial(threads, chunk))
+        self.step_s = {threads: sum(found) / ROUNDS for threads, found in trials.items()}
+        self.chosen = self._most if self.step_s[self._most] * GAIN < self.step_s[1] else 1
+        torch.set_num_threads(self.chosen)
+        self._usual_s: float | None = None
+        self._measured_at = self._clock()
+        self._cost_s = self._measured_at - began
+
+    def look(self, spent_s: float, steps: int) -> bool:
+        """Measure again if it is time, or if steps have become slow; whether the choice is another.
+
+        Args:
+            spent_s: on steps, since the beginning.
+            steps: since the beginning.
+        """
+        then_s, steps_then = self._looked_at
+        if spent_s - then_s < LOOK_S or steps == steps_then:
+            return False
+        self._looked_at = (spent_s, steps)
+        step_s = (spent_s - then_s) / (steps - steps_then)
+        if self._usual_s is None:
+            self._usual_s = min(step_s, SLOWER * self.step_s[self.chosen])
+        is_slow = step_s > SLOWER * self._usual_s
+        since_s = self._clock() - self._measured_at
+        if since_s * (SHARE_IF_SLOW if is_slow else SHARE) < self._cost_s or not (is_slow or since_s > AGAIN_S):
+            return False
+        before = self.chosen
+        self.measure()
+        return self.chosen != before
+
+    def _trial(self, threads: int, chunk: int) -> float:
+        """Seconds of a step, from as many chunks of steps as fit into the time of a trial."""
+        spent, chunks = 0.0, 0
+        while spent < TRIAL_S:
+            spent, chunks = spent + self._time(threads, chunk), chunks + 1
+        return spent / (chunks * chunk)
+
+    def _time(self, threads: int, steps: int) -> float:
+        torch.set_num_threads(threads)
+        began = self._clock()
+        self._run(steps)
+        return self._clock() - began
+
+    def __str__(self) -> str:
+        times = " and ".join(f"{1000 * seconds:.3g} ms with {n}" for n, seconds in self.step_s.items())
+        return f"{self.chosen} thread{'s' * (self.chosen > 1)}: an update takes {times} (--cpu-threads N fixes it)"
