@@ -54,7 +54,7 @@ def main(folder: Path, pairs: int, seed: int) -> None:
         told["both_alive"] += all(alive)
         told["none_alive"] += not any(alive)
         told["damaged"] += damaged(folder)
-        told["lost"] += len(after) < len(before) or (bool(before) and after[-1].name < before[-1].name)
+        told["lost"] += len(after) < min(2, len(before)) or (bool(before) and after[-1].name < before[-1].name)
     told["saved"] = checkpoint.serial(checkpoint.checkpoint_dirs(folder)[-1])
     print(json.dumps(told))
 

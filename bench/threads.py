@@ -1,0 +1,130 @@
+"""Does `--cpu-threads auto` keep up with the better one of one thread and all, whatever else runs?
+
+Each run is the command that a user types, in a process of its own; the rate is that between two rows of metrics.csv,
+without start and compiling.  The second half of the runs shares the machine with a process that keeps one core busy.
+"""
+
+import csv
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import chart, harness, rate_chart
+
+CASES: dict[str, tuple[str, ...]] = {
+    "Pendulum-v1": ("--env", "Pendulum-v1"),
+    "HalfCheetah-v5": ("--env", "HalfCheetah-v5"),
+    "Pendulum-v1, 4 members": ("--env", "Pendulum-v1", "--seeds", "4"),
+    "Pendulum-v1, 16 members": ("--env", "Pendulum-v1", "--seeds", "16"),
+    "HalfCheetah-v5, 4 members": ("--env", "HalfCheetah-v5", "--seeds", "4"),
+    "HalfCheetah-v5, 16 members": ("--env", "HalfCheetah-v5", "--seeds", "16"),
+}
+BUSY = "while True: pass"
+SETTINGS = (
+    "--num-envs", "4", "--learning-starts", "300", "--log-every", "40", "--eval-every", "0", "--eval-episodes", "1",
+    "--total-steps", "10000000", "--buffer-size", "20000", "--compile", "on", "--no-tensorboard", "--device", "cpu",
+    "--checkpoint-every", "0",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(harness.Settings):
+    """Settings of this measurement."""
+
+    repeats: int = 1
+    """Runs of each kind."""
+    seconds: float = 20.0
+    """Of each run, training alone."""
+    cases: tuple[str, ...] = tuple(CASES)
+    """What is trained."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if wrong := [case for case in self.cases if case not in CASES]:
+            raise ValueError(f"cases must be among {', '.join(CASES)}, got {wrong[0]!r}.")
+
+
+def main(argv: Sequence[str] | None = None) -> harness.Report:
+    settings, _ = harness.start(Settings, "threads", __doc__, argv)
+    reporter = harness.Reporter("threads", __doc__, settings)
+    kinds = {"auto": 0, "1": 1, str(settings.threads): settings.threads}
+    rows, shares = [], []
+    for case in settings.cases:
+        train(case, 1, 1.0)  # fills the compile cache
+        for busy in (False, True):
+            where = f"{case}, {'one core busy' if busy else 'idle'}"
+            rates: dict[str, list[float]] = {kind: [] for kind in kinds}
+            with keeping_busy(busy):
+                for _ in range(settings.repeats):
+                    for kind, threads in kinds.items():
+                        rates[kind].append(train(case, threads, settings.seconds))
+            mine = [{"name": f"{where}: {kind}", **harness.summary(values)} for kind, values in rates.items()]
+            rows += mine
+            shares.append({"name": where, "slower": max(r["median"] for r in mine[1:]) / mine[0]["median"]})
+    report = reporter.finish(unit="environment steps/s", rows=rows, shares=shares)
+    for table in figures(report):
+        table.show()
+    chart.save_beside(settings.json, rate_chart.draw(report, panels(report)), report)
+    return report
+
+
+@contextmanager
+def keeping_busy(wanted: bool) -> Iterator[None]:
+    """Inside, a process computes without end on one core."""
+    process = subprocess.Popen([sys.executable, "-c", BUSY]) if wanted else None
+    try:
+        yield
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+def train(case: str, threads: int, seconds: float) -> float:
+    """Environment steps per second of one run, of all members."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = Path(folder) / "run"
+        command = [
+            sys.executable, "-m", "fastsac", "train", *CASES[case], *SETTINGS, "--run-dir", str(run_dir),
+            "--cpu-threads", str(threads), "--max-wall-time", f"{round(seconds) + 15}s",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 75:  # out of time
+            lines = done.stderr.strip().splitlines()
+            raise SystemExit(f"bench.threads: training failed: {lines[-1] if lines else done.returncode}")
+        return rate(run_dir / "metrics.csv", seconds)
+
+
+def rate(table: Path, seconds: float) -> float:
+    """Of the first member, from the first row with updates on, for so many seconds or what there is."""
+    with table.open(newline="") as f:
+        rows = [(float(r["wall_s"]), int(r["env_steps"])) for r in csv.DictReader(f) if r["member"] == "0"]
+    rows = [row for row in rows if row[1] > 300]
+    inside = [row for row in rows if row[0] <= rows[0][0] + seconds]
+    (first_s, first), (last_s, last) = inside[0], inside[-1]
+    return (last - first) / (last_s - first_s)
+
+
+def panels(report: harness.Report) -> list[rate_chart.Panel]:
+    """For the chart."""
+    return [rate_chart.Panel(report["unit"], report["rows"])]
+
+
+def figures(report: harness.Report) -> list[harness.Figures]:
+    """The rates, and how far auto is behind the better one."""
+    rows: list[list[Any]] = []
+    for i, share in enumerate(report["shares"]):
+        mine = report["rows"][3 * i : 3 * i + 3]
+        rows.append([share["name"], *(f"{row['median']:,.1f}" for row in mine), f"{share['slower']:.2f}"])
+    names = [row["name"].rpartition(": ")[2] for row in report["rows"][:3]]
+    columns = ["", *(f"{name} thread{'s' * (name != '1')}" for name in names), "better one / auto"]
+    return [harness.Figures(f"threads: {report['unit']} of each member", columns, rows)]
+
+
+if __name__ == "__main__":
+    main()
