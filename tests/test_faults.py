@@ -1,6 +1,7 @@
 """NaN and infinity in losses and parameters: what is told, what is written, the way back; environments that fail."""
 
 import math
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -293,6 +294,64 @@ def test_gymnasium_tells_which_environment_gave_another_shape(seeds):
         env.recv()
     assert error.value.env_index == seeds.index(5)
     env.close()
+
+
+def two_steps(task, **env_kwargs):
+    """The second step of three copies in Gymnasium, of which the middle one does something else."""
+    env = make_env(f"gymnasium:tests.failing_env:{task}-v0", [2, 5, 4], env_kwargs=env_kwargs)
+    with closing(env):
+        env.reset()
+        for _ in range(2):
+            env.send(np.zeros((3, 1), np.float32))
+            step = env.recv()
+    return step
+
+
+@pytest.mark.parametrize(
+    ("key", "gift", "message"),
+    [
+        *[
+            (key, gift, f"step of Gives must return {key} as True or False, got ")
+            for key in ("terminated", "truncated")
+            for gift in ("nan", "text", "no", "none", "two", "complex", "pair")
+        ],
+        *[
+            ("reward", gift, "step of Gives must return reward as one number, got ")
+            for gift in ("text", "none", "complex", "pair")
+        ],
+        ("obs", "complexes", "Cannot cast"),
+        ("obs", "objects", "Cannot cast"),
+        ("obs", "text", "same shape"),
+    ],
+)
+def test_gymnasium_takes_truths_and_numbers_only_and_tells_who_gave_others(key, gift, message):
+    with pytest.raises((TypeError, ValueError), match=message) as error:
+        two_steps("Gives", key=key, gift=gift)
+    assert error.value.env_index == 1
+
+
+def test_gymnasium_takes_whatever_holds_a_truth_or_a_number():
+    for gift in ("bool", "numpy bool", "one", "1.0", "int8", "array", "tensor", "float16"):
+        for key in ("reward", "terminated", "truncated"):
+            step = two_steps("Gives", key=key, gift=gift)
+            expected = {"reward": [0.5] * 3, "terminated": [False] * 3, "truncated": [False] * 3}
+            expected[key][1] = 1.0 if key == "reward" else True
+            for name, values in expected.items():
+                assert getattr(step, name).tolist() == values
+            assert (step.reward.dtype, step.terminated.dtype, step.truncated.dtype) == (np.float32, bool, bool)
+    assert np.isnan(two_steps("Gives", key="reward", gift="nan").reward).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("where", ["reset", "step"])
+def test_gymnasium_tells_which_environment_wanted_to_end_the_program(where):
+    with pytest.raises(SystemExit, match="no licence") as error:
+        two_steps("Quits", where=where)
+    assert error.value.env_index == (1 if where == "reset" else 0)
+
+
+def test_gymnasium_makes_a_wrong_call_of_a_constructor_that_ends_the_program():
+    with pytest.raises(ValueError, match=r"gymnasium cannot make .*Quits-v0 with env_kwargs .*: no licence\."):
+        two_steps("Quits", where="make")
 
 
 def test_a_dump_that_finds_no_room_does_not_hide_what_was_wrong(tmp_path):
