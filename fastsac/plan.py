@@ -222,7 +222,7 @@ def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> str:
 
 
 # What a run writes before its first checkpoint, and may leave behind when it ends without one.
-LEFT_OVER = ("config.json", "metrics.csv", "eval.csv", "tensorboard")
+LEFT_OVER = ("config.json", "metrics.csv", "eval.csv", "tensorboard", "error.txt")
 
 
 def choose_run_dir(config: Config) -> tuple[Path, bool]:
@@ -267,18 +267,19 @@ def is_left_over(path: Path) -> bool:
     if not path.is_dir():
         return False
     names = {p.name for p in path.iterdir()}
+    ended = "summary.json" in names and read_summary(path).get("stopped_by") != "error"
     if "config.json" not in names:
         return names <= {*LEFT_OVER, "checkpoints"}
     try:
         json.loads((path / "config.json").read_bytes())
     except ValueError:  # torn
-        return "summary.json" not in names
+        return not ended
     try:
         every = Config.load(path).checkpoint_every
     except ValueError:  # of another program
         return False
     reached = last_steps(path / "metrics.csv")
-    if "summary.json" in names or 0 < 2 * every < reached:
+    if ended or 0 < 2 * every < reached:
         raise ValueError(
             f"run_dir {path} holds a run that came to {reached:,} steps, and no checkpoint of it. Bring its folder "
             "checkpoints back, or give another --run-dir."
