@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -22,7 +23,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from fastsac.config import Config
 from fastsac.scarcity import disk_error
-from fastsac.stopping import OUT_OF_TIME, Stopped, exit_status
+from fastsac.stopping import OUT_OF_TIME, Stopped, StopSignals, exit_status
 
 if TYPE_CHECKING:
     from fastsac.result import Result
@@ -287,11 +288,8 @@ def _without_preset(args: list[str]) -> list[str]:
 def train(args: list[str]) -> int:
     """`fastsac train`."""
     config = train_config(args)
-    from fastsac.background import CheckpointError
-    from fastsac.collect import BadStepError, NotFiniteError
-    from fastsac.launch import CaptureError
     from fastsac.plan import make_plan
-    from fastsac.training import Run
+    from fastsac.training import FAILURES, Run
 
     plan = make_plan(config)
     if plan.complete:
@@ -301,21 +299,27 @@ def train(args: list[str]) -> int:
     with Run(plan) as run:
         try:
             result = run.train()
-        except (BadStepError, NotFiniteError, CaptureError, CheckpointError) as error:
+        except FAILURES as error:
             run.display.close()
-            return fail("fastsac train", str(error), 1)
+            return fail("fastsac train", with_notes(str(error), error), 1)
         except (OSError, RuntimeError) as error:
             if (cause := disk_error(error)) is None:
                 raise
             run.display.close()
             kept = f"Checkpoints written so far are kept: make room and continue with --resume {plan.run_dir}."
-            return fail("fastsac train", f"cannot write to {plan.run_dir}: {cause.strerror}. {kept}", 1)
+            message = f"cannot write to {plan.run_dir}: {cause.strerror}. {kept}"
+            return fail("fastsac train", with_notes(message, error), 1)
         except ValueError as error:  # a fault of ours, not a wrong call: keep the traceback
             raise RuntimeError("training failed") from error
     show_result(result)
     if not result.interrupted:
         return 0
     return OUT_OF_TIME if result.stopped_by == "max_wall_time" else exit_status(result.stopped_by)
+
+
+def with_notes(message: str, error: BaseException) -> str:
+    """A message, and what was noted on the error: where to read more."""
+    return " ".join([message, *getattr(error, "__notes__", ())])
 
 
 def show_result(result: "Result") -> None:
@@ -355,6 +359,7 @@ def evaluate(args: list[str]) -> int:
         raise ValueError(f"seed must be in [0, 2^31), got {options.seed}.")
     from fastsac import random
     from fastsac.env import make_env
+    from fastsac.env_errors import BadStepError, NotFiniteError, made, of_nobody, told
     from fastsac.evaluate import rollout
     from fastsac.policy import load
 
@@ -362,11 +367,16 @@ def evaluate(args: list[str]) -> int:
     policy = load(options.run_dir, member, options.checkpoint)
     c = policy.config
     seeds = random.derive_seeds(options.seed, random.Purpose.EVAL_SEED, options.episodes)
-    env = make_env(c.env, seeds, c.env_threads, c.env_kwargs_of_evaluation, c.action_limit)
-    try:
-        returns, lengths = rollout(env, lambda obs: policy.act(obs, normalized=True))
-    finally:
-        env.close()
+    make = partial(make_env, c.env, seeds, c.env_threads, c.env_kwargs_of_evaluation, c.action_limit)
+    with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
+        env = made(make)
+        try:
+            try:
+                returns, lengths = rollout(env, lambda obs: policy.act(obs, normalized=True))
+            finally:
+                told(env.close, "close", of_nobody)
+        except (BadStepError, NotFiniteError) as error:
+            return fail("fastsac eval", str(error), 1)
     result: dict[str, Any] = {
         "env_id": env.spec.env_id, "run_dir": str(options.run_dir), "member": member,
         "checkpoint": options.checkpoint, "episodes": options.episodes,

@@ -1,4 +1,4 @@
-"""Stepping the environments: checks of what comes in, episode statistics, the update budget, where time goes.
+"""Stepping the environments: episode statistics, the update budget, where time goes.
 
 Owns the training environments and the host's counters.  What it stores at vector step t is exactly what the
 environments returned; dummy rows (see the contract in `fastsac.env`) count nowhere.
@@ -8,9 +8,9 @@ Axes: M members, N environments per member.  The vector environment holds M * N 
 
 import math
 import time
-import traceback
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,25 +20,9 @@ from torch import Tensor
 
 from fastsac.behaviour import Behaviour
 from fastsac.config import Config, update_budget
-from fastsac.env import SavesState, Step, VectorEnv, first_line
+from fastsac.env import SavesState, Step, VectorEnv
+from fastsac.env_errors import ActionError, CheckedEnv, of_members, told
 from fastsac.learner import Learner, copy_tree_
-
-
-class BadStepError(RuntimeError):
-    """An environment broke the contract of `fastsac.env`."""
-
-
-class EnvFailedError(BadStepError):
-    """An environment raised an exception."""
-
-
-class NotFiniteError(RuntimeError):
-    """A number that is NaN or infinite came from an environment or out of a loss."""
-
-
-class ActionError(NotFiniteError):
-    """A policy gave NaN for an action; no environment has seen it."""
-
 
 RECENT_EPISODES = 100
 
@@ -134,8 +118,9 @@ class Collector:
         on_cuda = learner.device.type == "cuda"
         self._overlap = on_cuda if config.overlap == "auto" else config.overlap == "on"
         self._shape = (config.num_members, config.num_envs)
-        self._obs_shape = (config.num_members * config.num_envs, learner.agent.encoder.obs_dim)
         self._is_dummy = np.zeros(self._shape, np.bool_)
+        self._locate = of_members(config, config.num_envs, lambda: self.env_steps)
+        self._checked = self._check_env()
         self._early: Step | None = None
         self._env_s = self._act_s = 0.0
 
@@ -155,8 +140,8 @@ class Collector:
 
     def begin(self) -> None:
         """Reset all environments and start the stream, or start it anew with other environments."""
-        obs = self._call("reset")
-        self._check(obs)
+        self._checked = self._check_env()
+        obs = self._checked.reset()
         self._is_dummy[:] = False
         self.stats.begin()
         self.behaviour.begin(obs, self._is_random())
@@ -165,7 +150,8 @@ class Collector:
         """Where the environments and their episodes are; None where the back end cannot save that."""
         if not isinstance(self.env, SavesState):
             return None
-        simulator = {name: torch.from_numpy(np.array(value)) for name, value in self.env.state_dict().items()}
+        saved = told(self.env.state_dict, "state_dict", self._locate)
+        simulator = {name: torch.from_numpy(np.array(value)) for name, value in saved.items()}
         return {**self._episodes(), "obs": torch.from_numpy(self.behaviour.obs()), "simulator": simulator}
 
     def go_on(self, state: dict[str, Any]) -> None:
@@ -177,8 +163,10 @@ class Collector:
         assert isinstance(self.env, SavesState)
         obs, simulator = state["obs"].numpy(), state["simulator"]
         copy_tree_(self._episodes(), {name: state.get(name) for name in self._episodes()}, "env")
-        self.env.load_state_dict({name: value.numpy() for name, value in simulator.items()})
-        self._check(obs)
+        arrays = {name: value.numpy() for name, value in simulator.items()}
+        told(partial(self.env.load_state_dict, arrays), "load_state_dict", self._locate)
+        self._checked = self._check_env()
+        self._checked.check_obs(obs)
         self.behaviour.go_on(obs, self._is_dummy, self._is_random())
 
     def _episodes(self) -> dict[str, Tensor]:
@@ -195,21 +183,21 @@ class Collector:
         began = time.perf_counter()
         action = self.behaviour.act()
         acted = time.perf_counter()
-        if not np.isfinite(action).all():
+        try:
+            self._checked.send(action)
+        except ActionError:
             self.take_back()
-            raise ActionError(f"the policy of {self._owner(action)[0]} gave an action that is not finite.")
-        self._call("send", action)
+            raise
         if not self._overlap:
-            self._early = self._call("recv")
+            self._early = self._checked.recv()
         self._act_s += acted - began
         self._env_s += time.perf_counter() - acted
 
     def recv(self) -> None:
-        """Wait for the environments, check what they returned, and store it."""
+        """Wait for the environments, and store what they returned."""
         began = time.perf_counter()
-        step, self._early = self._early or self._call("recv"), None
+        step, self._early = self._early or self._checked.recv(), None
         self._env_s += time.perf_counter() - began
-        self._check(step.obs, step.reward, step.terminated, step.truncated)
         flags = {k: getattr(step, k).reshape(self._shape) for k in ("reward", "terminated", "truncated")}
         done, valid = flags["terminated"] | flags["truncated"], ~self._is_dummy
         self.stats.add(flags["reward"], done, valid)
@@ -241,55 +229,10 @@ class Collector:
     def _is_random(self) -> list[bool]:
         return [steps < self.config.learning_starts for steps in self.env_steps]
 
-    def _check(self, obs: NDArray[Any], *rest: NDArray[Any]) -> None:
-        """Shapes, and that all numbers are finite."""
-        if obs.shape != self._obs_shape or any(a.shape != self._obs_shape[:1] for a in rest):
-            found = ", ".join(str(list(a.shape)) for a in (obs, *rest))
-            raise BadStepError(
-                f"the environment returned arrays of shape {found}, where obs must be {list(self._obs_shape)} and "
-                f"reward, terminated and truncated [{self._obs_shape[0]}]. Its spec or its back end is wrong."
-            )
-        self._check_finite("an observation", obs)
-        if rest:
-            self._check_finite("a reward", rest[0])
+    def _check_env(self) -> CheckedEnv:
+        num_envs = self.config.num_members * self.config.num_envs
+        return CheckedEnv(self.env, self._locate, self._ages, (num_envs, self.learner.agent.encoder.obs_dim))
 
-    def _check_finite(self, what: str, value: NDArray[np.float32]) -> None:
-        if np.isfinite(value).all():
-            return
-        name, env, env_steps = self._owner(value)
-        raise NotFiniteError(
-            f"environment {env} of {name} returned {what} that is not finite, at env step {env_steps}. Checkpoints "
-            "written so far are kept."
-        )
-
-    def _owner(self, value: NDArray[np.float32]) -> tuple[str, int, int]:
-        """Name of the member, number among its environments, and env steps, of the first row that is not finite."""
-        member, env = divmod(int(np.argwhere(~np.isfinite(value))[0, 0]), self.config.num_envs)
-        return self.config.member_name(member), env, self.env_steps[member]
-
-    def _call(self, method: str, *args: Any) -> Any:
-        """Call the environments; what they raise is told with the place, and the environment where that is known."""
-        try:
-            return getattr(self.env, method)(*args)
-        except Exception as error:
-            raise env_failed(error, method, self.config, min(self.env_steps)) from error
-
-
-def env_failed(error: Exception, doing: str, config: Config, env_steps: int) -> EnvFailedError:
-    """One line on an exception that came out of the environments.
-
-    Args:
-        error: it; `env_index` on it tells which environment it was.
-        doing: what was called.
-        config: settings.
-        env_steps: by now.
-    """
-    who, index = "the environments", getattr(error, "env_index", None)
-    if index is not None:
-        member, env = divmod(index, config.num_envs)
-        who = f"environment {env} of {config.member_name(member)}"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return EnvFailedError(
-        f"{who} failed in {doing} at env step {env_steps}: {type(error).__name__}: {first_line(error)} "
-        f"({frame.filename}, line {frame.lineno}). Checkpoints written so far are kept."
-    )
+    def _ages(self) -> NDArray[np.int64]:
+        """Steps that the episode of each environment has had, [M * N]; -1 where it is over."""
+        return np.where(self._is_dummy, -1, self.stats.running()["running_length"].numpy()).reshape(-1)

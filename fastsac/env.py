@@ -330,7 +330,7 @@ def _likeness(a: str, b: str) -> float:
     return difflib.SequenceMatcher(None, a, b).ratio()
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """A simulator's message cut to one line without its full stop, or the kind of error where there is none."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".:")[:300] if lines else type(error).__name__

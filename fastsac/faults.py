@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fastsac.collect import Collector, NotFiniteError
+from fastsac.collect import Collector
 from fastsac.config import Config
+from fastsac.env_errors import NotFiniteError
 from fastsac.files import write_file
 from fastsac.learner import BAD, NEVER, Learner, copy_tree_, draw_batch
 from fastsac.replay import Batch

@@ -26,7 +26,7 @@ class Result:
     eval_return_mean: float
     eval_return_std: float
     interrupted: bool
-    stopped_by: str  # "total_steps", "goal", or what interrupted it: "max_wall_time" or the name of a signal
+    stopped_by: str  # "total_steps", "goal", or what interrupted it: "max_wall_time", a signal's name, or "error"
     members: list[dict[str, Any]] = field(repr=False)
 
     def write(self, about: Mapping[str, Any]) -> None:

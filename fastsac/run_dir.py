@@ -31,7 +31,7 @@ MARK, LOCK, OWNER = ".fastsac", "lock", "owner.json"
 NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what network file systems answer that cannot lock
 OWNER_S = 0.2  # in which a process that has just got the lock has written who it is
 # What a run writes before its first checkpoint, and may leave behind when it ends without one.
-LEFT_OVER = ("config.json", "metrics.csv", "eval.csv", "tensorboard")
+LEFT_OVER = ("config.json", "metrics.csv", "eval.csv", "tensorboard", "summary.json", "error.txt")
 
 
 class InUseError(ValueError):

@@ -6,23 +6,27 @@
 import json
 import os
 import time
+import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, Self
 
 import torch
 
 from fastsac import checkpoint, random, toolchain
-from fastsac.background import Background
+from fastsac.background import Background, CheckpointError
 from fastsac.best import Best
 from fastsac.checkpoint_writer import Rows, Writer
-from fastsac.collect import ActionError, BadStepError, Collector, NotFiniteError, env_failed
+from fastsac.collect import Collector
 from fastsac.config import Config
 from fastsac.device import compile_cache_dir
-from fastsac.env import FloatArray, SavesState, VectorEnv, make_env
+from fastsac.env import FloatArray, SavesState, VectorEnv, first_line, make_env
+from fastsac.env_errors import ActionError, BadStepError, Locate, NotFiniteError, made, of_members, told
 from fastsac.evaluate import rollout
 from fastsac.faults import Guard
 from fastsac.files import write_file
+from fastsac.launch import CaptureError
 from fastsac.learner import Learner
 from fastsac.metrics import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
 from fastsac.plan import Plan, make_plan, sizes
@@ -33,6 +37,10 @@ from fastsac.scarcity import Patience
 from fastsac.stopping import Deadline, StopSignals
 from fastsac.threads import Threads
 from fastsac.versions import git_commit, versions
+
+# What ends a run by no fault of the program: the message says all.
+FAILURES = (BadStepError, NotFiniteError, CaptureError, CheckpointError)
+ERROR_FILE = "error.txt"  # of a run that ended by an error: where in the code
 
 
 class _EvaluationStopped(Exception):
@@ -47,6 +55,7 @@ def train(config: Config) -> Result:
 
     Raises:
         ValueError: the configuration cannot be run here; nothing was written.
+        BadStepError: an environment failed; the state before is saved, and error.txt in the run directory holds more.
         NotFiniteError: an environment or a loss gave NaN or infinity; checkpoints written before are kept.
     """
     plan = make_plan(config)
@@ -118,8 +127,7 @@ class Run:
     # The loop ---------------------------------------------------------------------------------------------------
 
     def train(self) -> Result:
-        """Soft Actor-Critic (arXiv 1812.05905, algorithm 1), vectorised."""
-        config, collector, learner = self.config, self.collector, self.learner
+        """Compile, open the files, and learn; an error leaves word in them."""
         self._compile()
         self._choose_threads()
         self._signals.armed = True  # from here on a signal ends the run with a checkpoint
@@ -128,7 +136,17 @@ class Run:
         self._open.callback(self.sinks.close)
         self.checkpoints = Background(self._writer, self.sinks, self.plan.device, self.display.info)
         self._open.enter_context(self.checkpoints)
+        try:
+            result = self._learn()
+        except (Exception, SystemExit) as error:
+            self._leave_word(error)
+            raise
+        self._show(result)
+        return result
 
+    def _learn(self) -> Result:
+        """Soft Actor-Critic (arXiv 1812.05905, algorithm 1), vectorised."""
+        config, collector, learner = self.config, self.collector, self.learner
         self.guard.begin()  # before any update of this process: a checkpoint's state is finite
         self._launch_due()  # of the last step before an interruption
         if self._env_state is None:
@@ -319,6 +337,7 @@ class Run:
         self._launch_due()
         self.guard.check()
         config, m = self.config, self.config.num_members
+        locate = self._locate(config.eval_episodes, " in an evaluation")
 
         def act(obs: FloatArray) -> FloatArray:
             if self._interrupted():
@@ -330,13 +349,16 @@ class Run:
             with self._aside("evaluating"):
                 # Environments of its own each time, so that a resumed run evaluates as the other would have.
                 env = self._make_env(random.Purpose.EVAL_SEED, config.eval_episodes, self.collector.vec_steps)
-                with closing(env):
-                    per_episode = rollout(env, act)[0].reshape(m, config.eval_episodes)
+                try:
+                    per_episode = rollout(env, act, locate)[0].reshape(m, config.eval_episodes)
+                finally:
+                    told(env.close, "close", locate)
         except _EvaluationStopped:
             return
-        except Exception as error:
+        except (BadStepError, NotFiniteError):
+            self.guard.check(parameters=True)  # a policy of NaNs makes environments fail: that is what to report
             self._rescue()
-            raise env_failed(error, "an evaluation", config, self._env_steps()) from error
+            raise
         self.evaluation_due = False
         self.last_evals = [
             {
@@ -427,7 +449,15 @@ class Run:
         c = self.config
         seeds = [s for seed in c.member_seeds for s in random.derive_seeds(seed, purpose, num_envs, counter)]
         kwargs = c.env_kwargs_of_evaluation if purpose is random.Purpose.EVAL_SEED else c.env_kwargs
-        return make_env(c.env, seeds, c.env_threads, kwargs, c.action_limit)
+        make = partial(make_env, c.env, seeds, c.env_threads, kwargs, c.action_limit)
+        if not self._signals.armed:
+            return made(make)
+        during = " in an evaluation" if purpose is random.Purpose.EVAL_SEED else ""
+        return told(make, "make", self._locate(num_envs, during))
+
+    def _locate(self, num_envs: int, during: str = "") -> Locate:
+        """Places of environments, so many of each member, for the errors."""
+        return of_members(self.config, num_envs, lambda: self.collector.env_steps, during)
 
     def _restore(self, state: dict[str, Any], meta: dict[str, Any]) -> None:
         """Take over a checkpoint.
@@ -504,7 +534,14 @@ class Run:
         self.sinks.flush()
         self._checkpoint()
         self.checkpoints.wait()
-        result = Result(
+        result = self._result(interrupted, stopped_by)
+        result.write(self._about())
+        (self.run_dir / ERROR_FILE).unlink(missing_ok=True)  # of a run that this one continued
+        return result
+
+    def _result(self, interrupted: bool, stopped_by: str) -> Result:
+        """The figures so far."""
+        return Result(
             run_dir=self.run_dir,
             env_steps=self._env_steps(),
             grad_steps=self._grad_steps(),
@@ -516,7 +553,21 @@ class Run:
             stopped_by=stopped_by,
             members=[self._member_summary(m) for m in range(self.config.num_members)],
         )
-        result.write(self._about())
+
+    def _leave_word(self, error: BaseException) -> None:
+        """Write what ended the run into its folder, as far as that can be done: the error itself is what to report."""
+        if not self.plan.place.is_held:
+            return
+        with suppress(Exception):
+            path = self.run_dir / ERROR_FILE
+            write_file(path, "".join(traceback.format_exception(error)).encode(errors="replace"))
+            error.add_note(f"See {path}.")
+        with suppress(Exception):
+            text = str(error) if isinstance(error, FAILURES) else f"{type(error).__name__}: {first_line(error)}"
+            about = {**self._about(), "error": " ".join(text.split())}
+            self._result(interrupted=True, stopped_by="error").write(about)
+
+    def _show(self, result: Result) -> None:
         self.display.table(
             {
                 "env steps": f"{result.env_steps:,}",
@@ -525,7 +576,6 @@ class Run:
                 "evaluation return": self._return_text(result),
             }
         )
-        return result
 
     def _return_text(self, result: Result) -> str:
         returns = [e["return_mean"] for e in self.last_evals]

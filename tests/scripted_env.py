@@ -30,7 +30,9 @@ nan_obs      [env, vec_step]: every entry of that observation is nan; vec_step 0
 nan_reward   [env, vec_step]: that reward is nan (a dummy's, too)
 bound        action bounds are [-bound, bound], default 1; "inf" for none.  `env.scaled_action` holds the last action in
              these units; the observation shows the action in [-1, 1]
-fail         [env, vec_step]: that environment raises an exception instead of stepping
+fail         [env, vec_step]: that environment raises an exception instead of stepping; vec_step 0 is the first `reset`,
+             -1 the making
+error        which exception that is: RuntimeError (default), SystemExit, KeyboardInterrupt, or LinAlgError from NumPy
 sleep        [vec_step, seconds, file]: that vector step takes so long; the file is there from its beginning on
 saves_state  true for environments with `state_dict` and `load_state_dict`
 discrete     true for a discrete task of action_dim choices; `env.scaled_action` holds the numbers of the last choices
@@ -39,6 +41,7 @@ It keeps `action` by reference between `send` and `recv`, and asserts that the t
 of the right shape, and that they lie in [-1, 1] (discrete: that every row is one-hot).
 """
 
+import builtins
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -50,7 +53,7 @@ import numpy as np
 from fastsac.env import ActionChoice, ActionScale, EnvSpec, FloatArray, Step, check_known_kwargs
 
 SEED, EPISODE, STEP, ACTION = 0, 1, 2, 3  # columns of obs; the action starts at ACTION
-KWARGS = ("action_dim", "nan_obs", "nan_reward", "bound", "discrete", "sleep", "fail", "saves_state")
+KWARGS = ("action_dim", "nan_obs", "nan_reward", "bound", "discrete", "sleep", "fail", "error", "saves_state")
 
 
 def list_tasks() -> list[str]:
@@ -99,15 +102,17 @@ class ScriptedEnv:
         self._script = parse(task)
         self._seeds = np.asarray(seeds)
         self._nan_obs, self._nan_reward = (env_kwargs.get(k) for k in ("nan_obs", "nan_reward"))
-        self._fail = env_kwargs.get("fail", (-1, -1))
+        self._fail, self._error = env_kwargs.get("fail", (-1, -2)), env_kwargs.get("error", "RuntimeError")
         self._sleep = env_kwargs.get("sleep", (-1, 0, ""))
         self._vec_step = 0
         self._episode = np.full(self.num_envs, -1)  # [N]
         self._step = np.zeros(self.num_envs, int)  # [N]
         self._done = np.ones(self.num_envs, bool)  # [N]
         self._action: FloatArray | None = None
+        self._explode_at(-1)
 
     def reset(self) -> FloatArray:
+        self._explode_at(self._vec_step)
         self._episode += 1
         self._step[:] = 0
         self._done[:] = False
@@ -132,10 +137,7 @@ class ScriptedEnv:
         if self._vec_step == self._sleep[0]:
             Path(self._sleep[2]).touch()
             time.sleep(self._sleep[1])
-        if self._vec_step == self._fail[1]:
-            error = RuntimeError("the simulator exploded.\nBadly.")
-            error.env_index = self._fail[0]  # type: ignore[attr-defined]
-            raise error
+        self._explode_at(self._vec_step)
         dummy = self._done
         self._episode += dummy
         self._step = np.where(dummy, 0, self._step + 1)
@@ -147,6 +149,17 @@ class ScriptedEnv:
 
     def close(self) -> None:
         self.closed = True
+
+    def _explode_at(self, vec_step: int) -> None:
+        if vec_step != self._fail[1]:
+            return
+        try:
+            if self._error == "LinAlgError":
+                np.linalg.inv(np.zeros((2, 2)))  # explodes in NumPy
+            raise getattr(builtins, self._error)("the simulator exploded.\nBadly.")
+        except BaseException as error:
+            error.env_index = self._fail[0]  # type: ignore[attr-defined]
+            raise
 
     def _flags(self, i: int) -> tuple[bool, bool]:
         """(terminated, truncated) of environment i at its present step."""

@@ -10,8 +10,7 @@ from test_learner import BASE, CPU, SPEC, A, N, O
 from torch.utils import _pytree as pytree
 
 from fastsac.behaviour import POLICY, Behaviour, act_step, act_step_
-from fastsac.collect import BadStepError, Collector
-from fastsac.env import Step
+from fastsac.collect import Collector
 from fastsac.learner import Learner, gradient_step_
 from fastsac.normalize import Normalizer
 from fastsac.replay import Replay
@@ -158,32 +157,7 @@ def test_no_operation_of_a_launch_needs_the_host(changes):
         bool(reward.sum() > 0)
 
 
-# The collector's checks -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("returned", [lambda s: s._replace(obs=s.obs[:1]), lambda s: s._replace(reward=s.reward[1:])])
-def test_arrays_of_a_wrong_shape_are_named(returned):
-    env = make_scripted("9t", [1, 2], 0, {}, None)
-    config = BASE.replace(num_envs=2, overlap="on")
-    collector = Collector(config, env, Learner(config, env.spec, CPU, "eager"))
-    collector.begin()
-    recv = env.recv
-    env.recv = lambda: returned(recv())
-    collector.send()
-    with pytest.raises(BadStepError, match=r"shape \[\d, \d+\], \[\d\], .* where obs must be \[2, 5\]"):
-        collector.recv()
-
-
-def test_float64_is_taken_in():
-    env = make_scripted("9t", [1, 2], 0, {}, None)
-    config = BASE.replace(num_envs=2)
-    collector = Collector(config, env, Learner(config, env.spec, CPU, "eager"))
-    collector.begin()
-    recv = env.recv
-    env.recv = lambda: Step(*(x.astype(np.float64) if x.dtype == np.float32 else x for x in recv()))
-    collector.send()
-    collector.recv()
-    assert collector.behaviour.slots[1]["obs"].dtype == torch.float32
+# Where the time goes --------------------------------------------------------------------------------------------------
 
 
 def test_waiting_is_counted():

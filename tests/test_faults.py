@@ -1,6 +1,12 @@
 """NaN and infinity in losses and parameters: what is told, what is written, the way back; environments that fail."""
 
+import json
 import math
+import os
+import signal
+import threading
+import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -13,12 +19,15 @@ from test_training import BASE, rows, run
 from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint, faults, learner, plan
+from fastsac.background import CheckpointError
+from fastsac.checkpoint_writer import Writer
 from fastsac.cli import main
-from fastsac.collect import BadStepError, NotFiniteError
 from fastsac.config import Config
 from fastsac.env import make_env
+from fastsac.env_errors import BadStepError, EnvFailedError, NotFiniteError
 from fastsac.extract import extract
 from fastsac.plan import make_plan
+from fastsac.result import Result
 from fastsac.training import Run, train
 
 ROLLBACK = {"on_nan": "rollback", "total_steps": 200, "checkpoint_every": 0}
@@ -249,25 +258,229 @@ def test_the_state_before_an_environment_failed_is_written(tmp_path, capsys, key
     assert train(config).grad_steps == 100 - 16
 
 
-def test_a_dead_environment_is_one_line_and_status_1(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt"])
+def test_an_environment_that_would_end_the_program_has_failed(tmp_path, capsys, error):
+    kwargs = {"fail": [2, 11], "error": error}
+    with pytest.raises(
+        EnvFailedError, match=rf"step 11 of its episode at env step 40: {error}: the simulator exploded"
+    ):
+        run(tmp_path, env="tests.scripted_env:100c", total_steps=100, env_kwargs=kwargs)
+    assert "wrote a checkpoint of the state before, at 40 steps" in capsys.readouterr().out
+    assert checkpoint.load_meta(tmp_path / "run")["env_steps"] == [40]
+
+
+def test_an_environment_that_fails_in_its_reset_or_as_it_is_made(tmp_path):
+    kwargs = {"error": "SystemExit"}
+    expected = r"environment 1 of member 0 \(seed 1\) failed in reset at env step 0: SystemExit: the simulator exploded"
+    with pytest.raises(EnvFailedError, match=expected):
+        run(tmp_path, "reset", env_kwargs={**kwargs, "fail": [1, 0]})
+    with pytest.raises(ValueError, match="the environments cannot be made: SystemExit: the simulator exploded"):
+        run(tmp_path, "make", env_kwargs={**kwargs, "fail": [1, -1]})
+    assert not (tmp_path / "make").exists()
+
+
+TINY = [
+    "train", "--env", "tests.scripted_env:5c", "--preset", "none", "--num-envs", "2", "--total-steps", "40",
+    "--learning-starts", "16", "--batch-size", "8", "--buffer-size", "100", "--hidden-dims", "8", "--device", "cpu",
+    "--no-tensorboard", "--eval-every", "0", "--eval-episodes", "2", "--run-dir", "run",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit", "KeyboardInterrupt", "LinAlgError"])
+def test_a_dead_environment_is_one_line_and_status_1(tmp_path, capsys, monkeypatch, error):
     monkeypatch.chdir(tmp_path)
-    command = [
-        "train", "--env", "tests.scripted_env:5c", "--preset", "none", "--num-envs", "2", "--total-steps", "40",
-        "--learning-starts", "16", "--batch-size", "8", "--buffer-size", "100", "--hidden-dims", "8", "--device", "cpu",
-        "--no-tensorboard", "--eval-every", "0", "--env-kwargs", '{"fail": [1, 9]}',
-    ]  # fmt: skip
-    assert main(command) == 1
+    assert main([*TINY, "--env-kwargs", json.dumps({"fail": [1, 9], "error": error})]) == 1
     line = capsys.readouterr().err
     assert line.count("\n") == 1
-    assert "environment 1 of member 0 (seed 1) failed in recv at env step" in line
-    assert "RuntimeError: the simulator exploded (" in line
+    # Vector step 9: five steps of the first episode, a dummy, and the third step of the next one.
+    assert "environment 1 of member 0 (seed 1) failed in step 3 of its episode at env step 14: " in line
+    assert f": {error}: " in line
     assert "scripted_env.py, line " in line
+    assert line.endswith("Checkpoints written so far are kept. See run/error.txt.\n")
+    text = (tmp_path / "run" / "error.txt").read_text()
+    assert "The above exception was the direct cause of the following exception" in text
+    assert 'scripted_env.py", line ' in text
+    assert error != "LinAlgError" or "_linalg.py" in text
 
 
-def test_an_environment_that_dies_in_an_evaluation(tmp_path):
-    with pytest.raises(BadStepError, match=r"environment 1 of member 0 .* failed in an evaluation at env step 20:"):
-        run(tmp_path, env="tests.scripted_env:100c", eval_every=20, env_kwargs={"fail": [1, 9]})
+@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit", "KeyboardInterrupt"])
+def test_an_environment_that_dies_in_an_evaluation(tmp_path, error):
+    expected = r"environment 1 of member 0 .* failed in step 9 of its episode in an evaluation at env step 20: " + error
+    with pytest.raises(BadStepError, match=expected):
+        run(tmp_path, env="tests.scripted_env:100c", eval_every=20, env_kwargs={"fail": [1, 9], "error": error})
     assert checkpoint.load_meta(tmp_path / "run")["env_steps"] == [20]
+
+
+def test_an_environment_that_cannot_be_made_for_an_evaluation(tmp_path):
+    kwargs = {"fail": [1, -1], "error": "SystemExit"}
+    expected = r"the environments failed in make in an evaluation at env step 21: SystemExit: the simulator exploded"
+    with pytest.raises(EnvFailedError, match=expected):
+        run(tmp_path, eval_every=20, eval_env_kwargs=kwargs)
+    assert checkpoint.load_meta(tmp_path / "run")["env_steps"] == [21]
+
+
+@pytest.mark.parametrize(("key", "word"), [("nan_obs", "an observation"), ("nan_reward", "a reward")])
+def test_what_is_not_finite_in_an_evaluation_ends_the_run_as_in_training(tmp_path, key, word):
+    settings = {"env": "tests.scripted_env:9c", "eval_every": 20, "seeds": 2}
+    expected = rf"^environment 1 of member 1 \(seed 2\) returned {word} that is not finite in step 3 of its episode "
+    with pytest.raises(NotFiniteError, match=expected + "in an evaluation at env step 20") as error:
+        run(tmp_path, **settings, eval_env_kwargs={key: [4, 3]})
+    assert "\n" not in str(error.value)
+    assert checkpoint.load_meta(tmp_path / "run")["env_steps"] == [20, 20]
+    assert rows(tmp_path / "run" / "eval.csv") == []
+    config = resumed(tmp_path / "run", eval_env_kwargs={})
+    expected = run(tmp_path, "expected", **settings)
+    assert train(config).eval_return_mean == expected.eval_return_mean  # the evaluation that was due is made up for
+    assert [row["env_steps"] for row in rows(tmp_path / "run" / "eval.csv")][:2] == ["20", "20"]
+
+
+def test_a_policy_that_is_not_finite_is_blamed_before_the_environments_of_an_evaluation(tmp_path):
+    def spoil(training):
+        training.learner.policy.fill_(math.nan)
+
+    with pytest.raises(NotFiniteError, match=r"^params.actor of member 0 \(seed 1\) was not finite at gradient step 0"):
+        run_with(tmp_path, spoil, eval_every=4)
+    assert len(dumps(tmp_path / "run")) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"nan_reward": [1, 3]}, "environment 1 returned a reward that is not finite in step 3 of its episode."),
+        ({"nan_obs": [1, 0]}, "environment 1 returned an observation that is not finite in reset."),
+        ({"fail": [1, 3]}, "environment 1 failed in step 3 of its episode: RuntimeError: the simulator exploded ("),
+        ({"fail": [1, 3], "error": "SystemExit"}, "environment 1 failed in step 3 of its episode: SystemExit: the s"),
+        ({"fail": [0, 0], "error": "KeyboardInterrupt"}, "environment 0 failed in reset: KeyboardInterrupt: the sim"),
+    ],
+)
+def test_eval_tells_of_an_environment_in_one_line(tmp_path, capsys, wrong, told):
+    folder = run(tmp_path, env="tests.scripted_env:9c").run_dir
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "eval_env_kwargs": wrong}))
+    capsys.readouterr()
+    assert main(["eval", str(folder), "--episodes", "2"]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith(f"fastsac eval: {told}")
+    assert (err.count("\n"), out) == (1, "")
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_eval_and_is_no_failure_of_an_environment(tmp_path, capsys, signum, status):
+    folder = run(tmp_path).run_dir
+    config, touched = json.loads((folder / "config.json").read_text()), tmp_path / "touched"
+    config["eval_env_kwargs"] = {"sleep": [2, 20, str(touched)]}
+    (folder / "config.json").write_text(json.dumps(config))
+
+    def send():
+        while not touched.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signum)
+
+    threading.Thread(target=send, daemon=True).start()
+    assert main(["eval", str(folder)]) == status
+    assert f"{signum.name}: ended at once" in capsys.readouterr().err
+
+
+# What a failed run leaves
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "told"),
+    [
+        ({"env_kwargs": {"fail": [2, 11]}}, EnvFailedError, "environment 2 of member 0 (seed 1) failed in step 11"),
+        ({"env_kwargs": {"nan_obs": [2, 11]}}, NotFiniteError, "environment 2 of member 0 (seed 1) returned an obs"),
+        ({"critic_lr": 1e30}, NotFiniteError, "critic_loss"),
+    ],
+    ids=["exception", "nan", "loss"],
+)
+@pytest.mark.parametrize("resume", ["auto", "by name"])
+def test_a_failed_run_says_so_and_can_be_resumed(tmp_path, changes, kind, told, resume):
+    settings = {"env": "tests.scripted_env:100c", "total_steps": 100, "checkpoint_every": 20, "eval_every": 20}
+    settings |= {"learning_starts": 30, "eval_env_kwargs": {"fail": [-1, -2], "nan_obs": None}}
+    with pytest.raises(kind) as error:
+        run(tmp_path, **settings, **changes)
+    folder = tmp_path / "run"
+    summary, meta = summary_of(folder), checkpoint.load_meta(folder)
+    assert (summary["interrupted"], summary["stopped_by"]) == (True, "error")
+    assert summary["error"] == str(error.value)
+    assert summary["error"].startswith(told)
+    assert summary["env_steps"] >= meta["env_steps"][0] >= 20
+    assert summary["eval_return_mean"] == float(rows(folder / "eval.csv")[-1]["return_mean"])
+    assert summary["versions"]
+    assert str(error.value) in (folder / "error.txt").read_text()
+    assert error.value.__notes__ == [f"See {folder / 'error.txt'}."]
+    healed = {**settings, "env_kwargs": {}, "critic_lr": 3e-4}
+    if resume == "auto":
+        result = run(tmp_path, **healed, resume="auto")
+    else:
+        result = train(BASE.replace(**healed, resume=str(folder)))
+    assert (result.interrupted, result.env_steps) == (False, 100)
+    assert not (folder / "error.txt").exists()
+    assert summary_of(folder)["stopped_by"] == "total_steps"
+    assert "error" not in summary_of(folder)
+    assert Result.read(folder) == result
+
+
+def test_a_run_that_fails_at_its_very_end_is_not_complete(tmp_path):
+    with pytest.raises(EnvFailedError, match="in an evaluation at env step 60"):
+        run(tmp_path, env="tests.scripted_env:9c", eval_env_kwargs={"fail": [1, 3]})
+    assert summary_of(tmp_path / "run")["env_steps"] == 60
+    for resume, folder in (("auto", tmp_path / "run"), (str(tmp_path / "run"), None)):
+        config = BASE.replace(env="tests.scripted_env:9c", resume=resume, run_dir=folder and str(folder))
+        assert not make_plan(config).complete
+    assert math.isfinite(train(config).eval_return_mean)
+
+
+def test_a_run_that_fails_before_its_first_checkpoint_is_made_afresh(tmp_path):
+    for at in (0, 2):
+        with pytest.raises(EnvFailedError):
+            run(tmp_path, resume="auto", env_kwargs={"fail": [1, at]})
+        for path in checkpoint.checkpoint_dirs(tmp_path / "run"):
+            path.rename(path.with_suffix(".tmp"))
+    assert summary_of(tmp_path / "run")["stopped_by"] == "error"
+    assert run(tmp_path, resume="auto").env_steps >= 60
+    assert not (tmp_path / "run" / "error.txt").exists()
+
+
+def test_an_error_that_nobody_thought_of_leaves_word_too(tmp_path):
+    def stumble(training):
+        if training.collector.env_steps[0] >= 40:
+            raise ZeroDivisionError("by nought\nat all")
+
+    with pytest.raises(ZeroDivisionError):
+        run_with(tmp_path, stumble)
+    summary = summary_of(tmp_path / "run")
+    assert (summary["stopped_by"], summary["error"]) == ("error", "ZeroDivisionError: by nought")
+    assert "in stumble" in (tmp_path / "run" / "error.txt").read_text()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_in_the_summary(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("the array\nis gone")
+
+    monkeypatch.setattr(Writer, "write", refuse)
+    with pytest.raises(CheckpointError) as error:
+        run(tmp_path)
+    assert summary_of(tmp_path / "run")["error"] == " ".join(str(error.value).split())
+    assert "is gone" in (tmp_path / "run" / "error.txt").read_text()
+
+
+@pytest.mark.parametrize("name", ["error.txt", "summary.json"])
+def test_word_that_cannot_be_left_does_not_hide_the_error(tmp_path, name):
+    (tmp_path / "run").mkdir()
+
+    def block(training):
+        (training.run_dir / name / "in the way").mkdir(parents=True, exist_ok=True)
+
+    with pytest.raises(EnvFailedError, match="the simulator exploded") as error:
+        run_with(tmp_path, block, env_kwargs={"fail": [1, 11]})
+    folder, told = tmp_path / "run", hasattr(error.value, "__notes__")
+    assert (told, (folder / "error.txt").is_file()) == (name != "error.txt",) * 2
+    assert (folder / "summary.json").is_file() == (name == "error.txt")
 
 
 def test_gymnasium_tells_which_environment_it_was():
@@ -293,6 +506,64 @@ def test_gymnasium_tells_which_environment_gave_another_shape(seeds):
         env.recv()
     assert error.value.env_index == seeds.index(5)
     env.close()
+
+
+def two_steps(task, **env_kwargs):
+    """The second step of three copies in Gymnasium, of which the middle one does something else."""
+    env = make_env(f"gymnasium:tests.failing_env:{task}-v0", [2, 5, 4], env_kwargs=env_kwargs)
+    with closing(env):
+        env.reset()
+        for _ in range(2):
+            env.send(np.zeros((3, 1), np.float32))
+            step = env.recv()
+    return step
+
+
+@pytest.mark.parametrize(
+    ("key", "gift", "message"),
+    [
+        *[
+            (key, gift, f"step of Gives must return {key} as True or False, got ")
+            for key in ("terminated", "truncated")
+            for gift in ("nan", "text", "no", "none", "two", "complex", "pair")
+        ],
+        *[
+            ("reward", gift, "step of Gives must return reward as one number, got ")
+            for gift in ("text", "none", "complex", "pair")
+        ],
+        ("obs", "complexes", "Cannot cast"),
+        ("obs", "objects", "Cannot cast"),
+        ("obs", "text", "same shape"),
+    ],
+)
+def test_gymnasium_takes_truths_and_numbers_only_and_tells_who_gave_others(key, gift, message):
+    with pytest.raises((TypeError, ValueError), match=message) as error:
+        two_steps("Gives", key=key, gift=gift)
+    assert error.value.env_index == 1
+
+
+def test_gymnasium_takes_whatever_holds_a_truth_or_a_number():
+    for gift in ("bool", "numpy bool", "one", "1.0", "int8", "array", "tensor", "float16"):
+        for key in ("reward", "terminated", "truncated"):
+            step = two_steps("Gives", key=key, gift=gift)
+            expected = {"reward": [0.5] * 3, "terminated": [False] * 3, "truncated": [False] * 3}
+            expected[key][1] = 1.0 if key == "reward" else True
+            for name, values in expected.items():
+                assert getattr(step, name).tolist() == values
+            assert (step.reward.dtype, step.terminated.dtype, step.truncated.dtype) == (np.float32, bool, bool)
+    assert np.isnan(two_steps("Gives", key="reward", gift="nan").reward).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("where", ["reset", "step"])
+def test_gymnasium_tells_which_environment_wanted_to_end_the_program(where):
+    with pytest.raises(SystemExit, match="no licence") as error:
+        two_steps("Quits", where=where)
+    assert error.value.env_index == (1 if where == "reset" else 0)
+
+
+def test_gymnasium_makes_a_wrong_call_of_a_constructor_that_ends_the_program():
+    with pytest.raises(ValueError, match=r"gymnasium cannot make .*Quits-v0 with env_kwargs .*: no licence\."):
+        two_steps("Quits", where="make")
 
 
 def test_a_dump_that_finds_no_room_does_not_hide_what_was_wrong(tmp_path):

@@ -16,9 +16,10 @@ from torch.utils import _pytree as pytree
 
 import fastsac
 from fastsac import checkpoint, random
-from fastsac.collect import Collector, NotFiniteError
+from fastsac.collect import Collector
 from fastsac.config import Config
 from fastsac.env import make_env, make_spec
+from fastsac.env_errors import NotFiniteError
 from fastsac.launch import CudaRecorder
 from fastsac.learner import NEVER, WRITTEN, Learner
 from fastsac.plan import make_plan

@@ -25,6 +25,7 @@ LAYERS = (
         "metrics",
         "launch",
         "variants",
+        "env_errors",
         "progress",
         "plot",
         "plot_data",

@@ -10,8 +10,8 @@ from torch._dynamo.utils import counters
 
 import fastsac
 from fastsac import checkpoint, plan
-from fastsac.collect import NotFiniteError
 from fastsac.config import Config, update_budget
+from fastsac.env_errors import NotFiniteError
 from fastsac.metrics import EVAL_COLUMNS, METRIC_COLUMNS
 from fastsac.training import train
 

@@ -15,8 +15,8 @@ the same task.
 import os
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
@@ -40,6 +40,9 @@ from fastsac.env import (
 
 VECTOR_FOLDER = os.path.dirname(sync_vector_env.__file__)
 RESERVED_KWARGS = ("id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker")
+
+NUMBERS = frozenset((float, int, np.float64, np.float32))
+TRUTHS = frozenset((bool, np.bool_))
 
 Path = tuple[str, ...]  # the names that lead to one part of an observation
 
@@ -133,39 +136,80 @@ class GymnasiumEnv:
         return array.reshape(self.num_envs, -1) if values is None else one_hot(array, values)
 
 
+class CheckedReturn(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """One copy, which gives a number for its reward and truths for its flags.
+
+    Gymnasium's vector environment writes them into arrays, which would make truths of NaN and of any text.
+    """
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """As of `gymnasium.Env`."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if type(reward) not in NUMBERS:
+            reward = self._number("reward", "one number", reward)
+        if type(terminated) not in TRUTHS:
+            terminated = self._truth("terminated", terminated)
+        if type(truncated) not in TRUTHS:
+            truncated = self._truth("truncated", truncated)
+        return obs, reward, terminated, truncated, info
+
+    def _truth(self, name: str, value: Any) -> bool:
+        wanted = "True or False"
+        number = self._number(name, wanted, value)
+        if number not in (0, 1):
+            self._refuse(name, wanted, value)
+        return bool(number)
+
+    def _number(self, name: str, wanted: str, value: Any) -> Any:
+        """A number from whatever holds one: other integers and floats, arrays and tensors."""
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf" or array.size != 1:
+            self._refuse(name, wanted, value)
+        return array.item()
+
+    def _refuse(self, name: str, wanted: str, value: Any) -> NoReturn:
+        raise TypeError(f"step of {type(self.unwrapped).__name__} must return {name} as {wanted}, got {value!r}")
+
+
 @contextmanager
 def _naming_the_environment() -> Iterator[None]:
     """Put on an exception which environment it came from, where that can be told.
 
     It is the count of the loop that Gymnasium was in, or, where it joins what all of them gave after that loop, the
-    first whose observation is not of the task's shape.
+    first whose observation is not of the task's shape and type.
     """
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         for at, frame in enumerate(frames):
             if frame.f_code.co_filename == sync_vector_env.__file__ and "i" in frame.f_locals:
                 is_joining = any(below.f_code.co_filename.startswith(VECTOR_FOLDER) for below in frames[at + 1 :])
-                index = _misshapen(frame.f_locals["self"]) if is_joining else frame.f_locals["i"]
+                index = _misfit(frame.f_locals["self"]) if is_joining else frame.f_locals["i"]
                 if index is not None:
                     error.env_index = index  # type: ignore[attr-defined]
                 break
         raise
 
 
-def _misshapen(vec: Any) -> int | None:
-    """The first environment whose observation has not the shape of the space, where one has not."""
-    observations = enumerate(vec._env_obs)
-    return next((i for i, obs in observations if not _has_shape(obs, vec.single_observation_space)), None)
+def _misfit(vec: Any) -> int | None:
+    """The first environment whose observation does not fit into the arrays of the space, where one does not."""
+    for i, obs in enumerate(vec._env_obs):
+        with suppress(Exception):  # what cannot even be looked at does not fit
+            if _fits(obs, vec.single_observation_space):
+                continue
+        return i
+    return None
 
 
-def _has_shape(obs: Any, space: spaces.Space[Any]) -> bool:
+def _fits(obs: Any, space: spaces.Space[Any]) -> bool:
     if isinstance(space, spaces.Dict):
-        return isinstance(obs, Mapping) and all(k in obs and _has_shape(obs[k], s) for k, s in space.items())
+        return isinstance(obs, Mapping) and all(k in obs and _fits(obs[k], s) for k, s in space.items())
     if isinstance(space, spaces.Tuple):
-        return len(obs) == len(space) and all(map(_has_shape, obs, space))
-    return space.shape is None or np.shape(obs) == space.shape
+        return len(obs) == len(space) and all(map(_fits, obs, space))
+    if space.shape is None or space.dtype is None:
+        return True
+    return np.shape(obs) == space.shape and np.can_cast(np.asarray(obs).dtype, space.dtype, "same_kind")
 
 
 def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
@@ -179,6 +223,7 @@ def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
             num_envs=num_envs,
             vectorization_mode="sync",
             vector_kwargs={"autoreset_mode": AutoresetMode.NEXT_STEP, "copy": False},
+            wrappers=(CheckedReturn,),
             disable_env_checker=True,
             **env_kwargs,
         )
@@ -188,7 +233,7 @@ def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
             f"unknown gymnasium id {task!r}{near} "
             'An id that your own module registers is named "gymnasium:package.module:Id-v0".'
         ) from error
-    except Exception as error:  # whatever a user's constructor raises
+    except (Exception, SystemExit) as error:  # whatever a user's constructor raises
         given = f" with env_kwargs {dict(env_kwargs)}" if env_kwargs else ""
         raise ValueError(f"gymnasium cannot make {task}{given}: {first_line(error)}.") from error
 
