@@ -4,7 +4,6 @@ Owns decisions, makes nothing: the result is a `Plan` that training follows and 
 """
 
 import csv
-import importlib.util
 import json
 import tempfile
 import time
@@ -14,12 +13,13 @@ from pathlib import Path
 import torch
 from torch.utils import _pytree as pytree
 
-from fastsac import checkpoint, replay, variants
+from fastsac import checkpoint, compile_cache, replay, variants
 from fastsac.config import Config, update_budget
 from fastsac.device import c_compiler, choose_device, cpp_compiler, format_bytes, free_bytes, num_cpus
 from fastsac.env import EnvSpec, make_spec
 from fastsac.launch import Mode
 from fastsac.result import read_summary
+from fastsac.versions import is_installed
 
 # Updates after which compiling has paid for itself on a CPU: compile seconds with an empty cache over the seconds saved
 # per update, as `python -m bench.compile` measures them (bench/results).  It does not ask whether the cache is warm:
@@ -64,9 +64,11 @@ def make_plan(config: Config) -> Plan:
     check_image(config, spec)
     check_sweep(config, spec)
     mode, why = choose_mode(config, device)
+    if mode != "eager":
+        compile_cache.check()
     threads = choose_threads(config, spec)
     memory = check_memory(config, spec, device)
-    if config.wandb and importlib.util.find_spec("wandb") is None:
+    if config.wandb and not is_installed("wandb"):
         raise ValueError('wandb is not installed. Run pip install "fastsac[wandb]", or leave --wandb out.')
     run_dir, is_resumed = choose_run_dir(config)
     resume, complete = check_resume(config, spec, run_dir) if is_resumed else (None, False)

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from fastsac.best import Best
 from fastsac.checkpoint_writer import Rows, Writer
 from fastsac.collect import ActionError, BadStepError, Collector, NotFiniteError, env_failed
 from fastsac.config import Config
-from fastsac.device import compile_cache_dir
 from fastsac.env import FloatArray, SavesState, VectorEnv, make_env
 from fastsac.evaluate import rollout
 from fastsac.faults import Guard
@@ -395,8 +393,7 @@ class Run:
     # Start and end ------------------------------------------------------------------------------------------------
 
     def _set_up_torch(self) -> None:
-        """Compile cache, threads, device and precision; the latter three are put back at the end."""
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compile_cache_dir()))
+        """Threads, device and precision, which are put back at the end."""
         self._open.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(self.plan.cpu_threads)
         if self.plan.device.type == "cuda":
