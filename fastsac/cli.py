@@ -123,7 +123,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] not in commands:
         return fail("fastsac", f"unknown command {args[0]!r}; choose from {', '.join(commands)}.", 2)
     prog = f"fastsac {args[0]}"
-    sys.path.insert(0, "")  # so that --env my_module:Task finds the user's module, as `python -m` would
     try:
         return commands[args[0]](args[1:])
     except ValueError as error:
@@ -445,7 +444,3 @@ def doctor(args: list[str]) -> int:
     from fastsac.doctor import main as check
 
     return check()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
