@@ -92,7 +92,7 @@ def pays_after(compile_s: float, saved_s: float) -> int | None:
 def caches(folder: Path) -> dict[str, str]:
     """Variables by which a process has in `folder` all that compiling leaves: code, and precompiled headers.
 
-    The latter torch keeps among the temporary files, whatever it is told of its cache.
+    The latter torch keeps among the temporary files, whatever it is told of its cache, and fastsac with the code.
     """
     temporary = folder / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)

@@ -3,9 +3,12 @@
 Public names: `Config`, `train`, `load`, `Policy`, `Result`, `make_env`, `EnvSpec`, `Step`, `VectorEnv`.
 """
 
-from typing import TYPE_CHECKING, Any
+from fastsac import compile_cache
 
+TYPE_CHECKING = False  # typing's own takes longer to import than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastsac.config import Config
     from fastsac.env import EnvSpec, Step, VectorEnv, make_env
     from fastsac.policy import Policy, load
@@ -22,7 +25,7 @@ _HOME = {
 }  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import public names at their first use: `fastsac --help` need not wait for torch."""
     if name not in _HOME:
         raise AttributeError(f"module 'fastsac' has no attribute {name!r}")
@@ -31,3 +34,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value
+
+
+compile_cache.claim()  # before anything here, or beside it, imports torch's compiler

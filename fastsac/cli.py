@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
@@ -50,6 +50,13 @@ class TrainHelp(Config):
     """Settings of one training run."""
 
     preset: str = "auto"  # what `train` takes; Config itself has no preset
+    config: Path | None = None
+    """Take all settings from this config.json, or from the one in this run directory; other flags change them."""
+    trust_env: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Import an environment's module that lies beside the config.json that names it."""
+
+    def __post_init__(self) -> None:
+        """Nothing to check: this is only shown."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class EvalArgs:
     """Seed of the environments, in [0, 2^31)."""
     json: bool = False
     """Print one JSON object and nothing else."""
+    trust_env: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Import the environment's module also if it lies in the run directory."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] not in commands:
         return fail("fastsac", f"unknown command {args[0]!r}; choose from {', '.join(commands)}.", 2)
     prog = f"fastsac {args[0]}"
-    sys.path.insert(0, "")  # so that --env my_module:Task finds the user's module, as `python -m` would
     try:
         return commands[args[0]](args[1:])
     except ValueError as error:
@@ -244,13 +252,8 @@ def train_config(args: list[str]) -> Config:
     Raises:
         ValueError: a wrong call.
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--env", "--preset", "--algo", "--config", "--resume"):
-        first.add_argument(flag)
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            known, _ = first.parse_known_args(args)
-            _, rest = _config_flag().parse_known_args(args)
+        known, rest = first_flags(args)
     except SystemExit:
         return parse(Config, "fastsac train", args)
     resume = known.resume not in (None, "auto")  # auto takes the same command line at the first start and later
@@ -258,6 +261,7 @@ def train_config(args: list[str]) -> Config:
         raise ValueError("config and resume exclude each other. --resume RUN_DIR reads the run's own settings.")
     if known.preset and (known.config or resume):
         raise ValueError("preset has no place beside config or resume, which bring all settings. Leave --preset out.")
+    wants_help = {"-h", "--help"} & set(args)
     if resume:
         default = Config.load(known.resume).replace(resume=known.resume, run_dir=None)
     elif known.config:
@@ -265,17 +269,49 @@ def train_config(args: list[str]) -> Config:
     elif known.env:
         default = Config.for_env(known.env, known.preset or "auto", **({"algo": known.algo} if known.algo else {}))
         rest = _without_preset(rest)
-    elif {"-h", "--help"} & set(args):
+    elif wants_help:
         return parse(TrainHelp, "fastsac train", rest)
     else:
         raise ValueError("env must be given, for example --env HalfCheetah-v5. `fastsac envs` lists them.")
+    if wants_help:
+        values = {f.name: getattr(default, f.name) for f in fields(default)}
+        return parse(TrainHelp, "fastsac train", rest, TrainHelp(**values))
     return parse(Config, "fastsac train", rest, default)
 
 
-def _config_flag() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config")
-    return parser
+def first_flags(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """What must be known before the other flags are read, and the flags without those that are no settings."""
+    first, own = (argparse.ArgumentParser(add_help=False, allow_abbrev=False) for _ in range(2))
+    for flag in ("--env", "--preset", "--algo", "--resume"):
+        first.add_argument(flag)
+    own.add_argument("--config")
+    own.add_argument("--trust-env", action="store_true")
+    with contextlib.redirect_stderr(io.StringIO()):
+        known, _ = first.parse_known_args(args)
+        return own.parse_known_args(args, known)
+
+
+def check_env(config: Config, args: list[str]) -> None:
+    """Look at the module that a file names as the environment, unless it was named in this call as well.
+
+    Raises:
+        ValueError: it came with the file.
+    """
+    try:
+        known, _ = first_flags(args)
+    except SystemExit:
+        return
+    source = known.config or (known.resume if known.resume != "auto" else None)
+    if source and not known.env:
+        check_named_env("fastsac train", config.env, Path(source), known.trust_env)
+
+
+def check_named_env(prog: str, env: str, source: Path, is_trusted: bool) -> None:
+    """As `foreign.check_env`, of a config.json or a run directory; what is imported is said on stderr."""
+    from fastsac.foreign import check_env
+
+    file = source / "config.json" if source.is_dir() else source
+    check_env(env, file, is_trusted, lambda line: print(f"{prog}: {' '.join(line.split())}", file=sys.stderr))
 
 
 def _without_preset(args: list[str]) -> list[str]:
@@ -288,6 +324,7 @@ def _without_preset(args: list[str]) -> list[str]:
 def train(args: list[str]) -> int:
     """`fastsac train`."""
     config = train_config(args)
+    check_env(config, args)
     from fastsac.plan import make_plan
     from fastsac.training import FAILURES, Run
 
@@ -366,6 +403,7 @@ def evaluate(args: list[str]) -> int:
     member = choose_member(options.run_dir, options.member)
     policy = load(options.run_dir, member, options.checkpoint)
     c = policy.config
+    check_named_env("fastsac eval", c.env, options.run_dir, options.trust_env)
     seeds = random.derive_seeds(options.seed, random.Purpose.EVAL_SEED, options.episodes)
     make = partial(make_env, c.env, seeds, c.env_threads, c.env_kwargs_of_evaluation, c.action_limit)
     with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
@@ -456,7 +494,3 @@ def doctor(args: list[str]) -> int:
     from fastsac.doctor import main as check
 
     return check()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

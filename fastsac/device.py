@@ -69,9 +69,3 @@ def format_bytes(num: float) -> str:
             return f"{num:.0f} {unit}" if unit == "B" else f"{num:.1f} {unit}"
         num /= 1024
     return f"{num:.1f} GiB"
-
-
-def compile_cache_dir() -> Path:
-    """Where compiled updates are kept: TORCHINDUCTOR_CACHE_DIR, or fastsac/inductor in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or cache / "fastsac" / "inductor")

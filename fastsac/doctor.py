@@ -5,7 +5,6 @@ line in the report and no traceback.  Changes nothing on the machine; the compil
 """
 
 import importlib.metadata
-import os
 import platform
 import shutil
 import sys
@@ -187,14 +186,14 @@ def check_compiler() -> Check:
 
 def check_cache() -> Check:
     """Where compiled updates are kept."""
-    from fastsac.device import compile_cache_dir
+    from fastsac import compile_cache
 
-    path = compile_cache_dir()
-    existing = next(p for p in (path, *path.parents) if p.exists())
-    if not os.access(existing, os.W_OK):
-        remedy = "It cannot be written. Set TORCHINDUCTOR_CACHE_DIR to a folder that can."
-        return Check("compile cache", "warning", str(path), remedy)
-    return Check("compile cache", "ok", str(path))
+    try:
+        compile_cache.check()
+    except ValueError as error:
+        detail, _, remedy = str(error).partition(". ")
+        return Check("compile cache", "warning" if chosen()[1] == "eager" else "fail", detail, remedy)
+    return Check("compile cache", "ok", compile_cache.folder())
 
 
 def check_auto() -> Check:
@@ -268,9 +267,6 @@ def check_graphs() -> Check:
 def _try_mode(name: str, device: "torch.device", mode: "Mode", flag: str) -> Check:
     import torch
 
-    from fastsac.device import compile_cache_dir
-
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compile_cache_dir()))
     remedy = f"`fastsac train {flag}` trains without, slower. Compiling needs a C++ compiler and Python's headers."
     start = time.perf_counter()
     try:

@@ -29,13 +29,13 @@ The contract of a `VectorEnv`
    interrupted one, and gives its numbers bit for bit.  Without, a resumed run makes its environments anew, with other
    seeds, and begins new episodes.
 
-A back end is a module with `make_spec`, `make` and `list_tasks`, and `list_slow_tasks` if it likes (see `Backend`).
-Register it under the entry-point group `fastsac.envs`, or name it as `"package.module:task"`.
+A back end is a module with `make_spec`, `make` and `list_tasks`, and `list_slow_tasks` and `list_modules` if it likes
+(see `Backend`).  Register it under the entry-point group `fastsac.envs`, or name it as `"package.module:task"`.
+A module that a name asks for may also lie in the working directory, which is looked into last (see `import_module`).
 """
 
 import difflib
 import fnmatch
-import importlib
 import importlib.metadata
 import importlib.util
 import math
@@ -48,6 +48,8 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastsac.modules import import_module as import_module
 
 ENTRY_POINT_GROUP = "fastsac.envs"
 OWN_BACKENDS = "fastsac_envs"
@@ -165,11 +167,14 @@ class Backend(Protocol):
 
         Names that take long to describe may move to a further function `list_slow_tasks() -> list[str]`, which a back
         end need not have: they are described only where a pattern asks for them.
+
+        Where the name of a task names modules, which are imported for it, a further function
+        `list_modules(task) -> list[str]` tells them and imports none.  Import them by `import_module`.
         """
         ...
 
 
-def _backend_modules() -> dict[str, str]:
+def backend_modules() -> dict[str, str]:
     """Module of each back end by name: our own, also in a checkout that is only on the path, and the registered."""
     own = importlib.util.find_spec(OWN_BACKENDS)
     paths = list(own.submodule_search_locations or ()) if own else []
@@ -179,7 +184,7 @@ def _backend_modules() -> dict[str, str]:
 
 def backend_names() -> list[str]:
     """Names of the installed back ends, sorted."""
-    return sorted(_backend_modules())
+    return sorted(backend_modules())
 
 
 def resolve(env: str) -> tuple[Backend, str, str]:
@@ -194,23 +199,41 @@ def resolve(env: str) -> tuple[Backend, str, str]:
     Raises:
         ValueError: the back end is unknown or cannot be imported.
     """
-    prefix, colon, rest = env.partition(":")
-    name, task = (prefix, rest) if colon else (DEFAULT_BACKEND, env)
-    if not task or not name:
-        raise ValueError(f'env must be "Task", "backend:Task" or "package.module:Task", got {env!r}.')
-    modules = _backend_modules()
-    module = modules.get(name, name)
-    if name not in modules and "." not in name:
-        choices = ", ".join(sorted(modules)) or "none is installed"
-        raise ValueError(f'unknown back end {name!r}; choose from {choices}, or give "package.module:task".')
+    name, module, task = _split(env)
     try:
-        backend = importlib.import_module(module)
+        backend = import_module(module)
     except ImportError as error:
         raise ValueError(f"back end {name!r} cannot be imported: {error}.") from error
     missing = [f for f in ("make_spec", "make", "list_tasks") if not hasattr(backend, f)]
     if missing:
         raise ValueError(f"back end {name!r} lacks {', '.join(missing)}; see the contract in fastsac/env.py.")
     return cast(Backend, backend), name, task
+
+
+def modules_of(env: str) -> Iterator[str]:
+    """Names of the modules that are imported for `env`, each before it is.
+
+    The first is the back end's; to ask for the next imports that one, which knows the others.
+
+    Raises:
+        ValueError: as `resolve`.
+    """
+    yield _split(env)[1]
+    backend, _, task = resolve(env)
+    yield from backend.list_modules(task) if hasattr(backend, "list_modules") else ()
+
+
+def _split(env: str) -> tuple[str, str, str]:
+    """Name of the back end, its module, and the task."""
+    prefix, colon, rest = env.partition(":")
+    name, task = (prefix, rest) if colon else (DEFAULT_BACKEND, env)
+    if not task or not name:
+        raise ValueError(f'env must be "Task", "backend:Task" or "package.module:Task", got {env!r}.')
+    modules = backend_modules()
+    if name not in modules and "." not in name:
+        choices = ", ".join(sorted(modules)) or "none is installed"
+        raise ValueError(f'unknown back end {name!r}; choose from {choices}, or give "package.module:task".')
+    return name, modules.get(name, name), task
 
 
 def make_spec(env: str, env_kwargs: Mapping[str, Any] | None = None, action_limit: float | None = None) -> EnvSpec:

@@ -17,6 +17,8 @@ from typing import Any, Literal
 import torch
 from torch.utils import _pytree as pytree
 
+from fastsac import compile_cache
+
 Mode = Literal["eager", "compiled", "captured"]
 Step = Callable[..., None]
 
@@ -67,6 +69,7 @@ class Inductor:
         """Compile a graph."""
         from torch._inductor.compile_fx import compile_fx
 
+        compile_cache.move_headers()
         compiled: Any = compile_fx(graph, inputs, config_patches=self._options)
 
         def run(*tensors: torch.Tensor) -> Any:
@@ -94,9 +97,13 @@ class CompiledStep:
         step: the function.
         device: of its tensors.
         short_reductions: sums run over few enough numbers for one kernel each.
+
+    Raises:
+        ValueError: what is compiled would be kept where others can exchange it.
     """
 
     def __init__(self, step: Step, device: torch.device, short_reductions: bool = False) -> None:
+        compile_cache.check()
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_COMPILATIONS)
         self._backend = Inductor.for_device(device.type, short_reductions)
         self._step = torch.compile(step, fullgraph=True, dynamic=False, backend=self._backend)

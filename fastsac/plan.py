@@ -4,20 +4,20 @@ Owns decisions, makes nothing but the run directory's mark: the result is a `Pla
 """
 
 import dataclasses
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch.utils import _pytree as pytree
 
-from fastsac import checkpoint, replay, variants
+from fastsac import checkpoint, compile_cache, replay, variants
 from fastsac.config import Config, update_budget
 from fastsac.device import c_compiler, choose_device, cpp_compiler, format_bytes, free_bytes, num_cpus
 from fastsac.env import EnvSpec, make_spec
 from fastsac.launch import Mode
 from fastsac.result import read_summary
 from fastsac.run_dir import RunDir, claim
+from fastsac.versions import is_installed
 
 # Updates after which compiling has paid for itself on a CPU: compile seconds with an empty cache over the seconds saved
 # per update, as `python -m bench.compile` measures them (bench/results).  It does not ask whether the cache is warm:
@@ -66,9 +66,11 @@ def make_plan(config: Config) -> Plan:
     check_image(config, spec)
     check_sweep(config, spec)
     mode, why = choose_mode(config, device)
+    if mode != "eager":
+        compile_cache.check()
     threads = choose_threads(config, spec)
     memory = check_memory(config, spec, device)
-    if config.wandb and importlib.util.find_spec("wandb") is None:
+    if config.wandb and not is_installed("wandb"):
         raise ValueError('wandb is not installed. Run pip install "fastsac[wandb]", or leave --wandb out.')
     place, is_resumed = claim(config)
     try:

@@ -15,15 +15,25 @@ from pathlib import Path
 
 import torch
 
-from fastsac.device import compile_cache_dir, num_cpus
+from fastsac import compile_cache
+from fastsac.device import num_cpus
 from fastsac.launch import CompiledStep
 
-COMMAND = (sys.executable, "-m", "fastsac.toolchain")
+# This very fastsac, wherever it was found; the working directory is nowhere to look for modules (-P).
+START = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("fastsac", sys.argv[1])
+sys.modules["fastsac"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["fastsac"])
+from fastsac.toolchain import main
+main()
+"""
+COMMAND = (sys.executable, "-P", "-c", START, str(Path(__file__).with_name("__init__.py")))
 
 
 def _mark() -> Path:
     """The file that says that all of it is there, for this torch."""
-    return compile_cache_dir() / f"toolchain-{torch.__version__}"
+    return Path(compile_cache.folder(), f"toolchain-{torch.__version__}")
 
 
 @contextmanager
@@ -57,7 +67,3 @@ def main() -> None:
     with torch.no_grad():
         CompiledStep(step, x.device)()
     _mark().touch()
-
-
-if __name__ == "__main__":
-    main()

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import time
 import traceback
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from fastsac.best import Best
 from fastsac.checkpoint_writer import Rows, Writer
 from fastsac.collect import Collector
 from fastsac.config import Config
-from fastsac.device import compile_cache_dir
 from fastsac.env import FloatArray, SavesState, VectorEnv, first_line, make_env
 from fastsac.env_errors import ActionError, BadStepError, Locate, NotFiniteError, made, of_members, told
 from fastsac.evaluate import rollout
@@ -436,8 +434,7 @@ class Run:
     # Start and end ------------------------------------------------------------------------------------------------
 
     def _set_up_torch(self) -> None:
-        """Compile cache, threads, device and precision; the latter three are put back at the end."""
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compile_cache_dir()))
+        """Threads, device and precision, which are put back at the end."""
         self._open.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(self.plan.cpu_threads[0])
         if self.plan.device.type == "cuda":

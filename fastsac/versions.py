@@ -1,5 +1,6 @@
 """What produced a result: versions of the packages that decide its numbers, and the commit of the checkout."""
 
+import importlib.util
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -18,6 +19,12 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported; a folder of that name, such as the one that wandb writes to, is none."""
+    spec = importlib.util.find_spec(module)
+    return spec is not None and spec.origin is not None
 
 
 def git_commit() -> str | None:

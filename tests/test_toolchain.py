@@ -50,3 +50,9 @@ def test_one_core_has_other_things_to_do(tmp_path, started, monkeypatch):
     monkeypatch.setattr(toolchain, "num_cpus", lambda: 1)
     with toolchain.readied():
         assert started == []
+
+
+def test_files_in_the_working_directory_are_not_run(tmp_path):
+    (tmp_path / "torch.py").write_text("open('marker', 'w').close()\n")
+    subprocess.run(toolchain.COMMAND, cwd=tmp_path, check=True)
+    assert not (tmp_path / "marker").exists()

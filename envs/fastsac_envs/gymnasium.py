@@ -34,6 +34,7 @@ from fastsac.env import (
     channels_first,
     find_image,
     first_line,
+    import_module,
     near_matches,
     one_hot,
 )
@@ -54,6 +55,11 @@ def list_tasks() -> list[str]:
     file in the working directory.
     """
     return [task for task, spec in gymnasium.registry.items() if "gymnasium.envs.mujoco" not in str(spec.entry_point)]
+
+
+def list_modules(task: str) -> list[str]:
+    """The module in `module:id`."""
+    return [task.rpartition(":")[0]] if ":" in task else []
 
 
 def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> EnvSpec:
@@ -218,6 +224,8 @@ def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
         if key in env_kwargs:
             raise ValueError(f"env_kwargs must not hold {key!r}, which fastsac sets itself.")
     try:
+        for module in list_modules(task):
+            import_module(module)
         return gymnasium.make_vec(
             task,
             num_envs=num_envs,

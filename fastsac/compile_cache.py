@@ -1,0 +1,113 @@
+"""Where compiled updates are kept, whose shared libraries are loaded: a folder that nobody else can write to.
+
+Left to itself, torch keeps them in a folder of the system's temporary directory whose name can be guessed, and names
+that in the environment when its compiler is first imported.  `claim` comes before; it runs when fastsac is imported and
+therefore imports neither torch nor anything else that takes time.
+"""
+
+import errno
+import os
+import stat
+
+CACHE_DIR = "TORCHINDUCTOR_CACHE_DIR"
+TRITON_DIR = "TRITON_CACHE_DIR"
+REMEDY = f"Set {CACHE_DIR} to a folder of your own, or give --compile off."
+
+_unusable: str | None = None  # a folder that was named in the environment, and cannot be made
+
+
+def claim() -> None:
+    """Name the folder to torch, after making it where there is none.
+
+    One that cannot be made is not named: torch would make it, and fail, where its compiler is imported, which eager
+    runs do, too.  Nothing is compiled then (see `check`).
+    """
+    global _unusable
+    path = folder()
+    try:
+        _make(path)
+    except OSError:
+        _unusable = path
+        os.environ.pop(CACHE_DIR, None)
+    else:
+        os.environ[CACHE_DIR] = path
+    # Triton's is below it unless the environment says otherwise.
+    if _is_torchs(os.path.dirname(os.path.dirname(os.environ.get(TRITON_DIR, "")))):
+        del os.environ[TRITON_DIR]
+
+
+def folder() -> str:
+    """TORCHINDUCTOR_CACHE_DIR unless torch has chosen it, or fastsac/inductor in the user's cache."""
+    given = os.environ.get(CACHE_DIR, "")
+    if given and not _is_torchs(given):
+        return os.path.abspath(given)
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    cache = cache if os.path.isabs(cache) else os.path.join(os.path.expanduser("~"), ".cache")
+    return _unusable or os.path.join(cache, "fastsac", "inductor")
+
+
+def check() -> None:
+    """Refuse to compile where others could exchange what is loaded, or nothing can be written.
+
+    Raises:
+        ValueError: which folder, and what is wrong with it.
+    """
+    claim()
+    path = folder()
+    try:
+        _make(path)
+        owners = {os.lstat(path).st_uid, os.stat(path).st_uid}  # of a link, too
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+    except OSError as error:
+        raise ValueError(f"compile cache {path} cannot be made: {error.strerror}. {REMEDY}") from error
+    if others := owners - {os.geteuid()}:
+        raise ValueError(f"compile cache {path} must be your own folder, got one of user {others.pop()}. {REMEDY}")
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        remedy = f"Run chmod go-w {path}, or set {CACHE_DIR} to another folder."
+        raise ValueError(f"compile cache {path} must be writable by nobody else, got mode {mode:o}. {remedy}")
+    if not os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise ValueError(f"compile cache {path} cannot be written to. {REMEDY}")
+
+
+def move_headers() -> None:
+    """Keep precompiled headers in the folder, too; call it when torch's code cache is imported, before it compiles.
+
+    torch decides where they are on that import, by a private name and whatever the environment says.  A torch without
+    that name compiles without them, seconds slower.
+    """
+    from torch._inductor import codecache, config
+
+    where = os.path.join(folder(), "precompiled_headers")
+    if not hasattr(codecache, "_HEADER_DIR"):
+        config.cpp_cache_precompile_headers = False
+    elif where != codecache._HEADER_DIR:
+        codecache._HEADER_DIR = where
+        codecache._HEADER_LOCK_DIR = os.path.join(where, "locks")
+        codecache._precompile_header.cache_clear()  # of the folder before
+
+
+def _make(path: str) -> None:
+    """Make a folder and those above it, for this user alone, where they are missing."""
+    if not os.path.isabs(path):  # there is no home
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    missing = []
+    at = path
+    while not os.path.lexists(at):
+        missing.append(at)
+        at = os.path.dirname(at)
+    for name in reversed(missing):
+        try:
+            os.mkdir(name, 0o700)
+        except FileExistsError:  # another process was faster; `check` looks at what it made
+            continue
+    if not os.path.isdir(path):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+
+
+def _is_torchs(path: str) -> bool:
+    """Whether torch has chosen a folder, here or in a process that started this one."""
+    if not os.path.basename(path).startswith("torchinductor_"):
+        return False
+    import tempfile
+
+    return os.path.dirname(os.path.abspath(path)) in (tempfile.gettempdir(), "/tmp")
