@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 VARIANTS = {"sac", "sac_v1", "sac_discrete", "sql", "sql_discrete"}
 LAYERS = (
     {"kinds", "json_text", "files", "presets", "sweep", "duration", "stopping", "scarcity"},
-    {"config", "env", "device"},
+    {"config", "env", "device", "tables"},
     {
         "nets",
         "encoder",
