@@ -3,23 +3,25 @@
 Owns decisions, makes nothing: the result is a `Plan` that training follows and prints.
 """
 
-import csv
 import importlib.util
-import json
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint, replay, variants
 from fastsac.config import Config, update_budget
-from fastsac.device import c_compiler, choose_device, cpp_compiler, format_bytes, free_bytes, num_cpus
+from fastsac.device import c_compiler, choose_device, cpp_compiler, format_bytes, free_memory, num_cpus
 from fastsac.env import EnvSpec, make_spec
+from fastsac.files import read_file
+from fastsac.json_text import read_json
 from fastsac.launch import Mode
 from fastsac.result import read_summary
+from fastsac.tables import read_numbers
 
 # Updates after which compiling has paid for itself on a CPU: compile seconds with an empty cache over the seconds saved
 # per update, as `python -m bench.compile` measures them (bench/results).  It does not ask whether the cache is warm:
@@ -202,20 +204,21 @@ def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> str:
     """
     m = config.num_members
     ring, networks = member_bytes(config, spec, few_kernels=device.type != "cpu")
-    free = free_bytes(device)
-    if free is not None and m * (ring + networks) > 0.9 * free:
-        fits = int(0.9 * free / (ring + networks))
-        transitions = int((0.9 * free / m - networks) / ring * config.buffer_size)
-        has = f"{device} has {format_bytes(free)} free"
+    free = free_memory(device)
+    if free is not None and m * (ring + networks) > 0.9 * free.num_bytes:
+        fits = int(0.9 * free.num_bytes / (ring + networks))
+        transitions = int((0.9 * free.num_bytes / m - networks) / ring * config.buffer_size)
+        may_be = transitions >= config.learning_starts  # any smaller replay is refused
         if m > 1 and fits >= 1:
-            smaller = f", or all with --buffer-size {transitions}" if transitions >= config.learning_starts else ""
+            smaller = f", or all with --buffer-size {transitions}" if may_be else ""
             raise ValueError(
                 f"{m} members need {format_bytes(m * (ring + networks))} ({format_bytes(ring)} of replay and "
-                f"{format_bytes(networks)} of networks each), but {has}. {fits} of them fit{smaller}."
+                f"{format_bytes(networks)} of networks each), but {free.text}. {fits} of them fit{smaller}."
             )
+        what = f"Give --buffer-size {transitions} or less" if may_be else "No replay that is large enough fits"
         raise ValueError(
-            f"buffer_size {config.buffer_size:,} needs {format_bytes(m * ring)} for {m} member(s), but {has}. "
-            f"Give --buffer-size {max(transitions, 0)} or less."
+            f"buffer_size {config.buffer_size:,} needs {format_bytes(m * ring)} for {m} member(s), but {free.text}. "
+            f"{what}{', or raise the limit' * free.is_limit}."
         )
     each = f"{format_bytes(ring)} for {config.buffer_size:,} transitions, networks {format_bytes(networks)}"
     return f"replay {each}" + (f", for each of {m} members" if m > 1 else "")
@@ -270,7 +273,9 @@ def is_left_over(path: Path) -> bool:
     if "config.json" not in names:
         return names <= {*LEFT_OVER, "checkpoints"}
     try:
-        json.loads((path / "config.json").read_bytes())
+        read_json(read_file(path / "config.json"))
+    except OSError:  # no file
+        return False
     except ValueError:  # torn
         return "summary.json" not in names
     try:
@@ -287,12 +292,14 @@ def is_left_over(path: Path) -> bool:
 
 
 def last_steps(table: Path) -> int:
-    """Environment steps in the last row of a metrics.csv; 0 where there is none."""
-    if not table.exists():
-        return 0
-    with table.open(newline="") as f:
-        steps = [row["env_steps"] for row in csv.DictReader(f) if (row.get("env_steps") or "").isdigit()]
-    return int(steps[-1]) if steps else 0
+    """Environment steps in the last row of a metrics.csv; 0 where there is none.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    steps = read_numbers(table, ("env_steps",))
+    steps = steps[np.isfinite(steps)]
+    return int(steps[-1]) if steps.size else 0
 
 
 def check_writable(path: Path) -> None:
