@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastsac import Config, train
+from fastsac.checkpoint import load_meta
 from fastsac.cli import main
 from fastsac.metrics import CsvSink
 from fastsac.result import read_summary
@@ -196,3 +197,28 @@ def test_a_row_costs_itself_alone(tmp_path):
     assert np.array_equal(read_numbers(path, ("b", "a")), [[2, 1], [np.nan, 7], [11, 10]], equal_nan=True)
     assert read_numbers(Path(tmp_path / "none.csv"), ("a",)).shape == (0, 1)
     assert [row["a"] for row in read_table(path, 6).rows] == ["1", "6", "7"]
+
+
+def test_what_cannot_be_read_is_not_taken_for_left_over(finished, tmp_path, capsys):
+    """Without checkpoints, a folder is made afresh only where the run surely never got to one."""
+    folder = shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "summary.json").unlink()
+    (folder / "metrics.csv").write_bytes(b"\xff\n")
+    args = ["train", "--env", CONFIG.env, "--run-dir", str(folder), "--resume", "auto"]
+    assert main(args) == 2
+    assert "metrics.csv lacks the columns env_steps. Move it away" in capsys.readouterr().err
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+    assert main(args) == 2
+    assert "exists and is not empty" in capsys.readouterr().err
+    assert (folder / "metrics.csv").read_bytes() == b"\xff\n"
+
+
+def test_a_member_alone_counts_its_own_whole_rows(finished, tmp_path, capsys):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / "eval.csv").write_bytes(TABLES["not UTF-8"]((folder / "eval.csv").read_bytes()))
+    assert main(["extract", str(folder), "--member", "1", "--out", str(tmp_path / "one")]) == 0
+    assert len(read_table(tmp_path / "one" / "eval.csv").rows) == load_meta(tmp_path / "one")["rows"]["eval.csv"] == 2
+    assert main(["train", "--resume", str(tmp_path / "one"), "--total-steps", "80"]) == 0
+    assert "damaged" not in capsys.readouterr().out
