@@ -10,27 +10,32 @@ import math
 import re
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
 from fastsac import sweep as sweeps
 from fastsac.duration import parse_duration
+from fastsac.files import read_file
+from fastsac.json_text import plain_json, read_json
+from fastsac.kinds import conform, shown
 from fastsac.presets import PRESETS, find_preset, find_ranges
 
 Auto = Literal["auto", "on", "off"]
+NOT_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # what no name has, and what cannot be printed
+MOST_NAMED = 5  # names in an error
 
 
 def _json_object(text: str) -> dict[str, Any]:
     """The value of --env-kwargs."""
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
+        value = read_json(text)
+    except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise ValueError(f'env_kwargs must be a JSON object such as {{"ctrl_cost_weight": 0.2}}, got {text!r}.')
+        raise ValueError(f'env_kwargs must be a JSON object such as {{"ctrl_cost_weight": 0.2}}, got {shown(text)}.')
     return value
 
 
@@ -189,27 +194,22 @@ class Config:
     """Log to Weights & Biases too (pip install "fastsac[wandb]")."""
 
     def __post_init__(self) -> None:
-        """Check every range; raises ValueError with the name, the rule and the value."""
-        # JSON has lists only; keep the field hashable and equal after a round trip.
-        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
-        object.__setattr__(self, "conv_channels", tuple(self.conv_channels))
-        object.__setattr__(self, "sweep", tuple(self.sweep))
-        object.__setattr__(self, "env_kwargs", dict(self.env_kwargs))
-        object.__setattr__(self, "eval_env_kwargs", dict(self.eval_env_kwargs))
-        _check_choices(self)
+        """Check every type and range; raises ValueError with the name, the rule and the value."""
+        _check_types(self)
         _check_counts(self)
         _check_ranges(self)
         if self.max_wall_time is not None:
             try:
-                parse_duration(str(self.max_wall_time))
+                parse_duration(self.max_wall_time)
             except ValueError as error:
                 raise ValueError(f"max_wall_time {error}") from None
         if self.seed + self.seeds > 2**31:
             raise ValueError(f"seed must be in [0, 2^31 - seeds], got {self.seed}. Choose a smaller one.")
         if not self.hidden_dims or min(self.hidden_dims) < 1:
-            raise ValueError(f"hidden_dims must be one or more widths of at least 1, got {self.hidden_dims}.")
+            raise ValueError(f"hidden_dims must be one or more widths of at least 1, got {shown(self.hidden_dims)}.")
         if not 1 <= len(self.conv_channels) <= 3 or min(self.conv_channels) < 1:
-            raise ValueError(f"conv_channels must be one to three widths of at least 1, got {self.conv_channels}.")
+            got = shown(self.conv_channels)
+            raise ValueError(f"conv_channels must be one to three widths of at least 1, got {got}.")
         if self.batch_size > self.learning_starts:
             raise ValueError(
                 f"batch_size must be at most learning_starts ({self.learning_starts}), which fills the replay before "
@@ -224,11 +224,15 @@ class Config:
                 f"buffer_size must hold more than n_step = {self.n_step} transitions for each of num_envs = "
                 f"{self.num_envs} environments, got {self.buffer_size}. Raise buffer_size or lower num_envs."
             )
-        launch = self.updates_per_launch
-        if launch != "auto" and (isinstance(launch, bool) or not isinstance(launch, int) or launch < 1):
-            raise ValueError(f"updates_per_launch must be auto or at least 1, got {launch!r}.")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}.")
+        if self.updates_per_launch != "auto" and self.updates_per_launch < 1:
+            raise ValueError(f"updates_per_launch must be auto or at least 1, got {self.updates_per_launch}.")
+        if self.preset not in ("none", *PRESETS):
+            raise ValueError(
+                f"preset must be none or one of {', '.join(PRESETS)}, got {shown(self.preset)}. "
+                "Config.for_env(env, preset=...) applies one."
+            )
+        if not re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?", self.device):
+            raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {shown(self.device)}.")
         if self.sweep:
             for setting in self.settings:
                 self.replace(sweep=(), **setting)  # checks the values
@@ -296,37 +300,45 @@ class Config:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, source: str = "config") -> "Config":
+    def from_json(cls, text: str | bytes, source: str = "config") -> "Config":
         """Read what `to_json` wrote; `source` names the file in errors.
 
         Raises:
-            ValueError: not JSON, fields that this version does not know, or values out of range.
+            ValueError: not JSON, fields that this version does not know, or values of a wrong type or out of range.
         """
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
+            values = read_json(text)
+        except ValueError as error:
             raise ValueError(f"{source} is not JSON: {error}.") from error
         if not isinstance(values, dict):
             raise ValueError(f"{source} must hold a JSON object, got {type(values).__name__}.")
-        unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
-        if unknown:
-            raise ValueError(f"{source} has fields that this version does not know: {', '.join(unknown)}.")
+        if unknown := sorted(set(values) - set(_fields())):
+            names = [name if name.isidentifier() else shown(name) for name in unknown[:MOST_NAMED]]
+            more = f" and {len(unknown) - MOST_NAMED} more" * (len(unknown) > MOST_NAMED)
+            raise ValueError(f"{source} has fields that this version does not know: {', '.join(names)}{more}.")
         if "env" not in values:
             raise ValueError(f"{source} has no field env.")
         try:
             return cls(**values)
-        except TypeError as error:
-            raise ValueError(f"{source} has a field of the wrong type: {error}.") from error
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> "Config":
-        """Read a config.json, or the one in a run directory."""
+        """Read a config.json, or the one in a run directory.
+
+        Raises:
+            ValueError: it cannot be read, or `from_json` refuses what is in it.
+        """
         path = Path(path)
         path = path / "config.json" if path.is_dir() else path
         try:
-            return cls.from_json(path.read_text(), str(path))
+            content = read_file(path)
         except OSError as error:
             raise ValueError(f"cannot read {path}: {error.strerror}.") from error
+        except ValueError as error:  # of a path with a null byte
+            raise ValueError(f"cannot read {shown(str(path))}: {error}.") from None
+        return cls.from_json(content, str(path))
 
     @classmethod
     def for_env(cls, env: str, preset: str = "auto", **overrides: Any) -> "Config":
@@ -335,7 +347,8 @@ class Config:
         Raises:
             ValueError: unknown preset, or a value out of range.
         """
-        name, values = find_preset(env, preset, overrides.get("algo", "auto"))
+        texts = {"env": env, "preset": preset, "algo": overrides.get("algo", "auto")}
+        name, values = find_preset(**{name: conform(name, text, str) for name, text in texts.items()})
         return cls(**{"env": env, "preset": name, **values, **overrides})
 
 
@@ -345,33 +358,35 @@ _AT_LEAST = {
     "eval_every": 0, "eval_episodes": 1, "checkpoint_every": 0, "log_every": 1, "keep_checkpoints": 1,
     "reset_envs_at": 1,
 }  # fmt: skip
-_OR_NONE = ("reset_envs_at",)
 _ABOVE_0 = ("utd_ratio", "actor_lr", "critic_lr", "alpha_lr", "init_alpha", "reward_scale", "tau")
 
 
-def _check_choices(config: Config) -> None:
+@cache
+def _fields() -> dict[str, Any]:
+    """The type of each field."""
     hints = get_type_hints(Config)
-    for f in dataclasses.fields(config):
-        value, kind = getattr(config, f.name), hints[f.name]
-        if get_origin(kind) is Literal and value not in get_args(kind):
-            raise ValueError(f"{f.name} must be one of {', '.join(get_args(kind))}, got {value!r}.")
-        if kind is bool and not isinstance(value, bool):
-            raise ValueError(f"{f.name} must be true or false, got {value!r}.")
-    if config.preset not in ("none", *PRESETS):
-        raise ValueError(
-            f"preset must be none or one of {', '.join(PRESETS)}, got {config.preset!r}. "
-            "Config.for_env(env, preset=...) applies one."
-        )
+    return {f.name: hints[f.name] for f in dataclasses.fields(Config)}
+
+
+def _check_types(config: Config) -> None:
+    """Check that each field is what its annotation says, and make it plain: what JSON gives back is equal."""
+    for name, kind in _fields().items():
+        value = conform(name, getattr(config, name), kind)
+        for text in (value,) if isinstance(value, str) else value if kind == tuple[str, ...] else ():
+            if NOT_TEXT.search(text):
+                raise ValueError(f"{name} must be text without control characters, got {shown(text)}.")
+        if isinstance(value, dict):
+            try:
+                value = plain_json(value)
+            except ValueError as error:
+                raise ValueError(f"{name} {error}.") from None
+        object.__setattr__(config, name, value)
 
 
 def _check_counts(config: Config) -> None:
     for name, least in _AT_LEAST.items():
         value = getattr(config, name)
-        if name in _OR_NONE and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"{name} must be a whole number, got {value!r}.")
-        if value < least:
+        if value is not None and value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}.")
 
 

@@ -141,14 +141,14 @@ def check_memory() -> Check:
     """Main memory that is free."""
     import torch
 
-    from fastsac.device import format_bytes, free_bytes
+    from fastsac.device import free_memory
 
-    free = free_bytes(torch.device("cpu"))
+    free = free_memory(torch.device("cpu"))
     if free is None:
         return Check("memory", "ok", "cannot be told on this system")
-    if free < LITTLE_MEMORY_BYTES:
-        return Check("memory", "warning", f"{format_bytes(free)} free", "Give --buffer-size less than the default.")
-    return Check("memory", "ok", f"{format_bytes(free)} free")
+    if free.num_bytes < LITTLE_MEMORY_BYTES:
+        return Check("memory", "warning", free.text, "Give --buffer-size less than the default.")
+    return Check("memory", "ok", free.text)
 
 
 def check_gpu() -> Check:

@@ -11,20 +11,20 @@ from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint, checkpoint_writer
 from fastsac.config import Config
+from fastsac.result import read_summary
 from fastsac.run_dir import RunDir
+from fastsac.tables import read_numbers, table_with
 
 
 def best_member(run_dir: Path) -> int:
     """The member with the highest return at its last evaluation.
 
     Raises:
-        ValueError: there was none.
+        ValueError: there was none, or its table cannot be read.
     """
-    path = run_dir / "eval.csv"
-    last: dict[int, float] = {}
-    if path.is_file():
-        with path.open(newline="") as f:
-            last = {int(row["member"]): float(row["return_mean"]) for row in csv.DictReader(f)}
+    rows = read_numbers(run_dir / "eval.csv", ("member", "return_mean"))
+    members = range(Config.load(run_dir).num_members if len(rows) else 0)
+    last = {int(member): float(value) for member, value in rows if member in members}
     finite = {member: value for member, value in last.items() if math.isfinite(value)}
     if not finite:
         raise ValueError(f"{run_dir} has no evaluation by which a member could be the best. Give its number.")
@@ -43,7 +43,7 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
         The settings of the member.
 
     Raises:
-        ValueError: no such member, no checkpoint, or `out` is not empty.
+        ValueError: no such member, no checkpoint, a table that cannot be read, or `out` is not empty.
     """
     place = RunDir(out)
     if not place.is_free:
@@ -64,39 +64,48 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
     mine: dict[str, Any] = {key: [meta[key][member]] for key in own}
     mine["last_evals"] = [{**row, "member": 0} for row in meta["last_evals"][member : member + 1]]
     mine["episodes"] = {name: values[member : member + 1] for name, values in meta["episodes"].items()}
-    mine["rows"] = {name: count // config.num_members for name, count in meta["rows"].items()}
+    tables = {name: rows_of(run_dir / name, member) for name in meta["rows"]}
+    mine["rows"] = {name: len(rows_of(run_dir / name, member, count)[1]) for name, count in meta["rows"].items()}
     same = {name: getattr(alone, name) for name in ("seed", "seeds")}
     sizes = {**meta["sizes"], **same, "sweep": []}
     place.acquire()
     place.start()
     checkpoint_writer.save(out, min(mine["env_steps"]), state, {**meta, **mine, "sizes": sizes})
     (out / "config.json").write_text(alone.to_json())
-    for name in ("metrics.csv", "eval.csv"):
-        copy_rows(run_dir / name, out / name, member)
+    for name, (columns, rows) in tables.items():
+        write_rows(out / name, columns, rows)
     write_summary(run_dir, out, alone, member)
     place.release()
     return alone
 
 
-def copy_rows(source: Path, target: Path, member: int) -> None:
-    """The member's rows of a CSV file, as member 0."""
-    if not source.is_file():
-        return
-    with source.open(newline="") as f, target.open("w", newline="") as g:
-        reader = csv.DictReader(f)
-        writer = csv.DictWriter(g, reader.fieldnames or [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "member": 0} for row in reader if row["member"] == str(member))
+def rows_of(table: Path, member: int, limit: int | None = None) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns of a table, and the member's rows, as member 0, of its first `limit`; of all without.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    found = table_with(table, ("member",), limit)
+    return found.columns, [{**row, "member": 0} for row in found.rows if row["member"] == str(member)]
+
+
+def write_rows(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    """Write a table, unless it has no columns."""
+    if columns:
+        with path.open("w", newline="") as f:
+            writer = csv.DictWriter(f, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def write_summary(run_dir: Path, out: Path, config: Config, member: int) -> None:
-    """summary.json of the whole run with this member's figures, and where they come from."""
-    path = run_dir / "summary.json"
-    if not path.is_file():
-        return
-    summary = json.loads(path.read_text())
-    mine = {**summary["members"][member], "member": 0}
+    """summary.json of the whole run with this member's figures, and where they come from, if it has them."""
+    summary = read_summary(run_dir)
     figures = ("env_steps", "grad_steps", "eval_return_mean", "eval_return_std")
+    members = summary.get("members", [])
+    if member >= len(members) or not set(figures) <= set(members[member]):
+        return
+    mine = {**members[member], "member": 0}
     summary |= {key: mine[key] for key in figures} | {"members": [mine]}
     summary |= {"extracted_from": {"run_dir": str(run_dir), "member": member}}
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

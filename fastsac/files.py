@@ -1,7 +1,19 @@
-"""Files that are whole or not there: written beside their place, flushed to disk, then renamed."""
+"""Files that are whole or not there: written beside their place, flushed to disk, then renamed; and reading them."""
 
+import errno
 import os
 from pathlib import Path
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: it cannot be read, or is something else: a pipe would be waited for without end.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return path.read_bytes()
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastsac.files import write_file
+from fastsac.tables import read_table, set_aside
 
 METRIC_COLUMNS = (
     "member", "env_steps", "grad_steps", "wall_s", "env_steps_per_s", "grad_steps_per_s", "critic_loss", "actor_loss",
@@ -31,13 +32,13 @@ class CsvSink:
         path: the file; rows that are there already are kept, with an empty cell for each column that they lack.
         columns: names, in order.
         keep: how many of the rows that are there to keep: those of the checkpoint that a run continues from.
+
+    Attributes:
+        note: a line to tell the user, where some of these could not be kept; else empty.
     """
 
     def __init__(self, path: Path, columns: tuple[str, ...], keep: int = 0) -> None:
-        kept = []
-        if path.exists():
-            with path.open(newline="") as f:
-                kept = [row for row in csv.DictReader(f) if None not in row.values()][:keep]  # the last may be torn
+        kept, self.note = rows_to_keep(path, columns, keep)
         self.num_rows = len(kept)  # in the file
         self._num_waiting = 0
         self._waiting = io.StringIO(newline="")  # rows that are not in the file
@@ -69,9 +70,13 @@ class CsvSink:
     def restore(self) -> None:
         """Write the file anew, with all its rows: one that was removed or moved can still be read while it is open.
 
+        Another file that lies in its place is set aside.
+
         Raises:
             OSError: it cannot be written now.
         """
+        if self._path.exists():
+            set_aside(self._path)
         self._file.seek(0)
         write_file(self._path, self._file.read())
         self._file.close()
@@ -110,6 +115,24 @@ class CsvSink:
         with suppress(OSError):
             self.flush()
         self._file.close()
+
+
+def rows_to_keep(path: Path, columns: Sequence[str], keep: int) -> tuple[list[dict[str, str]], str]:
+    """The first `keep` rows of a table, those that can be read, and a line to tell the user if that is not all.
+
+    A table that holds what is not kept is set aside.
+    """
+    try:
+        table = read_table(path, keep)
+    except FileNotFoundError:
+        return [], f"{path} is gone, and with it {keep:,} row(s); a new one begins here" if keep else ""
+    except OSError as error:
+        return [], f"{path} cannot be read ({error.strerror}): it is now {set_aside(path).name}, a new one begins here"
+    rows = table.rows if set(columns) & set(table.columns) else []
+    if keep == 0 or (len(rows) == keep and set(table.columns) <= set(columns)):
+        return rows, ""
+    have = f"{len(rows):,} of the {keep:,} row(s) that the checkpoint counts on"
+    return rows, f"{path} is damaged: {have} go on in a new one, what it was is in {set_aside(path).name}"
 
 
 class Sinks:
@@ -207,6 +230,11 @@ class Sinks:
                     self._loggers.remove(logger)
                     self._reopen_at = time.monotonic() + REOPEN_AFTER_S
                     raise
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines to tell the user: of tables that were damaged."""
+        return [file.note for file in self._files.values() if file.note]
 
     def flush(self) -> None:
         """Write the rows that wait for room on the disk.

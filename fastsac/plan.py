@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint, compile_cache, replay, variants
 from fastsac.config import Config, update_budget
-from fastsac.device import c_compiler, choose_device, cpp_compiler, format_bytes, free_bytes, num_cpus
+from fastsac.device import c_compiler, choose_device, cpp_compiler, format_bytes, free_memory, num_cpus
 from fastsac.env import EnvSpec, make_spec
 from fastsac.launch import Mode
 from fastsac.result import read_summary
@@ -216,20 +216,21 @@ def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> str:
     """
     m = config.num_members
     ring, networks = member_bytes(config, spec, few_kernels=device.type != "cpu")
-    free = free_bytes(device)
-    if free is not None and m * (ring + networks) > 0.9 * free:
-        fits = int(0.9 * free / (ring + networks))
-        transitions = int((0.9 * free / m - networks) / ring * config.buffer_size)
-        has = f"{device} has {format_bytes(free)} free"
+    free = free_memory(device)
+    if free is not None and m * (ring + networks) > 0.9 * free.num_bytes:
+        fits = int(0.9 * free.num_bytes / (ring + networks))
+        transitions = int((0.9 * free.num_bytes / m - networks) / ring * config.buffer_size)
+        may_be = transitions >= config.learning_starts  # any smaller replay is refused
         if m > 1 and fits >= 1:
-            smaller = f", or all with --buffer-size {transitions}" if transitions >= config.learning_starts else ""
+            smaller = f", or all with --buffer-size {transitions}" if may_be else ""
             raise ValueError(
                 f"{m} members need {format_bytes(m * (ring + networks))} ({format_bytes(ring)} of replay and "
-                f"{format_bytes(networks)} of networks each), but {has}. {fits} of them fit{smaller}."
+                f"{format_bytes(networks)} of networks each), but {free.text}. {fits} of them fit{smaller}."
             )
+        what = f"Give --buffer-size {transitions} or less" if may_be else "No replay that is large enough fits"
         raise ValueError(
-            f"buffer_size {config.buffer_size:,} needs {format_bytes(m * ring)} for {m} member(s), but {has}. "
-            f"Give --buffer-size {max(transitions, 0)} or less."
+            f"buffer_size {config.buffer_size:,} needs {format_bytes(m * ring)} for {m} member(s), but {free.text}. "
+            f"{what}{', or raise the limit' * free.is_limit}."
         )
     each = f"{format_bytes(ring)} for {config.buffer_size:,} transitions, networks {format_bytes(networks)}"
     return f"replay {each}" + (f", for each of {m} members" if m > 1 else "")

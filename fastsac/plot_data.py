@@ -3,7 +3,6 @@
 Knows the columns of eval.csv and metrics.csv; draws nothing, and needs neither torch nor a simulator.
 """
 
-import csv
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastsac.config import Config
 from fastsac.stats import iqm
+from fastsac.tables import read_numbers
 
 Array = NDArray[np.float64]
 
@@ -30,6 +30,8 @@ NOT_A_SETTING = (
 )  # fmt: skip
 """Members that differ only in these are repeats of one another: they learn alike, and may stop at other times."""
 MOST_TOLD = 3
+LARGEST = 1e30
+"""No number of a run is as large; what is, or is none, cannot be drawn."""
 
 
 @dataclass(frozen=True)
@@ -152,27 +154,17 @@ def read_curves(path: Path, num_members: int, mean: str, std: str | None) -> lis
         std: the column of their standard deviations, if there is one.
 
     Raises:
-        ValueError: a column is missing.
+        ValueError: the file cannot be read, or a column is missing.
     """
     columns = ["member", "env_steps", "wall_s", mean, *([std] if std else [])]
-    rows = np.array([row for row in _read_rows(path, columns) if np.isfinite(row[3])]).reshape(-1, len(columns))
+    rows = read_numbers(path, columns)
+    rows = rows[(np.abs(rows) < LARGEST).all(1)]
+    rows = rows[np.argsort(rows[:, 1], kind="stable")]  # in order, whatever damage did
     curves = []
     for member in range(num_members):
         mine = rows[rows[:, 0] == member]
         curves.append(Curve(mine[:, 1], mine[:, 2], mine[:, 3], mine[:, 4] if std else np.zeros(len(mine))))
     return curves
-
-
-def _read_rows(path: Path, columns: list[str]) -> list[list[float]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        missing = set(columns) - set(reader.fieldnames or columns)
-        if missing:
-            raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}.")
-        # A run may be in the middle of its last row: that one comes short.
-        return [[float(row[name] or "nan") for name in columns] for row in reader if None not in row.values()]
 
 
 # Grouping ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastsac.kinds import shown
+
 RANGES = {
     "actor_lr": (1e-4, 3e-3, "log"), "critic_lr": (1e-4, 3e-3, "log"), "gamma": (3e-3, 5e-2, "log"),
     "tau": (2e-3, 3e-2, "log"),
@@ -191,7 +193,7 @@ def find_preset(env: str, preset: str = "auto", algo: str = "auto") -> tuple[str
         return "none", {}
     if preset != "auto":
         if preset not in PRESETS:
-            raise ValueError(f"unknown preset {preset!r}; choose from auto, none, {', '.join(PRESETS)}.")
+            raise ValueError(f"unknown preset {shown(preset)}; choose from auto, none, {', '.join(PRESETS)}.")
         return preset, _values(PRESETS[preset], algo)
     task = env.rpartition(":")[2]
     for name, candidate in PRESETS.items():

@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from fastsac.files import write_file
+from fastsac.files import read_file, write_file
+from fastsac.json_text import read_json
+from fastsac.kinds import conform
 
 NAME = "summary.json"
 MEANS = ("eval_return_mean", "eval_return_std")  # nan where nothing was evaluated, which JSON writes as null
@@ -46,9 +48,12 @@ class Result:
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:
-    """What summary.json of a run holds; nothing if there is none yet, or half of one."""
+    """What summary.json of a run holds; nothing if there is none yet, half of one, or something else."""
     try:
-        summary: dict[str, Any] = json.loads((run_dir / NAME).read_text())
+        summary: dict[str, Any] = conform(NAME, read_json(read_file(run_dir / NAME)), dict[str, Any])
+        kinds = get_type_hints(Result)
+        for f in dataclasses.fields(Result)[1:]:
+            conform(f.name, summary.get(f.name, ...), kinds[f.name] | None if f.name in MEANS else kinds[f.name])
     except (OSError, ValueError):
         return {}
     return summary

@@ -8,7 +8,6 @@ Without the mark nothing in a folder is written over or removed; a run of a vers
 settings and a whole checkpoint what it is.  Reading a run needs no lock.
 """
 
-import csv
 import errno
 import itertools
 import json
@@ -20,12 +19,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from fastsac import checkpoint
 from fastsac.config import Config
 from fastsac.files import write_file
 from fastsac.result import read_summary
+from fastsac.tables import read_numbers
 
 MARK, LOCK, OWNER = ".fastsac", "lock", "owner.json"
 NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what network file systems answer that cannot lock
@@ -316,10 +317,11 @@ def worth_keeping(path: Path) -> str | None:
 
 
 def last_steps(table: Path) -> int:
-    """Environment steps in the last row of a table; 0 where there is none."""
-    try:
-        with table.open(newline="", errors="replace") as f:
-            steps = [row["env_steps"] for row in csv.DictReader(f) if (row.get("env_steps") or "").isdecimal()]
-    except (OSError, csv.Error):
-        return 0
-    return int(steps[-1]) if steps else 0
+    """Environment steps in the last row of a table; 0 where there is none.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    steps = read_numbers(table, ("env_steps",))
+    steps = steps[np.isfinite(steps)]
+    return int(steps[-1]) if steps.size else 0

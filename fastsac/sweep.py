@@ -5,14 +5,21 @@ Knows names, texts and ranges of settings; `fastsac.config` documents and checks
 """
 
 import itertools
+import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from fastsac.kinds import shown
 
 SWEEPABLE = (
     "actor_lr", "critic_lr", "alpha_lr", "gamma", "tau", "init_alpha", "target_entropy", "target_entropy_share",
     "reward_scale",
 )  # fmt: skip
+
+MOST = 10_000
+"""Settings of one sweep."""
 
 Range = tuple[float, float, str]  # from, to, and how a number is drawn between them
 Setting = dict[str, float]
@@ -28,17 +35,18 @@ def settings(sweep: Sequence[str], ranges: Mapping[str, Range], seed: int) -> li
         seed: of the draw.
 
     Raises:
-        ValueError: a text that is neither, a name twice or not of SWEEPABLE, or a value that is not a number.
+        ValueError: a text that is neither, a name twice or not of SWEEPABLE, a value that is not a number, or too many.
     """
     if any(part.startswith("random") for part in sweep):
         if len(sweep) > 1:
             raise ValueError("sweep takes random:COUNT alone, or name=value,value,... as often as needed, not both.")
-        return draw(_count(sweep[0]), ranges, seed)
+        return draw(_at_most(_count(sweep[0])), ranges, seed)
     axes = [_axis(part) for part in sweep]
     names = [name for name, _ in axes]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise ValueError(f"sweep names {twice} twice. Give all its values at once: {twice}=value,value.")
+    _at_most(math.prod(len(values) for _, values in axes))
     return [dict(zip(names, values, strict=True)) for values in itertools.product(*(values for _, values in axes))]
 
 
@@ -56,27 +64,33 @@ def draw(count: int, ranges: Mapping[str, Range], seed: int) -> list[Setting]:
     return drawn
 
 
+def _at_most(count: int) -> int:
+    if count > MOST:
+        raise ValueError(f"sweep must have at most {MOST:,} settings, got more. Give fewer values.")
+    return count
+
+
 def _count(text: str) -> int:
     head, _, number = text.partition(":")
-    if head != "random" or not number.isdecimal() or int(number) < 1:
-        raise ValueError(f"sweep must be random:COUNT with a count of at least 1, got {text!r}.")
-    return int(number)
+    if head != "random" or not re.fullmatch("[1-9][0-9]*", number):
+        raise ValueError(f"sweep must be random:COUNT with a count of at least 1, got {shown(text)}.")
+    return MOST + 1 if len(number) > 9 else int(number)
 
 
 def _axis(text: str) -> tuple[str, list[float]]:
     name, equals, values = text.partition("=")
     name = name.strip().replace("-", "_")
     if not equals or not values:
-        raise ValueError(f"sweep must be name=value,value,... or random:COUNT, got {text!r}.")
+        raise ValueError(f"sweep must be name=value,value,... or random:COUNT, got {shown(text)}.")
     if name not in SWEEPABLE:
         raise ValueError(
-            f"{name!r} cannot be swept: members share one graph, and may differ in {', '.join(SWEEPABLE)}. "
+            f"{shown(name)} cannot be swept: members share one graph, and may differ in {', '.join(SWEEPABLE)}. "
             "Start a run of its own for each other setting."
         )
     try:
         numbers = [float(value) for value in values.split(",")]
     except ValueError:
-        raise ValueError(f"sweep values of {name} must be numbers, got {values!r}.") from None
+        raise ValueError(f"sweep values of {name} must be numbers, got {shown(values)}.") from None
     if len(set(numbers)) < len(numbers):
-        raise ValueError(f"sweep names a value of {name} twice: {values}.")
+        raise ValueError(f"sweep names a value of {name} twice: {shown(values)}.")
     return name, numbers

@@ -132,6 +132,8 @@ class Run:
         self.display.info(f"writing to {self.run_dir}")
         self.sinks = self._open_run_dir()  # after compiling: a Ctrl-C there leaves no run directory behind
         self._open.callback(self.sinks.close)
+        for note in self.sinks.notes:
+            self.display.info(note)
         self.checkpoints = Background(self._writer, self.sinks, self.plan.device, self.display.info)
         self._open.enter_context(self.checkpoints)
         try:

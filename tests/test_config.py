@@ -1,15 +1,21 @@
-"""Settings: ranges, presets, JSON."""
+"""Settings: types, ranges, presets, JSON; whatever a config.json holds, it is read or refused in one line."""
 
 import dataclasses
 import json
+import os
+import pathlib
 import re
 
+import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from fastsac.config import Config
 from fastsac.presets import PRESETS, find_preset
 
 BASE = Config(env="Pendulum-v1")
+SWEEP_101 = "{}=" + ",".join(f"0.{i}1" for i in range(101))
 
 
 @pytest.mark.parametrize(
@@ -32,11 +38,52 @@ BASE = Config(env="Pendulum-v1")
         ({"num_envs": 1000, "buffer_size": 1000}, "buffer_size must hold more than n_step = 1"),
         ({"device": "gpu"}, "device must be auto, cpu, cuda or cuda:N, got 'gpu'."),
         ({"seed": 2**31}, "seed must be in"),
+        ({"gamma": True}, "gamma must be a number, got True."),
+        ({"env": None}, "env must be text, got None."),
+        ({"hidden_dims": "abc"}, "hidden_dims must be a list of whole numbers, got 'abc'."),
+        ({"hidden_dims": 256}, "hidden_dims must be a list of whole numbers, got 256."),
+        ({"hidden_dims": [64, True]}, "hidden_dims must be a list of whole numbers, got [64, True]."),
+        ({"sweep": "random:3"}, "sweep must be a list of texts, got 'random:3'."),
+        ({"compile": 1}, "compile must be one of auto, on, off, got 1."),
+        ({"bf16": "yes"}, "bf16 must be true or false, got 'yes'."),
+        ({"stop_at_return": "high"}, "stop_at_return must be None or a number, got 'high'."),
+        ({"updates_per_launch": True}, "updates_per_launch must be auto or a whole number, got True."),
+        ({"updates_per_launch": 0}, "updates_per_launch must be auto or at least 1, got 0."),
+        ({"total_steps": 10**30}, "total_steps must be a number that fits into 64 bits, got 1000"),
+        ({"total_steps": 10**5000}, "total_steps must be a number that fits into 64 bits, got a int too long to show."),
+        ({"gamma": 10**400}, "gamma must be a number that fits into 64 bits, got 1000"),
+        ({"env_kwargs": [1]}, "env_kwargs must be a JSON object, got [1]."),
+        ({"env_kwargs": {"a": [float("nan")]}}, "env_kwargs must hold finite numbers, got nan."),
+        ({"env_kwargs": {"a": {1: 2}}}, "env_kwargs must have texts as keys, got 1."),
+        ({"eval_env_kwargs": {"a": {1, 2}}}, "eval_env_kwargs must hold what JSON can, got {1, 2}."),
+        ({"env_kwargs": {"a": 10**30}}, "env_kwargs must hold numbers of at most 64 bits"),
+        ({"run_dir": "a\0b"}, "run_dir must be text without control characters, got 'a\\x00b'."),
+        ({"run_dir": "\udcff"}, "run_dir must be text without control characters, got '\\udcff'."),
+        ({"sweep": ("gamma=0.5\n",)}, "sweep must be text without control characters, got 'gamma=0.5\\n'."),
+        ({"device": "cuda:01"}, "device must be auto, cpu, cuda or cuda:N, got 'cuda:01'."),
+        ({"max_wall_time": "9" * 5000}, "max_wall_time must be a time above 0"),
+        ({"sweep": ("random:1000000000000",)}, "sweep must have at most 10,000 settings, got more."),
+        (
+            {"sweep": (SWEEP_101.format("gamma"), SWEEP_101.format("tau"))},
+            "sweep must have at most 10,000 settings, got more.",
+        ),
     ],
 )
 def test_values_out_of_range_are_named(changes, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         BASE.replace(**changes)
+
+
+def test_numbers_and_paths_of_other_libraries_become_plain():
+    given = BASE.replace(
+        batch_size=np.int64(8), gamma=np.float64(0.5), tau=1, bf16=np.bool_(True), hidden_dims=np.array([3, 4]),
+        run_dir=pathlib.Path("x"), env_kwargs={"a": (np.int32(1), 2.0)},
+    )  # fmt: skip
+    plain = BASE.replace(
+        batch_size=8, gamma=0.5, tau=1.0, bf16=True, hidden_dims=(3, 4), run_dir="x", env_kwargs={"a": [1, 2.0]}
+    )
+    assert repr(given) == repr(plain)
+    assert Config.from_json(given.to_json()) == given
 
 
 def test_json_round_trip():
@@ -52,12 +99,79 @@ def test_json_round_trip():
         ('{"env": "a", "speed": 3}', "fields that this version does not know: speed"),
         ("{}", "has no field env"),
         ('{"env": "a", "num_envs": "many"}', "num_envs must be a whole number, got 'many'"),
-        ('{"env": "a", "gamma": "high"}', "wrong type"),
+        ('{"env": "a", "gamma": "high"}', "config: gamma must be a number, got 'high'."),
     ],
 )
 def test_bad_json_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         Config.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "config.json is not JSON: Expecting value"),
+        (b'{"env": "\xff"}', "config.json is not JSON: byte 9 is not of UTF-8."),
+        (b"[" * 100_000, "config.json is not JSON: it is nested too deeply."),
+        (b'{"env": "a", "env_kwargs": ' + b'{"a":' * 21 + b"1" + b"}" * 22, "must not be nested more than 20 deep"),
+        (b'{"env": "a", "env": "b"}', "config.json is not JSON: the key 'env' is there twice."),
+        (b'{"env": "a", "gamma": NaN}', "config.json: gamma must be finite, got nan."),
+        (b'{"env": "a", "gamma": 1e400}', "config.json: gamma must be finite, got inf."),
+        (b'{"env": "a", "seed": ' + b"1" * 5000 + b"}", "config.json is not JSON: Exceeds the limit"),
+        (b'{"env": null}', "config.json: env must be text, got None."),
+        (
+            b'{"env": "a", "b\\n": 1, "c": 2, "d": 3, "e": 4, "f": 5, "g": 6, "h": 7}',
+            r"know: 'b\n', c, d, e, f and 2 more.",
+        ),
+    ],
+    ids=lambda value: str(value[:12]),
+)
+def test_a_bad_file_is_refused_in_one_line_that_names_it(tmp_path, content, message):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"config\.json") as error:
+        Config.load(tmp_path)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_only_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "config.json")  # who reads it waits for a writer
+    (tmp_path / "b" / "config.json").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"^cannot read .*config.json: it is not a regular file\.$"):
+        Config.load(tmp_path)
+    with pytest.raises(ValueError, match=r"^cannot read .*config.json: Is a directory\.$"):
+        Config.load(tmp_path / "b")
+    with pytest.raises(ValueError, match=r"^cannot read 'a\\x00b': embedded null byte\.$"):
+        Config.load("a\0b")
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path):
+    (tmp_path / "config.json").write_text(BASE.to_json(), encoding="utf-8-sig")
+    assert Config.load(tmp_path) == BASE
+
+
+FIELDS = [f.name for f in dataclasses.fields(Config)]
+NUMBERS = st.integers() | st.integers(-(10**40), 10**40) | st.floats()
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text() | st.sampled_from(["auto", "on", "none", "random:2", "gamma=0.9"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(changes=st.dictionaries(st.sampled_from(FIELDS) | st.text(), JSON, max_size=3))
+@example(changes={"sweep": ["random:9999999"]})
+@example(changes={"seeds": 2**31 - 1})
+@settings(max_examples=500, deadline=None, derandomize=True, database=None)
+def test_whatever_a_config_holds_it_is_read_or_refused_in_one_line(changes):
+    text = json.dumps({"env": "a:b", **changes})
+    try:
+        config, refusal = Config.from_json(text), ValueError("in one line")
+    except ValueError as error:
+        config, refusal = BASE, error
+    assert type(refusal) is ValueError
+    assert len(str(refusal).splitlines()) == 1
+    assert Config.from_json(config.to_json()) == config
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1]
 # A module may import from the layers above it, and from its own layer unless that is of variants.
 VARIANTS = {"sac", "sac_v1", "sac_discrete", "sql", "sql_discrete"}
 LAYERS = (
-    {"presets", "sweep", "duration", "stopping", "scarcity", "compile_cache", "modules"},
-    {"config", "env", "device", "files"},
+    {"kinds", "json_text", "files", "presets", "sweep", "duration", "stopping", "scarcity", "compile_cache", "modules"},
+    {"config", "env", "device", "tables"},
     {
         "nets",
         "encoder",

@@ -2,12 +2,15 @@
 
 import errno
 import json
+import re
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import file_size_limit
+from conftest import TINY, file_size_limit
 from image_env import make_spec as image_spec
 from test_faults import run_with
 from test_training import BASE, rows, run
@@ -179,3 +182,42 @@ def test_the_estimate_of_memory_is_near_the_truth(spec, changes):
     truth = sum(storages.values())
     estimate = config.num_members * sum(member_bytes(config, spec, few_kernels=False))
     assert estimate == pytest.approx(truth, rel=0.1), json.dumps({"estimate": estimate, "truth": truth})
+
+
+LIMITED = """
+import resource, sys
+from fastsac import device, plan, training
+from fastsac.cli import main
+kind, counter, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
+used = device.proc_bytes("/proc/self/status", counter)
+resource.setrlimit(getattr(resource, kind), (used + left, used + left))
+sys.exit(main(["train", *sys.argv[4:]]))
+"""
+
+
+SPACE = ("RLIMIT_AS", "VmSize", "address space (ulimit -v)")
+DATA = ("RLIMIT_DATA", "VmData", "data (ulimit -d)")
+
+
+@pytest.mark.parametrize(
+    ("limit", "left", "buffer_size", "outcome"),
+    [
+        (SPACE, 3 << 29, 50_000_000, "Give --buffer-size"),
+        (DATA, 3 << 29, 50_000_000, "Give --buffer-size"),
+        (SPACE, 3 << 29, 1_000, "ok"),
+        (SPACE, 1 << 28, 1_000, "No replay that is large enough fits"),
+    ],
+)
+def test_limits_of_the_process_count(tmp_path, limit, left, buffer_size, outcome):
+    kind, counter, name = limit
+    args = [*TINY, "--env", "tests.scripted_env:5c", "--total-steps", "60", "--buffer-size", str(buffer_size)]
+    command = [sys.executable, "-c", LIMITED, kind, counter, str(left), *args, "--run-dir", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if outcome == "ok":
+        assert done.returncode == 0, done.stderr
+        return
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    beside = rf"but the limit of the {re.escape(name)} leaves .*\. {outcome}.*, or raise the limit\."
+    assert re.search(beside, done.stderr)
+    assert not (tmp_path / "run").exists()
