@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 BENCH ?= update train compile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench build clean
+.PHONY: help setup demo test golden check format bench build clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ demo: $(READY)  ## Train Pendulum-v1 until it is solved, about a minute
 
 test: $(READY)  ## Run the tests
 	$(BIN)/python -m pytest
+
+golden: $(READY)  ## Compare numbers with another commit, bit for bit: make golden BASE=COMMIT
+	$(BIN)/python tests/golden/compare.py $(or $(BASE),HEAD)
 
 check: $(READY)  ## Run the linters and the type checker
 	$(BIN)/ruff check

@@ -25,6 +25,7 @@ from bench.profile_show import GROUPS, draw_chart, figures
 from fastsac.config import Auto, Config
 from fastsac.device import choose_device
 from fastsac.plan import Plan, make_plan
+from fastsac.run_dir import RunDir
 from fastsac.training import Run
 
 SETTLING_UPDATES = 64  # after the first: caches and threads are warm then
@@ -113,6 +114,7 @@ def plan(settings: Settings, num_envs: int) -> Plan:
     )
     with tempfile.TemporaryDirectory() as folder:
         found = make_plan(config.replace(run_dir=folder))
+        found.place.release()
     return dataclasses.replace(found, config=found.config.replace(total_steps=ENDLESS))
 
 
@@ -122,7 +124,9 @@ def measure(settings: Settings, plan: Plan) -> harness.Row:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        run = stack.enter_context(Run(dataclasses.replace(plan, run_dir=Path(folder) / "run")))
+        place = RunDir(Path(folder) / "run")
+        place.acquire()
+        run = stack.enter_context(Run(dataclasses.replace(plan, place=place)))
         watch = Watch(run, settings)
         with contextlib.suppress(Finished):
             run.train()
