@@ -26,7 +26,7 @@ from bench import chart, harness, markdown, rate_chart
 HERE = Path(__file__).parent
 ORDER = (
     "update", "train", "solve", "compare", "returns", "members", "gpu", "replay", "env", "profile", "compile",
-    "startup", "checkpoint", "soak",
+    "startup", "threads", "checkpoint", "soak",
 )  # fmt: skip
 """Of the questions; others follow."""
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError)

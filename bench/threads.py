@@ -21,8 +21,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "HalfCheetah-v5": ("--env", "HalfCheetah-v5"),
     "Pendulum-v1, 4 members": ("--env", "Pendulum-v1", "--seeds", "4"),
     "Pendulum-v1, 16 members": ("--env", "Pendulum-v1", "--seeds", "16"),
-    "HalfCheetah-v5, 4 members": ("--env", "HalfCheetah-v5", "--seeds", "4"),
-    "HalfCheetah-v5, 16 members": ("--env", "HalfCheetah-v5", "--seeds", "16"),
+    "HalfCheetah-v5, 4 members": ("--env", "HalfCheetah-v5", "--seeds", "4", "--log-every", "8"),
+    "HalfCheetah-v5, 16 members": ("--env", "HalfCheetah-v5", "--seeds", "16", "--log-every", "4"),
 }
 BUSY = "while True: pass"
 SETTINGS = (
@@ -90,7 +90,7 @@ def train(case: str, threads: int, seconds: float) -> float:
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
         command = [
-            sys.executable, "-m", "fastsac", "train", *CASES[case], *SETTINGS, "--run-dir", str(run_dir),
+            sys.executable, "-m", "fastsac", "train", *SETTINGS, *CASES[case], "--run-dir", str(run_dir),
             "--cpu-threads", str(threads), "--max-wall-time", f"{round(seconds) + 15}s",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True)
@@ -106,6 +106,8 @@ def rate(table: Path, seconds: float) -> float:
         rows = [(float(r["wall_s"]), int(r["env_steps"])) for r in csv.DictReader(f) if r["member"] == "0"]
     rows = [row for row in rows if row[1] > 300]
     inside = [row for row in rows if row[0] <= rows[0][0] + seconds]
+    if len(inside) < 2:
+        raise SystemExit(f"bench.threads: too slow for {seconds:g} s: give more --seconds")
     (first_s, first), (last_s, last) = inside[0], inside[-1]
     return (last - first) / (last_s - first_s)
 

@@ -30,8 +30,8 @@ GPU_OPTIONS: dict[str, Any] = {
     "realize_opcount_threshold": 50,  # longer chains of operations before a result is stored
 }
 CPU_OPTIONS: dict[str, Any] = {
-    # Threads are for matrix products: a sum that they share would depend on their number.
-    "cpp.threads": 1,
+    # Elements for each thread, at least: sums over a batch stay whole, and do not depend on the number of threads.
+    "cpp.min_chunk_size": 1 << 17,
     "cpp_wrapper": True,  # the calls between kernels are C++ too: with small networks Python's share would be 40%
     # Vector instructions that torch itself uses here need not be tried with the compiler first, for seconds.
     "cpp.vec_isa_ok": True if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") else None,

@@ -2,8 +2,8 @@
 
 Threads that wait for each other at every product gain less than their number where nothing else wants the cores, and
 lose up to twenty times where something does.  Sizes cannot tell which it is, so that the work itself is timed, and
-timed again now and then, and when it has become slow.  The numbers do not depend on the choice: what runs in parallel
-are matrix products, whose sums are not divided among threads.
+timed again now and then, and when it has become slow.  The numbers do not depend on the choice: threads share elements,
+and no sum is divided among them (`launch.CPU_OPTIONS`).
 """
 
 import time

@@ -438,7 +438,7 @@ class Run:
     def _set_up_torch(self) -> None:
         """Threads, device and precision, which are put back at the end."""
         self._open.callback(torch.set_num_threads, torch.get_num_threads())
-        torch.set_num_threads(self.plan.cpu_threads[0])
+        torch.set_num_threads(self.plan.cpu_threads[-1])  # kernels are compiled for all that they may get
         if self.plan.device.type == "cuda":
             self._open.enter_context(torch.cuda.device(self.plan.device))  # graphs are captured on the current one
             self._open.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from test_learner import fill, make
 from test_training import BASE, rows
+from torch.utils import _pytree as pytree
 
 from fastsac import plan, threads
 from fastsac.learner import Learner
@@ -107,3 +109,19 @@ def test_the_numbers_do_not_depend_on_threads_nor_on_trials(tmp_path, monkeypatc
     times = {"wall_s", "env_steps_per_s", "grad_steps_per_s", "env_wait_s", "device_wait_s", "host_s"}
     first, *others = [rows(folder / "metrics.csv", times) for folder in folders]
     assert all(other == first for other in others)
+
+
+def test_what_two_threads_compile_gives_the_numbers_of_one():
+    """A batch of 512 with 2 actions is enough for Inductor, left alone, to divide a sum among two threads."""
+    torch.set_num_threads(2)
+    learner = make("compiled", batch_size=512, learning_starts=512, buffer_size=2000)
+    fill(learner, 300)
+    before = pytree.tree_map(torch.clone, learner.buffers["state"])
+    results = []
+    for n in (1, 2):
+        torch.set_num_threads(n)
+        pytree.tree_map(lambda mine, saved: mine.copy_(saved), learner.buffers["state"], before)
+        learner.launch([20])
+        results.append(pytree.tree_map(torch.clone, learner.buffers["state"]))
+    pairs = zip(*map(pytree.tree_leaves, results), strict=True)
+    assert all(torch.equal(one, two) for one, two in pairs)
