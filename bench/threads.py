@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
             with keeping_busy(busy):
                 for _ in range(settings.repeats):
                     for kind, threads in kinds.items():
-                        rates[kind].append(train(case, threads, settings.seconds))
+                        rates[kind].append(rate(train(case, threads, settings.seconds), settings.seconds))
             mine = [{"name": f"{where}: {kind}", **harness.summary(values)} for kind, values in rates.items()]
             rows += mine
             shares.append({"name": where, "slower": max(r["median"] for r in mine[1:]) / mine[0]["median"]})
@@ -85,8 +85,8 @@ def keeping_busy(wanted: bool) -> Iterator[None]:
             process.wait()
 
 
-def train(case: str, threads: int, seconds: float) -> float:
-    """Environment steps per second of one run, of all members."""
+def train(case: str, threads: int, seconds: float) -> list[tuple[float, int]]:
+    """Wall seconds and environment steps of the first member's rows, from the first one with updates on."""
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
         command = [
@@ -97,14 +97,13 @@ def train(case: str, threads: int, seconds: float) -> float:
         if done.returncode != 75:  # out of time
             lines = done.stderr.strip().splitlines()
             raise SystemExit(f"bench.threads: training failed: {lines[-1] if lines else done.returncode}")
-        return rate(run_dir / "metrics.csv", seconds)
+        with (run_dir / "metrics.csv").open(newline="") as f:
+            rows = [(float(r["wall_s"]), int(r["env_steps"])) for r in csv.DictReader(f) if r["member"] == "0"]
+        return [row for row in rows if row[1] > 300]
 
 
-def rate(table: Path, seconds: float) -> float:
-    """Of the first member, from the first row with updates on, for so many seconds or what there is."""
-    with table.open(newline="") as f:
-        rows = [(float(r["wall_s"]), int(r["env_steps"])) for r in csv.DictReader(f) if r["member"] == "0"]
-    rows = [row for row in rows if row[1] > 300]
+def rate(rows: list[tuple[float, int]], seconds: float) -> float:
+    """Environment steps per second of so many seconds, or of what there is."""
     inside = [row for row in rows if row[0] <= rows[0][0] + seconds]
     if len(inside) < 2:
         raise SystemExit(f"bench.threads: too slow for {seconds:g} s: give more --seconds")
