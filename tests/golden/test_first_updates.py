@@ -1,7 +1,7 @@
 """The first updates of every algorithm beside stored figures: a change that should not change numbers, does not.
 
 `python tests/golden/test_first_updates.py` writes the figures anew, for a change that is meant to.  `make golden`
-compares two commits bit for bit; here the tolerance is for other processors, whose vector instructions round differently.
+compares two commits bit for bit; the tolerance here is for other processors, whose instructions round differently.
 """
 
 import json
