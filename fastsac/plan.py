@@ -24,8 +24,8 @@ from fastsac.versions import is_installed
 # the choice changes the rounding, and the same command must give the same numbers twice.
 COMPILE_PAYS_AFTER = 8_000
 
-# Multiply-adds of the largest matrix product below which a second thread gains less than 25% and is not worth having.
-ONE_THREAD_BELOW = 4_000_000
+# Multiply-adds of the largest matrix product below which more threads than one are not worth a trial.
+ONE_THREAD_BELOW = 500_000
 
 
 @dataclass(frozen=True)
