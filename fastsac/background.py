@@ -138,6 +138,11 @@ class Background:
                 f"a checkpoint could not be written ({type(error).__name__}: {error}). Those written before are kept."
             ) from error
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether the thread is under way."""
+        return self._pending is not None and not self._pending.done()
+
     def should_retry(self) -> bool:
         """Whether a checkpoint could not be written, a minute ago or more, and none was handed over since."""
         return self._failed_at is not None and self._clock() - self._failed_at >= RETRY_S

@@ -5,6 +5,7 @@ each checkpoint makes sure of: by size for all files, by content for some of the
 is written again, because a resumed run marks it as truncated.
 """
 
+import errno
 import io
 import json
 import os
@@ -87,10 +88,13 @@ class Writer:
         run_dir: the run's folder.
         keep: how many checkpoints stay.
         found: the checkpoint that the run continues from.  Newer ones are damaged, and go when the next is written.
+        is_ours: whether the folder still is the run's; else nothing is written to it or removed.
     """
 
-    def __init__(self, run_dir: Path, keep: int = 2, found: Found | None = None) -> None:
-        self.run_dir, self.keep = run_dir, keep
+    def __init__(
+        self, run_dir: Path, keep: int = 2, found: Found | None = None, is_ours: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.run_dir, self.keep, self._is_ours = run_dir, keep, is_ours
         self._kept: dict[str, set[str]] = {}  # the checkpoints that count, oldest first, with the rows they need
         self._segments: list[dict[str, Any]] = []
         self._verified: set[str] = set()  # files of rows whose content was looked at, since all were
@@ -145,6 +149,7 @@ class Writer:
         rows: Rows | None,
         division: Division | None,
     ) -> Path:
+        self._check_ours()
         folder = self.run_dir / "checkpoints"
         if not folder.exists():
             folder.mkdir()
@@ -178,17 +183,28 @@ class Writer:
         self._verify()
         return folder / name
 
+    def _check_ours(self) -> None:
+        if not self._is_ours():
+            raise FileNotFoundError(errno.ENOENT, "the run directory is not this run's any more")
+
+    @property
+    def has_damage(self) -> bool:
+        """Whether files that the newest checkpoint needs were found damaged after it was written."""
+        return any(segment["file"] in self._damaged for segment in self._segments)
+
     def divide(self, rows: Rows) -> Division:
         """Which files of rows go on to serve, and what is to be written; looks whether the files are there."""
         first, last = rows.span
         old = [segment for segment in self._segments if segment["last"] > first]
-        begin = max(first, old[-1]["last"] - 2) if old else first
+        begin = first
+        if old:  # nothing where nothing is new: files must follow each other
+            begin = last if old[-1]["last"] == last else max(first, old[-1]["last"] - 2)
         while old:  # many small files become a few: a new one takes those in that are no larger
             both = last - max(first, old[-1]["first"])
             if old[-1]["last"] - old[-1]["first"] > last - begin or both * rows.row_bytes > MERGE:
                 break
             begin = max(first, old.pop()["first"])
-        step = max(1, PIECE // max(1, rows.row_bytes))
+        step = max(3, PIECE // max(1, rows.row_bytes))  # more than the two rows that files have in common
 
         def pieces(begin: int, end: int) -> list[tuple[int, int]]:
             return [(a, min(a + step, end)) for a in range(begin, end, step)]
@@ -233,6 +249,7 @@ class Writer:
 
     def _remove_others(self) -> None:
         """Remove what is left of older checkpoints, of broken ones and of half-written ones."""
+        self._check_ours()
         for name in list(self._kept)[: -self.keep]:
             del self._kept[name]
         folder, needed = self.run_dir / "checkpoints", set[str]().union(*self._kept.values())

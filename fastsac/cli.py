@@ -326,7 +326,7 @@ def train(args: list[str]) -> int:
     config = train_config(args)
     check_env(config, args)
     from fastsac.plan import make_plan
-    from fastsac.training import FAILURES, Run
+    from fastsac.training import ENVIRONMENTS, FAILURES, Run
 
     plan = make_plan(config)
     if plan.complete:
@@ -336,13 +336,13 @@ def train(args: list[str]) -> int:
     with Run(plan) as run:
         try:
             result = run.train()
-        except FAILURES as error:
-            run.display.close()
-            return fail("fastsac train", with_notes(str(error), error), 1)
-        except (OSError, RuntimeError) as error:
-            if (cause := disk_error(error)) is None:
+        except (*FAILURES, OSError, RuntimeError) as error:
+            cause = None if isinstance(error, ENVIRONMENTS) else disk_error(error)
+            if cause is None and not isinstance(error, FAILURES):
                 raise
             run.display.close()
+            if cause is None:
+                return fail("fastsac train", with_notes(str(error), error), 1)
             kept = f"Checkpoints written so far are kept: make room and continue with --resume {plan.run_dir}."
             message = f"cannot write to {plan.run_dir}: {cause.strerror}. {kept}"
             return fail("fastsac train", with_notes(message, error), 1)

@@ -108,6 +108,6 @@ def _is_torchs(path: str) -> bool:
     """Whether torch has chosen a folder, here or in a process that started this one."""
     if not os.path.basename(path).startswith("torchinductor_"):
         return False
-    import tempfile
-
-    return os.path.dirname(os.path.abspath(path)) in (tempfile.gettempdir(), "/tmp")
+    # As `tempfile` goes about it, which imports what may lie in the working directory.
+    places = [os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP")] + ["/tmp", "/var/tmp", "/usr/tmp"]
+    return os.path.dirname(os.path.abspath(path)) in [os.path.abspath(place) for place in places if place]

@@ -131,7 +131,9 @@ def _said(error: BaseException) -> str:
 def _raised_at(error: BaseException) -> tuple[str, int]:
     """The last line outside of installed packages on the way to `error`, or to what it came of; else the very last."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: list[BaseException] = []
+    while cause is not None and cause not in seen:  # `raise e from e` is a circle
+        seen.append(cause)
         own = [(f.f_code.co_filename, n) for f, n in traceback.walk_tb(cause.__traceback__) if not _is_installed(f)]
         if own:
             return own[-1]

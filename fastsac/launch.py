@@ -7,6 +7,7 @@ changes between launches is in the tensors.
 """
 
 import gc
+import os
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from fastsac import compile_cache
+from fastsac.device import num_cpus
 
 Mode = Literal["eager", "compiled", "captured"]
 Step = Callable[..., None]
@@ -30,12 +32,19 @@ GPU_OPTIONS: dict[str, Any] = {
     "realize_opcount_threshold": 50,  # longer chains of operations before a result is stored
 }
 CPU_OPTIONS: dict[str, Any] = {
-    # Elements for each thread, at least: sums over a batch stay whole, and do not depend on the number of threads.
-    "cpp.min_chunk_size": 1 << 17,
     "cpp_wrapper": True,  # the calls between kernels are C++ too: with small networks Python's share would be 40%
     # Vector instructions that torch itself uses here need not be tried with the compiler first, for seconds.
     "cpp.vec_isa_ok": True if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") else None,
 }
+
+
+def chunk_size(short_reductions: bool) -> int:
+    """Elements for each thread, at least, so that no sum is divided among threads: the numbers must not depend on them.
+
+    Sums over a short batch are smaller; others, such as a norm of all gradients, may have any size.  Where this process
+    may not use all cores, Inductor writes a fixed number of threads into what it shares among them.
+    """
+    return 1 << 17 if short_reductions and num_cpus() == os.cpu_count() else 1 << 60
 
 
 # One process may train many agents one after the other, or measure many sizes: Dynamo takes the variants of all of them
@@ -62,8 +71,9 @@ class Inductor:
     @cache
     def for_device(cls, device_type: str, short_reductions: bool) -> "Inductor":
         """The same object for the same arguments: Dynamo lets steps share what one backend has compiled."""
-        options = dict(CPU_OPTIONS if device_type == "cpu" else GPU_OPTIONS)
-        return cls(options | ({"split_reductions": False} if device_type != "cpu" and short_reductions else {}))
+        if device_type == "cpu":
+            return cls({**CPU_OPTIONS, "cpp.min_chunk_size": chunk_size(short_reductions)})
+        return cls(GPU_OPTIONS | ({"split_reductions": False} if short_reductions else {}))
 
     def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
         """Compile a graph."""

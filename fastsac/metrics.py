@@ -44,8 +44,10 @@ class CsvSink:
         self._waiting = io.StringIO(newline="")  # rows that are not in the file
         self._writer = csv.DictWriter(self._waiting, columns, restval="", lineterminator="\n", extrasaction="ignore")
         self._writer.writeheader()
+        self._header = self._waiting.getvalue().encode()
         self._writer.writerows(kept)
-        self._path = path
+        self._path = path.absolute()
+        self._size = len(self._waiting.getvalue().encode())  # of the file
         write_file(path, self._waiting.getvalue().encode())
         self._empty()
         self._file = path.open("a+b", buffering=0)
@@ -61,26 +63,29 @@ class CsvSink:
         self.flush()
 
     def is_there(self) -> bool:
-        """Whether the path still leads to the file that the rows go to."""
+        """Whether the path still leads to the file that the rows go to, and nobody cut it short."""
         try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
+            there = self._path.stat()
+            return os.path.samestat(there, os.fstat(self._file.fileno())) and there.st_size >= self._size
         except OSError:
             return False
 
     def restore(self) -> None:
-        """Write the file anew, with all its rows: one that was removed or moved can still be read while it is open.
+        """Write the file anew with its rows: one that was removed or moved can still be read while it is open.
 
-        Another file that lies in its place is set aside.
+        Another file that lies in its place is set aside, and one that was cut short.
 
         Raises:
             OSError: it cannot be written now.
         """
+        self._file.seek(0)
+        content = self._file.read()
         if self._path.exists():
             set_aside(self._path)
-        self._file.seek(0)
-        write_file(self._path, self._file.read())
-        self._file.close()
-        self._file = self._path.open("a+b", buffering=0)
+        write_file(self._path, content if len(content) >= self._size else self._header)
+        before, self._file = self._file, self._path.open("a+b", buffering=0)
+        before.close()
+        self._size = len(content) if len(content) >= self._size else len(self._header)
         self.flush()
 
     def sync(self) -> None:
@@ -101,6 +106,7 @@ class CsvSink:
             self._file.truncate(size)
             self._file.seek(size)
             raise
+        self._size = self._file.tell()
         self.num_rows += self._num_waiting
         self._num_waiting = 0
         self._empty()
@@ -245,6 +251,10 @@ class Sinks:
         for file in self._files.values():
             file.flush()
 
+    def are_there(self) -> bool:
+        """Whether a table still lies where it was written."""
+        return any(file.is_there() for file in self._files.values())
+
     def restore(self) -> list[str]:
         """Write tables anew that are gone, and event files from now on; returns the names of those tables.
 
@@ -256,6 +266,7 @@ class Sinks:
             self._files[name].restore()
         if self._events in self._loggers and not (self._run_dir / "tensorboard").is_dir():
             self._loggers.remove(self._events)
+            self._close_logger(self._events)
             self._reopen_at = 0.0  # with the next row
         return gone
 
@@ -274,11 +285,14 @@ class Sinks:
         for file in self._files.values():
             file.close()
         for logger in self._loggers:
-            experiment = getattr(logger, "experiment", None)
-            finish = getattr(experiment, "close", None) or getattr(experiment, "finish", None)
-            if finish:
-                with suppress(OSError):
-                    finish()
+            self._close_logger(logger)
+
+    def _close_logger(self, logger: Any) -> None:
+        experiment = getattr(logger, "experiment", None)
+        finish = getattr(experiment, "close", None) or getattr(experiment, "finish", None)
+        if finish:
+            with suppress(OSError):
+                finish()
 
 
 def mean_of_finite(values: Iterable[float]) -> float:

@@ -4,6 +4,7 @@ Owns decisions, makes nothing but the run directory's mark: the result is a `Pla
 """
 
 import dataclasses
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class Plan:
     resume: checkpoint.Found | None  # what the run continues from
     complete: bool  # resume auto, and there is nothing left to do
     notes: tuple[str, ...]
+    began: float  # when planning did, on `time.perf_counter`: max_wall_time counts from there, waiting included
 
     @property
     def run_dir(self) -> Path:
@@ -54,6 +56,7 @@ def make_plan(config: Config) -> Plan:
     Raises:
         ValueError: the run cannot be made as asked for; one line that says what to change.
     """
+    began = time.perf_counter()
     if config.learning_starts >= config.total_steps:
         raise ValueError(
             f"learning_starts {config.learning_starts:,} must be below total_steps {config.total_steps:,}, or nothing "
@@ -68,14 +71,14 @@ def make_plan(config: Config) -> Plan:
     mode, why = choose_mode(config, device)
     if mode != "eager":
         compile_cache.check()
-    threads = choose_threads(config, spec)
+    threads = choose_threads(config, spec, mode)
     memory = check_memory(config, spec, device)
     if config.wandb and not is_installed("wandb"):
         raise ValueError('wandb is not installed. Run pip install "fastsac[wandb]", or leave --wandb out.')
     place, is_resumed = claim(config)
     try:
         resume, complete = check_resume(config, spec, place.path) if is_resumed else (None, False)
-    except ValueError:
+    except BaseException:
         place.release()
         raise
     device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else threads_text(threads)
@@ -90,7 +93,7 @@ def make_plan(config: Config) -> Plan:
         memory,
         *([resume.note] if resume and resume.note else []),
     )
-    return Plan(config, spec, device, mode, threads, place, resume, complete, notes)
+    return Plan(config, spec, device, mode, threads, place, resume, complete, notes, began)
 
 
 def choose_algo(config: Config, spec: EnvSpec) -> str:
@@ -181,19 +184,26 @@ def check_image(config: Config, spec: EnvSpec) -> None:
         raise ValueError(f"obs_norm is for vectors, and {spec.env_id} has images. Leave it out.")
 
 
-def choose_threads(config: Config, spec: EnvSpec) -> tuple[int, ...]:
-    """Threads of torch for the learner's products: the number, or two of which the faster is to be taken."""
+def choose_threads(config: Config, spec: EnvSpec, mode: Mode) -> tuple[int, ...]:
+    """Threads of torch for the learner's products: the number, or two of which the faster is to be taken.
+
+    Only where the numbers do not depend on it: convolutions sum their gradients, and eager norms their squares, in as
+    many parts as there are threads.
+    """
     if config.cpu_threads or num_cpus() == 1:
         return (config.cpu_threads or 1,)
+    if spec.image is not None:
+        return (num_cpus(),)
     widest = max(config.hidden_dims)
-    small = spec.image is None and config.num_members * config.batch_size * widest * widest < ONE_THREAD_BELOW
-    return (1,) if small else (1, num_cpus())
+    small = config.num_members * config.batch_size * widest * widest < ONE_THREAD_BELOW
+    return (1,) if small or (mode == "eager" and config.max_grad_norm > 0) else (1, num_cpus())
 
 
 def threads_text(threads: tuple[int, ...]) -> str:
     """`1 thread`, or what is still to be measured."""
     text = " or ".join(map(str, threads))
-    return f"{text} thread{'s' * (threads[-1] > 1)}" + (", whichever is faster" if len(threads) > 1 else "")
+    what = "whichever is faster" if len(threads) > 1 else "--cpu-threads N for another number"
+    return f"{text} thread{'s' * (threads[-1] > 1)}, {what}"
 
 
 def member_bytes(config: Config, spec: EnvSpec, few_kernels: bool) -> tuple[int, int]:
@@ -289,8 +299,8 @@ def find_checkpoint(run_dir: Path, with_replay: bool) -> checkpoint.Found:
         checkpoint.check_files(found.folder, found.meta, with_replay=True)
     except checkpoint.DamagedError as error:
         note = " ".join([found.note, f"{error} Going on without the replay."]).strip()
-        return dataclasses.replace(found, note=note, with_replay=False)
-    return found
+        return dataclasses.replace(found, note=note)
+    return dataclasses.replace(found, with_replay=True)
 
 
 def sizes(config: Config, spec: EnvSpec) -> dict[str, object]:

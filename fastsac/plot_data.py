@@ -26,7 +26,7 @@ BEST = 6
 """Groups in colour where there are more than COLOURS."""
 NOT_A_SETTING = (
     "seed", "seeds", "sweep", "run_dir", "resume", "tensorboard", "wandb", "checkpoint_every", "log_every",
-    "stop_at_return", "stop_at_episode_return", "stop_when",
+    "stop_at_return", "stop_at_episode_return", "stop_when", "wait_for_lock",
 )  # fmt: skip
 """Members that differ only in these are repeats of one another: they learn alike, and may stop at other times."""
 MOST_TOLD = 3

@@ -28,9 +28,10 @@ from fastsac.files import write_file
 from fastsac.result import read_summary
 from fastsac.tables import read_numbers
 
-MARK, LOCK, OWNER = ".fastsac", "lock", "owner.json"
+MARK, LOCK, SOFT_LOCK, OWNER = ".fastsac", "lock", "lock-file", "owner.json"
 NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what network file systems answer that cannot lock
 OWNER_S = 0.2  # in which a process that has just got the lock has written who it is
+_KEPT: list["RunDir"] = []  # held until the process ends
 # What a run writes before its first checkpoint, and may leave behind when it ends without one.
 LEFT_OVER = ("config.json", "metrics.csv", "eval.csv", "tensorboard", "summary.json", "error.txt")
 
@@ -48,9 +49,10 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._mark = path / MARK
+        self._folder = path.absolute()  # an environment may change the working directory
+        self._mark = self._folder / MARK
         self._lock: BaseFileLock | None = None
-        self._held: tuple[int, int] | None = None  # device and inode of the mark
+        self._held: tuple[int, int] | None = None  # device and inode of the file that is locked
         self._made: list[Path] = []  # folders that were not there before, innermost first
         self._started = False
 
@@ -64,15 +66,16 @@ class RunDir:
     @property
     def is_free(self) -> bool:
         """Whether nothing is there but, perhaps, an empty folder or the mark of a start that came to nothing."""
-        return not self.path.exists() or (self.path.is_dir() and all(p == self._mark for p in self.path.iterdir()))
+        there = self._folder.exists()
+        return not there or (self._folder.is_dir() and all(p == self._mark for p in self._folder.iterdir()))
 
     def is_run(self) -> bool:
         """Whether it may be written to: it has the mark, or holds a run of a version that made no marks."""
         if self.is_marked:
             return True
         try:
-            Config.load(self.path)
-            checkpoint.find(self.path, with_replay=False)
+            Config.load(self._folder)
+            checkpoint.find(self._folder, with_replay=False)
         except ValueError:
             return False
         return True
@@ -89,37 +92,44 @@ class RunDir:
             InUseError: another process has it.
             ValueError: it cannot be written to.
         """
-        deadline = time.monotonic() + wait_s
         try:
-            self._lock = self._make_and_lock(deadline)
+            self._lock_it(time.monotonic() + wait_s)
+            check_writable(self._folder)
+            owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+            write_file(self._mark / OWNER, json.dumps(owner).encode())
         except OSError as error:
-            there = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
-            self._take_away()
+            there = next(p for p in (self._folder, *self._folder.parents) if _exists(p))
+            self.release()
             raise ValueError(
                 f"run_dir {self.path} cannot be written to: {there} does not allow it ({error.strerror})."
             ) from None
-        self._held = _identity(self._mark)
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        write_file(self._mark / OWNER, json.dumps(owner).encode())
 
-    def _make_and_lock(self, deadline: float) -> BaseFileLock:
+    def _lock_it(self, deadline: float) -> None:
         for _ in range(5):
             with suppress(FileNotFoundError):  # a start that came to nothing took its folder away again
                 self._make()
-                lock = self._locked(FileLock, deadline)
-                check_writable(self.path)
-                return lock
+                self._lock = self._locked(deadline)
+                self._held = _identity(Path(self._lock.lock_file))
+                return
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def _make(self) -> None:
         """Make the folder and its mark."""
-        for folder in (*reversed(self.path.parents), self.path, self._mark):
+        for folder in (*reversed(self._folder.parents), self._folder, self._mark):
             with suppress(FileExistsError):
                 folder.mkdir()
                 self._made.insert(0, folder)
 
-    def _locked(self, kind: type[BaseFileLock], deadline: float) -> BaseFileLock:
-        lock = kind(str(self._mark / LOCK))
+    def _locked(self, deadline: float) -> BaseFileLock:
+        lock: BaseFileLock = FileLock(str(self._mark / LOCK))
+        try:
+            return self._acquired(lock, deadline)
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_FLOCK:
+                raise
+            return self._acquired(SoftFileLock(str(self._mark / SOFT_LOCK)), deadline)
+
+    def _acquired(self, lock: BaseFileLock, deadline: float) -> BaseFileLock:
         try:
             try:
                 lock.acquire(timeout=0)
@@ -129,23 +139,17 @@ class RunDir:
                 print(f"waiting up to {left:.0f} s for {self._owner()} to leave {self.path}", flush=True)
                 lock.acquire(timeout=left, poll_interval=0.1)
         except Timeout:
+            hint = f" If it is dead, remove {lock.lock_file}." if isinstance(lock, SoftFileLock) else ""
             raise InUseError(
                 f"run_dir {self.path} is in use by {self._owner()}. End that process, give another --run-dir, or wait "
-                f"for it with --wait-for-lock SECONDS.{self._hint(lock)}"
+                f"for it with --wait-for-lock SECONDS.{hint}"
             ) from None
-        except OSError as error:
-            if kind is not FileLock or error.errno not in NO_FLOCK:
-                raise
-            return self._locked(SoftFileLock, deadline)
         return lock
-
-    def _hint(self, lock: BaseFileLock) -> str:
-        """What to do where the system cannot free the lock of a process that died on another machine."""
-        return f" If it is dead, remove {lock.lock_file}." if isinstance(lock, SoftFileLock) else ""
 
     def _owner(self) -> str:
         """The process that has the lock, in words."""
-        time.sleep(OWNER_S)
+        if not self._started:  # else it is asked again and again
+            time.sleep(OWNER_S)
         try:
             owner = json.loads((self._mark / OWNER).read_bytes())
             return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
@@ -154,54 +158,62 @@ class RunDir:
 
     @property
     def is_held(self) -> bool:
-        """Whether the folder is there and is still the one that this process marked."""
+        """Whether the folder is there and is still the one whose lock this process has."""
         try:
-            return self._held is not None and _identity(self._mark) == self._held
+            return self._lock is not None and _identity(Path(self._lock.lock_file)) == self._held
         except OSError:
             return False
 
-    def acquire_again(self) -> None:
-        """Make the folder anew where it is gone.
+    def acquire_again(self, is_ours: bool) -> None:
+        """Make the folder anew where it is gone, or its mark.
+
+        Args:
+            is_ours: the folder that is there is known to be this run's.
 
         Raises:
             OSError: it cannot be made, or something else is there by now.
         """
-        if not (self.is_free or self.is_marked):
+        if not (is_ours or self.is_free or self.is_run()):
             raise FileExistsError(errno.EEXIST, "something else is there now")
         self._unlock()
         try:
             self.acquire()
+        except InUseError:
+            raise OSError(errno.EBUSY, f"{self._owner()} has it now") from None
         except ValueError as error:
             raise OSError(errno.EIO, str(error)) from error
 
     def start(self) -> None:
-        """What lies there from now on is worth keeping.  Tables of an earlier start that no checkpoint goes on from
-        are set aside."""
+        """What lies there from now on is worth keeping."""
         self._started = True
 
     def set_aside(self) -> Path | None:
         """Move what a start without a checkpoint left behind into a folder of its own, if it has rows; returns it."""
-        if not any(last_steps(self.path / name) for name in ("metrics.csv", "eval.csv")):
+        if not any(last_steps(self._folder / name) for name in ("metrics.csv", "eval.csv")):
             return None
         number = 1
-        while (aside := self.path / f"aborted-{number}").exists():
+        while (aside := self._folder / f"aborted-{number}").exists():
             number += 1
         aside.mkdir()
         for name in LEFT_OVER:
             with suppress(FileNotFoundError):
-                os.replace(self.path / name, aside / name)
+                os.replace(self._folder / name, aside / name)
         return aside
 
     def release(self) -> None:
         """Let others have it.  A folder that this process made, and that came to nothing, is taken away again."""
-        if self._lock is not None and not self._started and self.is_held:
+        if not self._started:
             self._take_away()
         self._unlock()
 
+    def keep(self) -> None:
+        """Hold it until the process ends: a thread may still write there."""
+        _KEPT.append(self)
+
     def _take_away(self) -> None:
         with suppress(OSError):
-            for name in (OWNER, LOCK):
-                if self._mark in self._made:
+            if self.is_held and self._mark in self._made:
+                for name in (OWNER, f"{OWNER}.tmp", LOCK, SOFT_LOCK):
                     (self._mark / name).unlink(missing_ok=True)
             for folder in self._made:
                 folder.rmdir()  # unless it holds something
@@ -211,6 +223,12 @@ class RunDir:
             with suppress(OSError):
                 self._lock.release(force=True)
         self._lock, self._held = None, None
+
+
+def _exists(path: Path) -> bool:
+    with suppress(OSError):
+        return path.exists()
+    return False
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -250,11 +268,15 @@ def claim(config: Config) -> tuple[RunDir, bool]:
 def _held(path: Path, wait_s: float, check: Callable[[RunDir], None]) -> RunDir:
     """The folder, held; checked before anything is written to it, and again when nobody else does any more."""
     place = RunDir(path)
-    check(place)
+    try:
+        if not place.is_run():
+            check(place)
+    except OSError as error:
+        raise ValueError(f"run_dir {path} cannot be looked at ({error.strerror}).") from None
     place.acquire(wait_s)
     try:
         check(place)
-    except ValueError:
+    except BaseException:
         place.release()
         raise
     return place

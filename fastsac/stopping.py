@@ -77,12 +77,15 @@ class Deadline:
 
     Args:
         limit: as `parse_duration` reads it; None is no limit.
-        clock: seconds that only grow; the time counts from now.
+        clock: seconds that only grow.
+        since: when the time begins; default now.
     """
 
-    def __init__(self, limit: str | None, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, limit: str | None, clock: Callable[[], float] = time.perf_counter, since: float | None = None
+    ) -> None:
         self._clock = clock
-        self._end = None if limit is None else clock() + parse_duration(limit)
+        self._end = None if limit is None else (clock() if since is None else since) + parse_duration(limit)
 
     def is_near(self, nbytes: Callable[[], float], longest_s: float) -> bool:
         """Whether what is left is needed for a checkpoint: twice the longest so far, or twice what a slow disk takes.

@@ -3,7 +3,7 @@
 Threads that wait for each other at every product gain less than their number where nothing else wants the cores, and
 lose up to twenty times where something does.  Sizes cannot tell which it is, so that the work itself is timed, and
 timed again now and then, and when it has become slow.  The numbers do not depend on the choice: threads share elements,
-and no sum is divided among them (`launch.CPU_OPTIONS`).
+and no sum is divided among them (`launch.chunk_size`); where sums would be, there is no choice (`plan.choose_threads`).
 """
 
 import time
@@ -26,6 +26,7 @@ class Threads:
     Args:
         most: all.
         run: runs so many steps of the work, and leaves everything as it was.
+        steps: done already.
         clock: seconds that only grow.
 
     Attributes:
@@ -33,9 +34,11 @@ class Threads:
         step_s: seconds of a step with one thread and with all, as measured last.
     """
 
-    def __init__(self, most: int, run: Callable[[int], None], clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, most: int, run: Callable[[int], None], clock: Callable[[], float] = time.perf_counter, steps: int = 0
+    ) -> None:
         self._most, self._run, self._clock = most, run, clock
-        self._looked_at = (0.0, 0)
+        self._looked_at = (0.0, steps)
         self.measure()
 
     def measure(self) -> None:

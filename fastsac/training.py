@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -37,8 +38,13 @@ from fastsac.threads import Threads
 from fastsac.versions import git_commit, versions
 
 # What ends a run by no fault of the program: the message says all.
-FAILURES = (BadStepError, NotFiniteError, CaptureError, CheckpointError)
-ERROR_FILE = "error.txt"  # of a run that ended by an error: where in the code
+ENVIRONMENTS = (BadStepError, NotFiniteError)  # of which any error may be the cause
+FAILURES = (*ENVIRONMENTS, CaptureError, CheckpointError)
+ERROR_FILES = (
+    "error.txt",
+    "error-fastsac.txt",
+)  # of a run that ended by an error; the second where the first is another's
+ERROR_HEAD = b"fastsac: the run ended by an error.\n"
 
 
 class _EvaluationStopped(Exception):
@@ -80,7 +86,7 @@ class Run:
         self.start = time.perf_counter()
         self.stopped_by: str | None = None
         self.evaluation_due = False  # one was given up when the run was interrupted
-        self._deadline = Deadline(config.max_wall_time)
+        self._deadline = Deadline(config.max_wall_time, since=plan.began)
         self._signals = StopSignals()
         self.compile_s = 0.0
         self._threads: Threads | None = None
@@ -88,7 +94,7 @@ class Run:
         self.last_evals: list[dict[str, Any]] = []
         self.goal_at: list[int | None] = [None] * config.num_members  # env_steps when each member reached its goal
         self._open = ExitStack()
-        self._open.callback(plan.place.release)
+        self._open.callback(self._let_go)
         with self._open:  # closes what is open if something below fails
             self.display: Display = make_display(config, config.total_steps)
             self._open.callback(self.display.close)
@@ -111,8 +117,8 @@ class Run:
             self.best = Best(self.learner)
             if plan.resume:
                 self._restore(state, plan.resume.meta)
-            self.run_dir = plan.run_dir
-            self._writer = Writer(self.run_dir, config.keep_checkpoints, plan.resume)
+            self.run_dir = plan.run_dir.absolute()  # an environment may change the working directory
+            self._writer = Writer(self.run_dir, config.keep_checkpoints, plan.resume, lambda: plan.place.is_held)
             self._open.enter_context(self._signals)
             self._open = self._open.pop_all()
 
@@ -129,7 +135,7 @@ class Run:
         self._compile()
         self._choose_threads()
         self._signals.armed = True  # from here on a signal ends the run with a checkpoint
-        self.display.info(f"writing to {self.run_dir}")
+        self.display.info(f"writing to {self.plan.run_dir}")
         self.sinks = self._open_run_dir()  # after compiling: a Ctrl-C there leaves no run directory behind
         self._open.callback(self.sinks.close)
         for note in self.sinks.notes:
@@ -249,7 +255,7 @@ class Run:
 
     def _choose_threads(self) -> None:
         if self.plan.device.type == "cpu" and len(self.plan.cpu_threads) > 1:
-            self._threads = Threads(self.plan.cpu_threads[-1], self.learner.rehearse)
+            self._threads = Threads(self.plan.cpu_threads[-1], self.learner.rehearse, steps=self._grad_steps())
             self.display.info(str(self._threads))
 
     def _mind_threads(self) -> None:
@@ -261,7 +267,7 @@ class Run:
         self.guard.check()
         self.guard.hold()
         restored = False
-        with self._patience.writing(str(self.run_dir)):
+        with self._patience.writing(str(self.plan.run_dir)):
             restored = self._keep_run_dir()
         with self._patience.writing("a checkpoint"):
             self.checkpoints.check()
@@ -500,7 +506,7 @@ class Run:
 
     def _settings(self) -> str:
         """What config.json holds."""
-        return self.config.replace(resume=None, run_dir=str(self.run_dir)).to_json()
+        return self.config.replace(resume=None, run_dir=str(self.plan.run_dir), wait_for_lock=0.0).to_json()
 
     def _write_config(self) -> None:
         write_file(self.run_dir / "config.json", self._settings().encode())
@@ -513,13 +519,13 @@ class Run:
         """
         place, gone = self.plan.place, []
         if not place.is_held:
-            place.acquire_again()
+            place.acquire_again(is_ours=self.sinks.are_there())
         check_writable(self.run_dir)
         if not (self.run_dir / "config.json").exists():
             self._write_config()
             gone = ["config.json"]
         if gone := [*gone, *self.sinks.restore()]:
-            self.display.info(f"{', '.join(gone)} of {self.run_dir} had disappeared: written again, with all rows")
+            self.display.info(f"{', '.join(gone)} of {self.plan.run_dir} had disappeared: written again")
         return bool(gone)
 
     def _finish(self) -> Result:
@@ -533,15 +539,19 @@ class Run:
         self.sinks.flush()
         self._checkpoint()
         self.checkpoints.wait()
+        if self._writer.has_damage:  # which nobody would write again any more
+            self._checkpoint()
+            self.checkpoints.wait()
         result = self._result(interrupted, stopped_by)
         result.write(self._about())
-        (self.run_dir / ERROR_FILE).unlink(missing_ok=True)  # of a run that this one continued
+        for path in self._error_files():  # of a run that this one continued
+            path.unlink()
         return result
 
     def _result(self, interrupted: bool, stopped_by: str) -> Result:
         """The figures so far."""
         return Result(
-            run_dir=self.run_dir,
+            run_dir=self.plan.run_dir,
             env_steps=self._env_steps(),
             grad_steps=self._grad_steps(),
             wall_s=self._wall_s(),
@@ -558,13 +568,26 @@ class Run:
         if not self.plan.place.is_held:
             return
         with suppress(Exception):
-            path = self.run_dir / ERROR_FILE
-            write_file(path, "".join(traceback.format_exception(error)).encode(errors="replace"))
-            error.add_note(f"See {path}.")
+            paths = [self.run_dir / name for name in ERROR_FILES]
+            path = next((p for p in paths if not p.exists() or p in self._error_files()), paths[-1])
+            write_file(path, ERROR_HEAD + "".join(traceback.format_exception(error)).encode(errors="replace"))
+            error.add_note(f"See {self.plan.run_dir / path.name}.")
         with suppress(Exception):
             text = str(error) if isinstance(error, FAILURES) else f"{type(error).__name__}: {first_line(error)}"
             about = {**self._about(), "error": " ".join(text.split())}
             self._result(interrupted=True, stopped_by="error").write(about)
+
+    def _error_files(self) -> list[Path]:
+        """Those that are there and are ours: a user may have files of such names."""
+        paths = [self.run_dir / name for name in ERROR_FILES]
+        return [path for path in paths if path.is_file() and path.read_bytes().startswith(ERROR_HEAD)]
+
+    def _let_go(self) -> None:
+        """Let others have the run directory, unless the thread is still writing to it while the program ends."""
+        if hasattr(self, "checkpoints") and self.checkpoints.is_writing:
+            self.plan.place.keep()
+        else:
+            self.plan.place.release()
 
     def _show(self, result: Result) -> None:
         self.display.table(

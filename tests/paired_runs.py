@@ -17,13 +17,18 @@ from killed_run import CONFIG, start
 from fastsac import checkpoint
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended, which is told once."""
+    return os.waitpid(pid, os.WNOHANG)[0] != 0
+
+
 def end(pid: int) -> bool:
     """Kill a process if it is still there; whether it was."""
-    done, _ = os.waitpid(pid, os.WNOHANG)
-    if done == 0:
+    alive = not has_ended(pid)
+    if alive:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    return done == 0
+    return alive
 
 
 def damaged(folder: Path) -> int:
@@ -48,8 +53,11 @@ def main(folder: Path, pairs: int, seed: int) -> None:
         for _ in range(2):
             both.append(start(config))
             time.sleep(rng.choice((0.0, rng.uniform(0, 0.02), rng.uniform(0, 0.5))))
-        time.sleep(rng.uniform(0.5, 1.5))
-        alive = [end(pid) for pid in rng.sample(both, 2)]
+        deadline = time.monotonic() + 30
+        while len(ended := [pid for pid in both if has_ended(pid)]) == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.7))  # of the other one's life
+        alive = [pid not in ended and end(pid) for pid in rng.sample(both, 2)]
         after = checkpoint.checkpoint_dirs(folder)
         told["both_alive"] += all(alive)
         told["none_alive"] += not any(alive)

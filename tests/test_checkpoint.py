@@ -85,6 +85,16 @@ def test_large_states_go_into_several_files_and_later_rows_win(tmp_path, monkeyp
     assert checkpoint.load(tmp_path)[0]["replay"]["rows.reward"].flatten().tolist() == expected
 
 
+@pytest.mark.parametrize("piece", [1, 12, 40])
+def test_rows_larger_than_a_file_should_be_are_read_again(tmp_path, monkeypatch, piece):
+    monkeypatch.setattr(checkpoint_writer, "PIECE", piece)
+    monkeypatch.setattr(checkpoint_writer, "MERGE", 0)
+    writer = Writer(tmp_path)
+    for last in (5, 9, 10, 10, 23):  # once without a new row
+        save(writer, last, 0, last)
+        assert checkpoint.load(tmp_path)[0]["replay"]["rows.reward"].flatten().tolist() == list(range(last))
+
+
 def test_a_writer_goes_on_where_another_stopped(tmp_path):
     save(Writer(tmp_path), 1, 0, 50)
     found = checkpoint.find(tmp_path)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from image_env import make_spec as image_spec
 from test_learner import fill, make
 from test_training import BASE, rows
 from torch.utils import _pytree as pytree
@@ -76,10 +77,14 @@ def test_measuring_takes_a_small_share_of_the_time(all_s):
 def test_small_updates_take_one_thread_without_a_trial(monkeypatch):
     monkeypatch.setattr(plan, "num_cpus", lambda: 2)
     spec = plan.make_spec(BASE.env)
-    assert choose_threads(BASE, spec) == (1,)
+    assert choose_threads(BASE, spec, "eager") == (1,)
     wide = BASE.replace(hidden_dims=(256, 256), batch_size=256, learning_starts=256)
-    assert choose_threads(wide, spec) == (1, 2)
-    assert choose_threads(wide.replace(cpu_threads=2), spec) == (2,)
+    assert choose_threads(wide, spec, "eager") == choose_threads(wide, spec, "compiled") == (1, 2)
+    assert choose_threads(wide.replace(cpu_threads=2), spec, "eager") == (2,)
+    # Where sums would depend on the number of threads, it does not depend on the hour.
+    clipped = wide.replace(max_grad_norm=1.0)
+    assert [choose_threads(clipped, spec, mode) for mode in ("eager", "compiled")] == [(1,), (1, 2)]
+    assert choose_threads(wide, image_spec("Side", {}, None), "compiled") == (2,)
 
 
 def train_with(tmp_path, monkeypatch, name, **changes):
@@ -111,10 +116,11 @@ def test_the_numbers_do_not_depend_on_threads_nor_on_trials(tmp_path, monkeypatc
     assert all(other == first for other in others)
 
 
-def test_what_two_threads_compile_gives_the_numbers_of_one():
+@pytest.mark.parametrize("changes", [{}, {"max_grad_norm": 1.0, "hidden_dims": (512, 512)}], ids=["batch", "norm"])
+def test_what_two_threads_compile_gives_the_numbers_of_one(changes):
     """A batch of 512 with 2 actions is enough for Inductor, left alone, to divide a sum among two threads."""
     torch.set_num_threads(2)
-    learner = make("compiled", batch_size=512, learning_starts=512, buffer_size=2000)
+    learner = make("compiled", batch_size=512, learning_starts=512, buffer_size=2000, **changes)
     fill(learner, 300)
     before = pytree.tree_map(torch.clone, learner.buffers["state"])
     results = []
