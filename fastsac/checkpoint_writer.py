@@ -102,7 +102,7 @@ class Writer:
         dirs = checkpoint_dirs(run_dir)
         self._serial = max(map(serial, dirs), default=0)
         if found is not None:
-            for folder in dirs[: dirs.index(found.folder)]:
+            for folder in dirs[: [p.name for p in dirs].index(found.folder.name)]:
                 self._keep_older(folder)
             self._kept[found.folder.name] = _files(found.meta)
             if found.with_replay and found.meta["replay"] is not None:

@@ -107,10 +107,10 @@ def test_a_run_whose_checkpoints_are_gone_is_not_written_over(tmp_path, every, c
         (folder / "summary.json").unlink()  # killed
     if config not in (None, "whole"):
         (folder / "config.json").write_text(config)
-    before = contents(folder)
+    shown = {p: it for p, it in contents(folder).items() if ".fastsac" not in p}  # all but who it was that looked
     with pytest.raises(ValueError, match=f"holds {what}, and no checkpoint of it"):
         auto(tmp_path)
-    assert contents(folder) == before
+    assert {p: it for p, it in contents(folder).items() if ".fastsac" not in p} == shown
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
