@@ -38,13 +38,17 @@ CPU_OPTIONS: dict[str, Any] = {
 }
 
 
+SHARED = 1 << 15  # elements from which on threads share a kernel
+
+
 def chunk_size(short_reductions: bool) -> int:
     """Elements for each thread, at least, so that no sum is divided among threads: the numbers must not depend on them.
 
-    Sums over a short batch are smaller; others, such as a norm of all gradients, may have any size.  Where this process
-    may not use all cores, Inductor writes a fixed number of threads into what it shares among them.
+    Sums over a short batch, of the few columns that do not give work to all threads, are smaller; others, such as a
+    norm of all gradients, may have any size.  Where this process may not use all cores, Inductor writes a fixed number
+    of threads into what it shares among them.
     """
-    return 1 << 17 if short_reductions and num_cpus() == os.cpu_count() else 1 << 60
+    return SHARED // num_cpus() if short_reductions and num_cpus() == os.cpu_count() else 1 << 60
 
 
 # One process may train many agents one after the other, or measure many sizes: Dynamo takes the variants of all of them
