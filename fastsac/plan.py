@@ -27,6 +27,7 @@ COMPILE_PAYS_AFTER = 8_000
 
 # Multiply-adds of the largest matrix product below which more threads than one are not worth a trial.
 ONE_THREAD_BELOW = 500_000
+WHOLE_SUMS = 512  # batches up to here are summed as a whole by the library of matrix products
 
 
 @dataclass(frozen=True)
@@ -187,12 +188,12 @@ def check_image(config: Config, spec: EnvSpec) -> None:
 def choose_threads(config: Config, spec: EnvSpec, mode: Mode) -> tuple[int, ...]:
     """Threads of torch for the learner's products: the number, or two of which the faster is to be taken.
 
-    Only where the numbers do not depend on it: convolutions sum their gradients, and eager norms their squares, in as
-    many parts as there are threads.
+    Only where the numbers do not depend on it: convolutions sum their gradients, products their long sums over a large
+    batch, and eager norms their squares, in as many parts as there are threads.
     """
     if config.cpu_threads or num_cpus() == 1:
         return (config.cpu_threads or 1,)
-    if spec.image is not None:
+    if spec.image is not None or config.batch_size > WHOLE_SUMS:
         return (num_cpus(),)
     widest = max(config.hidden_dims)
     small = config.num_members * config.batch_size * widest * widest < ONE_THREAD_BELOW

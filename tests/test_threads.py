@@ -85,6 +85,9 @@ def test_small_updates_take_one_thread_without_a_trial(monkeypatch):
     clipped = wide.replace(max_grad_norm=1.0)
     assert [choose_threads(clipped, spec, mode) for mode in ("eager", "compiled")] == [(1,), (1, 2)]
     assert choose_threads(wide, image_spec("Side", {}, None), "compiled") == (2,)
+    assert choose_threads(wide.replace(batch_size=1024, learning_starts=1024, buffer_size=2000), spec, "compiled") == (
+        2,
+    )
 
 
 def train_with(tmp_path, monkeypatch, name, **changes):
