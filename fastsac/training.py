@@ -40,10 +40,7 @@ from fastsac.versions import git_commit, versions
 # What ends a run by no fault of the program: the message says all.
 ENVIRONMENTS = (BadStepError, NotFiniteError)  # of which any error may be the cause
 FAILURES = (*ENVIRONMENTS, CaptureError, CheckpointError)
-ERROR_FILES = (
-    "error.txt",
-    "error-fastsac.txt",
-)  # of a run that ended by an error; the second where the first is another's
+ERROR_FILES = ("error.txt", "error-fastsac.txt")  # why a run ended; the second where the first is somebody else's
 ERROR_HEAD = b"fastsac: the run ended by an error.\n"
 
 

@@ -169,6 +169,7 @@ def test_eager_runs_need_no_folder(tmp_path, monkeypatch):
         "--total-steps", "20", "--learning-starts", "8", "--batch-size", "4", "--num-envs", "1", "--hidden-dims", "8",
     ]  # fmt: skip
     subprocess.run([sys.executable, "-c", code, "train", *flags], check=True, capture_output=True, timeout=300)
+    assert (tmp_path / "run" / "summary.json").exists()
 
 
 def test_there_may_be_no_home(tmp_path, monkeypatch):
