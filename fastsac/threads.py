@@ -14,8 +14,8 @@ import torch
 GAIN = 1.15  # of all threads over one, below which they are not worth the cores
 LOOK_S = 2.0  # of computing between two looks at how long a step takes
 SLOWER = 2.0  # times the usual, from which on the choice is measured again
-AGAIN_S = 60.0  # after which it is measured again in any case
-SHARE, SHARE_IF_SLOW = 0.01, 0.05  # of the time that measuring may take
+AGAIN_S, AGAIN_SOON_S = 60.0, 5.0  # after which it is measured again in any case: at most, and after a new choice
+SHARE, SHARE_SOON = 0.01, 0.05  # of the time that measuring may take: at most, and when slow or newly chosen
 TRIAL_S = 0.06  # of each trial, about
 ROUNDS = 3  # trials of either kind
 
@@ -39,6 +39,7 @@ class Threads:
     ) -> None:
         self._most, self._run, self._clock = most, run, clock
         self._looked_at = (0.0, steps)
+        self._again_s = AGAIN_SOON_S
         self.measure()
 
     def measure(self) -> None:
@@ -72,11 +73,14 @@ class Threads:
             self._usual_s = min(step_s, SLOWER * self.step_s[self.chosen])
         is_slow = step_s > SLOWER * self._usual_s
         since_s = self._clock() - self._measured_at
-        if since_s * (SHARE_IF_SLOW if is_slow else SHARE) < self._cost_s or not (is_slow or since_s > AGAIN_S):
+        share = SHARE_SOON if is_slow or self._again_s < AGAIN_S else SHARE
+        if since_s * share < self._cost_s or not (is_slow or since_s > self._again_s):
             return False
         before = self.chosen
         self.measure()
-        return self.chosen != before
+        is_new = self.chosen != before  # perhaps by a moment's noise: try it again soon
+        self._again_s = AGAIN_SOON_S if is_new else min(2 * self._again_s, AGAIN_S)
+        return is_new
 
     def _trial(self, threads: int, chunk: int) -> float:
         """Seconds of a step, from as many chunks of steps as fit into the time of a trial."""

@@ -65,6 +65,15 @@ def test_a_core_that_is_taken_away_is_noticed_within_seconds_and_its_return_with
     assert found.chosen == 2
 
 
+def test_a_choice_by_a_moment_s_noise_is_put_right_within_seconds():
+    machine = Machine(0.004, 0.06)
+    found = Threads(2, machine.run, lambda: machine.now)
+    machine.step_s = {1: 0.004, 2: 0.0026}
+    while not machine.train(found, 3.0):
+        assert machine.now < 20
+    assert found.chosen == 2
+
+
 @pytest.mark.parametrize("all_s", [0.0039, 0.06, 0.5])
 def test_measuring_takes_a_small_share_of_the_time(all_s):
     machine = Machine(0.004, all_s)
@@ -97,7 +106,9 @@ def train_with(tmp_path, monkeypatch, name, **changes):
     if "cpu_threads" not in changes:
         monkeypatch.setattr(threads, "LOOK_S", 0.0)
         monkeypatch.setattr(threads, "SHARE", 1e9)
+        monkeypatch.setattr(threads, "SHARE_SOON", 1e9)
         monkeypatch.setattr(threads, "AGAIN_S", 0.0)
+        monkeypatch.setattr(threads, "AGAIN_SOON_S", 0.0)
         monkeypatch.setattr(threads, "GAIN", 1.0)
     settings = {"hidden_dims": (64, 64), "batch_size": 64, "learning_starts": 64, "total_steps": 120, **changes}
     with Run(make_plan(BASE.replace(run_dir=str(tmp_path / name), **settings))) as training:
