@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from bench import chart, harness, rate_chart
-from fastsac.config import Config
+from fastsac.config.settings import Config
 
 COSTS = {"loop_s": "ms per checkpoint that the loop stands still", "thread_cpu_s": "ms of processor time beside it"}
 DEFAULT = next(f.default for f in fields(Config) if f.name == "checkpoint_every")

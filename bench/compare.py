@@ -20,10 +20,10 @@ from bench.compare_measure import OWN, Task
 from bench.compare_peers import PEERS
 from bench.compile import caches
 from bench.evaluator import make_gym_env
-from fastsac import variants
-from fastsac.config import Auto, Config
+from fastsac.algorithms import registry
+from fastsac.config.settings import Auto, Config
 from fastsac.env import make_spec
-from fastsac.plan import make_plan
+from fastsac.run.plan import make_plan
 
 ALGOS = (*OWN, *PEERS)
 GOALS = {"Pendulum-v1": -200.0}
@@ -166,7 +166,7 @@ def cannot(task: Task) -> str | None:
         if task.discrete and not peer.discrete:
             return "is for continuous actions"
         return peer.missing
-    return None if variants.find(task.variant).discrete == task.discrete else "is for continuous actions"
+    return None if registry.find(task.variant).discrete == task.discrete else "is for continuous actions"
 
 
 # Figures ------------------------------------------------------------------------------------------------------------

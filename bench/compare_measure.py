@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fastsac import variants
-from fastsac.config import Auto, Config
+from fastsac.algorithms import registry
+from fastsac.config.settings import Auto, Config
 
 OWN = {"sac": "SAC", "sac-v1": "SAC v1", "sql": "SQL"}
 """Algorithms of this program that take part, and their names in tables and charts."""
@@ -36,8 +36,8 @@ class Task:
 
     @property
     def variant(self) -> str:
-        """The algorithm's name among `fastsac.variants`, for one of ours."""
-        return variants.choose("auto" if self.algo == "sac" else self.algo, self.discrete)
+        """The algorithm's name among `fastsac.algorithms.registry`, for one of ours."""
+        return registry.choose("auto" if self.algo == "sac" else self.algo, self.discrete)
 
     def config(self, **changes: Any) -> Config:
         """Settings of this program for the task; those of its SAC for a peer, which takes from them what is equal.

@@ -15,7 +15,7 @@ from bench import harness
 from bench.compare_measure import Task
 from bench.evaluator import Evaluations
 from bench.sb3_run import make_callback, settings_of
-from fastsac.config import Config
+from fastsac.config.settings import Config
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from bench.compare_measure import OWN, Task
 from bench.evaluator import Evaluations
 from bench.own_run import EvaluatedRun, hyper_parameters
 from fastsac.env import make_spec
-from fastsac.plan import make_plan
+from fastsac.run.plan import make_plan
 
 
 def main(task_json: str, out: str) -> None:

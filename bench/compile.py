@@ -1,4 +1,4 @@
-"""After how many updates has compiling paid for itself?  Backs COMPILE_PAYS_AFTER in fastsac/plan.py."""
+"""After how many updates has compiling paid for itself?  Backs COMPILE_PAYS_AFTER in fastsac/run/plan.py."""
 
 import math
 import multiprocessing
@@ -14,8 +14,8 @@ from typing import TypeVar
 import torch
 
 from bench import chart, harness, own, rate_chart
-from fastsac.launch import Mode
-from fastsac.plan import COMPILE_PAYS_AFTER
+from fastsac.run.plan import COMPILE_PAYS_AFTER
+from fastsac.runtime.launch import Mode
 
 T = TypeVar("T")
 
@@ -166,7 +166,7 @@ def figures(report: harness.Report) -> list[harness.Figures]:
         ]
         for row in report["rows"]
     ]
-    title = f"updates after which compiling has paid (fastsac/plan.py has {report['constant_in_plan']:,})"
+    title = f"updates after which compiling has paid (fastsac/run/plan.py has {report['constant_in_plan']:,})"
     return [harness.Figures(title, columns, rows)]
 
 

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 Act = Callable[[Array], Array]
 
 NO_LIMIT = 10_000
-"""Steps after which an episode is cut off where the task has no time limit; as in `fastsac.evaluate`."""
+"""Steps after which an episode is cut off where the task has no time limit; as in `fastsac.acting.evaluation`."""
 
 
 class Clock:

@@ -17,8 +17,8 @@ import torch
 
 from bench import gpu_show, harness, own
 from bench.gpu_measure import Bench, Point
-from fastsac.device import num_cpus
-from fastsac.launch import Mode
+from fastsac.runtime.device import num_cpus
+from fastsac.runtime.launch import Mode
 
 Section = Literal["headline", "end-to-end", "launch", "envs", "sweep", "kernels"]
 SECTIONS: tuple[Section, ...] = ("headline", "end-to-end", "launch", "envs", "sweep", "kernels")

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import torch
 
 from bench import floor, harness, launches, own
-from fastsac.config import Config
+from fastsac.config.settings import Config
 from fastsac.env import make_spec
-from fastsac.launch import Mode
+from fastsac.runtime.launch import Mode
 
 # Figures to reach on an H200 with hidden layers 256 and 256, batches of 256 and TensorFloat-32.
 MIN_UPDATES_PER_S, AIM_UPDATES_PER_S = 6_000, 9_500

@@ -21,9 +21,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from fastsac.cli import parse
-from fastsac.device import choose_device, num_cpus
-from fastsac.versions import PACKAGES, git_commit, versions
+from fastsac.cli.main import parse
+from fastsac.runtime.device import choose_device, num_cpus
+from fastsac.runtime.versions import PACKAGES, git_commit, versions
 
 PEER_PACKAGES = ("stable_baselines3", "sb3_contrib", "mujoco")
 WIDTH = 150  # of tables, in characters, where the output is no terminal

@@ -20,7 +20,7 @@ from unittest import mock
 import torch
 
 from bench import harness, own
-from fastsac.learner import Learner
+from fastsac.learning.learner import Learner
 
 TIMED = 16  # launches timed one by one after the device has been waited for: few enough to fit its queue
 KERNEL, MEMCPY, MEMSET = 0, 1, 2  # CUgraphNodeType

@@ -25,10 +25,10 @@ from bench.compile import caches
 from bench.gpu import tidy_up
 from bench.gpu_measure import target
 from bench.gpu_show import members as name_of
-from fastsac.config import Auto, Config
-from fastsac.launch import Mode
-from fastsac.learner import Learner
-from fastsac.plan import Plan, check_memory, make_plan
+from fastsac.config.settings import Auto, Config
+from fastsac.learning.learner import Learner
+from fastsac.run.plan import Plan, check_memory, make_plan
+from fastsac.runtime.launch import Mode
 
 GPU_TARGETS = {8: 2.0, 16: 3.0}
 """At most so many times the wall time of one member's update, on a GPU."""

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from bench.harness import Candidate
-from fastsac import random
-from fastsac.collect import Collector
-from fastsac.config import Config
+from fastsac.acting.collector import Collector
+from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_env, make_spec
-from fastsac.launch import Mode
-from fastsac.learner import NEVER, Learner
+from fastsac.learning.learner import NEVER, Learner
+from fastsac.nn import philox
+from fastsac.runtime.launch import Mode
 
 Precision = Literal["highest", "high", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -144,7 +144,7 @@ def hyper_parameters(config: Config) -> dict[str, Any]:
 
 
 class Training:
-    """The loop of `fastsac.training` without its log points; made compiled and past the steps with random actions.
+    """The loop of `fastsac.run.trainer` without its log points; made compiled and past the steps with random actions.
 
     Args:
         config: settings.
@@ -155,8 +155,8 @@ class Training:
     def __init__(self, config: Config, mode: Mode, device: torch.device) -> None:
         self.config = config
         self.learner = Learner(config, make_spec(config.env, config.env_kwargs), device, mode)
-        purpose, seeds = random.Purpose.ENV_SEED, config.member_seeds
-        seeds = [s for seed in seeds for s in random.derive_seeds(seed, purpose, config.num_envs)]
+        purpose, seeds = philox.Purpose.ENV_SEED, config.member_seeds
+        seeds = [s for seed in seeds for s in philox.derive_seeds(seed, purpose, config.num_envs)]
         self.env = make_env(config.env, seeds, config.env_threads, config.env_kwargs)
         self.collector = Collector(config, self.env, self.learner)
         self.compile_s = compile_seconds(self.learner)

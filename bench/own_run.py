@@ -8,9 +8,9 @@ import torch
 from gymnasium import spaces
 
 from bench.evaluator import Array, Evaluations
-from fastsac.config import Config
-from fastsac.plan import Plan
-from fastsac.training import Run
+from fastsac.config.settings import Config
+from fastsac.run.plan import Plan
+from fastsac.run.trainer import Run
 
 NOT_HYPER = (
     "env", "preset", "seed", "seeds", "run_dir", "resume", "tensorboard", "wandb", "eval_every", "eval_episodes",

@@ -22,11 +22,11 @@ import torch
 
 from bench import chart, harness
 from bench.profile_show import GROUPS, draw_chart, figures
-from fastsac.config import Auto, Config
-from fastsac.device import choose_device
-from fastsac.plan import Plan, make_plan
-from fastsac.run_dir import RunDir
-from fastsac.training import Run
+from fastsac.config.settings import Auto, Config
+from fastsac.run.plan import Plan, make_plan
+from fastsac.run.run_dir import RunDir
+from fastsac.run.trainer import Run
+from fastsac.runtime.device import choose_device
 
 SETTLING_UPDATES = 64  # after the first: caches and threads are warm then
 SHOWN_OPERATORS = 12

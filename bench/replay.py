@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from bench import chart, harness, rate_chart
-from fastsac.config import Config
-from fastsac.launch import Launch, Mode
-from fastsac.learner import draw_batch
-from fastsac.replay import Batch, Replay
+from fastsac.algorithms.batch import Batch
+from fastsac.config.settings import Config
+from fastsac.learning.learner import draw_batch
+from fastsac.learning.replay import Replay
+from fastsac.runtime.launch import Launch, Mode
 
 CHUNK = 64  # draws or writes between two looks at the clock
 MODES: tuple[Mode, ...] = ("eager", "compiled", "captured")

@@ -21,7 +21,7 @@ from bench.compile import caches
 from bench.evaluator import make_gym_env
 from bench.peers.environments import NAMES, how_to_install, python_of
 from bench.solve_task import Task, peer_of
-from fastsac.stats import LEAST_RUNS, iqm, iqm_interval
+from fastsac.report.statistics import LEAST_RUNS, iqm, iqm_interval
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ def flags(task: Task) -> list[str]:
 
 def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:
     """Train as the command line would."""
-    from fastsac import cli
+    from fastsac.cli import main as cli
 
     config = cli.train_config(flags(task))
     if config.total_steps < task.max_steps:
         config = config.replace(total_steps=task.max_steps)
 
     from bench.own_run import EvaluatedRun, hyper_parameters
-    from fastsac.plan import make_plan
+    from fastsac.run.plan import make_plan
 
     plan = make_plan(config)
     about |= {"mode": plan.mode, "hyper": hyper_parameters(plan.config)}

@@ -59,17 +59,21 @@ def fastsac(marks: Marks, arguments: list[str]) -> None:
 
     The imports that it makes on its way are made before it begins, so that they are a part of their own.
     """
-    from fastsac import cli, collect, learner, metrics, plan, training  # what `fastsac train` imports in the end
+    from fastsac.acting import collector
+    from fastsac.cli import main as cli
+    from fastsac.learning import learner
+    from fastsac.report import sinks
+    from fastsac.run import plan, trainer
 
     marks.mark("imports")
     marks.after(cli, "train_config", "command line")
     marks.after(plan, "make_plan", "plan")
-    marks.after(training.Run, "__init__", "building")
+    marks.after(trainer.Run, "__init__", "building")
     marks.after(learner.Learner, "warm_up", "compiling the update")
-    marks.after(collect.Collector, "warm_up", "compiling the policy")
-    marks.after(collect.Collector, "begin", "files, reset")
+    marks.after(collector.Collector, "warm_up", "compiling the policy")
+    marks.after(collector.Collector, "begin", "files, reset")
     marks.after(learner.Learner, "launch", "first update", when=has_learned)
-    marks.after(metrics.Sinks, "metrics", "log row")
+    marks.after(sinks.Sinks, "metrics", "log row")
     raise SystemExit(cli.main(arguments))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from bench import harness, in_turn
 from bench.peers.environments import NAMES
 from bench.update import PeerSettings
-from fastsac.config import Auto
+from fastsac.config.settings import Auto
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from bench import harness, in_turn, own
 from bench.peers.environments import NAMES
-from fastsac.launch import Mode
+from fastsac.runtime.launch import Mode
 
 Peer = Literal["sb3", "sbx", "brax", "tianshou", "skrl", "torchrl", "cleanrl", "leanrl"]
 

@@ -3,25 +3,25 @@
 Public names: `Config`, `train`, `load`, `Policy`, `Result`, `make_env`, `EnvSpec`, `Step`, `VectorEnv`.
 """
 
-from fastsac import compile_cache
+from fastsac.runtime import compile_cache
 
 TYPE_CHECKING = False  # typing's own takes longer to import than all of this
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastsac.config import Config
+    from fastsac.config.settings import Config
     from fastsac.env import EnvSpec, Step, VectorEnv, make_env
     from fastsac.policy import Policy, load
-    from fastsac.result import Result
-    from fastsac.training import train
+    from fastsac.run.result import Result
+    from fastsac.run.trainer import train
 
 __version__ = "0.1.0"
 __all__ = ["Config", "EnvSpec", "Policy", "Result", "Step", "VectorEnv", "load", "make_env", "train"]
 
 _HOME = {
-    "Config": "fastsac.config", "EnvSpec": "fastsac.env", "Step": "fastsac.env", "VectorEnv": "fastsac.env",
-    "make_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy", "Result": "fastsac.result",
-    "train": "fastsac.training",
+    "Config": "fastsac.config.settings", "EnvSpec": "fastsac.env", "Step": "fastsac.env", "VectorEnv": "fastsac.env",
+    "make_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy", "Result": "fastsac.run.result",
+    "train": "fastsac.run.trainer",
 }  # fmt: skip
 
 

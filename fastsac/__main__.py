@@ -19,6 +19,6 @@ def leave_working_directory() -> None:
 
 if __name__ == "__main__":
     leave_working_directory()
-    from fastsac.cli import main
+    from fastsac.cli.main import main
 
     sys.exit(main())

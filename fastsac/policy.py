@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastsac import checkpoint as checkpoints
-from fastsac import normalize, variants
-from fastsac.config import Config
+from fastsac.algorithms import registry
+from fastsac.algorithms.registry import Agent
+from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.variants import Agent
+from fastsac.nn import normalizer
 
 
 class Policy:
@@ -71,7 +72,7 @@ class Policy:
         state, meta = checkpoints.read(found), found.meta
         sizes = meta["sizes"]
         spec = EnvSpec(meta["env_id"], sizes["obs_dim"], sizes["action_dim"], (), None, image=sizes.get("image"))
-        agent = variants.find(sizes["algo"]).from_config(config, spec)
+        agent = registry.find(sizes["algo"]).from_config(config, spec)
         try:
             if checkpoint == "best":
                 if state["best"]["return"][member] == -math.inf:
@@ -120,7 +121,7 @@ class Policy:
         single = x.dim() == 1
         x = x.unsqueeze(0) if single else x
         if self._mean is not None and self._rstd is not None:
-            x = normalize.apply(x, self._mean, self._rstd)
+            x = normalizer.apply(x, self._mean, self._rstd)
         noise = None if deterministic else torch.randn(len(x), self.agent.action_dim)
         action = self.agent.act(self._vector, x, noise)
         if self.agent.discrete and not normalized:

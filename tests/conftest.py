@@ -9,7 +9,7 @@ import pytest
 import torch
 from graph_recorder import GraphRecorder
 
-from fastsac import launch
+from fastsac.runtime import launch
 
 # Networks in tests are tiny, and threads that wait for each other are slow where anything else runs.
 torch.set_num_threads(1)

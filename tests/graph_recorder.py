@@ -1,7 +1,7 @@
 """CUDA graphs without a GPU: records the operations that some work makes, and makes them again on the same memory.
 
 As in a CUDA graph, Python does not run again and its numbers are frozen, inputs change in place, outputs keep their
-addresses, and what needs the host's eye is an error.  Stands in for `fastsac.launch.CudaRecorder`.
+addresses, and what needs the host's eye is an error.  Stands in for `fastsac.runtime.launch.CudaRecorder`.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fastsac.launch import CaptureError, explain
+from fastsac.runtime.launch import CaptureError, explain
 
 NEEDS_HOST = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal.default")
 

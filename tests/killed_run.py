@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from fastsac import checkpoint
-from fastsac.config import Config
-from fastsac.training import train
+from fastsac.config.settings import Config
+from fastsac.run.trainer import train
 
 EVERY = 40  # env steps between checkpoints
 CONFIG = Config(

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastsac.config import Config
-from fastsac.metrics import EVAL_COLUMNS, METRIC_COLUMNS, CsvSink
+from fastsac.config.settings import Config
+from fastsac.report.sinks import EVAL_COLUMNS, METRIC_COLUMNS, CsvSink
 
 
 def write_run(

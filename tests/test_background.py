@@ -13,11 +13,12 @@ from test_checkpoint import META, STATE, rows_of
 from test_resume import EXACT, assert_same_run
 from test_training import BASE
 
-from fastsac import background, checkpoint
-from fastsac.background import Background, CheckpointError
-from fastsac.checkpoint_writer import Rows, Writer
-from fastsac.cli import main
-from fastsac.training import train
+from fastsac import checkpoint
+from fastsac.checkpoint import thread
+from fastsac.checkpoint.thread import Background, CheckpointError
+from fastsac.checkpoint.writer import Rows, Writer
+from fastsac.cli.main import main
+from fastsac.run.trainer import train
 
 KILLS = int(os.environ.get("FASTSAC_KILLS", "8"))
 CPU = torch.device("cpu")
@@ -42,7 +43,7 @@ def held(tmp_path):
 
 @pytest.mark.parametrize("limit", [0, 1 << 20])
 def test_a_checkpoint_holds_what_was_when_it_was_asked_for(tmp_path, held, monkeypatch, limit):
-    monkeypatch.setattr(background, "CLONE", limit)
+    monkeypatch.setattr(thread, "CLONE", limit)
     waiting, go = held
     ring, value = torch.zeros(1, 8, 1), torch.zeros(3)
     rows = Rows((0, 8), 4, lambda a, b: {"rows.reward": ring[:, a:b].clone()})
@@ -138,7 +139,7 @@ def test_what_goes_wrong_in_the_thread_is_told(tmp_path, caplog, capsys, monkeyp
 def test_a_run_that_never_copies_gives_the_same(tmp_path, monkeypatch):
     results = []
     for limit in (0, 1 << 20):
-        monkeypatch.setattr(background, "CLONE", limit)
+        monkeypatch.setattr(thread, "CLONE", limit)
         results.append(train(EXACT.replace(run_dir=str(tmp_path / f"{limit}"), checkpoint_every=20)).run_dir)
     assert_same_run(*results)
 

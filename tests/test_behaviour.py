@@ -9,11 +9,11 @@ from scripted_env import make as make_scripted
 from test_learner import BASE, CPU, SPEC, A, N, O
 from torch.utils import _pytree as pytree
 
-from fastsac.behaviour import POLICY, Behaviour, act_step, act_step_
-from fastsac.collect import Collector
-from fastsac.learner import Learner, gradient_step_
-from fastsac.normalize import Normalizer
-from fastsac.replay import Replay
+from fastsac.acting.behaviour import POLICY, Behaviour, act_step, act_step_
+from fastsac.acting.collector import Collector
+from fastsac.learning.learner import Learner, gradient_step_
+from fastsac.learning.replay import Replay
+from fastsac.nn.normalizer import Normalizer
 
 ALL_OPTIONS = {"obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}
 

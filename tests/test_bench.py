@@ -12,7 +12,7 @@ import torch
 from bench import compile as bench_compile
 from bench import harness, in_turn, train, update
 from bench.peers import common, environments, products, script
-from fastsac.config import Config
+from fastsac.config.settings import Config
 
 
 class FakeClock:

@@ -23,9 +23,9 @@ from bench import (
     own_run,
     side_by_side,
 )
-from fastsac.device import num_cpus
+from fastsac.acting.evaluation import rollout
 from fastsac.env import make_env
-from fastsac.evaluate import rollout
+from fastsac.runtime.device import num_cpus
 
 QUICK = ["--env", "Pendulum-v1", "--quick", "--seeds", "1", "--total-steps", "60", "--eval-every", "20"]
 QUICK += ["--eval-episodes", "2", "--jobs", str(min(2, num_cpus()))]

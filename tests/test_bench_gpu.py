@@ -12,7 +12,7 @@ import torch
 from test_bench import FakeClock
 
 from bench import floor, gpu, gpu_measure, gpu_show, harness, launches, own
-from fastsac.config import Config
+from fastsac.config.settings import Config
 
 CPU = torch.device("cpu")
 SETTINGS = gpu.Settings(env_threads=(16, 8, 4))

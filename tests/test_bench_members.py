@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench import harness, members, members_show
-from fastsac.learner import Learner
+from fastsac.learning.learner import Learner
 
 BRIEF = ["--quick", "--device", "cpu", "--threads", str(torch.get_num_threads()), "--repeats", "1"]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench import env, harness, profile, profile_show, replay, startup, startup_worker
-from fastsac.collect import Collector
+from fastsac.acting.collector import Collector
 
 BRIEF = ["--repeats", "2", "--seconds", "0.02", "--device", "cpu", "--threads", str(torch.get_num_threads())]
 

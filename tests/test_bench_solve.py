@@ -12,8 +12,8 @@ import pytest
 from test_bench import FakeClock
 
 from bench import evaluator, own_run, sb3_run, solve, solve_sb3, solve_show, solve_task, solve_worker
-from fastsac import cli
-from fastsac.device import num_cpus
+from fastsac.cli import main as cli
+from fastsac.runtime.device import num_cpus
 
 ROOT = Path(__file__).resolve().parents[1]
 

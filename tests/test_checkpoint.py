@@ -16,11 +16,12 @@ from conftest import complaints
 from test_training import BASE, parameters, rows
 
 import fastsac
-from fastsac import checkpoint, checkpoint_writer
-from fastsac.checkpoint_writer import Rows, Writer
-from fastsac.cli import main
-from fastsac.config import Config
-from fastsac.training import train
+from fastsac import checkpoint
+from fastsac.checkpoint import writer as checkpoint_writer
+from fastsac.checkpoint.writer import Rows, Writer
+from fastsac.cli.main import main
+from fastsac.config.settings import Config
+from fastsac.run.trainer import train
 
 META = {
     "env_id": "x", "env_steps": [7], "grad_steps": [0], "vec_steps": 0, "wall_s": 0.0,

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from fastsac.cli import main, train_config
-from fastsac.config import Config
+from fastsac.cli.main import main, train_config
+from fastsac.config.settings import Config
 
 TINY = [
     "train", "--env", "tests.scripted_env:5c", "--num-envs", "2", "--total-steps", "40", "--learning-starts", "16",

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fastsac import compile_cache, doctor
-from fastsac.cli import main
+from fastsac.cli import doctor
+from fastsac.cli.main import main
+from fastsac.runtime import compile_cache
 
 TRAIN = """
 import fastsac, json, sys
@@ -33,7 +34,7 @@ from torch._inductor.runtime.cache_dir_utils import cache_dir, default_cache_dir
 assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == default_cache_dir() == os.path.dirname(codecache._HEADER_DIR)
 os.environ["TRITON_CACHE_DIR"] = os.path.join(default_cache_dir(), "triton", "0")  # as a compilation for a GPU does
 from fastsac import compile_cache
-from fastsac.launch import Inductor
+from fastsac.runtime.launch import Inductor
 compile_cache.check()
 compile_cache.move_headers()
 assert cache_dir() == compile_cache.folder()
@@ -82,7 +83,7 @@ def test_what_torch_has_put_into_the_environment_is_nobodys_wish(tmp_path):
 
 def test_importing_fastsac_is_quick(tmp_path):
     loaded = run("import sys; before = {*sys.modules}; import fastsac; print(*{*sys.modules} - before)", tmp_path)
-    assert {*loaded.split()} - {*sys.builtin_module_names} == {"fastsac", "fastsac.compile_cache"}
+    assert {*loaded.split()} - {*sys.builtin_module_names} == {"fastsac", "fastsac.runtime.compile_cache"}
 
 
 def test_the_users_own_choice_is_taken(tmp_path, monkeypatch):
@@ -163,7 +164,7 @@ def test_a_folder_that_is_not_safe_or_not_usable_is_refused_before_work(tmp_path
 
 def test_eager_runs_need_no_folder(tmp_path, monkeypatch):
     monkeypatch.setenv(compile_cache.CACHE_DIR, "/proc/no/such")
-    code = "import sys, fastsac.cli; sys.exit(fastsac.cli.main(sys.argv[1:]))"
+    code = "import sys, fastsac.cli.main; sys.exit(fastsac.cli.main.main(sys.argv[1:]))"
     flags = [
         "--env", "tests.scripted_env:5c", "--run-dir", str(tmp_path / "run"), "--device", "cpu", "--compile", "off",
         "--total-steps", "20", "--learning-starts", "8", "--batch-size", "4", "--num-envs", "1", "--hidden-dims", "8",

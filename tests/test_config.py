@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastsac.config import Config
-from fastsac.presets import PRESETS, find_preset
+from fastsac.config.presets import PRESETS, find_preset
+from fastsac.config.settings import Config
 
 BASE = Config(env="Pendulum-v1")
 SWEEP_101 = "{}=" + ",".join(f"0.{i}1" for i in range(101))

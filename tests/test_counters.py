@@ -7,15 +7,16 @@ import torch
 from test_learner import BASE as LEARNER
 from test_learner import CPU, SPEC, fill
 
-from fastsac import losses, optim, random
-from fastsac.behaviour import Behaviour
-from fastsac.learner import Learner, draw_batch
+from fastsac.acting.behaviour import Behaviour
+from fastsac.algorithms import losses
+from fastsac.learning.learner import Learner, draw_batch
+from fastsac.nn import optim, philox
 
 MASK = 2**32 - 1
 BEYOND = [2**31 - 2, 2**31 + 5, 2**32 - 2, 2**33 + 7, 2**62]
 
 
-def philox(counter, key):
+def plain_philox(counter, key):
     """Philox-4x32-10 in Python's whole numbers."""
     c, k = list(counter), list(key)
     for _ in range(10):
@@ -26,7 +27,7 @@ def philox(counter, key):
 
 
 def words(seed, purpose, counter, num):
-    return [philox((counter & MASK, block, counter >> 32, 0), (seed, purpose)) for block in range(num)]
+    return [plain_philox((counter & MASK, block, counter >> 32, 0), (seed, purpose)) for block in range(num)]
 
 
 def normals(seed, purpose, counter, num):
@@ -50,20 +51,20 @@ def at(counter, skipped=0, **changes):
 @pytest.mark.parametrize("counter", BEYOND)
 def test_random_numbers(counter):
     seed, at_counter = torch.tensor(2**31 - 1), torch.tensor(counter)
-    expected = [w[0] for w in words(2**31 - 1, random.Purpose.DRAW, counter, 9)]
-    assert random.words(seed, random.Purpose.DRAW, at_counter, 9).tolist() == expected
-    noise = random.normal(seed, random.Purpose.UPDATE, at_counter, (9,))
-    expected = torch.tensor(normals(2**31 - 1, random.Purpose.UPDATE, counter, 9))
+    expected = [w[0] for w in words(2**31 - 1, philox.Purpose.DRAW, counter, 9)]
+    assert philox.words(seed, philox.Purpose.DRAW, at_counter, 9).tolist() == expected
+    noise = philox.normal(seed, philox.Purpose.UPDATE, at_counter, (9,))
+    expected = torch.tensor(normals(2**31 - 1, philox.Purpose.UPDATE, counter, 9))
     torch.testing.assert_close(noise, expected, rtol=1e-4, atol=1e-5)
-    assert random.derive_seeds(1, random.Purpose.ENV_SEED, 3, counter) == [
-        w[0] >> 1 for w in words(1, random.Purpose.ENV_SEED, counter, 3)
+    assert philox.derive_seeds(1, philox.Purpose.ENV_SEED, 3, counter) == [
+        w[0] >> 1 for w in words(1, philox.Purpose.ENV_SEED, counter, 3)
     ]
 
 
 @pytest.mark.parametrize("size", [1, 2**31 - 1, 2**30 + 1])
 def test_indices_into_the_largest_replay(size):
     word = [0, 1, 2**31, 2**32 - 1, 0xDEADBEEF]
-    assert random.index(torch.tensor(word), torch.tensor(size)).tolist() == [w * size >> 32 for w in word]
+    assert philox.index(torch.tensor(word), torch.tensor(size)).tolist() == [w * size >> 32 for w in word]
 
 
 @pytest.mark.parametrize("step", [1, 2, 1000, 100_000, *BEYOND])
@@ -82,7 +83,7 @@ def test_updates(counter, skipped):
         learner.config, ring, torch.tensor(0.99), torch.tensor(LEARNER.seed), torch.tensor(counter + skipped)
     )
     count, tail = int(ring["count"]), int(ring["tail"])
-    drawn = [w[0] * count >> 32 for w in words(LEARNER.seed, random.Purpose.DRAW, counter + skipped, 8)]
+    drawn = [w[0] * count >> 32 for w in words(LEARNER.seed, philox.Purpose.DRAW, counter + skipped, 8)]
     positions = ring["table"][[tail + i for i in drawn]].long()
     assert torch.equal(batch.obs, ring["obs"][positions])
 
@@ -119,6 +120,6 @@ def test_vector_steps(counter):
     n, a = learner.config.num_envs, SPEC.action_dim
     behaviour.begin(torch.zeros(n, SPEC.obs_dim).numpy(), [True])
     action = torch.from_numpy(behaviour.act())
-    noise = torch.tensor(normals(LEARNER.seed, random.Purpose.ACT, counter, n * a)).view(n, a)
+    noise = torch.tensor(normals(LEARNER.seed, philox.Purpose.ACT, counter, n * a)).view(n, a)
     torch.testing.assert_close(action, losses.uniform(noise), rtol=1e-4, atol=1e-4)
     assert int(behaviour.vec_steps) == counter + 1

@@ -6,8 +6,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from fastsac import device, doctor
-from fastsac.doctor import Check
+from fastsac.cli import doctor
+from fastsac.cli.doctor import Check
+from fastsac.runtime import device
 
 
 def test_this_machine_can_train() -> None:
@@ -43,7 +44,7 @@ def test_missing_package_fails_with_remedy(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_no_compiler_is_a_warning_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "cpp_compiler", lambda: None)
-    monkeypatch.setattr("fastsac.plan.cpp_compiler", lambda: None)
+    monkeypatch.setattr("fastsac.run.plan.cpp_compiler", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert doctor.check_compiler().status == "warning"
     assert doctor.check_compile() == Check("compile", "ok", "not tried: auto runs eagerly here")

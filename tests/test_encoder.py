@@ -7,14 +7,16 @@ from test_learner import CPU
 from test_training import TIME_COLUMNS, rows
 from torch.nn import functional as F
 
-from fastsac import checkpoint, load, nets, plan
-from fastsac.config import Config
-from fastsac.encoder import Encoder
+from fastsac import checkpoint, load
+from fastsac.algorithms.batch import Batch
+from fastsac.algorithms.registry import VARIANTS, find
+from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learner import make_hyper
-from fastsac.replay import Batch
-from fastsac.training import train
-from fastsac.variants import VARIANTS, find
+from fastsac.learning.learner import make_hyper
+from fastsac.nn import nets
+from fastsac.nn.encoder import Encoder
+from fastsac.run import plan
+from fastsac.run.trainer import train
 
 IMAGE = (2, 36, 40)
 PIXELS = 2 * 36 * 40

@@ -11,12 +11,12 @@ import torch
 from test_behaviour import CPU
 from test_training import BASE
 
-from fastsac.collect import Collector
+from fastsac.acting.collector import Collector
+from fastsac.acting.errors import BadStepError, CheckedEnv, EnvFailedError, NotFiniteError, made, of_nobody, told
+from fastsac.acting.evaluation import rollout
 from fastsac.env import Step, make_env
-from fastsac.env_errors import BadStepError, CheckedEnv, EnvFailedError, NotFiniteError, made, of_nobody, told
-from fastsac.evaluate import rollout
-from fastsac.learner import Learner
-from fastsac.stopping import Stopped
+from fastsac.learning.learner import Learner
+from fastsac.runtime.signals import Stopped
 
 
 def make(task="9t", **env_kwargs):
@@ -82,7 +82,7 @@ def test_a_back_end_that_returns_something_else_is_told_what_and_where(use, chan
     line = str(error.value)
     assert line.startswith("tests.scripted_env:9t must return ")
     assert f"{told} in step" in line
-    assert "must keep to the contract in fastsac/env.py." in line
+    assert "must keep to the contract in fastsac/env/contract.py." in line
     assert ("at env step 0" in line) == (use is collect)
 
 

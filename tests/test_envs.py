@@ -1,4 +1,4 @@
-"""The environment contract of fastsac/env.py, point by point, on every back end; and what a back end refuses."""
+"""The contract of fastsac/env/contract.py, point by point, on every back end; and what a back end refuses."""
 
 import sys
 

@@ -18,17 +18,19 @@ from test_resume import interrupt, resumed
 from test_training import BASE, rows, run
 from torch.utils import _pytree as pytree
 
-from fastsac import checkpoint, faults, learner, plan
-from fastsac.background import CheckpointError
-from fastsac.checkpoint_writer import Writer
-from fastsac.cli import main
-from fastsac.config import Config
+from fastsac import checkpoint
+from fastsac.acting.errors import BadStepError, EnvFailedError, NotFiniteError
+from fastsac.checkpoint.thread import CheckpointError
+from fastsac.checkpoint.writer import Writer
+from fastsac.cli.main import main
+from fastsac.config.settings import Config
 from fastsac.env import make_env
-from fastsac.env_errors import BadStepError, EnvFailedError, NotFiniteError
-from fastsac.extract import extract
-from fastsac.plan import make_plan
-from fastsac.result import Result
-from fastsac.training import Run, train
+from fastsac.learning import learner
+from fastsac.run import nan_guard, plan
+from fastsac.run.extract import extract
+from fastsac.run.plan import make_plan
+from fastsac.run.result import Result
+from fastsac.run.trainer import Run, train
 
 ROLLBACK = {"on_nan": "rollback", "total_steps": 200, "checkpoint_every": 0}
 
@@ -208,8 +210,8 @@ def test_the_batch_of_a_bad_step_is_drawn_again(monkeypatch, n_step):
     expected = drawn[-1]
     fill(mine, steps=10)  # the ring has 51 rows, 41 of which are in use now
     mine.launch([3])
-    (fault,) = faults.find(mine, parameters=True)
-    batch, overwritten = faults.redraw(mine, fault)
+    (fault,) = nan_guard.find(mine, parameters=True)
+    batch, overwritten = nan_guard.redraw(mine, fault)
     for a, b in zip(batch[:5], expected[:5], strict=True):
         assert torch.equal(a, b)
     if n_step > 1:  # what is beyond a window's end has no weight
@@ -218,7 +220,7 @@ def test_the_batch_of_a_bad_step_is_drawn_again(monkeypatch, n_step):
         assert torch.equal(batch.between.obs[live], expected.between.obs[live])
     assert not overwritten.any()
     fill(mine, steps=20)  # rows 0 to 10 are of another time now
-    batch, overwritten = faults.redraw(mine, fault)
+    batch, overwritten = nan_guard.redraw(mine, fault)
     same = (batch.obs == expected.obs).all(-1)
     assert 0 < overwritten.sum() < 8
     assert torch.equal(same, ~overwritten)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastsac.cli import main
+from fastsac.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 TINY = [

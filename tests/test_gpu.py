@@ -15,15 +15,16 @@ from test_training import TIME_COLUMNS, rows
 from torch.utils import _pytree as pytree
 
 import fastsac
-from fastsac import checkpoint, random
-from fastsac.collect import Collector
-from fastsac.config import Config
+from fastsac import checkpoint
+from fastsac.acting.collector import Collector
+from fastsac.acting.errors import NotFiniteError
+from fastsac.config.settings import Config
 from fastsac.env import make_env, make_spec
-from fastsac.env_errors import NotFiniteError
-from fastsac.launch import CudaRecorder
-from fastsac.learner import NEVER, WRITTEN, Learner
-from fastsac.plan import make_plan
-from fastsac.training import Run, train
+from fastsac.learning.learner import NEVER, WRITTEN, Learner
+from fastsac.nn import philox
+from fastsac.run.plan import make_plan
+from fastsac.run.trainer import Run, train
+from fastsac.runtime.launch import CudaRecorder
 
 pytestmark = [
     pytest.mark.gpu,
@@ -182,8 +183,8 @@ def assert_same_run(result, other):
 
 
 def numbers(seed, counter):
-    words = random.words(seed, random.Purpose.DRAW, counter, 4096)
-    return words, random.normal(seed, random.Purpose.UPDATE, counter, (2, 128, 3))
+    words = philox.words(seed, philox.Purpose.DRAW, counter, 4096)
+    return words, philox.normal(seed, philox.Purpose.UPDATE, counter, (2, 128, 3))
 
 
 @pytest.mark.parametrize(("seed", "counter"), [(0, 0), (5, 2**32 + 7), (2**31 - 1, 2**40 - 1)])

@@ -1,4 +1,4 @@
-"""Imports go one way, the core names no simulator, and back ends know only the environment contract."""
+"""Imports go one way from room to room, the core names no simulator, back ends know only the contract."""
 
 import ast
 from collections.abc import Iterator
@@ -7,61 +7,36 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "fastsac"
 
-# A module may import from the layers above it, and from its own layer unless that is of variants.
-VARIANTS = {"sac", "sac_v1", "sac_discrete", "sql", "sql_discrete"}
-LAYERS = (
-    {"kinds", "json_text", "files", "presets", "sweep", "duration", "stopping", "scarcity", "compile_cache", "modules"},
-    {"config", "env", "device", "tables"},
-    {
-        "nets",
-        "encoder",
-        "gaussian",
-        "losses",
-        "optim",
-        "random",
-        "replay",
-        "normalize",
-        "metrics",
-        "launch",
-        "variants",
-        "env_errors",
-        "foreign",
-        "progress",
-        "plot",
-        "plot_data",
-        "plot_sweep",
-        "ranking",
-        "result",
-        "stats",
-        "threads",
-        "versions",
-    },
-    VARIANTS,
-    {"learner", "toolchain"},
-    {"behaviour", "collect", "checkpoint", "checkpoint_writer", "evaluate", "best", "faults"},
-    {"background", "run_dir"},
-    {"plan", "policy", "extract"},
-    {"training"},
-    {"doctor"},
-    {"cli"},
-    {"__init__", "__main__"},
-)
-LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
-FOR_PEOPLE = {
-    "progress": {"training", "cli"},
-    "plot": {"plot_sweep", "cli"},
-    "plot_sweep": {"cli"},
-    "ranking": {"plot_sweep", "cli"},
-    "doctor": {"cli"},
+# What each folder of fastsac/ may import; modules at the top may import all of them, and nobody imports those.
+MAY_IMPORT: dict[str, set[str]] = {
+    "disk": set(),
+    "config": {"disk"},
+    "env": set(),
+    "nn": set(),
+    "runtime": {"config"},
+    "checkpoint": {"disk"},
+    "report": {"config", "disk"},
+    "algorithms": {"config", "env", "nn"},
+    "learning": {"config", "env", "nn", "runtime", "algorithms"},
+    "acting": {"config", "env", "nn", "runtime", "algorithms", "learning"},
+    "run": {"disk", "config", "env", "nn", "runtime", "checkpoint", "report", "algorithms", "learning", "acting"},
+    "cli": {"disk", "config", "env", "nn", "runtime", "report", "acting", "run"},
 }
+AT_THE_TOP = {"policy.py": {"config", "env", "nn", "runtime", "checkpoint", "algorithms", "learning"}}
+PUBLIC = {"__version__", "policy"}  # what rooms may take from the top: the command line uses them
 SIMULATORS = {
     "ale_py", "brax", "dm_control", "envpool", "fastsac_envs", "gym", "gymnasium", "isaaclab", "mujoco",
     "mujoco_playground", "procgen", "pybullet",
 }  # fmt: skip
 
-CORE = sorted((ROOT / "fastsac").glob("*.py"))
+CORE = sorted(PACKAGE.rglob("*.py"))
 BACKENDS = sorted((ROOT / "envs" / "fastsac_envs").glob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -74,36 +49,58 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def core_imports(path: Path) -> set[str]:
-    """Modules of fastsac that a file imports."""
-    parts = [name.split(".") for name in imports(path)]
-    return {p[1] if len(p) > 1 and p[1] in LEVEL else "__init__" for p in parts if p[0] == "fastsac"}
+def rooms_of(path: Path) -> set[str]:
+    """Folders of fastsac, or names at its top, that a file imports from."""
+    return {name.split(".")[1] for name in imports(path) if name.startswith("fastsac.")}
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CORE, ids=name_of)
 def test_imports_go_one_way(path: Path) -> None:
-    name = path.stem
-    assert name in LEVEL, f"{path.name} is new: give it a place in LAYERS"
-    for other in core_imports(path) - {"__init__"}:
-        assert LEVEL[other] <= LEVEL[name], f"{name} must not import {other}, which is above it"
-        assert not {name, other} <= VARIANTS, f"{name} must not import {other}: variants compose the parts they keep"
-        assert name in FOR_PEOPLE.get(other, {name}), f"{name} must not import {other}"
+    room, *rest = path.relative_to(PACKAGE).parts
+    if not rest:
+        assert room in ("__init__.py", "__main__.py") or rooms_of(path) <= AT_THE_TOP[room], name_of(path)
+        return
+    assert room in MAY_IMPORT, f"{room}/ is new: say in MAY_IMPORT what it may import"
+    public = PUBLIC if room == "cli" else set()
+    wrong = rooms_of(path) - {room} - MAY_IMPORT[room] - public
+    assert not wrong, f"{name_of(path)} must not import from {', '.join(sorted(wrong))}"
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+def test_no_folder_imports_one_that_imports_it() -> None:
+    order: list[str] = []
+    while len(order) < len(MAY_IMPORT):
+        ready = [room for room, others in MAY_IMPORT.items() if room not in order and others <= set(order)]
+        assert ready, f"a circle among {set(MAY_IMPORT) - set(order)}"
+        order += ready
+
+
+@pytest.mark.parametrize("path", CORE, ids=name_of)
+def test_algorithms_know_nothing_of_each_other(path: Path) -> None:
+    algorithms = {"sac", "sac_v1", "sac_discrete", "sql", "sql_discrete"}
+    if path.parent.name == "algorithms" and path.stem in algorithms:
+        named = {name.split(".")[2] for name in imports(path) if name.startswith("fastsac.algorithms.")}
+        assert named.isdisjoint(algorithms - {path.stem})
+
+
+@pytest.mark.parametrize("path", CORE, ids=name_of)
 def test_core_names_no_simulator(path: Path) -> None:
     assert {name.split(".")[0] for name in imports(path)}.isdisjoint(SIMULATORS)
 
 
-@pytest.mark.parametrize("path", BACKENDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", BACKENDS, ids=name_of)
 def test_back_ends_know_only_the_contract(path: Path) -> None:
-    assert core_imports(path) <= {"env"}
+    assert rooms_of(path) <= {"env"}
+
+
+def test_every_room_says_what_it_owns() -> None:
+    for room in MAY_IMPORT:
+        assert ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())), room
 
 
 def test_the_checker_sees_what_it_should(tmp_path: Path) -> None:
     path = tmp_path / "x.py"
     path.write_text(
-        "import envpool.core\ndef f():\n    from fastsac import sac, Config\n    from fastsac.nets import actor\n"
+        "import envpool.core\ndef f():\n    from fastsac import Config\n    from fastsac.nn.nets import actor\n"
     )
     assert {name.split(".")[0] for name in imports(path)} == {"envpool", "fastsac"}
-    assert core_imports(path) == {"sac", "nets", "__init__"}
+    assert rooms_of(path) == {"Config", "nn"}

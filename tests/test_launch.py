@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from fastsac import launch
-from fastsac.launch import CaptureError, Launch
+from fastsac.runtime import launch
+from fastsac.runtime.launch import CaptureError, Launch
 
 
 def step(buffers, flag):

@@ -7,13 +7,14 @@ import torch
 from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
-from fastsac import losses, nets, optim, sac
-from fastsac.behaviour import Behaviour
-from fastsac.config import Config
+from fastsac.acting.behaviour import Behaviour
+from fastsac.algorithms import losses, sac
+from fastsac.algorithms.batch import Batch
+from fastsac.algorithms.registry import METRICS
+from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learner import NEVER, Learner, make_hyper
-from fastsac.replay import Batch
-from fastsac.variants import METRICS
+from fastsac.learning.learner import NEVER, Learner, make_hyper
+from fastsac.nn import nets, optim
 
 O, A, N = 3, 2, 4
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
@@ -132,12 +133,12 @@ def test_a_member_agrees_with_its_own_run(changes):
 
 
 def test_members_draw_exactly_the_numbers_of_their_own_runs():
-    from fastsac import random
+    from fastsac.nn import philox
 
     def numbers(seed):
         step = torch.tensor(17)
-        return random.words(seed, random.Purpose.DRAW, step, 8), random.normal(
-            seed, random.Purpose.UPDATE, step, (2, 8, A)
+        return philox.words(seed, philox.Purpose.DRAW, step, 8), philox.normal(
+            seed, philox.Purpose.UPDATE, step, (2, 8, A)
         )
 
     words, noise = torch.func.vmap(numbers)(torch.tensor([5, 6, 7]))

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
-from fastsac import losses
+from fastsac.algorithms import losses
 
 
 def test_td_target_by_hand():

@@ -10,14 +10,16 @@ from test_learner import make
 from test_training import BASE, rows
 from torch.utils import _pytree as pytree
 
-from fastsac import checkpoint, load, stats, sweep
-from fastsac.cli import main
-from fastsac.config import Config
-from fastsac.extract import best_member, extract
-from fastsac.metrics import interquartile_mean
-from fastsac.plan import make_plan
-from fastsac.presets import PRESETS, RANGES
-from fastsac.training import train
+from fastsac import checkpoint, load
+from fastsac.cli.main import main
+from fastsac.config import sweeps
+from fastsac.config.presets import PRESETS, RANGES
+from fastsac.config.settings import Config
+from fastsac.report import statistics
+from fastsac.report.sinks import interquartile_mean
+from fastsac.run.extract import best_member, extract
+from fastsac.run.plan import make_plan
+from fastsac.run.trainer import train
 
 SWEEP = ("critic-lr=1e-3,1e-2", "gamma=0.9,0.5")
 MEMBERS = BASE.replace(sweep=SWEEP, seeds=2, seed=5, eval_every=25)
@@ -48,8 +50,10 @@ def test_a_grid_changes_its_last_setting_fastest_and_has_all_seeds_of_each():
 
 
 def test_random_settings_lie_in_the_ranges_and_are_drawn_from_the_seed():
-    settings = sweep.settings(["random:200"], RANGES, seed=1)
-    assert settings == sweep.settings(["random:200"], RANGES, seed=1) != sweep.settings(["random:200"], RANGES, seed=2)
+    settings = sweeps.settings(["random:200"], RANGES, seed=1)
+    assert (
+        settings == sweeps.settings(["random:200"], RANGES, seed=1) != sweeps.settings(["random:200"], RANGES, seed=2)
+    )
     for name, (low, high, kind) in RANGES.items():
         drawn = sorted(1 - s[name] if name == "gamma" else s[name] for s in settings)
         assert low <= drawn[0] * 1.01
@@ -110,7 +114,7 @@ def test_interquartile_mean_is_that_of_the_plots():
     """Training has its own, since scipy takes a second to import."""
     for size in range(1, 30):
         values = torch.randn(size, dtype=torch.float64).numpy()
-        assert interquartile_mean(values.tolist()) == pytest.approx(float(stats.iqm(values)))
+        assert interquartile_mean(values.tolist()) == pytest.approx(float(statistics.iqm(values)))
 
 
 # Running ----------------------------------------------------------------------------------------------------------

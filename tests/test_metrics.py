@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from fastsac.metrics import METRIC_COLUMNS, CsvSink
+from fastsac.report.sinks import METRIC_COLUMNS, CsvSink
 
 TIME_COLUMNS = ("env_wait_s", "device_wait_s", "host_s")
 

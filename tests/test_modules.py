@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fastsac.cli import main
+from fastsac.cli.main import main
 from fastsac.env import resolve
-from fastsac.modules import import_module, places
-from fastsac.versions import is_installed
+from fastsac.env.modules import import_module, places
+from fastsac.runtime.versions import is_installed
 
 ROOT = Path(__file__).parents[1]
 MARK = "open({marker!r}, 'w').close()\n"
@@ -161,7 +161,8 @@ HOSTILE = ("secrets.py", "random.py", "typing.py", "pynvml.py", "torch.py", "sit
 
 
 @pytest.mark.parametrize(
-    "command", [["-m", "fastsac"], ["-c", "import sys; sys.path.pop(0); import fastsac.cli as c; sys.exit(c.main())"]]
+    "command",
+    [["-m", "fastsac"], ["-c", "import sys; sys.path.pop(0); import fastsac.cli.main as c; sys.exit(c.main())"]],
 )
 def test_files_in_the_working_directory_are_not_run(tmp_path, write, command):
     marker = write(*HOSTILE)

@@ -9,12 +9,13 @@ import pytest
 import torch
 from test_learner import CPU
 
-from fastsac import losses, nets
-from fastsac.config import Config
+from fastsac.algorithms import losses
+from fastsac.algorithms.batch import Batch, Between
+from fastsac.algorithms.registry import find
+from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learner import make_hyper
-from fastsac.replay import Batch, Between
-from fastsac.variants import find
+from fastsac.learning.learner import make_hyper
+from fastsac.nn import nets
 
 ALPHA, GAMMA, S, A, N_STEP = 0.4, 0.9, 3, 2, 3
 CONFIG = Config(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fastsac import nets
+from fastsac.nn import nets
 
 HIDDEN = (8, 6)
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from fastsac import normalize
-from fastsac.normalize import Normalizer
+from fastsac.nn import normalizer
+from fastsac.nn.normalizer import Normalizer
 
 
 def test_running_statistics_equal_those_of_all_frames():
@@ -18,7 +18,7 @@ def test_running_statistics_equal_those_of_all_frames():
 
 
 def test_apply_by_hand_and_cut():
-    out = normalize.apply(torch.tensor([[3.0, -999.0]]), torch.tensor([1.0, 0.0]), torch.tensor([0.5, 1.0]))
+    out = normalizer.apply(torch.tensor([[3.0, -999.0]]), torch.tensor([1.0, 0.0]), torch.tensor([0.5, 1.0]))
     assert out.tolist() == [[1.0, -10.0]]
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from fastsac import optim
+from fastsac.nn import optim
 
 
 def test_adam_equals_torch_adam_over_20_steps():

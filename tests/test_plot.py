@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from fastsac.config import Config
-from fastsac.plot import along, draw, plot, short_number, stack
-from fastsac.plot_data import COLOURS, OTHER, make_groups, read_run, read_runs
-from fastsac.stats import iqm_interval
+from fastsac.config.settings import Config
+from fastsac.report.curves import along, draw, plot, short_number, stack
+from fastsac.report.runs import COLOURS, OTHER, make_groups, read_run, read_runs
+from fastsac.report.statistics import iqm_interval
 from tests.run_writer import write_run
 
 PNG = b"\x89PNG\r\n\x1a\n"

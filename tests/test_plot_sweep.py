@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from rich.console import Console
 
-from fastsac import cli
-from fastsac.config import Config
-from fastsac.plot_sweep import beside, colour_range, draw, plot_sweep, shape
-from fastsac.ranking import Ranking, Score, best_text, number_format, rank, show
-from fastsac.stats import iqm_interval
+from fastsac.cli import main as cli
+from fastsac.config.settings import Config
+from fastsac.report.ranking import Ranking, Score, best_text, number_format, rank, show
+from fastsac.report.statistics import iqm_interval
+from fastsac.report.sweep_charts import beside, colour_range, draw, plot_sweep, shape
 from tests.run_writer import write_run
 
 MINUS = "\N{MINUS SIGN}"

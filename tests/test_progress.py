@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fastsac import progress
-from fastsac.config import Config
-from fastsac.progress import LiveDisplay, PlainDisplay, make_display
+from fastsac.config.settings import Config
+from fastsac.report import displays
+from fastsac.report.displays import LiveDisplay, PlainDisplay, make_display
 
 CONFIG = Config.for_env("Pendulum-v1")
 ROW = {
@@ -65,7 +65,7 @@ def drawn(live: LiveDisplay) -> list[str]:
     """The panel as plain text."""
     with live._console.capture() as capture:
         live._console.print(live._render())
-    return progress.Text.from_ansi(capture.get()).plain.splitlines()
+    return displays.Text.from_ansi(capture.get()).plain.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -176,12 +176,12 @@ def test_live_panel(live: LiveDisplay, clock: Clock) -> None:
 @pytest.mark.parametrize("columns", [100, 80, 60, 40])
 def test_nothing_is_cut_at_any_width(live: LiveDisplay, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    live._console = progress.Console(file=live._stream, force_terminal=True)
+    live._console = displays.Console(file=live._stream, force_terminal=True)
     row = {**ROW, **TIMES, "env_steps": 1_234_567, "episode_return": -1.2345e-7, "env_steps_per_s": 1_234_567.0}
     live._total_steps = 1_500_000
     live.update(row)
     text = drawn(live)
-    assert max(map(len, text)) <= min(columns, progress.PANEL_WIDTH)
+    assert max(map(len, text)) <= min(columns, displays.PANEL_WIDTH)
     assert "\N{HORIZONTAL ELLIPSIS}" not in "".join(text)
     joined = " ".join(" ".join(text).split())
     for part in (
@@ -284,7 +284,7 @@ def test_time_left_does_not_believe_random_actions(live: LiveDisplay, clock: Clo
 )  # fmt: skip
 def test_learning_pace(env: float, grad: float, utd_ratio: float, expected: float) -> None:
     row = {"env_steps_per_s": env, "grad_steps_per_s": grad}
-    assert progress.learning_pace(row, utd_ratio) == pytest.approx(expected, nan_ok=True)
+    assert displays.learning_pace(row, utd_ratio) == pytest.approx(expected, nan_ok=True)
 
 
 def test_aside_holds_the_steps_and_leaves_no_line(live: LiveDisplay, clock: Clock) -> None:
@@ -320,8 +320,8 @@ def test_plain_aside_says_nothing(plain: PlainDisplay) -> None:
     ],
 )  # fmt: skip
 def test_time_shares(seconds: tuple[float, float, float], expected: tuple[int, int, int] | None) -> None:
-    assert progress.time_shares(dict(zip(TIMES, seconds, strict=True))) == expected
-    assert progress.time_shares({"env_wait_s": 1.0}) is None
+    assert displays.time_shares(dict(zip(TIMES, seconds, strict=True))) == expected
+    assert displays.time_shares({"env_wait_s": 1.0}) is None
 
 
 def test_live_stage_shows_its_seconds(live: LiveDisplay, clock: Clock) -> None:
@@ -365,7 +365,7 @@ def test_live_table_closes(live: LiveDisplay) -> None:
     ],
 )  # fmt: skip
 def test_number(value: float | None, expected: str) -> None:
-    assert progress.number(value) == expected
+    assert displays.number(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -374,4 +374,4 @@ def test_number(value: float | None, expected: str) -> None:
      (184020, "2 d 03:07")],
 )  # fmt: skip
 def test_duration(seconds: float, expected: str) -> None:
-    assert progress.duration(seconds) == expected
+    assert displays.duration(seconds) == expected

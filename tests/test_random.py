@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fastsac import random
+from fastsac.nn import philox
 
 # Known-answer vectors of Random123 1.14 (kat_vectors, philox4x32-10): counter, key, result.
 KNOWN = [
@@ -25,33 +25,33 @@ KNOWN = [
 
 @pytest.mark.parametrize(("counter", "key", "expected"), KNOWN)
 def test_philox_equals_the_published_vectors(counter, key, expected):
-    out = random.philox(tuple(torch.tensor([c]) for c in counter), tuple(torch.tensor([k]) for k in key))
+    out = philox.philox(tuple(torch.tensor([c]) for c in counter), tuple(torch.tensor([k]) for k in key))
     assert tuple(int(w) for w in out) == expected
 
 
 def test_words_are_a_function_of_seed_purpose_and_counter():
     def words(seed, purpose, counter):
-        return random.words(torch.tensor(seed), purpose, torch.tensor(counter), 64)
+        return philox.words(torch.tensor(seed), purpose, torch.tensor(counter), 64)
 
-    base = words(1, random.Purpose.DRAW, 5)
-    assert torch.equal(base, words(1, random.Purpose.DRAW, 5))
-    for other in ((2, random.Purpose.DRAW, 5), (1, random.Purpose.UPDATE, 5), (1, random.Purpose.DRAW, 6)):
+    base = words(1, philox.Purpose.DRAW, 5)
+    assert torch.equal(base, words(1, philox.Purpose.DRAW, 5))
+    for other in ((2, philox.Purpose.DRAW, 5), (1, philox.Purpose.UPDATE, 5), (1, philox.Purpose.DRAW, 6)):
         assert not torch.isin(words(*other), base).any()
-    beyond = words(1, random.Purpose.DRAW, 5 + 2**32)  # the high half of the counter counts
+    beyond = words(1, philox.Purpose.DRAW, 5 + 2**32)  # the high half of the counter counts
     assert not torch.isin(beyond, base).any()
 
 
 def test_index_is_exact_at_the_ends_and_uniform():
     top = torch.tensor([0, 2**32 - 1])
-    assert random.index(top, 2**31 - 1).tolist() == [0, 2**31 - 2]
-    words = random.words(torch.tensor(3), random.Purpose.DRAW, torch.tensor(0), 60_000)
-    counts = torch.bincount(random.index(words, torch.tensor(6)), minlength=6).double()
+    assert philox.index(top, 2**31 - 1).tolist() == [0, 2**31 - 2]
+    words = philox.words(torch.tensor(3), philox.Purpose.DRAW, torch.tensor(0), 60_000)
+    counts = torch.bincount(philox.index(words, torch.tensor(6)), minlength=6).double()
     chi2 = ((counts - 10_000).square() / 10_000).sum()
     assert chi2 < 20.5  # 99.9th percentile of chi-square with 5 degrees of freedom
 
 
 def test_normal_has_the_moments_of_a_standard_normal():
-    x = random.normal(torch.tensor(3), random.Purpose.UPDATE, torch.tensor(7), (400, 250)).double()
+    x = philox.normal(torch.tensor(3), philox.Purpose.UPDATE, torch.tensor(7), (400, 250)).double()
     n = x.numel()
     assert abs(x.mean()) < 4 / math.sqrt(n)
     assert abs(x.var() - 1) < 4 * math.sqrt(2 / n)
@@ -62,23 +62,23 @@ def test_normal_has_the_moments_of_a_standard_normal():
 
 def test_a_prefix_of_the_numbers_does_not_depend_on_vmap():
     seeds = torch.tensor([4, 9])
-    both = torch.func.vmap(lambda s: random.normal(s, 2, torch.tensor(1), (8, 3)))(seeds)
+    both = torch.func.vmap(lambda s: philox.normal(s, 2, torch.tensor(1), (8, 3)))(seeds)
     for i, seed in enumerate(seeds):
-        assert torch.equal(both[i], random.normal(seed, 2, torch.tensor(1), (8, 3)))
+        assert torch.equal(both[i], philox.normal(seed, 2, torch.tensor(1), (8, 3)))
 
 
 def test_derived_seeds_of_neighbouring_members_differ():
-    lists = [random.derive_seeds(seed, random.Purpose.ENV_SEED, 500) for seed in range(4)]
+    lists = [philox.derive_seeds(seed, philox.Purpose.ENV_SEED, 500) for seed in range(4)]
     assert len({s for seeds in lists for s in seeds}) == 2000
     assert all(0 <= s < 2**31 for seeds in lists for s in seeds)
-    assert lists[1][:3] == random.derive_seeds(1, random.Purpose.ENV_SEED, 3)
+    assert lists[1][:3] == philox.derive_seeds(1, philox.Purpose.ENV_SEED, 3)
 
 
 def test_compiled_numbers_equal_eager_ones():
     """The compiler may not meet an integer overflow, which C++ leaves undefined."""
 
     def numbers(seed, counter):
-        return random.words(seed, random.Purpose.DRAW, counter, 20), random.normal(seed, 2, counter, (3, 5))
+        return philox.words(seed, philox.Purpose.DRAW, counter, 20), philox.normal(seed, 2, counter, (3, 5))
 
     args = torch.tensor(2**31 - 1), torch.tensor(2**33 + 7)
     words, noise = torch.compile(numbers, fullgraph=True, dynamic=False)(*args)

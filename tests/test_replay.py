@@ -5,7 +5,8 @@ import torch
 from scripted_env import ACTION, EPISODE, SEED, STEP
 from scripted_env import make as make_scripted
 
-from fastsac.replay import Batch, Replay, bytes_per_transition, draw
+from fastsac.algorithms.batch import Batch
+from fastsac.learning.replay import Replay, bytes_per_transition, draw
 
 M, N, GAMMA = 2, 3, 0.9
 SEEDS = [0, 1, 2, 101, 103, 110]  # member by member

@@ -7,7 +7,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastsac.replay import Replay, draw
+from fastsac.learning.replay import Replay, draw
 
 GAMMA = 0.5
 CPU = torch.device("cpu")

@@ -10,10 +10,11 @@ import pytest
 import torch
 from test_training import BASE, TIME_COLUMNS, rows
 
-from fastsac import checkpoint, plan
-from fastsac.config import Config
-from fastsac.plan import make_plan
-from fastsac.training import Run, train
+from fastsac import checkpoint
+from fastsac.config.settings import Config
+from fastsac.run import plan
+from fastsac.run.plan import make_plan
+from fastsac.run.trainer import Run, train
 
 EXACT = BASE.replace(total_steps=140, log_every=30, eval_every=45, buffer_size=60)
 SETTINGS = {

@@ -10,8 +10,8 @@ from test_stopping import num_rows, wait_for
 from test_training import BASE, rows, run
 
 from fastsac import checkpoint
-from fastsac.cli import main
-from fastsac.training import train
+from fastsac.cli.main import main
+from fastsac.run.trainer import train
 
 TINY = [
     "train", "--env", "tests.scripted_env:5c", "--preset", "none", "--num-envs", "2", "--total-steps", "40",

@@ -21,14 +21,15 @@ from test_stopping import num_rows, wait_for
 from test_training import BASE, rows, run
 
 import fastsac
-from fastsac import checkpoint, run_dir
-from fastsac.checkpoint_writer import Writer
-from fastsac.cli import main
-from fastsac.config import Config
-from fastsac.env_errors import EnvFailedError
-from fastsac.plan import make_plan
-from fastsac.run_dir import RunDir
-from fastsac.training import train
+from fastsac import checkpoint
+from fastsac.acting.errors import EnvFailedError
+from fastsac.checkpoint.writer import Writer
+from fastsac.cli.main import main
+from fastsac.config.settings import Config
+from fastsac.run import run_dir
+from fastsac.run.plan import make_plan
+from fastsac.run.run_dir import RunDir
+from fastsac.run.trainer import train
 
 PAIRS = int(os.environ.get("FASTSAC_PAIRS", "3"))
 LOSSES = int(os.environ.get("FASTSAC_LOSSES", "6"))
@@ -175,7 +176,7 @@ def test_a_start_that_comes_to_nothing_leaves_nothing(tmp_path, monkeypatch, cap
     def interrupt(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastsac.training.Run._compile", interrupt)
+    monkeypatch.setattr("fastsac.run.trainer.Run._compile", interrupt)
     for args in ([], ["--run-dir", "deep/run"]):
         assert main(["train", "--env", "tests.scripted_env:5c", *TINY, *args]) == 130
         assert list(tmp_path.iterdir()) == []
@@ -431,8 +432,8 @@ def lose_rows(folder, rng):
 @pytest.mark.parametrize("seed", range(LOSSES))
 def test_rows_that_are_lost_in_the_middle_are_written_again(tmp_path, monkeypatch, seed):
     """FASTSAC_LOSSES=40 for more of them."""
-    monkeypatch.setattr("fastsac.checkpoint_writer.MERGE", 2000)
-    monkeypatch.setattr("fastsac.checkpoint_writer.PIECE", 4000)
+    monkeypatch.setattr("fastsac.checkpoint.writer.MERGE", 2000)
+    monkeypatch.setattr("fastsac.checkpoint.writer.PIECE", 4000)
     rng = random.Random(seed)
     folder = tmp_path / "run"
     hook = once_at(rng.randrange(130, 300), lambda: lose_rows(folder, rng))
@@ -454,7 +455,7 @@ def test_rows_that_are_lost_in_the_middle_are_written_again(tmp_path, monkeypatc
 
 def test_damage_that_the_last_checkpoint_finds_is_made_good(tmp_path, monkeypatch):
     folder = tmp_path / "run"
-    monkeypatch.setattr("fastsac.checkpoint_writer.MERGE", 0)
+    monkeypatch.setattr("fastsac.checkpoint.writer.MERGE", 0)
     remove = Writer._remove_others
 
     def damage_then(self):

@@ -10,13 +10,14 @@ from test_nets import module_of, parts
 from torchrl.modules import OneHotCategorical
 from torchrl.objectives import DiscreteSACLoss, ValueEstimators
 
-from fastsac import losses, nets
-from fastsac.config import Config
+from fastsac.algorithms import losses
+from fastsac.algorithms.batch import Batch
+from fastsac.algorithms.registry import METRICS
+from fastsac.algorithms.sac_discrete import SacDiscrete
+from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learner import make_hyper
-from fastsac.replay import Batch
-from fastsac.sac_discrete import SacDiscrete
-from fastsac.variants import METRICS
+from fastsac.learning.learner import make_hyper
+from fastsac.nn import nets
 
 O, A, B = 4, 3, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None, discrete=True)

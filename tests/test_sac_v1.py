@@ -11,13 +11,14 @@ from test_torchrl import ActorModule, CriticModule, FixedNoise
 from torchrl.modules import ValueOperator
 from torchrl.objectives import SACLoss, ValueEstimators
 
-from fastsac import losses, nets
-from fastsac.config import Config
+from fastsac.algorithms import losses
+from fastsac.algorithms.batch import Batch
+from fastsac.algorithms.registry import METRICS
+from fastsac.algorithms.sac_v1 import SacV1
+from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learner import make_hyper
-from fastsac.replay import Batch
-from fastsac.sac_v1 import SacV1
-from fastsac.variants import METRICS
+from fastsac.learning.learner import make_hyper
+from fastsac.nn import nets
 
 O, A, B = 4, 2, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)

@@ -16,20 +16,22 @@ from test_faults import run_with
 from test_training import BASE, rows, run
 from torch.utils import _pytree as pytree
 
-from fastsac import background, checkpoint, metrics
-from fastsac.background import Background
-from fastsac.behaviour import Behaviour
-from fastsac.checkpoint_writer import Writer
-from fastsac.cli import main
-from fastsac.config import Config
+from fastsac import checkpoint
+from fastsac.acting.behaviour import Behaviour
+from fastsac.checkpoint import thread
+from fastsac.checkpoint.thread import Background
+from fastsac.checkpoint.writer import Writer
+from fastsac.cli.main import main
+from fastsac.config.settings import Config
+from fastsac.disk.errors import Patience, disk_error
 from fastsac.env import EnvSpec
-from fastsac.faults import Guard
-from fastsac.learner import Learner
-from fastsac.metrics import CsvSink
-from fastsac.plan import member_bytes
-from fastsac.run_dir import RunDir
-from fastsac.scarcity import Patience, disk_error
-from fastsac.training import train
+from fastsac.learning.learner import Learner
+from fastsac.report import sinks
+from fastsac.report.sinks import CsvSink
+from fastsac.run.nan_guard import Guard
+from fastsac.run.plan import member_bytes
+from fastsac.run.run_dir import RunDir
+from fastsac.run.trainer import train
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -38,7 +40,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("tensorboard", [False, True])
 def test_a_run_outlives_a_full_disk(tmp_path, capsys, monkeypatch, tensorboard):
-    monkeypatch.setattr(metrics, "REOPEN_AFTER_S", 0.0)
+    monkeypatch.setattr(sinks, "REOPEN_AFTER_S", 0.0)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     during = []
 
@@ -71,7 +73,7 @@ def test_a_run_outlives_a_full_disk(tmp_path, capsys, monkeypatch, tensorboard):
 
 
 def test_a_checkpoint_that_failed_is_tried_again_at_a_log_point(tmp_path, monkeypatch):
-    monkeypatch.setattr(background, "RETRY_S", 0.0)
+    monkeypatch.setattr(thread, "RETRY_S", 0.0)
     write, steps = Writer.write, []
 
     def fail_once(self, env_steps, *rest):

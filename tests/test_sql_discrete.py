@@ -5,13 +5,14 @@ import math
 import pytest
 import torch
 
-from fastsac import losses, nets
-from fastsac.config import Config
+from fastsac.algorithms import losses
+from fastsac.algorithms.batch import Batch
+from fastsac.algorithms.registry import METRICS, choose
+from fastsac.algorithms.sql_discrete import SqlDiscrete
+from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learner import make_hyper
-from fastsac.replay import Batch
-from fastsac.sql_discrete import SqlDiscrete
-from fastsac.variants import METRICS, choose
+from fastsac.learning.learner import make_hyper
+from fastsac.nn import nets
 
 O, A, B = 4, 3, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None, discrete=True)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fastsac import stats
-from fastsac.stats import iqm, iqm_interval
+from fastsac.report import statistics
+from fastsac.report.statistics import iqm, iqm_interval
 
 
 def array(*values: float) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_shapes_and_the_same_numbers_again() -> None:
 def test_long_curves_are_resampled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = np.random.default_rng(2).normal(size=(4, 50))
     whole, _ = iqm_interval(runs)
-    monkeypatch.setattr(stats, "MOST_NUMBERS", 7 * runs.size)
+    monkeypatch.setattr(statistics, "MOST_NUMBERS", 7 * runs.size)
     assert iqm_interval(runs)[0].tolist() == whole.tolist()
 
 

@@ -13,9 +13,9 @@ from conftest import TINY
 from test_training import run
 
 from fastsac import checkpoint
-from fastsac.cli import main
-from fastsac.duration import parse_duration
-from fastsac.stopping import Deadline, Stopped, StopSignals, exit_status
+from fastsac.cli.main import main
+from fastsac.config.durations import parse_duration
+from fastsac.runtime.signals import Deadline, Stopped, StopSignals, exit_status
 
 HANGING = """
 import sys

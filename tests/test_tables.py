@@ -9,11 +9,11 @@ import pytest
 from conftest import complaints
 
 from fastsac import Config, train
-from fastsac.checkpoint import load_meta
-from fastsac.cli import main
-from fastsac.metrics import CsvSink
-from fastsac.result import read_summary
-from fastsac.tables import read_numbers, read_table
+from fastsac.checkpoint.reader import load_meta
+from fastsac.cli.main import main
+from fastsac.disk.tables import read_numbers, read_table
+from fastsac.report.sinks import CsvSink
+from fastsac.run.result import read_summary
 
 CONFIG = Config(
     env="tests.scripted_env:5c", num_envs=2, seeds=2, total_steps=60, learning_starts=16, batch_size=8, buffer_size=100,

@@ -4,11 +4,11 @@ import chain_env
 import pytest
 import torch
 
-from fastsac import nets, random
-from fastsac.collect import Collector
-from fastsac.config import Config
+from fastsac.acting.collector import Collector
+from fastsac.config.settings import Config
 from fastsac.env import make_env, make_spec
-from fastsac.learner import Learner
+from fastsac.learning.learner import Learner
+from fastsac.nn import nets, philox
 
 TASK, ALPHA, GAMMA = "random:5,3,1", 0.3, 0.8
 ENV = f"tests.chain_env:{TASK}"
@@ -21,7 +21,7 @@ CONFIG = Config(
 def trained(algo, updates):
     """A learner after so many updates on transitions of uniform actions."""
     config = CONFIG.replace(algo=algo)
-    seeds = random.derive_seeds(config.seed, random.Purpose.ENV_SEED, config.num_envs)
+    seeds = philox.derive_seeds(config.seed, philox.Purpose.ENV_SEED, config.num_envs)
     env = make_env(ENV, seeds)
     learner = Learner(config, make_spec(ENV), torch.device("cpu"), "eager")
     collector = Collector(config, env, learner)

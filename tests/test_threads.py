@@ -7,11 +7,12 @@ from test_learner import fill, make
 from test_training import BASE, rows
 from torch.utils import _pytree as pytree
 
-from fastsac import plan, threads
-from fastsac.learner import Learner
-from fastsac.plan import choose_threads, make_plan
-from fastsac.threads import Threads
-from fastsac.training import Run
+from fastsac.learning.learner import Learner
+from fastsac.run import plan
+from fastsac.run.plan import choose_threads, make_plan
+from fastsac.run.trainer import Run
+from fastsac.runtime import threads
+from fastsac.runtime.threads import Threads
 
 
 class Machine:

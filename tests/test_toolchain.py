@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fastsac import toolchain
+from fastsac.runtime import precompile
 
 
 @pytest.fixture
@@ -17,29 +17,29 @@ def started(monkeypatch):
 
     def start(*args, **kwargs):
         process = popen(*args, **kwargs)
-        if args[0] is toolchain.COMMAND:
+        if args[0] is precompile.COMMAND:
             processes.append(process)
         return process
 
     monkeypatch.setattr(subprocess, "Popen", start)
-    monkeypatch.setattr(toolchain, "num_cpus", lambda: 2)
+    monkeypatch.setattr(precompile, "num_cpus", lambda: 2)
     return processes
 
 
 def test_it_compiles_and_is_not_started_again(tmp_path, started, monkeypatch):
     mark = tmp_path / "mark"
-    monkeypatch.setattr(toolchain, "_mark", lambda: mark)
-    toolchain.main()  # here, with the cache that the other tests fill
+    monkeypatch.setattr(precompile, "_mark", lambda: mark)
+    precompile.main()  # here, with the cache that the other tests fill
     assert mark.exists()
-    with toolchain.readied():
+    with precompile.readied():
         assert started == []
 
 
 def test_it_ends_with_the_run(tmp_path, started, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(toolchain, "COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
+    monkeypatch.setattr(precompile, "COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
     began = time.monotonic()
-    with toolchain.readied():
+    with precompile.readied():
         assert started[0].poll() is None
     assert started[0].returncode is not None
     assert time.monotonic() - began < 30
@@ -47,12 +47,12 @@ def test_it_ends_with_the_run(tmp_path, started, monkeypatch):
 
 def test_one_core_has_other_things_to_do(tmp_path, started, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(toolchain, "num_cpus", lambda: 1)
-    with toolchain.readied():
+    monkeypatch.setattr(precompile, "num_cpus", lambda: 1)
+    with precompile.readied():
         assert started == []
 
 
 def test_files_in_the_working_directory_are_not_run(tmp_path):
     (tmp_path / "torch.py").write_text("open('marker', 'w').close()\n")
-    subprocess.run(toolchain.COMMAND, cwd=tmp_path, check=True)
+    subprocess.run(precompile.COMMAND, cwd=tmp_path, check=True)
     assert not (tmp_path / "marker").exists()

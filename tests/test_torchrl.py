@@ -11,12 +11,13 @@ from torch.distributions.transforms import TanhTransform
 from torchrl.modules import ValueOperator
 from torchrl.objectives import SACLoss, ValueEstimators
 
-from fastsac import losses, nets, sac
-from fastsac.config import Config
+from fastsac.algorithms import losses, sac
+from fastsac.algorithms.batch import Batch
+from fastsac.algorithms.registry import METRICS
+from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learner import make_hyper
-from fastsac.replay import Batch
-from fastsac.variants import METRICS
+from fastsac.learning.learner import make_hyper
+from fastsac.nn import nets
 
 O, A, B = 4, 2, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)

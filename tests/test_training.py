@@ -9,11 +9,12 @@ import torch
 from torch._dynamo.utils import counters
 
 import fastsac
-from fastsac import checkpoint, plan
-from fastsac.config import Config, update_budget
-from fastsac.env_errors import NotFiniteError
-from fastsac.metrics import EVAL_COLUMNS, METRIC_COLUMNS
-from fastsac.training import train
+from fastsac import checkpoint
+from fastsac.acting.errors import NotFiniteError
+from fastsac.config.settings import Config, update_budget
+from fastsac.report.sinks import EVAL_COLUMNS, METRIC_COLUMNS
+from fastsac.run import plan
+from fastsac.run.trainer import train
 
 TIME_COLUMNS = {"wall_s", "env_steps_per_s", "grad_steps_per_s", "env_wait_s", "device_wait_s", "host_s"}
 BASE = Config(

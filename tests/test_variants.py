@@ -10,11 +10,11 @@ from test_learner import BASE, CPU, A, N, O
 from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
-from fastsac.behaviour import Behaviour
+from fastsac.acting.behaviour import Behaviour
+from fastsac.algorithms.batch import Batch
+from fastsac.algorithms.registry import METRICS, VARIANTS, find
 from fastsac.env import EnvSpec
-from fastsac.learner import Learner, gradient_step_, make_hyper
-from fastsac.replay import Batch
-from fastsac.variants import METRICS, VARIANTS, find
+from fastsac.learning.learner import Learner, gradient_step_, make_hyper
 
 ALGOS = pytest.mark.parametrize("algo", VARIANTS)
 

@@ -2,9 +2,9 @@
 
 from bench import own
 from bench.peers.common import Sizes, Task, Work, torch_device
-from fastsac.config import Auto, Config
-from fastsac.launch import Mode
-from fastsac.plan import choose_mode
+from fastsac.config.settings import Auto, Config
+from fastsac.run.plan import choose_mode
+from fastsac.runtime.launch import Mode
 
 
 def updates(sizes: Sizes, mode: Mode) -> Work:

@@ -17,7 +17,7 @@ sys.path[:0] = [str(HERE.parent)] if str(HERE.parent) not in sys.path else []  #
 from test_learner import BASE, SPEC, fill  # noqa: E402
 
 from fastsac.env import EnvSpec  # noqa: E402
-from fastsac.learner import Learner  # noqa: E402
+from fastsac.learning.learner import Learner  # noqa: E402
 
 FIGURES = HERE / "first_updates.json"
 UPDATES = 12

@@ -1,0 +1,1 @@
+"""Acting in environments: staging, collecting, evaluating, and what goes wrong there."""

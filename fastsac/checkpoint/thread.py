@@ -1,0 +1,170 @@
+"""Writing checkpoints while training goes on: the loop copies what a checkpoint needs, and a thread writes it.
+
+One checkpoint is written at a time: the next one waits for it.  What the loop would have to copy beyond `CLONE` bytes
+it does not copy: then it waits until the thread has read it.
+
+On CUDA the loop's copies are made on its own stream, and the thread brings them to the host on another, which waits for
+them by an event: neither waits for launches that come after.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
+from torch.utils import _pytree as pytree
+
+from fastsac.checkpoint.writer import Division, Rows, Writer
+
+CLONE = 256 << 20  # bytes of rows of the replay that the loop copies, at most
+LOGGER = logging.getLogger("fastsac")
+RETRY_S = 60.0  # between a checkpoint that could not be written and the next attempt
+
+
+class Synced(Protocol):
+    """What must be on the disk before a checkpoint counts on it."""
+
+    def sync(self) -> None:
+        """Wait until it is."""
+        ...
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written."""
+
+
+class Background:
+    """Hands checkpoints to a thread that writes them; a context manager, which waits for it at its end.
+
+    Args:
+        writer: how they are written; the thread's alone while one is under way.
+        sinks: whose rows must be on the disk before a checkpoint counts on them.
+        device: of the tensors.
+        say: prints one line.
+        clock: seconds that only grow.
+
+    Attributes:
+        written: checkpoints so far.
+        longest_s: from handing a checkpoint over until it was written, at most so far.
+        thread_cpu_s: processor time of the threads so far.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        sinks: Synced,
+        device: torch.device,
+        say: Callable[[str], None] = LOGGER.warning,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._writer, self._sinks, self._say, self._clock = writer, sinks, say, clock
+        self._pending: Future[Path] | None = None
+        self._failed_at: float | None = None
+        self.written = 0
+        self.longest_s = self.thread_cpu_s = 0.0
+        self._stream: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def submit(self, env_steps: int, state: dict[str, Any], meta: dict[str, Any], rows: Rows | None) -> None:
+        """Write a checkpoint of what the tensors hold now; see `Writer.write`.
+
+        Raises:
+            CheckpointError: the one before could not be written.
+        """
+        self.wait()
+        copies = pytree.tree_map(torch.clone, state)
+        division, size = None, 0
+        if rows is not None:
+            division = self._divide(rows)
+            size = sum(last - first for first, last in division.ranges) * rows.row_bytes
+            if size <= CLONE:
+                copied = {span: rows.read(*span) for span in division.ranges}
+                rows = Rows(rows.span, rows.row_bytes, lambda first, last: copied[first, last])
+        ready = None if self._stream is None else torch.cuda.current_stream().record_event()
+        self._pending, self._failed_at = Future(), None
+        # A daemon: a program that is told to end at once does not wait for it, and the checkpoint before stays.
+        arguments = (self._pending, self._clock(), ready, env_steps, copies, meta, rows, division)
+        threading.Thread(target=self._write, args=arguments, name="checkpoint", daemon=True).start()
+        if size > CLONE:
+            self.wait()
+
+    def _divide(self, rows: Rows) -> Division:
+        """What is to be written; says if that is more than what is new."""
+        division = self._writer.divide(rows)
+        if lost := division.lost:
+            them = "A file of the replay is" if len(lost) == 1 else f"{len(lost)} files of the replay are"
+            self._say(f"{them} gone or damaged on the disk ({lost[0]}): the rows are written again.")
+        return division
+
+    def _write(self, done: "Future[Path]", began: float, ready: Any, *checkpoint: Any) -> None:
+        """The thread: write, and leave in `done` what came of it."""
+        try:
+            self._sinks.sync()
+            with self._copying(ready):
+                folder = self._writer.write(*checkpoint)
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            self.written += 1
+            self.longest_s = max(self.longest_s, self._clock() - began)
+            self.thread_cpu_s += time.thread_time()
+            done.set_result(folder)
+
+    def _copying(self, ready: Any) -> AbstractContextManager[Any]:
+        if self._stream is None:
+            return nullcontext()
+        self._stream.wait_event(ready)
+        return torch.cuda.stream(self._stream)
+
+    def check(self) -> None:
+        """Say if the last checkpoint could not be written; does not wait.
+
+        Raises:
+            CheckpointError: it could not.
+        """
+        if self._pending is not None and self._pending.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait for the checkpoint that is being written.
+
+        Raises:
+            CheckpointError: it could not be.
+        """
+        pending, self._pending = self._pending, None
+        try:
+            if pending is not None:
+                pending.result()
+        except Exception as error:
+            self._failed_at = self._clock()
+            raise CheckpointError(
+                f"a checkpoint could not be written ({type(error).__name__}: {error}). Those written before are kept."
+            ) from error
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether the thread is under way."""
+        return self._pending is not None and not self._pending.done()
+
+    def should_retry(self) -> bool:
+        """Whether a checkpoint could not be written, a minute ago or more, and none was handed over since."""
+        return self._failed_at is not None and self._clock() - self._failed_at >= RETRY_S
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for the thread, unless the program is to end at once."""
+        if kind is None or not issubclass(kind, KeyboardInterrupt):
+            self.close()
+
+    def close(self) -> None:
+        """Wait for the thread.  Another error may be ending the run: what went wrong here is only logged."""
+        try:
+            self.wait()
+        except CheckpointError as error:
+            LOGGER.warning(str(error))

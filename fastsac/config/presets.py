@@ -1,0 +1,211 @@
+"""Named defaults for families of environments: data, and the way from an environment's name to them.
+
+Knows the names of settings, which `fastsac.config.settings` documents and checks, and nothing else.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastsac.config.kinds import shown
+
+RANGES = {
+    "actor_lr": (1e-4, 3e-3, "log"), "critic_lr": (1e-4, 3e-3, "log"), "gamma": (3e-3, 5e-2, "log"),
+    "tau": (2e-3, 3e-2, "log"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings for a family of environments.
+
+    Attributes:
+        pattern: regular expression on the task's name.
+        values: by name.
+        about: where they come from.
+        by_algo: what else an algorithm wants, by its name: a temperature above all, where it stays as it is.
+        ranges: what `--sweep random:COUNT` draws from: low, high, "log" or "linear" (of gamma, 1 - gamma is drawn).
+    """
+
+    pattern: str
+    values: Mapping[str, Any]
+    about: str
+    by_algo: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float, str]] = field(default_factory=lambda: RANGES)
+
+
+_DMC_DOMAINS = (
+    "Acrobot|BallInCup|Cartpole|Cheetah|Dog|Finger|Fish|Hopper|HumanoidCMU|Humanoid|Lqr|Manipulator|Pendulum|"
+    "PointMass|Quadruped|Reacher|Stacker|Swimmer|Walker"
+)
+_ATARI = (
+    "Adventure|AirRaid|Alien|Amidar|Assault|Asterix|Asteroids|Atlantis|Atlantis2|Backgammon|BankHeist|BasicMath|"
+    "BattleZone|BeamRider|Berzerk|Blackjack|Bowling|Boxing|Breakout|Carnival|Casino|Centipede|ChopperCommand|"
+    "CrazyClimber|Crossbow|Darkchambers|Defender|DemonAttack|DonkeyKong|DoubleDunk|Earthworld|ElevatorAction|Enduro|"
+    "Entombed|Et|FishingDerby|FlagCapture|Freeway|Frogger|Frostbite|Galaxian|Gopher|Gravitar|Hangman|HauntedHouse|"
+    "Hero|HumanCannonball|IceHockey|Jamesbond|JourneyEscape|Kaboom|Kangaroo|KeystoneKapers|KingKong|Klax|Koolaid|"
+    "Krull|KungFuMaster|LaserGates|LostLuggage|MarioBros|MiniatureGolf|MontezumaRevenge|MrDo|MsPacman|NameThisGame|"
+    "Othello|Pacman|Phoenix|Pitfall|Pitfall2|Pong|Pooyan|PrivateEye|Qbert|Riverraid|RoadRunner|Robotank|Seaquest|"
+    "SirLancelot|Skiing|Solaris|SpaceInvaders|SpaceWar|StarGunner|Superman|Surround|Tennis|Tetris|TicTacToe3d|"
+    "TimePilot|Trondead|Turmoil|Tutankham|UpNDown|Venture|VideoCheckers|VideoChess|VideoCube|VideoPinball|"
+    "WizardOfWor|WordZapper|YarsRevenge|Zaxxon"
+)
+_PLAYGROUND = (
+    r"(MuJoCoPlayground/.*|(Apollo|Barkour|BerkeleyHumanoid|G1|Go1|H1|Op3|Spot|T1)[A-Z]\w*-v\d+|"
+    r"(Aloha|Leap|Panda|AeroCube)\w+-v\d+)"
+)
+
+PRESETS: dict[str, Preset] = {
+    "pendulum": Preset(
+        r"Pendulum-v\d+",
+        {
+            "num_envs": 4, "total_steps": 20_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 20_000,
+            "hidden_dims": (64, 64), "tau": 0.02, "actor_lr": 1e-3, "critic_lr": 3e-3, "alpha_lr": 1e-3,
+            "eval_every": 1_000,
+            "eval_episodes": 20,
+            "log_every": 500, "checkpoint_every": 10_000,
+        },
+        "small networks, larger steps (rl-zoo3 uses 1e-3), fast critics and targets",
+        {
+            "sac-v1": {"init_alpha": 0.2, "critic_lr": 1e-3, "tau": 0.01},
+            "sql": {"init_alpha": 0.3, "batch_size": 64, "critic_lr": 1e-3, "tau": 0.01},
+        },
+    ),
+    "seed-pendulum": Preset(
+        r"(?!)",  # by name only
+        {
+            "num_envs": 1, "total_steps": 200_000, "learning_starts": 64, "batch_size": 64, "buffer_size": 10_000,
+            "hidden_dims": (64, 64), "tau": 0.005, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-4, "gamma": 0.99,
+            "stop_at_episode_return": -300.0,
+            "eval_every": 0, "log_every": 2_000, "checkpoint_every": 10_000,
+        },
+        "a small PyTorch SAC of a course: 1,000 episodes of Pendulum-v1, or until the last 100 pass -300",
+    ),
+    "cartpole": Preset(
+        r"(CartPole|Acrobot)-v\d+",
+        {
+            "num_envs": 4, "total_steps": 60_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 60_000,
+            "hidden_dims": (64, 64), "tau": 0.01, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3,
+            "eval_every": 2_500,
+            "eval_episodes": 20,
+            "log_every": 1_000, "checkpoint_every": 10_000,
+        },
+        "small networks and larger steps, as for Pendulum, for discrete actions",
+        {"sql": {"init_alpha": 0.5}},
+    ),
+    "inverted-double-pendulum": Preset(
+        r"InvertedDoublePendulum-v\d+",
+        {
+            "num_envs": 4, "total_steps": 30_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 30_000,
+            "hidden_dims": (64, 64), "tau": 0.02, "actor_lr": 1e-3, "critic_lr": 3e-3, "alpha_lr": 1e-3,
+            "eval_every": 1_000,
+            "log_every": 1_000, "checkpoint_every": 10_000,
+        },
+        "small networks and larger steps; values near 900 want fast critics and targets",
+        {"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.2}},
+    ),
+    "inverted-pendulum": Preset(
+        r"InvertedPendulum-v\d+",
+        {"num_envs": 4, "total_steps": 100_000, "learning_starts": 1_000, "eval_every": 2_500},
+        "SAC's defaults with few environments",
+        {"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.2}},
+    ),
+    "swimmer": Preset(
+        r"Swimmer-v\d+",
+        {"gamma": 0.999, "learning_starts": 10_000},
+        "long horizon (rl-zoo3)",
+    ),
+    "gym-mujoco": Preset(
+        r"(HalfCheetah|Hopper|Walker2d|Ant|Humanoid|HumanoidStandup|Reacher|Pusher)-v\d+",
+        {"learning_starts": 5_000, "critic_lr": 1e-3},
+        "SAC's defaults (arXiv 1812.05905, appendix D) with CleanRL's step size of the critics",
+    ),
+    "box2d": Preset(
+        r"(LunarLanderContinuous|BipedalWalker|BipedalWalkerHardcore)-v\d+",
+        {
+            "total_steps": 500_000, "learning_starts": 10_000, "buffer_size": 300_000, "hidden_dims": (400, 300),
+            "actor_lr": 7.3e-4,
+            "critic_lr": 7.3e-4, "alpha_lr": 7.3e-4, "tau": 0.01,
+        },
+        "rl-zoo3's settings for Box2D",
+    ),
+    "lunar-lander": Preset(
+        r"LunarLander-v\d+",
+        {
+            "num_envs": 8, "total_steps": 200_000, "learning_starts": 5_000, "batch_size": 128, "buffer_size": 200_000,
+            "actor_lr": 5e-4, "critic_lr": 5e-4, "alpha_lr": 5e-4, "n_step": 5, "backup_entropy": False,
+        },
+        "half the greatest entropy and 5-step returns, or it hovers; no entropy in the backup, or it never rests",
+    ),
+    "mountain-car": Preset(
+        r"MountainCarContinuous-v\d+",
+        {
+            "num_envs": 8, "total_steps": 50_000, "learning_starts": 4_000, "buffer_size": 50_000, "gamma": 0.9999,
+            "tau": 0.01,
+            "init_alpha": 0.1, "learn_alpha": False, "hidden_dims": (64, 64), "batch_size": 512,
+        },
+        "fixed temperature for a deceptive reward (rl-zoo3)",
+        ranges={**RANGES, "gamma": (5e-5, 1e-2, "log"), "init_alpha": (0.02, 0.5, "log")},
+    ),
+    "atari": Preset(
+        rf"({_ATARI})-v5",
+        {
+            "num_envs": 8, "learning_starts": 20_000, "batch_size": 64, "buffer_size": 100_000, "utd_ratio": 0.25,
+            "hidden_dims": (512,), "reward_clip": 1.0,
+            "env_kwargs": {"episodic_life": True}, "eval_env_kwargs": {"episodic_life": False},
+            "eval_every": 50_000, "eval_episodes": 5, "log_every": 2_000,
+        },
+        "discrete SAC from pixels: networks, rewards and lives of DQN (Mnih et al. 2015), CleanRL's update frequency",
+    ),
+    "dm-control": Preset(
+        rf"({_DMC_DOMAINS})[A-Z]\w*-v1",
+        {"learning_starts": 5_000, "critic_layer_norm": True, "obs_norm": True},
+        "LayerNorm in the critics and normalised observations (MuJoCo Playground's recipe)",
+    ),
+    "playground": Preset(
+        _PLAYGROUND,
+        {
+            "num_envs": 1024, "total_steps": 50_000_000, "learning_starts": 65_536, "batch_size": 8_192,
+            "buffer_size": 5_000_000,
+            "utd_ratio": 0.0078125, "hidden_dims": (512, 256, 128), "gamma": 0.97, "tau": 0.05, "init_alpha": 0.01,
+            "obs_norm": True,
+            "critic_layer_norm": True, "eval_every": 1_000_000, "log_every": 50_000, "checkpoint_every": 10_000_000,
+        },
+        "many environments, large batches, few updates (FastSAC, FastTD3)",
+        ranges={**RANGES, "gamma": (1e-2, 5e-2, "log"), "tau": (5e-3, 1e-1, "log")},
+    ),
+}  # fmt: skip
+
+
+def find_preset(env: str, preset: str = "auto", algo: str = "auto") -> tuple[str, dict[str, Any]]:
+    """Name and values of the preset for an environment.
+
+    Args:
+        env: the environment's name, with or without back end.
+        preset: a name, "auto" to pick by environment, or "none".
+        algo: as in `Config`.
+
+    Raises:
+        ValueError: no preset of that name.
+    """
+    if preset == "none":
+        return "none", {}
+    if preset != "auto":
+        if preset not in PRESETS:
+            raise ValueError(f"unknown preset {shown(preset)}; choose from auto, none, {', '.join(PRESETS)}.")
+        return preset, _values(PRESETS[preset], algo)
+    task = env.rpartition(":")[2]
+    for name, candidate in PRESETS.items():
+        if re.fullmatch(candidate.pattern, task):
+            return name, _values(candidate, algo)
+    return "none", {}
+
+
+def _values(preset: Preset, algo: str) -> dict[str, Any]:
+    return {**preset.values, **preset.by_algo.get(algo, {})}
+
+
+def find_ranges(preset: str) -> Mapping[str, tuple[float, float, str]]:
+    """What a random sweep draws from under a preset, or under "none"."""
+    return PRESETS[preset].ranges if preset in PRESETS else RANGES

@@ -1,0 +1,39 @@
+"""Environments: the contract, the way from a name to a back end, and what back ends share.  Names no simulator."""
+
+from fastsac.env.adapt import (
+    MAX_FLAT_SIZE,
+    MIN_IMAGE_SIDE,
+    NO_BOUND,
+    ActionChoice,
+    ActionScale,
+    channels_first,
+    check_known_kwargs,
+    find_image,
+    first_line,
+    image_shape,
+    near_matches,
+    one_hot,
+)
+from fastsac.env.contract import Backend, BoolArray, EnvSpec, FloatArray, ObsArray, SavesState, Step, VectorEnv
+from fastsac.env.registry import (
+    DEFAULT_BACKEND,
+    ENTRY_POINT_GROUP,
+    MAX_SEED,
+    OWN_BACKENDS,
+    backend_modules,
+    backend_names,
+    list_envs,
+    list_slow_envs,
+    make_env,
+    make_spec,
+    modules_of,
+    resolve,
+)
+
+__all__ = [
+    "DEFAULT_BACKEND", "ENTRY_POINT_GROUP", "MAX_FLAT_SIZE", "MAX_SEED", "MIN_IMAGE_SIDE", "NO_BOUND", "OWN_BACKENDS",
+    "ActionChoice", "ActionScale", "Backend", "BoolArray", "EnvSpec", "FloatArray", "ObsArray", "SavesState", "Step",
+    "VectorEnv", "backend_modules", "backend_names", "channels_first", "check_known_kwargs", "find_image", "first_line",
+    "image_shape", "list_envs", "list_slow_envs", "make_env", "make_spec", "modules_of", "near_matches", "one_hot",
+    "resolve",
+]  # fmt: skip

@@ -1,0 +1,155 @@
+"""The environment contract, in words and as types.  Owns no simulator and imports none.
+
+Axes: N environments, O obs_dim, A action_dim (continuous: actuators; discrete: choices).
+
+The contract of a `VectorEnv`
+-----------------------------
+1. It steps N copies of one task.  Observations are float32 `[N, O]`, rewards float32 `[N]`, flags bool `[N]`.  A
+   back end casts and flattens at this door; nothing behind it sees float64, dictionaries or simulator types.  An
+   observation that is the number of a state, out of a known range, arrives as a one-hot vector.
+   Where the observation is one image, `spec.image` is its (channels, height, width) and observations are uint8
+   `[N, O]` from 0 to 255, O = channels * height * width, flattened channels first: pixel (c, y, x) lies at
+   `c * height * width + y * width + x`.  An image is a single array of uint8 with both sides of at least
+   MIN_IMAGE_SIDE pixels (see `image_shape`); smaller arrays are vectors as all others.
+2. Actions are float32 `[N, A]`.  Of a continuous task they lie in [-1, 1], and the back end scales them to the task's
+   own bounds.  Of a discrete task (`spec.discrete`) A is the number of choices and a row is one-hot: the back end takes
+   its argmax, in the numbering and the dtype of the simulator.
+3. `send(action)` starts a step and may return before it is done; `recv()` waits for it.  They alternate.  The caller
+   does not change `action` between the two.
+4. Episodes reset on the NEXT step.  The `Step` that carries `terminated` or `truncated` holds the true final
+   observation.  The following step ignores that environment's action, resets it, and returns the first observation
+   of the new episode with reward 0 and both flags false.  That row is a dummy: it is not a transition.
+5. `terminated` means that the task ended (no bootstrap); `truncated` means that it was cut off (bootstrap).  Both may
+   be true at once; termination then decides.
+6. Environment i draws all its randomness from `seeds[i]` given at construction: same seeds and actions, same numbers.
+7. Arrays that `reset` and `recv` return belong to the caller: the back end does not write them again.
+8. What goes wrong is an exception; if it is known in which environment, the exception says so by `env_index`.
+
+8. An environment may be able to save its state (`SavesState`).  Then a resumed run goes on with the episodes of the
+   interrupted one, and gives its numbers bit for bit.  Without, a resumed run makes its environments anew, with other
+   seeds, and begins new episodes.
+
+A back end is a module with `make_spec`, `make` and `list_tasks`, and `list_slow_tasks` and `list_modules` if it likes
+(see `Backend`).  Register it under the entry-point group `fastsac.envs`, or name it as `"package.module:task"`.
+A module that a name asks for may also lie in the working directory, which is looked into last (see `import_module`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+ObsArray = NDArray[Any]  # float32, or uint8 of a task whose observation is one image
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What a task looks like from behind the door.
+
+    Attributes:
+        env_id: the full name, back end included: `"envpool:Pendulum-v1"`.
+        obs_dim: O, the length of the flattened observation.
+        action_dim: A, the number of actuators, or of choices for a discrete task.
+        obs_layout: name and length of each part of the observation, in the order of concatenation.
+        max_episode_steps: the time limit in steps; None where there is none or it is not known.
+        action_bounds: (low, high) of each actuator in the task's own units; empty where all are (-1, 1), and for a
+            discrete task.
+        discrete: an action is one of A choices, sent as a one-hot row.
+        image: (channels C, height, width) of a task whose observation is one image: uint8, flattened channels first,
+            O = C * height * width; None for vectors.
+    """
+
+    env_id: str
+    obs_dim: int
+    action_dim: int
+    obs_layout: tuple[tuple[str, int], ...]
+    max_episode_steps: int | None
+    action_bounds: tuple[tuple[float, float], ...] = ()
+    discrete: bool = False
+    image: tuple[int, int, int] | None = None
+
+
+class Step(NamedTuple):
+    """What one vector step returns; see the contract above."""
+
+    obs: ObsArray  # [N, O], float32; uint8 of an image
+    reward: FloatArray  # [N]
+    terminated: BoolArray  # [N]
+    truncated: BoolArray  # [N]
+
+
+class VectorEnv(Protocol):
+    """N environments stepped together; the contract is in the module's docstring."""
+
+    spec: EnvSpec
+    num_envs: int
+
+    def reset(self) -> ObsArray:
+        """Start a new episode in every environment; returns obs [N, O]."""
+        ...
+
+    def send(self, action: FloatArray) -> None:
+        """Start a step with action [N, A], in [-1, 1] or one-hot; may return before it is done."""
+        ...
+
+    def recv(self) -> Step:
+        """Wait for the step that `send` started."""
+        ...
+
+    def close(self) -> None:
+        """Free threads and memory."""
+        ...
+
+
+@runtime_checkable
+class SavesState(Protocol):
+    """What a `VectorEnv` may offer on top: an exact copy of where it is."""
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Arrays of numbers or bools by name: all that the steps to come depend on.  Asked for between two steps.
+
+        Names, shapes and dtypes are the same for any two environments of one task and number.
+        """
+        ...
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Be where the environment was that gave `state`; instead of `reset`, or at any time between two steps.
+
+        Raises:
+            ValueError: it is not of such an environment.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """What a back-end module offers."""
+
+    def make_spec(self, task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> EnvSpec:
+        """Describe `task` without building it; raises ValueError for what cannot be trained, with the remedy."""
+        ...
+
+    def make(
+        self,
+        task: str,
+        seeds: Sequence[int],
+        num_threads: int,
+        env_kwargs: Mapping[str, Any],
+        action_limit: float | None,
+    ) -> VectorEnv:
+        """Build one environment per seed; `num_threads` 0 lets the back end choose."""
+        ...
+
+    def list_tasks(self) -> list[str]:
+        """The names worth listing; may leave out what is known to be untrainable.
+
+        Names that take long to describe may move to a further function `list_slow_tasks() -> list[str]`, which a back
+        end need not have: they are described only where a pattern asks for them.
+
+        Where the name of a task names modules, which are imported for it, a further function
+        `list_modules(task) -> list[str]` tells them and imports none.  Import them by `import_module`.
+        """
+        ...

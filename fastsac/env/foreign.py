@@ -1,0 +1,63 @@
+"""What somebody else's config.json may make this program import: nothing that came along with it.
+
+A run directory is data: loading its policy runs no code.  But its settings name an environment, and that may be a
+module.  Only judges, and says what will be imported; that is done by `fastsac.env`.
+"""
+
+import site
+import sysconfig
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+from fastsac.env import OWN_BACKENDS, backend_modules, modules_of
+from fastsac.env.modules import places
+
+
+def check_env(env: str, config_file: Path, is_trusted: bool, say: Callable[[str], None]) -> None:
+    """Refuse modules that lie beside or below the file that names the environment, and say where others lie.
+
+    What this Python has installed did not come along, though a file may well lie above it, beside a `.venv`.
+
+    Args:
+        env: the environment's name.
+        config_file: what names it.
+        is_trusted: import them all the same.
+        say: told each module that the name stands for, before it is imported; not of registered back ends.
+
+    Raises:
+        ValueError: such a module, or a back end that is unknown.
+    """
+    registered = set(backend_modules().values())
+    for module in modules_of(env):
+        if module in registered and module.startswith(f"{OWN_BACKENDS}."):  # the program's own, whatever a file says
+            continue
+        found = places(module)
+        inside = next((place for place in found if _lies_below(place, config_file)), None)
+        if inside and not is_trusted:
+            raise ValueError(
+                f"env must not name a module that lies beside {config_file}, got {env!r} ({inside}). "
+                "Give --trust-env if you trust that code."
+            )
+        if found and module not in registered:
+            say(f"importing {module} from {found[-1]}, as {config_file} says")
+
+
+def _lies_below(place: str, config_file: Path) -> bool:
+    """Whether a path leads into the folder of a file, with symlinks followed or not."""
+    folders = {folder for path in _both(config_file) for folder in _both(path.parent)}
+    paths = [path for path in _both(Path(place)) if not any(map(path.is_relative_to, _installed()))]
+    return any(path.is_relative_to(folder) for path in paths for folder in folders)
+
+
+@cache
+def _installed() -> set[Path]:
+    """Folders of the standard library and of installed packages."""
+    folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    folders += [*site.getsitepackages(), site.getusersitepackages()]
+    return {path for folder in folders for path in _both(Path(folder))}
+
+
+def _both(path: Path) -> Iterator[Path]:
+    yield path.absolute()
+    yield path.resolve()

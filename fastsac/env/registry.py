@@ -1,0 +1,177 @@
+"""From a name to a back end and its environments; which back ends and environments there are."""
+
+import fnmatch
+import importlib.metadata
+import importlib.util
+import math
+import pkgutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from fastsac.env.contract import Backend, EnvSpec, VectorEnv
+from fastsac.env.modules import import_module as import_module
+
+ENTRY_POINT_GROUP = "fastsac.envs"
+OWN_BACKENDS = "fastsac_envs"
+DEFAULT_BACKEND = "envpool"
+MAX_SEED = 2**31
+
+
+def backend_modules() -> dict[str, str]:
+    """Module of each back end by name: our own, also in a checkout that is only on the path, and the registered."""
+    own = importlib.util.find_spec(OWN_BACKENDS)
+    paths = list(own.submodule_search_locations or ()) if own else []
+    found = {info.name: f"{OWN_BACKENDS}.{info.name}" for info in pkgutil.iter_modules(paths)}
+    return found | {p.name: p.value for p in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def backend_names() -> list[str]:
+    """Names of the installed back ends, sorted."""
+    return sorted(backend_modules())
+
+
+def resolve(env: str) -> tuple[Backend, str, str]:
+    """Split `env` into back end and task, and import the back end.
+
+    Args:
+        env: `"Task"` (back end envpool), `"backend:Task"`, or `"package.module:Task"`.
+
+    Returns:
+        The back end, its name, and the task.
+
+    Raises:
+        ValueError: the back end is unknown or cannot be imported.
+    """
+    name, module, task = _split(env)
+    try:
+        backend = import_module(module)
+    except ImportError as error:
+        raise ValueError(f"back end {name!r} cannot be imported: {error}.") from error
+    missing = [f for f in ("make_spec", "make", "list_tasks") if not hasattr(backend, f)]
+    if missing:
+        raise ValueError(f"back end {name!r} lacks {', '.join(missing)}; see the contract in fastsac/env/contract.py.")
+    return cast(Backend, backend), name, task
+
+
+def modules_of(env: str) -> Iterator[str]:
+    """Names of the modules that are imported for `env`, each before it is.
+
+    The first is the back end's; to ask for the next imports that one, which knows the others.
+
+    Raises:
+        ValueError: as `resolve`.
+    """
+    yield _split(env)[1]
+    backend, _, task = resolve(env)
+    yield from backend.list_modules(task) if hasattr(backend, "list_modules") else ()
+
+
+def _split(env: str) -> tuple[str, str, str]:
+    """Name of the back end, its module, and the task."""
+    prefix, colon, rest = env.partition(":")
+    name, task = (prefix, rest) if colon else (DEFAULT_BACKEND, env)
+    if not task or not name:
+        raise ValueError(f'env must be "Task", "backend:Task" or "package.module:Task", got {env!r}.')
+    modules = backend_modules()
+    if name not in modules and "." not in name:
+        choices = ", ".join(sorted(modules)) or "none is installed"
+        raise ValueError(f'unknown back end {name!r}; choose from {choices}, or give "package.module:task".')
+    return name, modules.get(name, name), task
+
+
+def make_spec(env: str, env_kwargs: Mapping[str, Any] | None = None, action_limit: float | None = None) -> EnvSpec:
+    """Describe an environment without building it.
+
+    Raises:
+        ValueError: unknown id (with near matches), or a task that cannot be trained (with the reason).
+    """
+    backend, _, task = resolve(env)
+    return backend.make_spec(task, env_kwargs or {}, action_limit)
+
+
+def make_env(
+    env: str,
+    seeds: Sequence[int],
+    num_threads: int = 0,
+    env_kwargs: Mapping[str, Any] | None = None,
+    action_limit: float | None = None,
+) -> VectorEnv:
+    """Build a vector environment with one copy per seed.
+
+    Args:
+        env: `"Task"`, `"backend:Task"` or `"package.module:Task"`.
+        seeds: one seed in [0, 2^31) per environment.
+        num_threads: threads of the simulator; 0 lets the back end choose.
+        env_kwargs: passed to the simulator as they are.
+        action_limit: for an action space without bounds, scale actions to [-action_limit, action_limit].
+
+    Raises:
+        ValueError: as `make_spec`.
+    """
+    _check_numbers(seeds, num_threads, action_limit)
+    backend, _, task = resolve(env)
+    return backend.make(task, list(seeds), num_threads, env_kwargs or {}, action_limit)
+
+
+def list_envs(pattern: str | None = None) -> list[EnvSpec]:
+    """Describe every environment of the installed back ends that can be trained.
+
+    Args:
+        pattern: part of a name, or a glob if it holds one of `*?[`; case does not matter.
+
+    Returns:
+        The specs, in the order of the back ends.  A task without action bounds is left out, and without a pattern
+        those of `list_slow_envs`.
+    """
+    specs = []
+    for name, backend in _installed_backends():
+        tasks = backend.list_tasks() + (_slow_tasks(backend) if pattern is not None else [])
+        specs += [_spec_or_none(backend, t) for t in tasks if _matches(pattern, f"{name}:{t}", t)]
+    return [spec for spec in specs if spec is not None]
+
+
+def list_slow_envs() -> list[str]:
+    """Full names of the environments that `list_envs` describes only where its pattern matches them."""
+    return [f"{name}:{task}" for name, backend in _installed_backends() for task in _slow_tasks(backend)]
+
+
+def _installed_backends() -> Iterator[tuple[str, Backend]]:
+    """Name and module of each back end, but for those whose simulator is not installed."""
+    for name in backend_names():
+        try:
+            yield name, resolve(f"{name}:any")[0]
+        except ValueError:
+            continue
+
+
+def _slow_tasks(backend: Backend) -> list[str]:
+    return list(backend.list_slow_tasks()) if hasattr(backend, "list_slow_tasks") else []
+
+
+def _spec_or_none(backend: Backend, task: str) -> EnvSpec | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # simulators warn about their own older versions
+        try:
+            return backend.make_spec(task, {}, None)
+        except ValueError:
+            return None
+
+
+def _matches(pattern: str | None, *names: str) -> bool:
+    if pattern is None:
+        return True
+    glob = pattern.lower() if any(c in pattern for c in "*?[") else f"*{pattern.lower()}*"
+    return any(fnmatch.fnmatchcase(name.lower(), glob) for name in names)
+
+
+def _check_numbers(seeds: Sequence[int], num_threads: int, action_limit: float | None) -> None:
+    if not seeds:
+        raise ValueError("seeds must hold at least one seed, got none.")
+    for seed in seeds:
+        if not 0 <= seed < MAX_SEED:
+            raise ValueError(f"seeds must be in [0, 2^31), got {seed}.")
+    if num_threads < 0:
+        raise ValueError(f"num_threads must be at least 0, got {num_threads}.")
+    if action_limit is not None and not (action_limit > 0 and math.isfinite(action_limit)):
+        raise ValueError(f"action_limit must be positive and finite, got {action_limit}.")

@@ -1,0 +1,1 @@
+"""The replay, and the learner that takes gradient steps from it."""

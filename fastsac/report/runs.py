@@ -1,0 +1,263 @@
+"""What a picture shows: members read from run directories, put into groups, and named.
+
+Knows the columns of eval.csv and metrics.csv; draws nothing, and needs neither torch nor a simulator.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsac.config.settings import Config
+from fastsac.disk.tables import read_numbers
+from fastsac.report.statistics import iqm
+
+Array = NDArray[np.float64]
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#4D4D4D")
+"""Told apart by colour-blind readers too (Okabe and Ito)."""
+OTHER = "#C4C4C4"
+"""Of groups that are there for comparison only."""
+BEST = 6
+"""Groups in colour where there are more than COLOURS."""
+NOT_A_SETTING = (
+    "seed", "seeds", "sweep", "run_dir", "resume", "tensorboard", "wandb", "checkpoint_every", "log_every",
+    "stop_at_return", "stop_at_episode_return", "stop_when", "wait_for_lock",
+)  # fmt: skip
+"""Members that differ only in these are repeats of one another: they learn alike, and may stop at other times."""
+MOST_TOLD = 3
+LARGEST = 1e30
+"""No number of a run is as large; what is, or is none, cannot be drawn."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one member did over time; rows without a return are left out."""
+
+    env_steps: Array  # [rows]
+    wall_s: Array  # [rows], of its run: all members of a run train together
+    mean: Array  # [rows]
+    std: Array  # [rows]
+
+    def x(self, axis: str) -> Array:
+        """The column to plot against: "env_steps" or "wall_s"."""
+        column: Array = getattr(self, axis)
+        return column
+
+
+@dataclass(frozen=True)
+class Member:
+    """One agent: the settings with which it alone would be trained, and its curves."""
+
+    config: Config
+    evals: Curve
+    episodes: Curve
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory: its settings and its members."""
+
+    path: Path
+    config: Config
+    members: list[Member]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Members that are repeats of one another, drawn in one colour."""
+
+    members: list[Member]
+    runs: list[Run]
+    """Where they come from."""
+    colour: str = COLOURS[0]
+    label: str = ""
+
+    @property
+    def config(self) -> Config:
+        """Settings that all members share, and the seed of the first."""
+        return self.members[0].config
+
+    @property
+    def task(self) -> str:
+        """The environment's name."""
+        return self.config.task
+
+    @property
+    def evals(self) -> list[Curve]:
+        """Evaluations of all members that have some."""
+        return [member.evals for member in self.members if member.evals.mean.size]
+
+    @property
+    def episodes(self) -> list[Curve]:
+        """Training episodes of all members that have some."""
+        return [member.episodes for member in self.members if member.episodes.mean.size]
+
+    @property
+    def finals(self) -> Array:
+        """The last evaluation of each member that has one, not its best: [members]."""
+        return np.array([curve.mean[-1] for curve in self.evals])
+
+    @property
+    def score(self) -> float:
+        """Interquartile mean of `finals`; -inf without any."""
+        return float(iqm(self.finals)) if self.evals else -np.inf
+
+
+Source = str | Path | Run
+"""What is drawn: a run directory, or what was read from one."""
+
+
+# Reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_runs(runs: Sequence[Source]) -> list[Run]:
+    """Read run directories, each once, and keep those that have been read.
+
+    Raises:
+        ValueError: there is none, or `read_run` objects.
+    """
+    if not runs:
+        raise ValueError("runs must name at least one run directory, got none.")
+    once = {(run.path if isinstance(run, Run) else Path(run)).resolve(): run for run in reversed(runs)}
+    return [run if isinstance(run, Run) else read_run(Path(run)) for run in reversed(once.values())]
+
+
+def read_run(path: Path) -> Run:
+    """Read settings and rows of a run directory.
+
+    Raises:
+        ValueError: not a run directory, or nothing to draw in it yet.
+    """
+    if not (path / "config.json").is_file():
+        raise ValueError(f"{path} is not a run directory: it has no config.json. Give what `fastsac train` wrote.")
+    config = Config.load(path)
+    evals = read_curves(path / "eval.csv", config.num_members, "return_mean", "return_std")
+    episodes = read_curves(path / "metrics.csv", config.num_members, "episode_return", None)
+    if not any(curve.mean.size for curve in (*evals, *episodes)):
+        raise ValueError(f"{path} has no returns yet, in eval.csv or metrics.csv. Wait for the first evaluation.")
+    configs = [config.of_member(member) for member in range(config.num_members)]
+    return Run(path, config, [Member(*parts) for parts in zip(configs, evals, episodes, strict=True)])
+
+
+def read_curves(path: Path, num_members: int, mean: str, std: str | None) -> list[Curve]:
+    """One curve per member; empty ones where the file is missing or a member has no rows.
+
+    Args:
+        path: a CSV file, which a run may still be writing to.
+        num_members: members of the run.
+        mean: the column of returns.
+        std: the column of their standard deviations, if there is one.
+
+    Raises:
+        ValueError: the file cannot be read, or a column is missing.
+    """
+    columns = ["member", "env_steps", "wall_s", mean, *([std] if std else [])]
+    rows = read_numbers(path, columns)
+    rows = rows[(np.abs(rows) < LARGEST).all(1)]
+    rows = rows[np.argsort(rows[:, 1], kind="stable")]  # in order, whatever damage did
+    curves = []
+    for member in range(num_members):
+        mine = rows[rows[:, 0] == member]
+        curves.append(Curve(mine[:, 1], mine[:, 2], mine[:, 3], mine[:, 4] if std else np.zeros(len(mine))))
+    return curves
+
+
+# Grouping ---------------------------------------------------------------------------------------------------------
+
+
+def make_groups(runs: list[Run]) -> list[Group]:
+    """Groups with colours and labels, as they are drawn."""
+    return label_groups(colour_groups(group_members(runs)))
+
+
+def group_members(runs: list[Run]) -> list[Group]:
+    """Put members together that differ only in what is `NOT_A_SETTING`, in the order of their first one.
+
+    A run with a sweep gives a group for each of its settings; seeds of one run and of several are repeats alike.
+    """
+    groups: dict[str, Group] = {}
+    for run in runs:
+        for member in run.members:
+            group = groups.setdefault(repr(settings(member.config)), Group([], []))
+            group.members.append(member)
+            if not group.runs or group.runs[-1] is not run:
+                group.runs.append(run)
+    return list(groups.values())
+
+
+def colour_groups(groups: list[Group]) -> list[Group]:
+    """A colour for each; where there are too many, for the best of each task, which come first, and grey for others."""
+    if len(groups) <= len(COLOURS):
+        return [dataclasses.replace(group, colour=colour) for group, colour in zip(groups, COLOURS, strict=False)]
+    coloured: list[Group] = []
+    others: list[Group] = []
+    for task in tasks(groups):
+        mine = [group for group in groups if group.task == task]
+        if len(mine) > len(COLOURS):
+            mine.sort(key=lambda group: -group.score)
+            others += [dataclasses.replace(group, colour=OTHER) for group in mine[BEST:]]
+            mine = mine[:BEST]
+        coloured += [dataclasses.replace(group, colour=colour) for group, colour in zip(mine, COLOURS, strict=False)]
+    return [*coloured, *others]
+
+
+def tasks(groups: list[Group]) -> list[str]:
+    """Names of the environments, in order."""
+    return list(dict.fromkeys(group.task for group in groups))
+
+
+# Naming -----------------------------------------------------------------------------------------------------------
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """All that makes a difference to what is learned, or to how fast, by name."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in NOT_A_SETTING}
+
+
+def told(groups: list[Group]) -> list[dict[str, Any]]:
+    """What tells each group from the others, by name: what was swept, then other settings; of many the run's folder."""
+    swept = dict.fromkeys(name for group in groups for run in group.runs for name in run.config.settings[0])
+    every = [settings(group.config) for group in groups]
+    names = [n for n in swept | every[0] if any(other[n] != every[0][n] for other in every)]
+    many = len(names) > max(MOST_TOLD, len(swept))
+    names = [n for n in names if n in swept or not many]
+    folders = [{"run": group.runs[0].path.resolve().name} if many else {} for group in groups]
+    return [{**folder, **{n: mine[n] for n in names}} for folder, mine in zip(folders, every, strict=True)]
+
+
+def label_groups(groups: list[Group]) -> list[Group]:
+    """Name each group by what tells it from the others of the same task, after its seeds where those differ."""
+    seeds = {seeds_text(group) for group in groups}
+    labels = {}
+    for task in tasks(groups):
+        mine = [group for group in groups if group.task == task]
+        for group, parts in zip(mine, told(mine), strict=True):
+            labels[id(group)] = setting_text(parts)
+            if len(seeds) > 1:
+                labels[id(group)] = ", ".join(filter(None, [seeds_text(group), labels[id(group)]]))
+    return [dataclasses.replace(group, label=labels[id(group)]) for group in groups]
+
+
+def setting_text(setting: dict[str, Any]) -> str:
+    """`critic_lr 0.0003, gamma 0.99`."""
+    return ", ".join(str(value) if name == "run" else f"{name} {short(value)}" for name, value in setting.items())
+
+
+def short(value: Any) -> str:
+    """A setting as text."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def seeds_text(group: Group) -> str:
+    """`seed 3`, `seeds 1 to 5`, `seeds 1, 7`, `9 seeds`."""
+    seeds = sorted(member.config.seed for member in group.members)
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"{len(seeds)} seeds" if len(seeds) > 4 else f"seeds {', '.join(map(str, seeds))}"

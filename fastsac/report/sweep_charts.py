@@ -1,0 +1,244 @@
+"""Final returns by setting as one image: a heat map of two settings, else a ranking with intervals.
+
+Draws what `fastsac.report.ranking` ranks, in the look of `fastsac.report.curves`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter
+
+from fastsac.report.curves import INK, MINUS, add_legend, default_path, new_figure, save, short_number, tidy
+from fastsac.report.ranking import Ranking, Score, number_format, rank
+from fastsac.report.runs import COLOURS, Source, read_runs, short
+
+MOST_ROWS = 20
+MOST_CELLS = 16
+"""Values of a setting that fit side by side."""
+BEST, NOT_BEST = COLOURS[1], COLOURS[0]
+POINTS_PER_LETTER = 6.0
+MISSING = "#EEEEEE"
+
+
+def plot_sweep(runs: Sequence[Source], out: str | Path | None = None) -> Path | None:
+    """Draw the final return of each setting: of two settings a heat map, else a ranking with intervals.
+
+    Args:
+        runs: what `fastsac train` wrote; runs beside those with a sweep take part.
+        out: the file to write.  Default RUN_DIR/sweep.png, or sweep.png in the current folder for several runs.
+
+    Returns:
+        The file written; None where there is nothing to rank, see `rank`.
+
+    Raises:
+        ValueError: no run, not a run directory, nothing in it yet, or an unknown format.
+    """
+    read = read_runs(runs)
+    rankings = rank(read)
+    path = default_path(read, "sweep.png") if out is None else Path(out)
+    return save(draw(rankings), path) if rankings else None
+
+
+def beside(out: Path) -> Path:
+    """Where the sweep goes when the curves go to `out`: `curves-sweep.png` for `curves.png`."""
+    return out.with_name(f"{out.stem}-sweep{out.suffix}")
+
+
+# Panels -----------------------------------------------------------------------------------------------------------
+
+
+def shape(ranking: Ranking) -> str:
+    """How a ranking is drawn: `grid`, `strip` or `rows`."""
+    sizes = [len(ranking.values(name)) for name in ranking.names] if len(ranking.names) <= 2 else [math.inf]
+    if max(sizes) > MOST_CELLS or 2 * len(ranking.scores) < math.prod(sizes):
+        return "rows"
+    return "grid" if len(sizes) == 2 else "strip"
+
+
+def draw(rankings: list[Ranking]) -> Figure:
+    """One panel per task, and the meaning of the marks below them."""
+    sizes = [size(ranking) for ranking in rankings]
+    figure = new_figure(max(width for width, _ in sizes), sum(height for _, height in sizes) + 0.5)
+    add_legend(figure, make_handles(rankings))
+    panels = figure.subplots(len(rankings), 1, squeeze=False, height_ratios=[height for _, height in sizes])
+    for axes, ranking in zip(panels[:, 0], rankings, strict=True):
+        {"grid": draw_grid, "strip": draw_strip, "rows": draw_rows}[shape(ranking)](axes, ranking)
+        if len(rankings) > 1:
+            axes.set_title(heading(ranking), color=INK, fontsize=11, loc="left")
+    title = heading(rankings[0]) if len(rankings) == 1 else "Final return by setting"
+    figure.suptitle(title, fontsize=13, fontweight="bold", color=INK)
+    return figure
+
+
+def heading(ranking: Ranking) -> str:
+    """The task, and how much of its ranking there is room for."""
+    count = len(ranking.scores)
+    if shape(ranking) == "rows" and count > MOST_ROWS:
+        return f"{ranking.task}: final return, the best {MOST_ROWS} of {count} settings"
+    return f"{ranking.task}: final return by setting"
+
+
+def size(ranking: Ranking) -> tuple[float, float]:
+    """Width and height of a panel in inches."""
+    counts = [len(ranking.values(name)) for name in ranking.names]
+    if shape(ranking) == "grid":
+        return max(6.5, 2.6 + 1.15 * max(counts)), 1.0 + 0.72 * min(counts)
+    if shape(ranking) == "strip":
+        return max(6.5, 1.5 + 0.9 * counts[0]), 4.0
+    return 11.0, 1.2 + 0.27 * min(len(ranking.scores), MOST_ROWS)
+
+
+def draw_grid(axes: Axes, ranking: Ranking) -> None:
+    """Heat map of two settings, the one with more values from left to right."""
+    x_name, y_name = sorted(ranking.names, key=lambda name: -len(ranking.values(name)))
+    columns, rows = ranking.values(x_name), ranking.values(y_name)
+    colours = ScalarMappable(*colour_range([score.iqm for score in ranking.scores]))
+    for place, score in enumerate(ranking.scores):
+        x, y = columns.index(score.setting[x_name]), rows.index(score.setting[y_name])
+        draw_cell(axes, x, y, score, place == 0, colours, number_format(ranking, MINUS))
+    axes.set_facecolor(MISSING)
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5))
+    axes.set_xticks(range(len(columns)), [short(value) for value in columns])
+    axes.set_yticks(range(len(rows)), [short(value) for value in rows])
+    axes.set_xlabel(x_name, color=INK)
+    axes.set_ylabel(y_name, color=INK)
+    axes.tick_params(colors=INK, length=0)
+    axes.spines[:].set_visible(False)
+    bar = axes.figure.colorbar(colours, ax=axes, pad=0.03, aspect=16)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=INK, length=0, labelsize=8)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(short_number))
+    bar.set_label("final return", color=INK)
+
+
+def draw_cell(
+    axes: Axes, x: int, y: int, score: Score, best: bool, colours: ScalarMappable, text: Callable[[float], str]
+) -> None:
+    """A square in the colour of the interquartile mean, which stands in it above the interval."""
+    colour = colours.to_rgba(np.array(score.iqm))
+    edge: dict[str, Any] = {"edgecolor": BEST if best else "white", "linewidth": 3 if best else 1}
+    axes.add_patch(
+        Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, clip_on=False, zorder=3 if best else 2, **edge)
+    )
+    luminance = np.dot(colour[:3], (0.299, 0.587, 0.114))
+    common: dict[str, Any] = {"ha": "center", "va": "center", "color": "black" if luminance > 0.48 else "white"}
+    known = math.isfinite(score.low)
+    weight = "bold" if best else "normal"
+    axes.text(x, y + (0.13 if known else 0), text(score.iqm), fontsize=11, fontweight=weight, zorder=4, **common)
+    if known:
+        axes.text(x, y - 0.22, f"{text(score.low)} to {text(score.high)}", fontsize=7, zorder=4, **common)
+
+
+def colour_range(values: Sequence[float]) -> tuple[Normalize, Colormap]:
+    """From worst to best, but from no further below the median than three times what the best is above it.
+
+    So that one setting that fails leaves the others apart.
+    """
+    best, median, worst = max(values), float(np.median(values)), min(values)
+    low = max(worst, median - 3 * (best - median)) if best > median else worst
+    return Normalize(low, best if best > low else low + 1), colormaps["viridis"]
+
+
+def draw_strip(axes: Axes, ranking: Ranking) -> None:
+    """One setting from left to right."""
+    (name,) = ranking.names
+    values = ranking.values(name)
+    for place, score in enumerate(ranking.scores):
+        draw_score(axes, score, values.index(score.setting[name]), place == 0, upright=True)
+    tidy(axes, name)
+    axes.set_xlim(-0.6, len(values) - 0.4)
+    axes.set_xticks(range(len(values)), [short(value) for value in values])
+    axes.grid(visible=False, axis="x")
+    axes.set_ylabel("final return", color=INK)
+
+
+def draw_rows(axes: Axes, ranking: Ranking) -> None:
+    """The best settings from top to bottom, with a column for each of what they differ in."""
+    scores = ranking.scores[:MOST_ROWS]
+    text = number_format(ranking, MINUS)
+    for place, score in enumerate(scores):
+        draw_score(axes, score, place, place == 0, upright=False)
+    tidy(axes, "final return")
+    axes.set_xlim(auto=True)
+    axes.autoscale(axis="x")
+    axes.set_ylim(len(scores) - 0.4, -0.6)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    offset = -10.0
+    for name in reversed(ranking.names):
+        cells = [short(score.setting[name]) for score in scores]
+        draw_column(axes, name, cells, 0, offset)
+        offset -= POINTS_PER_LETTER * max(map(len, (name, *cells))) + 12
+    draw_column(axes, "", [str(place) for place in range(1, len(scores) + 1)], 0, offset)
+    means = [text(score.iqm) for score in scores]
+    draw_column(axes, "IQM", means, 1, 14 + POINTS_PER_LETTER * max(map(len, means)))
+
+
+def draw_column(axes: Axes, head: str, cells: list[str], x: float, offset: float) -> None:
+    """Text beside the rows, its right edge some points from x in parts of the panel's width; the best in bold."""
+    common: dict[str, Any] = {
+        "textcoords": "offset points",
+        "ha": "right",
+        "va": "center_baseline",
+        "annotation_clip": False,
+    }
+    for y, cell in enumerate([head, *cells], start=-1):
+        style: dict[str, Any] = {"fontweight": "bold" if y == 0 else "normal", "color": INK if y >= 0 else "#777777"}
+        axes.annotate(cell, (x, y), (offset, 0), xycoords=("axes fraction", "data"), fontsize=9, **style, **common)
+
+
+def draw_score(axes: Axes, score: Score, place: float, best: bool, upright: bool) -> None:
+    """Dot on a line for the interquartile mean and its interval, small dots for the seeds."""
+    colour = BEST if best else NOT_BEST
+
+    def mark(returns: Sequence[float], **style: Any) -> None:
+        at = [place] * len(returns)
+        axes.plot(*((at, returns) if upright else (returns, at)), color=colour, **style)
+
+    if score.seeds > 1:
+        mark(list(score.returns), linestyle="none", marker="o", markersize=3.5, alpha=0.45, markeredgewidth=0, zorder=2)
+    if math.isfinite(score.low):
+        mark([score.low, score.high], linewidth=3, alpha=0.55, solid_capstyle="round", zorder=3)
+    mark([score.iqm], marker="o", markersize=8, markeredgecolor="white", zorder=4)
+
+
+def make_handles(rankings: list[Ranking]) -> list[Artist]:
+    """What numbers, dots and lines are."""
+    scores = [score for ranking in rankings for score in ranking.scores]
+    known = any(math.isfinite(score.low) for score in scores)
+    drawn = {shape(ranking) for ranking in rankings}
+    handles: list[Artist] = []
+    if "grid" in drawn:
+        colour = colormaps["viridis"](0.5)
+        handles.append(Rectangle((0, 0), 1, 1, facecolor=colour, label=middle_text(scores)))
+        if known:
+            handles.append(Rectangle((0, 0), 1, 1, fill=False, linewidth=0, label="small: 95% bootstrap interval"))
+        handles.append(Rectangle((0, 0), 1, 1, facecolor="white", edgecolor=BEST, linewidth=2, label="best"))
+    if drawn == {"grid"}:
+        return handles
+    dot: dict[str, Any] = {"color": NOT_BEST, "linestyle": "none", "marker": "o"}
+    handles.append(Line2D([], [], markersize=8, markeredgecolor="white", label=middle_text(scores), **dot))
+    if known:
+        handles.append(Line2D([], [], color=NOT_BEST, linewidth=3, alpha=0.55, label="95% bootstrap interval"))
+    if any(score.seeds > 1 for score in scores):
+        handles.append(Line2D([], [], markersize=3.5, alpha=0.45, markeredgewidth=0, label="one seed", **dot))
+    return handles
+
+
+def middle_text(scores: Sequence[Score]) -> str:
+    """What stands for a setting."""
+    counts = {score.seeds for score in scores}
+    if counts == {1}:
+        return "last evaluation"
+    return f"interquartile mean (IQM) of the last evaluations of {f'{counts.pop()} ' if len(counts) == 1 else ''}seeds"

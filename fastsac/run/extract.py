@@ -1,0 +1,112 @@
+"""One member of a run as a run of its own, which can be evaluated, plotted, loaded and continued like any other."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from fastsac import checkpoint
+from fastsac.checkpoint import writer as checkpoint_writer
+from fastsac.config.settings import Config
+from fastsac.disk.tables import read_numbers, table_with
+from fastsac.run.result import read_summary
+from fastsac.run.run_dir import RunDir
+
+
+def best_member(run_dir: Path) -> int:
+    """The member with the highest return at its last evaluation.
+
+    Raises:
+        ValueError: there was none, or its table cannot be read.
+    """
+    rows = read_numbers(run_dir / "eval.csv", ("member", "return_mean"))
+    members = range(Config.load(run_dir).num_members if len(rows) else 0)
+    last = {int(member): float(value) for member, value in rows if member in members}
+    finite = {member: value for member, value in last.items() if math.isfinite(value)}
+    if not finite:
+        raise ValueError(f"{run_dir} has no evaluation by which a member could be the best. Give its number.")
+    return max(finite, key=lambda member: finite[member])
+
+
+def extract(run_dir: Path, member: int, out: Path) -> Config:
+    """Write a run directory with one member of `run_dir`: settings, newest checkpoint and rows.
+
+    Args:
+        run_dir: what `fastsac train` wrote.
+        member: its number.
+        out: the folder to write, new or empty.
+
+    Returns:
+        The settings of the member.
+
+    Raises:
+        ValueError: no such member, no checkpoint, a table that cannot be read, or `out` is not empty.
+    """
+    place = RunDir(out)
+    if not place.is_free:
+        raise ValueError(f"{out} exists and is not empty. Give another folder.")
+    config = Config.load(run_dir)
+    if not 0 <= member < config.num_members:
+        raise ValueError(f"member must be best or in [0, {config.num_members - 1}], got {member}.")
+    state, meta = checkpoint.load(run_dir)
+    alone = config.of_member(member).replace(run_dir=str(out))
+
+    def cut(value: Any) -> Any:
+        """What members have of their own is [M, ...]; counters that they share are []."""
+        return value[member : member + 1] if isinstance(value, Tensor) and value.dim() else value
+
+    state = pytree.tree_map(cut, state)
+    state.pop("env", None)  # of all members together: the one alone begins new episodes
+    own = ("env_steps", "grad_steps", "goal_at", "rollbacks", "learn_from")
+    mine: dict[str, Any] = {key: [meta[key][member]] for key in own}
+    mine["last_evals"] = [{**row, "member": 0} for row in meta["last_evals"][member : member + 1]]
+    mine["episodes"] = {name: values[member : member + 1] for name, values in meta["episodes"].items()}
+    tables = {name: rows_of(run_dir / name, member) for name in meta["rows"]}
+    mine["rows"] = {name: len(rows_of(run_dir / name, member, count)[1]) for name, count in meta["rows"].items()}
+    same = {name: getattr(alone, name) for name in ("seed", "seeds")}
+    sizes = {**meta["sizes"], **same, "sweep": []}
+    place.acquire()
+    place.start()
+    checkpoint_writer.save(out, min(mine["env_steps"]), state, {**meta, **mine, "sizes": sizes})
+    (out / "config.json").write_text(alone.to_json())
+    for name, (columns, rows) in tables.items():
+        write_rows(out / name, columns, rows)
+    write_summary(run_dir, out, alone, member)
+    place.release()
+    return alone
+
+
+def rows_of(table: Path, member: int, limit: int | None = None) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns of a table, and the member's rows, as member 0, of its first `limit`; of all without.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    found = table_with(table, ("member",), limit)
+    return found.columns, [{**row, "member": 0} for row in found.rows if row["member"] == str(member)]
+
+
+def write_rows(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    """Write a table, unless it has no columns."""
+    if columns:
+        with path.open("w", newline="") as f:
+            writer = csv.DictWriter(f, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def write_summary(run_dir: Path, out: Path, config: Config, member: int) -> None:
+    """summary.json of the whole run with this member's figures, and where they come from, if it has them."""
+    summary = read_summary(run_dir)
+    figures = ("env_steps", "grad_steps", "eval_return_mean", "eval_return_std")
+    members = summary.get("members", [])
+    if member >= len(members) or not set(figures) <= set(members[member]):
+        return
+    mine = {**members[member], "member": 0}
+    summary |= {key: mine[key] for key in figures} | {"members": [mine]}
+    summary |= {"extracted_from": {"run_dir": str(run_dir), "member": member}}
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

@@ -1,0 +1,59 @@
+"""What a run came to: the closing figures in Python and in summary.json."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from fastsac.config.json_text import read_json
+from fastsac.config.kinds import conform
+from fastsac.disk.files import read_file, write_file
+
+NAME = "summary.json"
+MEANS = ("eval_return_mean", "eval_return_std")  # nan where nothing was evaluated, which JSON writes as null
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to; summary.json holds the same."""
+
+    run_dir: Path
+    env_steps: int
+    grad_steps: int
+    wall_s: float
+    compile_s: float
+    eval_return_mean: float
+    eval_return_std: float
+    interrupted: bool
+    stopped_by: str  # "total_steps", "goal", or what interrupted it: "max_wall_time", a signal's name, or "error"
+    members: list[dict[str, Any]] = field(repr=False)
+
+    def write(self, about: Mapping[str, Any]) -> None:
+        """Write summary.json, with what else is to be known `about` the run as JSON values."""
+        names = [f.name for f in dataclasses.fields(self)[1:]]
+        values: dict[str, Any] = {name: getattr(self, name) for name in names}
+        means = {name: values[name] if math.isfinite(values[name]) else None for name in MEANS}
+        write_file(self.run_dir / NAME, (json.dumps({**about, **values, **means}, indent=2) + "\n").encode())
+
+    @classmethod
+    def read(cls, run_dir: Path) -> "Result":
+        """The closing figures of a run that is complete."""
+        summary = read_summary(run_dir)
+        values = {f.name: summary[f.name] for f in dataclasses.fields(cls)[1:]}
+        means = {name: math.nan for name in MEANS if values[name] is None}
+        return cls(run_dir, **{**values, **means})
+
+
+def read_summary(run_dir: Path) -> dict[str, Any]:
+    """What summary.json of a run holds; nothing if there is none yet, half of one, or something else."""
+    try:
+        summary: dict[str, Any] = conform(NAME, read_json(read_file(run_dir / NAME)), dict[str, Any])
+        kinds = get_type_hints(Result)
+        for f in dataclasses.fields(Result)[1:]:
+            conform(f.name, summary.get(f.name, ...), kinds[f.name] | None if f.name in MEANS else kinds[f.name])
+    except (OSError, ValueError):
+        return {}
+    return summary

@@ -1,0 +1,349 @@
+"""The run directory: whose it is, which process has it, and what of it may be written over.
+
+    RUN_DIR/.fastsac/       the mark of this program, there from the first moment
+        lock                held by the process that writes the run; the system frees it when that process dies
+        owner.json          which process that is
+
+Without the mark nothing in a folder is written over or removed; a run of a version that made no marks shows by its
+settings and a whole checkpoint what it is.  Reading a run needs no lock.
+"""
+
+import errno
+import itertools
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+from fastsac import checkpoint
+from fastsac.config.settings import Config
+from fastsac.disk.files import write_file
+from fastsac.disk.tables import read_numbers
+from fastsac.run.result import read_summary
+
+MARK, LOCK, SOFT_LOCK, OWNER = ".fastsac", "lock", "lock-file", "owner.json"
+NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what network file systems answer that cannot lock
+OWNER_S = 0.2  # in which a process that has just got the lock has written who it is
+_KEPT: list["RunDir"] = []  # held until the process ends
+# What a run writes before its first checkpoint, and may leave behind when it ends without one.
+LEFT_OVER = ("config.json", "metrics.csv", "eval.csv", "tensorboard", "summary.json")
+
+
+class InUseError(ValueError):
+    """Another process writes this run."""
+
+
+class RunDir:
+    """The folder of a run, which one process may hold.
+
+    Args:
+        path: it; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._folder = path.absolute()  # an environment may change the working directory
+        self._mark = self._folder / MARK
+        self._lock: BaseFileLock | None = None
+        self._held: tuple[int, int] | None = None  # device and inode of the file that is locked
+        self._made: list[Path] = []  # folders that were not there before, innermost first
+        self._started = False
+
+    # Looking, without the lock ------------------------------------------------------------------------------------
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether it is a run's."""
+        return self._mark.is_dir()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is there but, perhaps, an empty folder or the mark of a start that came to nothing."""
+        there = self._folder.exists()
+        return not there or (self._folder.is_dir() and all(p == self._mark for p in self._folder.iterdir()))
+
+    def is_run(self) -> bool:
+        """Whether it may be written to: it has the mark, or holds a run of a version that made no marks."""
+        if self.is_marked:
+            return True
+        try:
+            Config.load(self._folder)
+            checkpoint.find(self._folder, with_replay=False)
+        except ValueError:
+            return False
+        return True
+
+    # The lock -----------------------------------------------------------------------------------------------------
+
+    def acquire(self, wait_s: float = 0.0) -> None:
+        """Become the process that writes the run; makes and marks the folder where it is not there.
+
+        Args:
+            wait_s: seconds to wait for another process to leave it.
+
+        Raises:
+            InUseError: another process has it.
+            ValueError: it cannot be written to.
+        """
+        try:
+            self._lock_it(time.monotonic() + wait_s)
+            check_writable(self._folder)
+            owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+            write_file(self._mark / OWNER, json.dumps(owner).encode())
+        except OSError as error:
+            there = next(p for p in (self._folder, *self._folder.parents) if _exists(p))
+            self.release()
+            raise ValueError(
+                f"run_dir {self.path} cannot be written to: {there} does not allow it ({error.strerror})."
+            ) from None
+
+    def _lock_it(self, deadline: float) -> None:
+        for _ in range(5):
+            with suppress(FileNotFoundError):  # a start that came to nothing took its folder away again
+                self._make()
+                self._lock = self._locked(deadline)
+                self._held = _identity(Path(self._lock.lock_file))
+                return
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    def _make(self) -> None:
+        """Make the folder and its mark."""
+        for folder in (*reversed(self._folder.parents), self._folder, self._mark):
+            with suppress(FileExistsError):
+                folder.mkdir()
+                self._made.insert(0, folder)
+
+    def _locked(self, deadline: float) -> BaseFileLock:
+        lock: BaseFileLock = FileLock(str(self._mark / LOCK))
+        try:
+            return self._acquired(lock, deadline)
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_FLOCK:
+                raise
+            return self._acquired(SoftFileLock(str(self._mark / SOFT_LOCK)), deadline)
+
+    def _acquired(self, lock: BaseFileLock, deadline: float) -> BaseFileLock:
+        try:
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                if (left := deadline - time.monotonic()) <= 0:
+                    raise
+                print(f"waiting up to {left:.0f} s for {self._owner()} to leave {self.path}", flush=True)
+                lock.acquire(timeout=left, poll_interval=0.1)
+        except Timeout:
+            hint = f" If it is dead, remove {lock.lock_file}." if isinstance(lock, SoftFileLock) else ""
+            raise InUseError(
+                f"run_dir {self.path} is in use by {self._owner()}. End that process, give another --run-dir, or wait "
+                f"for it with --wait-for-lock SECONDS.{hint}"
+            ) from None
+        return lock
+
+    def _owner(self) -> str:
+        """The process that has the lock, in words."""
+        if not self._started:  # else it is asked again and again
+            time.sleep(OWNER_S)
+        try:
+            owner = json.loads((self._mark / OWNER).read_bytes())
+            return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+        except (OSError, ValueError, TypeError, KeyError):
+            return "another process"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the folder is there and is still the one whose lock this process has."""
+        try:
+            return self._lock is not None and _identity(Path(self._lock.lock_file)) == self._held
+        except OSError:
+            return False
+
+    def acquire_again(self, is_ours: bool) -> None:
+        """Make the folder anew where it is gone, or its mark.
+
+        Args:
+            is_ours: the folder that is there is known to be this run's.
+
+        Raises:
+            OSError: it cannot be made, or something else is there by now.
+        """
+        if not (is_ours or self.is_free or self.is_run()):
+            raise FileExistsError(errno.EEXIST, "something else is there now")
+        self._unlock()
+        try:
+            self.acquire()
+        except InUseError:
+            raise OSError(errno.EBUSY, f"{self._owner()} has it now") from None
+        except ValueError as error:
+            raise OSError(errno.EIO, str(error)) from error
+
+    def start(self) -> None:
+        """What lies there from now on is worth keeping."""
+        self._started = True
+
+    def set_aside(self) -> Path | None:
+        """Move what a start without a checkpoint left behind into a folder of its own, if it has rows; returns it."""
+        if not any(last_steps(self._folder / name) for name in ("metrics.csv", "eval.csv")):
+            return None
+        number = 1
+        while (aside := self._folder / f"aborted-{number}").exists():
+            number += 1
+        aside.mkdir()
+        for name in LEFT_OVER:
+            with suppress(FileNotFoundError):
+                os.replace(self._folder / name, aside / name)
+        return aside
+
+    def release(self) -> None:
+        """Let others have it.  A folder that this process made, and that came to nothing, is taken away again."""
+        if not self._started:
+            self._take_away()
+        self._unlock()
+
+    def keep(self) -> None:
+        """Hold it until the process ends: a thread may still write there."""
+        _KEPT.append(self)
+
+    def _take_away(self) -> None:
+        with suppress(OSError):
+            if self.is_held and self._mark in self._made:
+                for name in (OWNER, f"{OWNER}.tmp", LOCK, SOFT_LOCK):
+                    (self._mark / name).unlink(missing_ok=True)
+            for folder in self._made:
+                folder.rmdir()  # unless it holds something
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            with suppress(OSError):
+                self._lock.release(force=True)
+        self._lock, self._held = None, None
+
+
+def _exists(path: Path) -> bool:
+    with suppress(OSError):
+        return path.exists()
+    return False
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def check_writable(folder: Path) -> None:
+    """Make a file there, and remove it: root may all, and a file system may be read-only, so that modes do not tell.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def claim(config: Config) -> tuple[RunDir, bool]:
+    """The folder to write to, held by this process, and whether to go on from a checkpoint in it.
+
+    Raises:
+        ValueError: another process has it, it is of something else, or what is asked for is contradictory.
+    """
+    if config.resume not in (None, "auto"):
+        if config.run_dir is not None and Path(config.run_dir) != Path(config.resume):
+            raise ValueError("resume and run_dir exclude each other: a run continues in its own folder.")
+        return _held(Path(config.resume), config.wait_for_lock, _check_resumable), True
+    if config.run_dir is None:
+        if config.resume == "auto":
+            raise ValueError("resume auto needs run_dir, the folder that every start of the run uses. Give --run-dir.")
+        return _new_one(config), False
+    path = Path(config.run_dir)
+    place = _held(path, config.wait_for_lock, _check_auto if config.resume == "auto" else _check_free)
+    return place, bool(checkpoint.checkpoint_dirs(path))
+
+
+def _held(path: Path, wait_s: float, check: Callable[[RunDir], None]) -> RunDir:
+    """The folder, held; checked before anything is written to it, and again when nobody else does any more."""
+    place = RunDir(path)
+    try:
+        if not place.is_run():
+            check(place)
+    except OSError as error:
+        raise ValueError(f"run_dir {path} cannot be looked at ({error.strerror}).") from None
+    place.acquire(wait_s)
+    try:
+        check(place)
+    except BaseException:
+        place.release()
+        raise
+    return place
+
+
+def _new_one(config: Config) -> RunDir:
+    """A folder of its own below runs/."""
+    name = f"{config.task.replace('/', '-')}-s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in itertools.count(1):
+        place = RunDir(Path("runs") / (name if number == 1 else f"{name}-{number}"))
+        if not place.path.exists():
+            with suppress(InUseError):  # another process was quicker
+                place.acquire()
+                return place
+    raise AssertionError("there is always another number")
+
+
+def _check_free(place: RunDir) -> None:
+    if not place.is_free:
+        raise ValueError(
+            f"run_dir {place.path} exists and is not empty. Give another one, or --resume {place.path} to continue."
+        )
+
+
+def _check_resumable(place: RunDir) -> None:
+    """Refuse what is no run; what is wrong with a run is told by who reads its checkpoints."""
+    if not place.is_run():
+        checkpoint.find(place.path, with_replay=False)
+        raise ValueError(f"{place.path} is not a run directory: it has no config.json that this version reads.")
+
+
+def _check_auto(place: RunDir) -> None:
+    """Refuse what is neither free nor a run of ours that has a checkpoint or nothing worth keeping."""
+    if place.is_free:
+        return
+    if not place.is_run():
+        _check_free(place)
+    if not checkpoint.checkpoint_dirs(place.path) and (lost := worth_keeping(place.path)):
+        raise ValueError(
+            f"run_dir {place.path} holds {lost}, and no checkpoint of it. Bring its folder checkpoints back, or give "
+            "another --run-dir."
+        )
+
+
+def worth_keeping(path: Path) -> str | None:
+    """What a run without checkpoints has come to, in words; None if it was only started.
+
+    A run that was ended before, or while, its first checkpoint was written had no chance: it starts again.
+    """
+    summary, reached = read_summary(path), last_steps(path / "metrics.csv")
+    if summary and summary.get("stopped_by") != "error":
+        return f"a run that ended at {summary.get('env_steps')} steps"
+    if reached == 0:
+        return None
+    try:
+        every = Config.load(path).checkpoint_every
+    except ValueError:
+        return f"a run that came to {reached:,} steps, with a config.json that cannot be read"
+    return f"a run that came to {reached:,} steps" if every == 0 or reached > 2 * every else None
+
+
+def last_steps(table: Path) -> int:
+    """Environment steps in the last row of a table; 0 where there is none.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    steps = read_numbers(table, ("env_steps",))
+    steps = steps[np.isfinite(steps)]
+    return int(steps[-1]) if steps.size else 0

@@ -1,0 +1,1 @@
+"""How code runs on this machine: launches, device, threads, compile cache, signals.  Knows no learning."""

@@ -1,0 +1,42 @@
+"""What produced a result: versions of the packages that decide its numbers, and the commit of the checkout."""
+
+import importlib.util
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("fastsac", "torch", "tensordict", "torchrl", "envpool", "gymnasium", "numpy")
+
+
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Version by name, Python's first; "not installed" where there is none."""
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported; a folder of that name, such as the one that wandb writes to, is none."""
+    spec = importlib.util.find_spec(module)
+    return spec is not None and spec.origin is not None
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that this package runs from; None for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        top, commit = (_git(root, "rev-parse", what) for what in ("--show-toplevel", "HEAD"))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit if Path(top) == root else None  # not the repository of a user who has us in a .venv
+
+
+def _git(folder: Path, *args: str) -> str:
+    out = subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, check=True, timeout=5)
+    return out.stdout.strip()
