@@ -193,8 +193,8 @@ def test_nothing_is_cut_at_any_width(live: LiveDisplay, monkeypatch: pytest.Monk
 
 SCRIPT = """
 import sys, time
-from fastsac.config import Config
-from fastsac.progress import make_display
+from fastsac.config.settings import Config
+from fastsac.report.displays import make_display
 display = make_display(Config.for_env("Pendulum-v1"), 20_000)
 display.update({row})
 time.sleep(60)

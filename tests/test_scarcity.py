@@ -190,7 +190,7 @@ def test_the_estimate_of_memory_is_near_the_truth(spec, changes):
 LIMITED = """
 import resource, sys
 from fastsac import device, plan, training
-from fastsac.cli import main
+from fastsac.cli.main import main
 kind, counter, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
 used = device.proc_bytes("/proc/self/status", counter)
 resource.setrlimit(getattr(resource, kind), (used + left, used + left))

@@ -21,8 +21,8 @@ HANGING = """
 import sys
 import time
 from pathlib import Path
-from fastsac.checkpoint_writer import Writer
-from fastsac.cli import main
+from fastsac.checkpoint.writer import Writer
+from fastsac.cli.main import main
 
 def hang(*_):
     Path(sys.argv[1]).touch()
