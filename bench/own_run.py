@@ -12,12 +12,6 @@ from fastsac.config.settings import Config
 from fastsac.run.plan import Plan
 from fastsac.run.trainer import Run
 
-NOT_HYPER = (
-    "env", "preset", "seed", "seeds", "run_dir", "resume", "tensorboard", "wandb", "eval_every", "eval_episodes",
-    "stop_at_return", "stop_at_episode_return", "checkpoint_every", "log_every",
-)  # fmt: skip
-"""Fields of `Config` that do not belong to the algorithm."""
-
 
 class EvaluatedRun(Run):
     """A training run that is evaluated by the evaluator which all systems share.
@@ -66,5 +60,6 @@ def in_units(action: Array, space: spaces.Space[Any]) -> Array:
 
 
 def hyper_parameters(config: Config) -> dict[str, Any]:
-    """The settings that belong to the algorithm."""
-    return {name: value for name, value in dataclasses.asdict(config).items() if name not in NOT_HYPER}
+    """The settings that affect what is learned and how fast; tables have task and preset elsewhere."""
+    names = {*Config.names(affects="learning"), *Config.names(affects="speed")} - {"env", "preset"}
+    return {name: value for name, value in dataclasses.asdict(config).items() if name in names}

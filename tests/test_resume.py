@@ -8,13 +8,14 @@ import signal
 
 import pytest
 import torch
+from renewing_run import RenewingRun, train_and_renew
 from test_training import BASE, TIME_COLUMNS, rows
 
 from fastsac import checkpoint
 from fastsac.config.settings import Config
 from fastsac.run import plan
 from fastsac.run.plan import make_plan
-from fastsac.run.trainer import Run, train
+from fastsac.run.trainer import train
 
 EXACT = BASE.replace(total_steps=140, log_every=30, eval_every=45, buffer_size=60)
 SETTINGS = {
@@ -26,9 +27,9 @@ SETTINGS = {
 }
 
 
-def interrupt(config, at):
+def interrupt(config, at, renew_at=None):
     """Train until a Ctrl-C in the middle of a vector step at `at` environment steps."""
-    with Run(make_plan(config)) as run:
+    with RenewingRun(make_plan(config), renew_at) as run:
         recv = run.collector.recv
 
         def recv_and_interrupt():
@@ -84,8 +85,8 @@ def assert_exact(tmp_path, config, at, renews=True):
     """Interrupt `config` at `at`, go on, and compare."""
     folder = interrupt(config.replace(run_dir=str(tmp_path / "interrupted")), at)
     train(resumed(folder))
-    other = config.replace(run_dir=str(tmp_path / "other"), reset_envs_at=at if renews else None)
-    assert_same_run(folder, train(other).run_dir)
+    other = train_and_renew(config.replace(run_dir=str(tmp_path / "other")), at if renews else None)
+    assert_same_run(folder, other.run_dir)
 
 
 # Before learning, after a row, after an evaluation, with both, and after the ring has wrapped.
@@ -99,13 +100,13 @@ def test_a_resumed_run_is_one_that_made_its_environments_anew(tmp_path, name, at
 def test_a_run_resumes_exactly_a_second_time(tmp_path):
     config = EXACT.replace(**SETTINGS["n_step"])
     folders = []
-    for name, first in (("a", {}), ("b", {"reset_envs_at": 40})):
+    for name in ("resumed twice", "renewed and resumed"):
         folder = tmp_path / name
-        if not first:
+        if name == "resumed twice":
             interrupt(config.replace(run_dir=str(folder)), 40)
             interrupt(resumed(folder), 77)
         else:
-            interrupt(config.replace(run_dir=str(folder), **first), 77)
+            interrupt(config.replace(run_dir=str(folder)), 77, renew_at=40)
         train(resumed(folder))
         folders.append(folder)
     assert_same_run(*folders)

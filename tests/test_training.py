@@ -11,7 +11,8 @@ from torch._dynamo.utils import counters
 import fastsac
 from fastsac import checkpoint
 from fastsac.acting.errors import NotFiniteError
-from fastsac.config.settings import Config, update_budget
+from fastsac.config.budget import update_budget
+from fastsac.config.settings import Config
 from fastsac.report.sinks import EVAL_COLUMNS, METRIC_COLUMNS
 from fastsac.run import plan
 from fastsac.run.trainer import train

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from fastsac.acting.behaviour import Behaviour
 from fastsac.acting.errors import ActionError, CheckedEnv, of_members, told
-from fastsac.config.settings import Config, update_budget
+from fastsac.config.budget import update_budget
+from fastsac.config.settings import Config
 from fastsac.env import SavesState, Step, VectorEnv
 from fastsac.learning.learner import Learner, copy_tree_
 

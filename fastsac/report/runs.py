@@ -24,11 +24,6 @@ OTHER = "#C4C4C4"
 """Of groups that are there for comparison only."""
 BEST = 6
 """Groups in colour where there are more than COLOURS."""
-NOT_A_SETTING = (
-    "seed", "seeds", "sweep", "run_dir", "resume", "tensorboard", "wandb", "checkpoint_every", "log_every",
-    "stop_at_return", "stop_at_episode_return", "stop_when", "wait_for_lock",
-)  # fmt: skip
-"""Members that differ only in these are repeats of one another: they learn alike, and may stop at other times."""
 MOST_TOLD = 3
 LARGEST = 1e30
 """No number of a run is as large; what is, or is none, cannot be drawn."""
@@ -176,7 +171,7 @@ def make_groups(runs: list[Run]) -> list[Group]:
 
 
 def group_members(runs: list[Run]) -> list[Group]:
-    """Put members together that differ only in what is `NOT_A_SETTING`, in the order of their first one.
+    """Put members together that differ only in settings that affect nothing, in the order of their first one.
 
     A run with a sweep gives a group for each of its settings; seeds of one run and of several are repeats alike.
     """
@@ -216,7 +211,8 @@ def tasks(groups: list[Group]) -> list[str]:
 
 def settings(config: Config) -> dict[str, Any]:
     """All that makes a difference to what is learned, or to how fast, by name."""
-    return {name: value for name, value in dataclasses.asdict(config).items() if name not in NOT_A_SETTING}
+    no_effect = Config.names(affects="nothing")
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in no_effect}
 
 
 def told(groups: list[Group]) -> list[dict[str, Any]]:

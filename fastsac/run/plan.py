@@ -13,7 +13,8 @@ from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint
 from fastsac.algorithms import registry
-from fastsac.config.settings import Config, update_budget
+from fastsac.config.budget import update_budget
+from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_spec
 from fastsac.learning import replay
 from fastsac.run.result import read_summary
@@ -309,16 +310,8 @@ def find_checkpoint(run_dir: Path, with_replay: bool) -> checkpoint.Found:
 
 def sizes(config: Config, spec: EnvSpec) -> dict[str, object]:
     """What must be equal between a checkpoint and the run that continues it."""
-    names = (
-        "algo", "seed", "seeds", "num_envs", "buffer_size", "num_critics", "critic_layer_norm", "obs_norm",
-        "utd_ratio", "learning_starts",
-    )  # fmt: skip
-    return {
-        "obs_dim": spec.obs_dim,
-        "action_dim": spec.action_dim,
-        "hidden_dims": list(config.hidden_dims),
-        "image": None if spec.image is None else list(spec.image),
-        "conv_channels": None if spec.image is None else list(config.conv_channels),
-        **{name: getattr(config, name) for name in names},
-        "sweep": list(config.sweep),
-    }
+    kept = {name: getattr(config, name) for name in Config.names(fixed=True)}
+    kept |= {"obs_dim": spec.obs_dim, "action_dim": spec.action_dim, "image": spec.image}
+    if spec.image is None:
+        kept["conv_channels"] = None
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}  # as in JSON

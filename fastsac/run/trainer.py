@@ -178,8 +178,6 @@ class Run:
             if self._crossed(before, config.checkpoint_every):
                 with self._patience.writing("a checkpoint"):
                     self._checkpoint()
-            if config.reset_envs_at is not None and before < config.reset_envs_at <= self._env_steps():
-                self._renew_envs()
         if self._interrupted():
             self.display.info(f"{self.stopped_by}: writing a checkpoint; Ctrl-C or SIGTERM now quits without")
         while not self._interrupted() and not self._reached_goal() and max(collector.due()) > 0:
