@@ -23,9 +23,9 @@ def flags(task: Task) -> list[str]:
 
 def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:
     """Train as the command line would."""
-    from fastsac.cli import main as cli
+    from fastsac.cli.train import train_config
 
-    config = cli.train_config(flags(task))
+    config = train_config(flags(task))
     if config.total_steps < task.max_steps:
         config = config.replace(total_steps=task.max_steps)
 

@@ -61,12 +61,13 @@ def fastsac(marks: Marks, arguments: list[str]) -> None:
     """
     from fastsac.acting import collector
     from fastsac.cli import main as cli
+    from fastsac.cli import train
     from fastsac.learning import learner
     from fastsac.report import sinks
     from fastsac.run import plan, trainer
 
     marks.mark("imports")
-    marks.after(cli, "train_config", "command line")
+    marks.after(train, "train_config", "command line")
     marks.after(plan, "make_plan", "plan")
     marks.after(trainer.Run, "__init__", "building")
     marks.after(learner.Learner, "warm_up", "compiling the update")

@@ -381,7 +381,7 @@ def test_a_signal_ends_eval_and_is_no_failure_of_an_environment(tmp_path, capsys
 
     threading.Thread(target=send, daemon=True).start()
     assert main(["eval", str(folder)]) == status
-    assert f"{signum.name}: ended at once" in capsys.readouterr().err
+    assert f"{signum.name}: stopped at once" in capsys.readouterr().err
 
 
 # What a failed run leaves
