@@ -110,7 +110,6 @@ class Bench:
             num_envs=num_envs,
             env_threads=threads,
             utd_ratio=utd_ratio,
-            total_steps=2**31,  # the update budget must not end during the measurement
             hidden_dims=self.hidden_dims,
             batch_size=point.batch_size,
             learning_starts=max(4 * num_envs, point.batch_size),
@@ -124,7 +123,7 @@ class Bench:
             for _ in range(self.repeats):
                 rounds.run()
         finally:
-            training.env.close()
+            training.close()
             alone.env.close()
         told = {"env": env, "num_envs": num_envs, "env_threads": threads, "utd_ratio": utd_ratio}
         row = {"unit": "env steps/s", **told, "compile_s": training.compile_s, **rounds.results()}

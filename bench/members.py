@@ -27,7 +27,8 @@ from bench.gpu_measure import target
 from bench.gpu_show import members as name_of
 from fastsac.config.settings import Auto, Config
 from fastsac.learning.learner import Learner
-from fastsac.run.plan import Plan, check_memory, make_plan
+from fastsac.run.memory import check_memory
+from fastsac.run.plan import Plan, make_plan
 from fastsac.runtime.launch import Mode
 
 GPU_TARGETS = {8: 2.0, 16: 3.0}

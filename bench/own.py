@@ -1,6 +1,10 @@
 """This program as a candidate: a learner over a replay of random numbers, and the training loop over environments."""
 
+import contextlib
+import dataclasses
+import io
 import math
+import tempfile
 import time
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -9,16 +13,17 @@ import numpy as np
 import torch
 
 from bench.harness import Candidate
-from fastsac.acting.collector import Collector
 from fastsac.config.settings import Config
-from fastsac.env import EnvSpec, make_env, make_spec
+from fastsac.env import EnvSpec, make_env
 from fastsac.learning.learner import NEVER, Learner
-from fastsac.nn import philox
+from fastsac.run.plan import make_plan
+from fastsac.run.trainer import Run
 from fastsac.runtime.launch import Mode
 
 Precision = Literal["highest", "high", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
+ENDLESS = 2**31  # steps: neither the update budget nor a log point comes during a measurement
 FILL_STEPS = 64  # vector steps that the random replay seems to come from: few and wide ones are fast on a GPU
 
 
@@ -144,7 +149,7 @@ def hyper_parameters(config: Config) -> dict[str, Any]:
 
 
 class Training:
-    """The loop of `fastsac.run.trainer` without its log points; made compiled and past the steps with random actions.
+    """A training run without log points; made compiled and past the steps with random actions.
 
     Args:
         config: settings.
@@ -153,39 +158,42 @@ class Training:
     """
 
     def __init__(self, config: Config, mode: Mode, device: torch.device) -> None:
-        self.config = config
-        self.learner = Learner(config, make_spec(config.env, config.env_kwargs), device, mode)
-        purpose, seeds = philox.Purpose.ENV_SEED, config.member_seeds
-        seeds = [s for seed in seeds for s in philox.derive_seeds(seed, purpose, config.num_envs)]
-        self.env = make_env(config.env, seeds, config.env_threads, config.env_kwargs)
-        self.collector = Collector(config, self.env, self.learner)
-        self.compile_s = compile_seconds(self.learner)
-        self.collector.warm_up()
-        self.collector.begin()
+        self._open = contextlib.ExitStack()
+        folder = self._open.enter_context(tempfile.TemporaryDirectory())
+        config = config.replace(
+            total_steps=ENDLESS, log_every=ENDLESS, eval_every=0, checkpoint_every=0, tensorboard=False,
+            run_dir=f"{folder}/run", device=str(device), cpu_threads=torch.get_num_threads(),
+        )  # fmt: skip
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._run = self._open.enter_context(Run(dataclasses.replace(make_plan(config), mode=mode)))
+            self._run.start()
+        self.learner, self.collector, self.compile_s = self._run.learner, self._run.collector, self._run.compile_s
         self.run(config.learning_starts)
 
     def run(self, num_steps: int) -> int:
         """At least so many environment steps; returns how many."""
-        before = self.collector.env_steps[0]
-        while self.collector.env_steps[0] < before + num_steps:
-            self.step()
-        return self.collector.env_steps[0] - before
+        before = self._run.env_steps
+        while self._run.env_steps < before + num_steps:
+            self._run.step()
+        return self._run.env_steps - before
 
     def step(self) -> list[int]:
         """One vector step and the updates that are due; returns their number, per member."""
-        self.collector.send()
         due = self.collector.due()
-        self.learner.launch(due)
-        self.collector.recv()
+        self._run.step()
         return due
 
     def learn_alone(self, launches: list[list[int]]) -> None:
         """These updates again, back to back, and past the budget, so that `step` goes on as if they had not been."""
         for due in launches:
             self.learner.launch(due)
-        utd = self.config.utd_ratio
+        utd = self._run.config.utd_ratio
         again = [math.ceil(sum(member) / utd) for member in zip(*launches, strict=True)]
         self.collector.env_steps = [s + more for s, more in zip(self.collector.env_steps, again, strict=True)]
+
+    def close(self) -> None:
+        """Close the run, and remove what it wrote."""
+        self._open.close()
 
 
 class RandomSteps:

@@ -16,6 +16,7 @@ from fastsac.algorithms.registry import Agent
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.nn import normalizer
+from fastsac.run.run_state import RunState
 
 
 class Policy:
@@ -69,9 +70,9 @@ class Policy:
         found = checkpoints.find(run_dir, with_replay=False)
         if found.note:
             logging.getLogger("fastsac").warning(found.note)
-        state, meta = checkpoints.read(found), found.meta
-        sizes = meta["sizes"]
-        spec = EnvSpec(meta["env_id"], sizes["obs_dim"], sizes["action_dim"], (), None, image=sizes.get("image"))
+        state, run = checkpoints.read(found), RunState.read(found)
+        sizes = run.sizes
+        spec = EnvSpec(run.env_id, sizes["obs_dim"], sizes["action_dim"], (), None, image=sizes.get("image"))
         agent = registry.find(sizes["algo"]).from_config(config, spec)
         try:
             if checkpoint == "best":
@@ -83,7 +84,7 @@ class Policy:
             mean, rstd = (norm["mean"][member], norm["rstd"][member]) if config.obs_norm else (None, None)
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"the checkpoint in {run_dir} is not of the agent in its config.json.") from error
-        return cls(agent, vector, mean, rstd, meta["action_bounds"], config)
+        return cls(agent, vector, mean, rstd, run.action_bounds, config)
 
     @property
     def obs_dim(self) -> int:

@@ -434,7 +434,7 @@ def test_a_run_that_fails_at_its_very_end_is_not_complete(tmp_path):
     assert summary_of(tmp_path / "run")["env_steps"] == 60
     for resume, folder in (("auto", tmp_path / "run"), (str(tmp_path / "run"), None)):
         config = BASE.replace(env="tests.scripted_env:9c", resume=resume, run_dir=folder and str(folder))
-        assert not make_plan(config).complete
+        assert not make_plan(config).is_complete
     assert math.isfinite(train(config).eval_return_mean)
 
 
@@ -478,7 +478,7 @@ def test_word_that_cannot_be_left_does_not_hide_the_error(tmp_path, name):
 
     def block(training):
         for taken in ("error.txt", "error-fastsac.txt") if name == "error.txt" else (name,):
-            (training.run_dir / taken / "in the way").mkdir(parents=True, exist_ok=True)
+            (training.files.folder / taken / "in the way").mkdir(parents=True, exist_ok=True)
 
     with pytest.raises(EnvFailedError, match="the simulator exploded") as error:
         run_with(tmp_path, block, env_kwargs={"fail": [1, 11]})

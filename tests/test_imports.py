@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "env": set(),
     "nn": set(),
     "runtime": {"config"},
-    "checkpoint": {"disk"},
+    "checkpoint": {"config", "disk"},
     "report": {"config", "disk"},
     "algorithms": {"config", "env", "nn"},
     "learning": {"config", "env", "nn", "runtime", "algorithms"},

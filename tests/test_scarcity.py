@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 from fastsac import checkpoint
 from fastsac.acting.behaviour import Behaviour
 from fastsac.checkpoint import thread
-from fastsac.checkpoint.thread import Background
+from fastsac.checkpoint.thread import CheckpointThread
 from fastsac.checkpoint.writer import Writer
 from fastsac.cli.main import main
 from fastsac.config.settings import Config
@@ -28,8 +28,8 @@ from fastsac.env import EnvSpec
 from fastsac.learning.learner import Learner
 from fastsac.report import sinks
 from fastsac.report.sinks import CsvSink
+from fastsac.run.memory import member_bytes
 from fastsac.run.nan_guard import Guard
-from fastsac.run.plan import member_bytes
 from fastsac.run.run_dir import RunDir
 from fastsac.run.trainer import train
 
@@ -49,8 +49,9 @@ def test_a_run_outlives_a_full_disk(tmp_path, capsys, monkeypatch, tensorboard):
         full = 100 <= env_steps < 300
         resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]) if full else before)
         if 280 <= env_steps < 300:
-            training.checkpoints.close()  # waits for the thread, which comes to nothing
-            training.checkpoints = Background(training._writer, training.sinks, training.plan.device)
+            thread = training.checkpointer.thread
+            thread.close()  # waits for it; comes to nothing
+            training.checkpointer.thread = CheckpointThread(thread._writer, training.files, training.plan.device)
             during.append([p.name for p in (tmp_path / "run" / "checkpoints").glob("*step_*")])
 
     try:

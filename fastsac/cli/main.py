@@ -325,11 +325,12 @@ def train(args: list[str]) -> int:
     """`fastsac train`."""
     config = train_config(args)
     check_env(config, args)
+    from fastsac.run.ending import ENVIRONMENTS, FAILURES
     from fastsac.run.plan import make_plan
-    from fastsac.run.trainer import ENVIRONMENTS, FAILURES, Run
+    from fastsac.run.trainer import Run
 
     plan = make_plan(config)
-    if plan.complete:
+    if plan.is_complete:
         plan.place.release()
         print(f"{plan.run_dir} is complete: nothing to do. A larger --total-steps continues it.")
         return 0

@@ -6,8 +6,9 @@ float, numpy's scalars) becomes the plain Python value of the type.  Knows no fi
 
 import os
 import reprlib
+from dataclasses import is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -19,7 +20,7 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 def conform(name: str, value: Any, kind: Any) -> Any:
     """The value as plain Python of the type `kind`, which must be of int, float, bool, str, None, Literal and of lists,
-    tuples, dictionaries with names, and unions of these.
+    tuples, dictionaries with names, unions, and dataclasses (from dictionaries) of these.
 
     Raises:
         ValueError: it is of another type, or a number that 64 bits do not hold.
@@ -60,7 +61,11 @@ def _plain(value: Any, kind: Any) -> Any:
             return origin(_plain(item, get_args(kind)[0]) for item in value)
     elif origin is dict:
         if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-            return dict(value)
+            of = get_args(kind)[1]
+            return dict(value) if of is Any else {key: _plain(item, of) for key, item in value.items()}
+    elif is_dataclass(origin):
+        if isinstance(value, dict):  # names that it does not have are left out
+            return origin(**{name: _plain(value.get(name, ...), of) for name, of in get_type_hints(origin).items()})
     elif origin in (NoneType, bool):
         if isinstance(value, origin):
             return value
@@ -104,5 +109,5 @@ def _words(kind: Any) -> str:
     if origin is Literal:
         return f"one of {', '.join(args)}"
     if origin in (list, tuple):
-        return f"a list of {_PLURALS[get_origin(args[0]) or args[0]]}"
-    return "None" if origin is NoneType else _WORDS[origin]
+        return f"a list of {_PLURALS.get(get_origin(args[0]) or args[0], 'JSON values')}"
+    return "None" if origin is NoneType else _WORDS.get(origin, "a JSON object")

@@ -12,7 +12,7 @@ from torch import Tensor
 from fastsac.learning.learner import Learner, copy_tree_
 
 
-class Best:
+class BestPolicies:
     """Copies of the policies with which members had their best evaluations.
 
     Args:

@@ -201,13 +201,15 @@ class RunDir:
         return aside
 
     def release(self) -> None:
-        """Let others have it.  A folder that this process made, and that came to nothing, is taken away again."""
+        """Let others have it, unless it is kept.  A folder made by this process that came to nothing is taken away."""
+        if self in _KEPT:
+            return
         if not self._started:
             self._take_away()
         self._unlock()
 
     def keep(self) -> None:
-        """Hold it until the process ends: a thread may still write there."""
+        """Hold it until the process ends, whoever releases it: a thread may still write there."""
         _KEPT.append(self)
 
     def _take_away(self) -> None:
