@@ -12,9 +12,10 @@ import torch
 from fastsac.algorithms import registry
 from fastsac.config.settings import Config, update_budget
 from fastsac.env import EnvSpec, make_spec
+from fastsac.run.claim import claim
 from fastsac.run.memory import check_memory
 from fastsac.run.resume import Resume, check_resume
-from fastsac.run.run_dir import RunDir, claim
+from fastsac.run.run_dir import RunDir
 from fastsac.runtime import compile_cache
 from fastsac.runtime.device import c_compiler, choose_device, cpp_compiler, num_cpus
 from fastsac.runtime.launch import Mode

@@ -220,7 +220,7 @@ class Run:
     def _compile(self) -> None:
         if self.plan.mode == "eager":
             return
-        beside = precompile.readied() if self.plan.device.type == "cpu" else nullcontext()
+        beside = precompile.precompiling() if self.plan.device.type == "cpu" else nullcontext()
         with self.display.stage("compiling the update") as stage, beside:
             self.learner.warm_up()
             self.collector.warm_up()
