@@ -43,7 +43,10 @@ def drive(config, interrupt_at=math.inf, renew_at=math.inf):
             before = run.env_steps
             run.step()
             if before < renew_at <= run.env_steps:
-                run.renew_envs()
+                run.catch_up()
+                run.env.close()
+                run.env = run.collector.env = run.environments.make_for_training(run.collector.vec_steps)
+                run.collector.begin()
         return run.finish()
 
 

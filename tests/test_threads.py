@@ -31,7 +31,9 @@ class Machine:
         self.done = getattr(self, "done", 0) + steps
         self.spent = getattr(self, "spent", 0.0) + steps * self.step_s[chosen.chosen]
         self.now += steps * self.step_s[chosen.chosen]
-        return chosen.look(self.spent, self.done)
+        before = chosen.chosen
+        chosen.look(self.spent, self.done)
+        return chosen.chosen != before
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +45,7 @@ def one_thread_again():
 @pytest.mark.parametrize(("all_s", "chosen"), [(0.0026, 2), (0.0039, 1), (0.07, 1)])
 def test_all_threads_are_taken_where_they_gain(all_s, chosen):
     machine = Machine(0.004, all_s)
-    found = Threads(2, machine.run, lambda: machine.now)
+    found = Threads(2, machine.run, print, lambda: machine.now)
     assert found.chosen == torch.get_num_threads() == chosen
     assert str(found).startswith(f"{chosen} thread{'s' if chosen > 1 else ''}: an update takes 4 ms with 1 and ")
     assert "--cpu-threads" in str(found)
@@ -51,7 +53,7 @@ def test_all_threads_are_taken_where_they_gain(all_s, chosen):
 
 def test_a_core_that_is_taken_away_is_noticed_within_seconds_and_its_return_within_a_minute_or_so():
     machine = Machine(0.004, 0.0026)
-    found = Threads(2, machine.run, lambda: machine.now)
+    found = Threads(2, machine.run, print, lambda: machine.now)
     for _ in range(10):
         assert not machine.train(found, 3.0)
     machine.step_s = {1: 0.004, 2: 0.06}
@@ -68,7 +70,7 @@ def test_a_core_that_is_taken_away_is_noticed_within_seconds_and_its_return_with
 
 def test_a_choice_by_a_moment_s_noise_is_put_right_within_seconds():
     machine = Machine(0.004, 0.06)
-    found = Threads(2, machine.run, lambda: machine.now)
+    found = Threads(2, machine.run, print, lambda: machine.now)
     machine.step_s = {1: 0.004, 2: 0.0026}
     while not machine.train(found, 3.0):
         assert machine.now < 20
@@ -78,7 +80,7 @@ def test_a_choice_by_a_moment_s_noise_is_put_right_within_seconds():
 @pytest.mark.parametrize("all_s", [0.0039, 0.06, 0.5])
 def test_measuring_takes_a_small_share_of_the_time(all_s):
     machine = Machine(0.004, all_s)
-    found = Threads(2, machine.run, lambda: machine.now)
+    found = Threads(2, machine.run, print, lambda: machine.now)
     while machine.now < 3600:
         machine.train(found, 3.0)
     assert machine.spent > 0.98 * machine.now

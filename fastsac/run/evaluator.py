@@ -40,8 +40,7 @@ def evaluate(run: "Run") -> Returns:
     locate = run.environments.locate_in_evaluation()
 
     def act(obs: FloatArray) -> FloatArray:
-        run.update_stop_rule()
-        if run.stop_rule.is_interrupted:
+        if not run.update_stop_rule():
             raise EvaluationStoppedError
         members = torch.from_numpy(obs).view(m, n, -1).to(run.plan.device)
         return run.learner.act_deterministic(members).flatten(0, 1).cpu().numpy()

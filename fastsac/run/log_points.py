@@ -76,8 +76,7 @@ class LogPoints:
         """
         run = self._run
         self.evaluation_due = True
-        run.update_stop_rule()
-        if run.stop_rule.is_interrupted:  # the run that continues this one makes it
+        if not run.update_stop_rule():  # the run that continues this one makes it
             return
         run.catch_up()
         run.guard.check()

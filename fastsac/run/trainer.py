@@ -125,7 +125,9 @@ class Run:
     def start(self) -> None:
         """Compile, open the files, and take the first observation."""
         self._compile()
-        self._choose_threads()
+        if self.plan.device.type == "cpu" and len(self.plan.cpu_threads) > 1:
+            most = self.plan.cpu_threads[-1]
+            self._threads = Threads(most, self.learner.rehearse, self.display.info, steps=self.grad_steps)
         self._signals.armed = self.environments.started = True  # from here on a signal ends the run with a checkpoint
         self.files.open()  # a Ctrl-C before leaves no run directory behind
         with self._leaving_word():
@@ -155,7 +157,8 @@ class Run:
             self._recover_from(error)
             return
         self.update_stop_rule()
-        self._review_threads()
+        if self._threads is not None:
+            self._threads.look(self.learner.compute_s, self.grad_steps)
         self.log_points.pass_by(before)
 
     def catch_up(self) -> None:
@@ -165,18 +168,17 @@ class Run:
 
     def finish(self) -> Result:
         """Take the gradient steps that are still due, evaluate, and write everything."""
-        self.update_stop_rule()
-        if self.stop_rule.is_interrupted:
+        if not self.update_stop_rule():
             self.display.info(f"{self.stop_rule.reason}: writing a checkpoint; Ctrl-C or SIGTERM now quits without")
-        while self._goes_on() and not self.stop_rule.has_reached_goal and max(self.collector.due()) > 0:
+        while self.update_stop_rule() and not self.stop_rule.has_reached_goal and max(self.collector.due()) > 0:
             self.catch_up()  # of the last step, and again if it had to be taken back
             self.guard.check(parameters=True)
-        if self._goes_on() and self.env_steps > self.clock.env_steps:  # else the resumed run completes the row
+        if self.update_stop_rule() and self.env_steps > self.clock.env_steps:  # else the resumed run completes the row
             self.log_points.log()
         up_to_date = [row["grad_steps"] for row in self.log_points.last_evals] == self.learner.grad_steps
-        if self._goes_on() and not up_to_date:
+        if self.update_stop_rule() and not up_to_date:
             self.log_points.evaluate()
-        interrupted, stopped_by = not self._goes_on(), self.stop_rule.reason or "total_steps"
+        interrupted, stopped_by = not self.update_stop_rule(), self.stop_rule.reason or "total_steps"
         self.files.restore()  # a disk that refuses now is an error: the results would be lost
         self.files.sinks.flush()
         self.checkpointer.write_last()
@@ -186,18 +188,18 @@ class Run:
             path.unlink()
         return result
 
-    def update_stop_rule(self, eval_returns: Sequence[float] = ()) -> None:
+    def update_stop_rule(self, eval_returns: Sequence[float] = ()) -> bool:
         """Let the stop rule decide anew; also within evaluations, which take long.
 
         Args:
             eval_returns: of each member, the mean of the evaluation just made.
+
+        Returns:
+            Whether nothing has interrupted the run.
         """
         means = self.collector.stats.last_means() if self.config.stop_at_episode_return is not None else ()
         nbytes, longest_s = self.checkpointer.nbytes, self.checkpointer.thread.longest_s
         self.stop_rule.update(self.collector.env_steps, nbytes, longest_s, means, eval_returns)
-
-    def _goes_on(self) -> bool:
-        self.update_stop_rule()
         return not self.stop_rule.is_interrupted
 
     @property
@@ -210,13 +212,6 @@ class Run:
         """Gradient steps of the member that has made the fewest."""
         return min(self.learner.grad_steps)
 
-    def renew_envs(self) -> None:
-        """Go on with other environments, and new episodes in them, as stopping and resuming here would."""
-        self.catch_up()
-        self.env.close()
-        self.env = self.collector.env = self.environments.make_for_training(self.collector.vec_steps)
-        self.collector.begin()
-
     def _compile(self) -> None:
         if self.plan.mode == "eager":
             return
@@ -226,15 +221,6 @@ class Run:
             self.collector.warm_up()
         self.compile_s = stage.seconds
         self.clock.set_aside(stage.seconds)  # rates leave compiling out
-
-    def _choose_threads(self) -> None:
-        if self.plan.device.type == "cpu" and len(self.plan.cpu_threads) > 1:
-            self._threads = Threads(self.plan.cpu_threads[-1], self.learner.rehearse, steps=self.grad_steps)
-            self.display.info(str(self._threads))
-
-    def _review_threads(self) -> None:
-        if self._threads is not None and self._threads.look(self.learner.compute_s, self.grad_steps):
-            self.display.info(str(self._threads))
 
     @contextmanager
     def aside(self, name: str) -> Iterator[None]:
