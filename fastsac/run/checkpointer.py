@@ -55,10 +55,7 @@ class Checkpointer:
             CheckpointError: the one before could not be written, for another reason than the disk.
         """
         run = self._run
-        run.update_stop_rule()
-        if (
-            not run.stop_rule.is_interrupted
-        ):  # else there may be little time, and the run that goes on launches it first
+        if run.update_stop_rule():  # else there may be little time; the run that continues begins with these
             run.catch_up()
         began = time.perf_counter()
         run.guard.check(parameters=True)
