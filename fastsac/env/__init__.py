@@ -15,6 +15,7 @@ from fastsac.env.adapt import (
     one_hot,
 )
 from fastsac.env.contract import Backend, BoolArray, EnvSpec, FloatArray, ObsArray, SavesState, Step, VectorEnv
+from fastsac.env.modules import import_module
 from fastsac.env.registry import (
     DEFAULT_BACKEND,
     ENTRY_POINT_GROUP,
@@ -34,6 +35,6 @@ __all__ = [
     "DEFAULT_BACKEND", "ENTRY_POINT_GROUP", "MAX_FLAT_SIZE", "MAX_SEED", "MIN_IMAGE_SIDE", "NO_BOUND", "OWN_BACKENDS",
     "ActionChoice", "ActionScale", "Backend", "BoolArray", "EnvSpec", "FloatArray", "ObsArray", "SavesState", "Step",
     "VectorEnv", "backend_modules", "backend_names", "channels_first", "check_known_kwargs", "find_image", "first_line",
-    "image_shape", "list_envs", "list_slow_envs", "make_env", "make_spec", "modules_of", "near_matches", "one_hot",
-    "resolve",
+    "image_shape", "import_module", "list_envs", "list_slow_envs", "make_env", "make_spec", "modules_of",
+    "near_matches", "one_hot", "resolve",
 ]  # fmt: skip

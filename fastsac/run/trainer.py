@@ -21,7 +21,7 @@ from fastsac.acting.evaluation import rollout
 from fastsac.checkpoint.thread import Background, CheckpointError
 from fastsac.checkpoint.writer import Rows, Writer
 from fastsac.config.settings import Config
-from fastsac.disk.errors import Patience
+from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.disk.files import write_file
 from fastsac.env import FloatArray, SavesState, VectorEnv, first_line, make_env
 from fastsac.learning.learner import Learner
@@ -97,7 +97,7 @@ class Run:
         with self._open:  # closes what is open if something below fails
             self.display: Display = make_display(config, config.total_steps)
             self._open.callback(self.display.close)
-            self._patience = Patience(self.display.info)
+            self._tolerance = DiskErrorTolerance(self.display.info)
             for note in plan.notes:
                 self.display.info(note)
             self._set_up_torch()
@@ -176,7 +176,7 @@ class Run:
             if self._crossed(before, config.eval_every):
                 self._evaluate()
             if self._crossed(before, config.checkpoint_every):
-                with self._patience.writing("a checkpoint"):
+                with self._tolerance.allow("a checkpoint"):
                     self._checkpoint()
             if config.reset_envs_at is not None and before < config.reset_envs_at <= self._env_steps():
                 self._renew_envs()
@@ -266,9 +266,9 @@ class Run:
         self.guard.check()
         self.guard.hold()
         restored = False
-        with self._patience.writing(str(self.plan.run_dir)):
+        with self._tolerance.allow(str(self.plan.run_dir)):
             restored = self._keep_run_dir()
-        with self._patience.writing("a checkpoint"):
+        with self._tolerance.allow("a checkpoint"):
             self.checkpoints.check()
             if restored or self.checkpoints.should_retry():
                 self._checkpoint()
@@ -289,7 +289,7 @@ class Run:
         rows = [
             {**self._counters(m), **rates, **losses[m], **episodes[m]} for m in range(self.config.num_members)
         ]  # fmt: skip
-        with self._patience.writing("metrics.csv"):
+        with self._tolerance.allow("metrics.csv"):
             self.sinks.metrics(rows)
         mean = {key: mean_of_finite(row[key] for row in rows) for key in METRIC_COLUMNS if key in rows[0]}
         recent = [list(returns)[-20:] for returns in self.collector.stats.last_returns]
@@ -375,7 +375,7 @@ class Run:
             }
             for i in range(m)
         ]
-        with self._patience.writing("eval.csv"):
+        with self._tolerance.allow("eval.csv"):
             self.sinks.evaluation(self.last_evals)
         returns = [e["return_mean"] for e in self.last_evals]
         self.best.update_(returns, self.collector.env_steps)
@@ -390,7 +390,7 @@ class Run:
         began = time.perf_counter()
         self.guard.check(parameters=True)
         with self._aside("writing a checkpoint"):
-            with self._patience.writing("a checkpoint"):
+            with self._tolerance.allow("a checkpoint"):
                 self.checkpoints.wait()  # for the one before; should it have failed, this one is tried all the same
             with suppress(OSError):  # rows go on waiting
                 self.sinks.flush()

@@ -23,7 +23,7 @@ from fastsac.checkpoint.thread import Background
 from fastsac.checkpoint.writer import Writer
 from fastsac.cli.main import main
 from fastsac.config.settings import Config
-from fastsac.disk.errors import Patience, disk_error
+from fastsac.disk.errors import DiskErrorTolerance, disk_error
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import Learner
 from fastsac.report import sinks
@@ -117,12 +117,12 @@ def test_rows_are_written_whole_or_later(tmp_path):
     sink.close()
 
 
-def test_patience_speaks_once_a_minute_and_only_of_disks():
+def test_disk_errors_are_reported_once_a_minute_and_others_raised():
     said, times = [], [0.0, 1.0, 59.0, 60.5, 100.0]
-    patience = Patience(said.append, iter([*times, 200.0]).__next__)
+    tolerance = DiskErrorTolerance(said.append, iter([*times, 200.0]).__next__)
 
     def fail(error):
-        with patience.writing("a checkpoint"):
+        with tolerance.allow("a checkpoint"):
             raise error
 
     for _ in times:
@@ -189,8 +189,9 @@ def test_the_estimate_of_memory_is_near_the_truth(spec, changes):
 
 LIMITED = """
 import resource, sys
-from fastsac import device, plan, training
-from fastsac.cli import main
+from fastsac.cli.main import main
+from fastsac.run import plan, trainer
+from fastsac.runtime import device
 kind, counter, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
 used = device.proc_bytes("/proc/self/status", counter)
 resource.setrlimit(getattr(resource, kind), (used + left, used + left))
