@@ -27,7 +27,7 @@ from fastsac.disk.errors import DiskErrorTolerance, disk_error
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import Learner
 from fastsac.report import sinks
-from fastsac.report.sinks import CsvSink
+from fastsac.report.csv_sink import CsvSink
 from fastsac.run.nan_guard import Guard
 from fastsac.run.plan import member_bytes
 from fastsac.run.run_dir import RunDir

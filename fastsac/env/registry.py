@@ -6,11 +6,11 @@ import importlib.util
 import math
 import pkgutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import cast
 
-from fastsac.env.contract import Backend, EnvSpec, VectorEnv
-from fastsac.env.modules import import_module as import_module
+from fastsac.env.contract import Backend, EnvKwargs, EnvSpec, VectorEnv
+from fastsac.env.modules import import_module
 
 ENTRY_POINT_GROUP = "fastsac.envs"
 OWN_BACKENDS = "fastsac_envs"
@@ -80,7 +80,7 @@ def _split(env: str) -> tuple[str, str, str]:
     return name, modules.get(name, name), task
 
 
-def make_spec(env: str, env_kwargs: Mapping[str, Any] | None = None, action_limit: float | None = None) -> EnvSpec:
+def make_spec(env: str, env_kwargs: EnvKwargs | None = None, action_limit: float | None = None) -> EnvSpec:
     """Describe an environment without building it.
 
     Raises:
@@ -94,7 +94,7 @@ def make_env(
     env: str,
     seeds: Sequence[int],
     num_threads: int = 0,
-    env_kwargs: Mapping[str, Any] | None = None,
+    env_kwargs: EnvKwargs | None = None,
     action_limit: float | None = None,
 ) -> VectorEnv:
     """Build a vector environment with one copy per seed.
@@ -112,6 +112,18 @@ def make_env(
     _check_numbers(seeds, num_threads, action_limit)
     backend, _, task = resolve(env)
     return backend.make(task, list(seeds), num_threads, env_kwargs or {}, action_limit)
+
+
+def _check_numbers(seeds: Sequence[int], num_threads: int, action_limit: float | None) -> None:
+    if not seeds:
+        raise ValueError("seeds must hold at least one seed, got none.")
+    for seed in seeds:
+        if not 0 <= seed < MAX_SEED:
+            raise ValueError(f"seeds must be in [0, 2^31), got {seed}.")
+    if num_threads < 0:
+        raise ValueError(f"num_threads must be at least 0, got {num_threads}.")
+    if action_limit is not None and not (action_limit > 0 and math.isfinite(action_limit)):
+        raise ValueError(f"action_limit must be positive and finite, got {action_limit}.")
 
 
 def list_envs(pattern: str | None = None) -> list[EnvSpec]:
@@ -163,15 +175,3 @@ def _matches(pattern: str | None, *names: str) -> bool:
         return True
     glob = pattern.lower() if any(c in pattern for c in "*?[") else f"*{pattern.lower()}*"
     return any(fnmatch.fnmatchcase(name.lower(), glob) for name in names)
-
-
-def _check_numbers(seeds: Sequence[int], num_threads: int, action_limit: float | None) -> None:
-    if not seeds:
-        raise ValueError("seeds must hold at least one seed, got none.")
-    for seed in seeds:
-        if not 0 <= seed < MAX_SEED:
-            raise ValueError(f"seeds must be in [0, 2^31), got {seed}.")
-    if num_threads < 0:
-        raise ValueError(f"num_threads must be at least 0, got {num_threads}.")
-    if action_limit is not None and not (action_limit > 0 and math.isfinite(action_limit)):
-        raise ValueError(f"action_limit must be positive and finite, got {action_limit}.")

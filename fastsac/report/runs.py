@@ -1,25 +1,19 @@
-"""What a picture shows: members read from run directories, put into groups, and named.
+"""The members of run directories, put into groups and named: the subject of pictures and rankings.
 
 Knows the columns of eval.csv and metrics.csv; draws nothing, and needs neither torch nor a simulator.
 """
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastsac.config.settings import Config
 from fastsac.disk.tables import read_numbers
-from fastsac.report.statistics import iqm
+from fastsac.report.statistics import Array, iqm
+from fastsac.report.style import COLOURS
 
-Array = NDArray[np.float64]
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#4D4D4D")
-"""Told apart by colour-blind readers too (Okabe and Ito)."""
 OTHER = "#C4C4C4"
 """Of groups that are there for comparison only."""
 BEST = 6
@@ -31,12 +25,15 @@ NOT_A_SETTING = (
 """Members that differ only in these are repeats of one another: they learn alike, and may stop at other times."""
 MOST_TOLD = 3
 LARGEST = 1e30
-"""No number of a run is as large; what is, or is none, cannot be drawn."""
+"""No number of a run is as large; one that is, or is no number, cannot be drawn."""
+
+Setting = dict[str, object]
+"""Values of settings by name."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What one member did over time; rows without a return are left out."""
+    """Returns of one member over time; rows without a return are left out."""
 
     env_steps: Array  # [rows]
     wall_s: Array  # [rows], of its run: all members of a run train together
@@ -45,13 +42,12 @@ class Curve:
 
     def x(self, axis: str) -> Array:
         """The column to plot against: "env_steps" or "wall_s"."""
-        column: Array = getattr(self, axis)
-        return column
+        return {"env_steps": self.env_steps, "wall_s": self.wall_s}[axis]
 
 
 @dataclass(frozen=True)
 class Member:
-    """One agent: the settings with which it alone would be trained, and its curves."""
+    """The settings with which this member alone would be trained, and its curves."""
 
     config: Config
     evals: Curve
@@ -69,11 +65,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Group:
-    """Members that are repeats of one another, drawn in one colour."""
+    """Members that are repeats of one another, drawn in one colour, and the runs that they come from."""
 
     members: list[Member]
     runs: list[Run]
-    """Where they come from."""
     colour: str = COLOURS[0]
     label: str = ""
 
@@ -109,7 +104,7 @@ class Group:
 
 
 Source = str | Path | Run
-"""What is drawn: a run directory, or what was read from one."""
+"""A run directory, or one that was read."""
 
 
 # Reading ----------------------------------------------------------------------------------------------------------
@@ -137,14 +132,14 @@ def read_run(path: Path) -> Run:
         raise ValueError(f"{path} is not a run directory: it has no config.json. Give what `fastsac train` wrote.")
     config = Config.load(path)
     evals = read_curves(path / "eval.csv", config.num_members, "return_mean", "return_std")
-    episodes = read_curves(path / "metrics.csv", config.num_members, "episode_return", None)
+    episodes = read_curves(path / "metrics.csv", config.num_members, "episode_return")
     if not any(curve.mean.size for curve in (*evals, *episodes)):
         raise ValueError(f"{path} has no returns yet, in eval.csv or metrics.csv. Wait for the first evaluation.")
     configs = [config.of_member(member) for member in range(config.num_members)]
     return Run(path, config, [Member(*parts) for parts in zip(configs, evals, episodes, strict=True)])
 
 
-def read_curves(path: Path, num_members: int, mean: str, std: str | None) -> list[Curve]:
+def read_curves(path: Path, num_members: int, mean: str, std: str | None = None) -> list[Curve]:
     """One curve per member; empty ones where the file is missing or a member has no rows.
 
     Args:
@@ -156,15 +151,19 @@ def read_curves(path: Path, num_members: int, mean: str, std: str | None) -> lis
     Raises:
         ValueError: the file cannot be read, or a column is missing.
     """
-    columns = ["member", "env_steps", "wall_s", mean, *([std] if std else [])]
-    rows = read_numbers(path, columns)
+    rows = read_numbers(path, ["member", "env_steps", "wall_s", mean, *([std] if std else [])])
     rows = rows[(np.abs(rows) < LARGEST).all(1)]
     rows = rows[np.argsort(rows[:, 1], kind="stable")]  # in order, whatever damage did
     curves = []
     for member in range(num_members):
-        mine = rows[rows[:, 0] == member]
-        curves.append(Curve(mine[:, 1], mine[:, 2], mine[:, 3], mine[:, 4] if std else np.zeros(len(mine))))
+        mine = rows[rows[:, 0] == member].T  # [columns, rows]
+        curves.append(Curve(mine[1], mine[2], mine[3], mine[4] if std else np.zeros_like(mine[3])))
     return curves
+
+
+def default_path(runs: list[Run], name: str) -> Path:
+    """A picture's place: in the run directory, or in the current folder for several."""
+    return runs[0].path / name if len(runs) == 1 else Path(name)
 
 
 # Grouping ---------------------------------------------------------------------------------------------------------
@@ -192,34 +191,34 @@ def group_members(runs: list[Run]) -> list[Group]:
 
 def colour_groups(groups: list[Group]) -> list[Group]:
     """A colour for each; where there are too many, for the best of each task, which come first, and grey for others."""
-    if len(groups) <= len(COLOURS):
-        return [dataclasses.replace(group, colour=colour) for group, colour in zip(groups, COLOURS, strict=False)]
     coloured: list[Group] = []
     others: list[Group] = []
-    for task in tasks(groups):
-        mine = [group for group in groups if group.task == task]
+    for mine in [groups] if len(groups) <= len(COLOURS) else by_task(groups).values():
         if len(mine) > len(COLOURS):
-            mine.sort(key=lambda group: -group.score)
-            others += [dataclasses.replace(group, colour=OTHER) for group in mine[BEST:]]
+            mine = sorted(mine, key=lambda group: -group.score)
+            others += [replace(group, colour=OTHER) for group in mine[BEST:]]
             mine = mine[:BEST]
-        coloured += [dataclasses.replace(group, colour=colour) for group, colour in zip(mine, COLOURS, strict=False)]
+        coloured += [replace(group, colour=colour) for group, colour in zip(mine, COLOURS, strict=False)]
     return [*coloured, *others]
 
 
-def tasks(groups: list[Group]) -> list[str]:
-    """Names of the environments, in order."""
-    return list(dict.fromkeys(group.task for group in groups))
+def by_task(groups: list[Group]) -> dict[str, list[Group]]:
+    """The groups of each environment, in order."""
+    tasks: dict[str, list[Group]] = {}
+    for group in groups:
+        tasks.setdefault(group.task, []).append(group)
+    return tasks
 
 
 # Naming -----------------------------------------------------------------------------------------------------------
 
 
-def settings(config: Config) -> dict[str, Any]:
+def settings(config: Config) -> Setting:
     """All that makes a difference to what is learned, or to how fast, by name."""
-    return {name: value for name, value in dataclasses.asdict(config).items() if name not in NOT_A_SETTING}
+    return {name: value for name, value in asdict(config).items() if name not in NOT_A_SETTING}
 
 
-def told(groups: list[Group]) -> list[dict[str, Any]]:
+def told(groups: list[Group]) -> list[Setting]:
     """What tells each group from the others, by name: what was swept, then other settings; of many the run's folder."""
     swept = dict.fromkeys(name for group in groups for run in group.runs for name in run.config.settings[0])
     every = [settings(group.config) for group in groups]
@@ -232,23 +231,21 @@ def told(groups: list[Group]) -> list[dict[str, Any]]:
 
 def label_groups(groups: list[Group]) -> list[Group]:
     """Name each group by what tells it from the others of the same task, after its seeds where those differ."""
-    seeds = {seeds_text(group) for group in groups}
+    several = len({seeds_text(group) for group in groups}) > 1
     labels = {}
-    for task in tasks(groups):
-        mine = [group for group in groups if group.task == task]
-        for group, parts in zip(mine, told(mine), strict=True):
-            labels[id(group)] = setting_text(parts)
-            if len(seeds) > 1:
-                labels[id(group)] = ", ".join(filter(None, [seeds_text(group), labels[id(group)]]))
-    return [dataclasses.replace(group, label=labels[id(group)]) for group in groups]
+    for mine in by_task(groups).values():
+        for group, setting in zip(mine, told(mine), strict=True):
+            seeds = seeds_text(group) if several else ""
+            labels[id(group)] = ", ".join(filter(None, [seeds, setting_text(setting)]))
+    return [replace(group, label=labels[id(group)]) for group in groups]
 
 
-def setting_text(setting: dict[str, Any]) -> str:
+def setting_text(setting: Setting) -> str:
     """`critic_lr 0.0003, gamma 0.99`."""
     return ", ".join(str(value) if name == "run" else f"{name} {short(value)}" for name, value in setting.items())
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """A setting as text."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 

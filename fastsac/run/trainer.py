@@ -27,7 +27,8 @@ from fastsac.env import FloatArray, SavesState, VectorEnv, first_line, make_env
 from fastsac.learning.learner import Learner
 from fastsac.nn import philox
 from fastsac.report.displays import Display, make_display
-from fastsac.report.sinks import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
+from fastsac.report.sinks import METRIC_COLUMNS, Sinks
+from fastsac.report.statistics import iqm_of_finite, mean_of_finite
 from fastsac.run.best_policies import Best
 from fastsac.run.nan_guard import Guard
 from fastsac.run.plan import Plan, make_plan, sizes
@@ -380,7 +381,7 @@ class Run:
         returns = [e["return_mean"] for e in self.last_evals]
         self.best.update_(returns, self.collector.env_steps)
         mean = mean_of_finite(returns)
-        self.display.update({"env_steps": self._env_steps(), "eval_return": mean, "eval_returns": returns})
+        self.display.update({"env_steps": self._env_steps(), "eval_return": mean}, returns)
         if config.stop_at_return is not None:
             self._note_goals(returns, config.stop_at_return)
 
@@ -605,7 +606,7 @@ class Run:
         if len(returns) == 1:
             return f"{result.eval_return_mean:.1f} +- {result.eval_return_std:.1f}"
         return (
-            f"{result.eval_return_mean:.1f} on average, {interquartile_mean(returns):.1f} interquartile mean, "
+            f"{result.eval_return_mean:.1f} on average, {iqm_of_finite(returns):.1f} interquartile mean, "
             f"{min(returns):.1f} to {max(returns):.1f}"
         )
 
