@@ -44,7 +44,7 @@ RESERVED_KWARGS = ("id", "num_envs", "vectorization_mode", "vector_kwargs", "wra
 NUMBERS = frozenset((float, int, np.float64, np.float32))
 TRUTHS = frozenset((bool, np.bool_))
 
-Path = tuple[str, ...]  # the names that lead to one part of an observation
+Keys = tuple[str, ...]  # the names that lead to one part of an observation
 Space = spaces.Space[Any]
 
 
@@ -259,7 +259,7 @@ def _action_map(name: str, space: Space, action_limit: float | None) -> ActionSc
     )
 
 
-def _part(name: str, path: Path, leaf: Space) -> ObsPart:
+def _part(name: str, path: Keys, leaf: Space) -> ObsPart:
     """One part of the observation that is no dictionary."""
     if isinstance(leaf, spaces.Discrete):
         return ObsPart(":".join(path) or "obs", (), leaf.dtype, _states(leaf))
@@ -276,14 +276,14 @@ def _states(space: "spaces.Discrete[Any]") -> range:
     return range(int(space.start), int(space.start + space.n))
 
 
-def _leaves(space: Space, path: Path = ()) -> list[tuple[Path, Space]]:
+def _leaves(space: Space, path: Keys = ()) -> list[tuple[Keys, Space]]:
     """The parts of an observation space that are not dictionaries, each with its path, in the order of the space."""
     if not isinstance(space, spaces.Dict):
         return [(path, space)]
     return [leaf for key, part in space.spaces.items() for leaf in _leaves(part, (*path, str(key)))]
 
 
-def _at(obs: Any, path: Path) -> AnyArray:
+def _at(obs: Any, path: Keys) -> AnyArray:
     for key in path:
         obs = obs[key]
     array: AnyArray = obs

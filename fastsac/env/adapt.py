@@ -108,14 +108,14 @@ class ObsPart(NamedTuple):
 
 
 class Adapter:
-    """The way into one task of a simulator and out of it.
+    """The way into one task of a simulator and out of it; `spec` describes the task.
 
     Args:
-        env_id: the full name.
+        env_id: for the spec.
         parts: of the observation, in the order of concatenation.
         action_map: from the policy's actions to the simulator's.
         action_shape: of the simulator's actions, for one environment.
-        max_episode_steps: for the spec, which is an attribute.
+        max_episode_steps: for the spec.
 
     Raises:
         ValueError: as `find_image`.

@@ -32,10 +32,7 @@ def backend_names() -> list[str]:
 
 
 def resolve(env: str) -> tuple[Backend, str, str]:
-    """Split `env` into back end and task, and import the back end.
-
-    Args:
-        env: `"Task"` (back end envpool), `"backend:Task"`, or `"package.module:Task"`.
+    """Import the back end of `"Task"` (envpool), `"backend:Task"` or `"package.module:Task"`.
 
     Returns:
         The back end, its name, and the task.
@@ -55,12 +52,9 @@ def resolve(env: str) -> tuple[Backend, str, str]:
 
 
 def modules_of(env: str) -> Iterator[str]:
-    """Names of the modules that are imported for `env`, each before it is.
+    """Names of the modules that are imported for `env`, each before it is; raises ValueError as `resolve`.
 
     The first is the back end's; to ask for the next imports that one, which knows the others.
-
-    Raises:
-        ValueError: as `resolve`.
     """
     yield _split(env)[1]
     backend, _, task = resolve(env)
@@ -100,7 +94,7 @@ def make_env(
     """Build a vector environment with one copy per seed.
 
     Args:
-        env: `"Task"`, `"backend:Task"` or `"package.module:Task"`.
+        env: as of `resolve`.
         seeds: one seed in [0, 2^31) per environment.
         num_threads: threads of the simulator; 0 lets the back end choose.
         env_kwargs: passed to the simulator as they are.
@@ -127,14 +121,11 @@ def _check_numbers(seeds: Sequence[int], num_threads: int, action_limit: float |
 
 
 def list_envs(pattern: str | None = None) -> list[EnvSpec]:
-    """Describe every environment of the installed back ends that can be trained.
+    """Describe every environment of the installed back ends that can be trained, those without action bounds left out.
 
     Args:
-        pattern: part of a name, or a glob if it holds one of `*?[`; case does not matter.
-
-    Returns:
-        The specs, in the order of the back ends.  A task without action bounds is left out, and without a pattern
-        those of `list_slow_envs`.
+        pattern: part of a name, or a glob if it holds one of `*?[`; case does not matter.  Without one, those of
+            `list_slow_envs` are left out.
     """
     specs = []
     for name, backend in _installed_backends():

@@ -16,8 +16,7 @@ from fastsac.report.style import INK, add_legend, new_figure, save, tidy
 
 AXES = ("env_steps", "wall_s")
 MOST_MARKERS = 40
-ROOMY = 4
-"""Groups of a panel that leave room for markers and training episodes."""
+ROOMY = 4  # groups of a panel that leave room for markers and training episodes
 
 
 def plot(runs: Sequence[Source], out: str | Path | None = None) -> Path:
@@ -95,16 +94,11 @@ def draw_tails(axes: Axes, group: Group, axis: str, end: float) -> None:
     for curve in group.evals:
         tail = curve.env_steps >= end
         if tail.sum() > 1:
-            axes.plot(curve.x(axis)[tail], curve.mean[tail], color=group.colour, linewidth=0.8, zorder=3)
+            axes.plot(getattr(curve, axis)[tail], curve.mean[tail], color=group.colour, linewidth=0.8, zorder=3)
 
 
 def band(evals: Sequence[Curve], returns: Array) -> tuple[Array, Array]:
-    """Lower and upper edge around the line of a group, [rows] each; `evaluation_labels` says what they are.
-
-    Args:
-        evals: evaluations of the members.
-        returns: the same on common steps, [members, rows].
-    """
+    """Lower and upper edge, [rows] each, around the line of a group, whose returns are [members, rows]."""
     if len(evals) == 1:
         return returns[0] - evals[0].std, returns[0] + evals[0].std
     if len(evals) < LEAST_RUNS:
@@ -113,11 +107,7 @@ def band(evals: Sequence[Curve], returns: Array) -> tuple[Array, Array]:
 
 
 def stack(curves: Sequence[Curve]) -> tuple[Array, Array]:
-    """Put curves on common environment steps, as far as all of them go.
-
-    Returns:
-        Steps [rows] of the curve with the most rows, and returns [curves, rows].
-    """
+    """Steps [rows] of the curve with the most rows, as far as all of them go, and returns [curves, rows] at these."""
     start, end = max(c.env_steps[0] for c in curves), min(c.env_steps[-1] for c in curves)
     steps = max((c.env_steps for c in curves), key=len)
     steps = steps[(steps >= start) & (steps <= end)]
@@ -126,7 +116,7 @@ def stack(curves: Sequence[Curve]) -> tuple[Array, Array]:
 
 def along(curves: Sequence[Curve], steps: Array, axis: str) -> Array:
     """Where the steps lie on an axis: the mean over curves, [rows]."""
-    x: Array = np.stack([np.interp(steps, c.env_steps, c.x(axis)) for c in curves]).mean(0)
+    x: Array = np.stack([np.interp(steps, c.env_steps, getattr(c, axis)) for c in curves]).mean(0)
     return x
 
 

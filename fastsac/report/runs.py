@@ -14,21 +14,17 @@ from fastsac.disk.tables import read_numbers
 from fastsac.report.statistics import Array, iqm
 from fastsac.report.style import COLOURS
 
-OTHER = "#C4C4C4"
-"""Of groups that are there for comparison only."""
-BEST = 6
-"""Groups in colour where there are more than COLOURS."""
+OTHER = "#C4C4C4"  # of groups that are there for comparison only
+BEST = 6  # groups in colour where there are more than COLOURS
 NOT_A_SETTING = (
     "seed", "seeds", "sweep", "run_dir", "resume", "tensorboard", "wandb", "checkpoint_every", "log_every",
     "stop_at_return", "stop_at_episode_return", "stop_when", "wait_for_lock",
 )  # fmt: skip
 """Members that differ only in these are repeats of one another: they learn alike, and may stop at other times."""
 MOST_TOLD = 3
-LARGEST = 1e30
-"""No number of a run is as large; one that is, or is no number, cannot be drawn."""
+LARGEST = 1e30  # no number of a run is as large; one that is, or is no number, cannot be drawn
 
-Setting = dict[str, object]
-"""Values of settings by name."""
+Setting = dict[str, object]  # values by name
 
 
 @dataclass(frozen=True)
@@ -39,10 +35,6 @@ class Curve:
     wall_s: Array  # [rows], of its run: all members of a run train together
     mean: Array  # [rows]
     std: Array  # [rows]
-
-    def x(self, axis: str) -> Array:
-        """The column to plot against: "env_steps" or "wall_s"."""
-        return {"env_steps": self.env_steps, "wall_s": self.wall_s}[axis]
 
 
 @dataclass(frozen=True)
@@ -103,19 +95,14 @@ class Group:
         return float(iqm(self.finals)) if self.evals else -np.inf
 
 
-Source = str | Path | Run
-"""A run directory, or one that was read."""
+Source = str | Path | Run  # a run directory, or one that was read
 
 
 # Reading ----------------------------------------------------------------------------------------------------------
 
 
 def read_runs(runs: Sequence[Source]) -> list[Run]:
-    """Read run directories, each once, and keep those that have been read.
-
-    Raises:
-        ValueError: there is none, or `read_run` objects.
-    """
+    """Read run directories, each once, and keep those that have been read; raises ValueError as `read_run`."""
     if not runs:
         raise ValueError("runs must name at least one run directory, got none.")
     once = {(run.path if isinstance(run, Run) else Path(run)).resolve(): run for run in reversed(runs)}
@@ -140,17 +127,7 @@ def read_run(path: Path) -> Run:
 
 
 def read_curves(path: Path, num_members: int, mean: str, std: str | None = None) -> list[Curve]:
-    """One curve per member; empty ones where the file is missing or a member has no rows.
-
-    Args:
-        path: a CSV file, which a run may still be writing to.
-        num_members: members of the run.
-        mean: the column of returns.
-        std: the column of their standard deviations, if there is one.
-
-    Raises:
-        ValueError: the file cannot be read, or a column is missing.
-    """
+    """One curve per member from two columns of a table; empty ones where it is missing or a member has no rows."""
     rows = read_numbers(path, ["member", "env_steps", "wall_s", mean, *([std] if std else [])])
     rows = rows[(np.abs(rows) < LARGEST).all(1)]
     rows = rows[np.argsort(rows[:, 1], kind="stable")]  # in order, whatever damage did

@@ -11,12 +11,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+# Told apart by colour-blind readers too (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#4D4D4D")
-"""Told apart by colour-blind readers too (Okabe and Ito)."""
 INK, FAINT = "#333333", "#D9D9D9"
 MINUS = "\N{MINUS SIGN}"
-LETTERS_PER_INCH = 13.6
-"""Of legends."""
+LETTERS_PER_INCH = 13.6  # of legends
 
 
 def new_figure(width: float, height: float, title: str = "") -> Figure:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -25,8 +24,7 @@ from fastsac.report.runs import Source, default_path, read_runs, short
 from fastsac.report.style import COLOURS, INK, MINUS, add_legend, new_figure, save, short_number, tidy
 
 MOST_ROWS = 20
-MOST_CELLS = 16
-"""Values of a setting that fit side by side."""
+MOST_CELLS = 16  # values of a setting that fit side by side
 BEST, NOT_BEST = COLOURS[1], COLOURS[0]
 POINTS_PER_LETTER = 6.0
 MISSING = "#EEEEEE"
@@ -198,15 +196,16 @@ def draw_score(axes: Axes, score: Score, place: float, best: bool, upright: bool
     """Dot on a line for the interquartile mean and its interval, small dots for the seeds."""
     colour = BEST if best else NOT_BEST
 
-    def mark(returns: Sequence[float], **style: Any) -> None:
-        at = [place] * len(returns)
-        axes.plot(*((at, returns) if upright else (returns, at)), color=colour, **style)
+    def at(returns: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+        places = [place] * len(returns)
+        return (places, returns) if upright else (returns, places)
 
     if score.seeds > 1:
-        mark(list(score.returns), linestyle="none", marker="o", markersize=3.5, alpha=0.45, markeredgewidth=0, zorder=2)
+        dots = at(score.returns.tolist())
+        axes.plot(*dots, "o", color=colour, markersize=3.5, alpha=0.45, markeredgewidth=0, zorder=2)
     if math.isfinite(score.low):
-        mark([score.low, score.high], linewidth=3, alpha=0.55, solid_capstyle="round", zorder=3)
-    mark([score.iqm], marker="o", markersize=8, markeredgecolor="white", zorder=4)
+        axes.plot(*at([score.low, score.high]), color=colour, linewidth=3, alpha=0.55, solid_capstyle="round", zorder=3)
+    axes.plot(*at([score.iqm]), "o", color=colour, markersize=8, markeredgecolor="white", zorder=4)
 
 
 def make_handles(rankings: list[Ranking]) -> list[Artist]:
