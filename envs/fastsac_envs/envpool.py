@@ -5,7 +5,7 @@ Axes: N environments, O obs_dim, A action_dim.
 A task is any single-player envpool id with a continuous or one discrete action, whose observation is vectors or one
 image.  A dictionary of vectors becomes one vector: its parts flattened and joined in the order of their names, nested
 names written `goal:kettle`.  A part that is a single integer with bounds, such as Taxi's state, becomes a one-hot
-vector.  Of MuJoCo Playground's `state` and `privileged_state` only `state` is used, which is what a robot can sense.
+vector.  Of MuJoCo Playground's `state` and `privileged_state` only `state` is used, which a robot can sense.
 MiniGrid's small picture and the bytes of its mission are plain numbers, which `obs_norm` brings to one scale.
 
 envpool never sets both flags: an episode whose task ends on exactly the last allowed step reads as truncated.
@@ -53,7 +53,7 @@ from fastsac.env import (
     near_matches,
 )
 
-NO_TIME_LIMIT = 2**31 - 1  # what envpool writes where there is none
+NO_TIME_LIMIT = 2**31 - 1  # written by envpool where there is none
 MAX_RANGE = 2**20  # an integer with more values than this has no bounds: envpool's own rule
 SLOW_FAMILIES = frozenset(("envpool.atari",))  # a spec loads the game: 0.1 s each
 TASKS_WITHOUT_LIMIT = frozenset(("Game2048-v1", "Jumanji/Game2048-v1"))  # whatever their specs say
@@ -261,7 +261,7 @@ def _time_limit(task: str, native: NativeSpec) -> int | None:
 
 
 def _adapter(task: str, native: NativeSpec, action_limit: float | None) -> Adapter:
-    """Raises ValueError for what the program cannot train, with the reason."""
+    """Raises ValueError for a task that fastsac cannot train, with the reason."""
     name = f"envpool:{task}"
     if native.config.max_num_players > 1:
         raise ValueError(f"{name} is a task for several players; fastsac trains one. Choose a single-player task.")

@@ -170,8 +170,8 @@ class CheckedReturn(gymnasium.Wrapper[Any, Any, Any, Any]):
 def _naming_the_environment() -> Iterator[None]:
     """Put on an exception which environment it came from, where that can be told.
 
-    It is the count of the loop that Gymnasium was in, or, where it joins what all of them gave after that loop, the
-    first whose observation is not of the task's shape and type.
+    It is the index of Gymnasium's loop over environments, or, where it joins their observations after that loop, of
+    the first observation that is not of the task's shape and type.
     """
     try:
         yield
@@ -190,7 +190,7 @@ def _naming_the_environment() -> Iterator[None]:
 def _misfit(vec: SyncVectorEnv) -> int | None:
     """The first environment whose observation does not fit into the arrays of the space, where one does not."""
     for i, obs in enumerate(vec._env_obs):
-        with suppress(Exception):  # what cannot even be looked at does not fit
+        with suppress(Exception):  # an observation that cannot even be looked at does not fit
             if _fits(obs, vec.single_observation_space):
                 continue
         return i
@@ -240,7 +240,7 @@ def _make_vec(task: str, num_envs: int, env_kwargs: EnvKwargs) -> SyncVectorEnv:
 
 
 def _adapter(task: str, env: SyncVectorEnv, action_limit: float | None) -> Adapter:
-    """Raises ValueError for what the program cannot train, with the reason."""
+    """Raises ValueError for a task that fastsac cannot train, with the reason."""
     name, space = f"gymnasium:{task}", env.single_action_space
     parts = [_part(name, path, leaf) for path, leaf in _leaves(env.single_observation_space)]
     limit = getattr(env.envs[0].spec, "max_episode_steps", None)

@@ -1,4 +1,4 @@
-"""Tables as runs write them: CSV files, read line by line, so that what is damaged costs its own line alone.
+"""Tables as runs write them: CSV files, read line by line, so that damage costs its own line alone.
 
 A row is whole when it has its line end, is readable text, and has as many cells as there are columns.  A run may be in
 the middle of its last one.  Knows no column.

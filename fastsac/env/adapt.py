@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from fastsac.env.contract import AnyArray, EnvSpec, FloatArray, ImageShape, ObsArray
 
 NO_BOUND = 1e9  # an action bound this large is none
-MIN_IMAGE_SIDE = 36  # pixels of an image's height and width, at least: what the convolutional encoder needs
+MIN_IMAGE_SIDE = 36  # pixels of an image's height and width, at least: the convolutional encoder needs them
 MAX_FLAT_SIZE = 4096  # numbers of an array of three or more axes, at most, that is flattened to a vector
 
 

@@ -136,4 +136,4 @@ class Backend(Protocol):
         """Build one environment per seed; `num_threads` 0 lets the back end choose."""
 
     def list_tasks(self) -> list[str]:
-        """The names worth listing; may leave out what is known to be untrainable."""
+        """The names worth listing; may leave out tasks that cannot be trained."""

@@ -93,6 +93,6 @@ def _namespace(name: str, portions: list[str]) -> ModuleSpec:
 
 
 def _places_of(spec: ModuleSpec) -> list[str]:
-    """Folders of a package, but for what stands for a finder and is no path; then the file, maybe in an archive."""
+    """Folders of a package, without entries that are no paths but stand for a finder; then the file, if any."""
     folders = [folder for folder in spec.submodule_search_locations or () if os.path.exists(folder)]
     return [*folders, spec.origin] if spec.has_location and spec.origin else folders

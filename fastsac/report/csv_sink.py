@@ -1,4 +1,4 @@
-"""One CSV file of a run while rows are written to it: whole rows only, and what a resumed run keeps of older ones."""
+"""A CSV file that a run appends to: whole rows only; a resumed run keeps those that its checkpoint counts on."""
 
 import csv
 import io
@@ -108,7 +108,7 @@ def _line(cells: Iterable[Cell]) -> bytes:
 def rows_to_keep(path: Path, columns: Sequence[str], keep: int) -> tuple[list[dict[str, str]], str]:
     """The first `keep` rows of a table, those that can be read, and a line to tell the user if that is not all.
 
-    A table that holds what is not kept is set aside.
+    A table is set aside if it holds more than that.
     """
     try:
         table = read_table(path, keep)
@@ -120,4 +120,4 @@ def rows_to_keep(path: Path, columns: Sequence[str], keep: int) -> tuple[list[di
     if keep == 0 or (len(rows) == keep and set(table.columns) <= set(columns)):
         return rows, ""
     have = f"{len(rows):,} of the {keep:,} row(s) that the checkpoint counts on"
-    return rows, f"{path} is damaged: {have} go on in a new one, what it was is in {set_aside(path).name}"
+    return rows, f"{path} is damaged: {have} go on in a new one; the old one is now {set_aside(path).name}"

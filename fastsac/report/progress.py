@@ -1,4 +1,4 @@
-"""How far a run is: its latest figures, what follows from them, and how they are written.  Draws nothing."""
+"""The latest figures of a run, the time that is left, and numbers as text.  Draws nothing."""
 
 import math
 from collections.abc import Mapping, Sequence

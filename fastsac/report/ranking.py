@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from fastsac.report.runs import Setting, Source, by_task, group_members, read_runs, setting_text, short, told
+from fastsac.report.runs import Setting, Source, by_task, differences, group_members, read_runs, setting_text, short
 from fastsac.report.statistics import Array, iqm_interval
 
 
@@ -21,7 +21,7 @@ from fastsac.report.statistics import Array, iqm_interval
 class Score:
     """How the members of one setting ended."""
 
-    setting: Setting  # what tells it from the others
+    setting: Setting  # values that tell it from the others
     returns: Array  # final return of each member, [seeds]
     iqm: float
     low: float  # ends of the 95% bootstrap interval; NaN with fewer than three seeds
@@ -66,7 +66,7 @@ def rank(runs: Sequence[Source]) -> list[Ranking]:
     rankings = []
     for task, groups in by_task([group for group in group_members(read) if group.evals]).items():
         scores = []
-        for group, setting in zip(groups, told(groups), strict=True):
+        for group, setting in zip(groups, differences(groups), strict=True):
             low, high = map(float, iqm_interval(group.finals))
             scores.append(Score(setting, group.finals, group.score, low, high))
         if len(scores) > 1:

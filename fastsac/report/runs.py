@@ -21,7 +21,7 @@ NOT_A_SETTING = (
     "stop_at_return", "stop_at_episode_return", "stop_when", "wait_for_lock",
 )  # fmt: skip
 """Members that differ only in these are repeats of one another: they learn alike, and may stop at other times."""
-MOST_TOLD = 3
+MOST_NAMED = 3  # settings in a label
 LARGEST = 1e30  # no number of a run is as large; one that is, or is no number, cannot be drawn
 
 Setting = dict[str, object]  # values by name
@@ -152,7 +152,7 @@ def make_groups(runs: list[Run]) -> list[Group]:
 
 
 def group_members(runs: list[Run]) -> list[Group]:
-    """Put members together that differ only in what is `NOT_A_SETTING`, in the order of their first one.
+    """Put members together that differ only in NOT_A_SETTING, in the order of their first one.
 
     A run with a sweep gives a group for each of its settings; seeds of one run and of several are repeats alike.
     """
@@ -191,27 +191,27 @@ def by_task(groups: list[Group]) -> dict[str, list[Group]]:
 
 
 def settings(config: Config) -> Setting:
-    """All that makes a difference to what is learned, or to how fast, by name."""
+    """All settings that affect learning or its speed, by name."""
     return {name: value for name, value in asdict(config).items() if name not in NOT_A_SETTING}
 
 
-def told(groups: list[Group]) -> list[Setting]:
-    """What tells each group from the others, by name: what was swept, then other settings; of many the run's folder."""
+def differences(groups: list[Group]) -> list[Setting]:
+    """The settings that tell each group from the others: swept ones, then others; of many others the run's folder."""
     swept = dict.fromkeys(name for group in groups for run in group.runs for name in run.config.settings[0])
     every = [settings(group.config) for group in groups]
     names = [n for n in swept | every[0] if any(other[n] != every[0][n] for other in every)]
-    many = len(names) > max(MOST_TOLD, len(swept))
+    many = len(names) > max(MOST_NAMED, len(swept))
     names = [n for n in names if n in swept or not many]
     folders = [{"run": group.runs[0].path.resolve().name} if many else {} for group in groups]
     return [{**folder, **{n: mine[n] for n in names}} for folder, mine in zip(folders, every, strict=True)]
 
 
 def label_groups(groups: list[Group]) -> list[Group]:
-    """Name each group by what tells it from the others of the same task, after its seeds where those differ."""
+    """Name each group by the settings that tell it from others of its task, after its seeds where those differ."""
     several = len({seeds_text(group) for group in groups}) > 1
     labels = {}
     for mine in by_task(groups).values():
-        for group, setting in zip(mine, told(mine), strict=True):
+        for group, setting in zip(mine, differences(mine), strict=True):
             seeds = seeds_text(group) if several else ""
             labels[id(group)] = ", ".join(filter(None, [seeds, setting_text(setting)]))
     return [replace(group, label=labels[id(group)]) for group in groups]

@@ -138,9 +138,9 @@ def draw_cell(
 
 
 def colour_range(values: Sequence[float]) -> tuple[Normalize, Colormap]:
-    """From worst to best, but from no further below the median than three times what the best is above it.
+    """From worst to best, but starting at most three times as far below the median as the best is above it.
 
-    So that one setting that fails leaves the others apart.
+    So one setting that fails leaves the others apart.
     """
     best, median, worst = max(values), float(np.median(values)), min(values)
     low = max(worst, median - 3 * (best - median)) if best > median else worst
@@ -161,7 +161,7 @@ def draw_strip(axes: Axes, ranking: Ranking) -> None:
 
 
 def draw_rows(axes: Axes, ranking: Ranking) -> None:
-    """The best settings from top to bottom, with a column for each of what they differ in."""
+    """The best settings from top to bottom, with a column for each setting that differs."""
     scores = ranking.scores[:MOST_ROWS]
     text = number_format(ranking, MINUS)
     for place, score in enumerate(scores):
