@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fastsac.checkpoint.thread import CheckpointThread
 from fastsac.checkpoint.writer import Writer
-from fastsac.disk.errors import Patience
+from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.run import snapshot
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Checkpointer:
         loop_s: seconds that the loop stood still for checkpoints.
     """
 
-    def __init__(self, run: "Run", tolerance: Patience) -> None:
+    def __init__(self, run: "Run", tolerance: DiskErrorTolerance) -> None:
         plan, say = run.plan, run.display.info
         self._run, self._tolerance = run, tolerance
         found = plan.resume.found if plan.resume else None
@@ -60,7 +60,7 @@ class Checkpointer:
         began = time.perf_counter()
         run.guard.check(parameters=True)
         with run.aside("writing a checkpoint"):
-            with self._tolerance.writing("a checkpoint"):
+            with self._tolerance.allow("a checkpoint"):
                 self.thread.wait()  # for the one before; should it have failed, this one is tried all the same
             with suppress(OSError):  # rows go on waiting
                 run.files.sinks.flush()
@@ -70,7 +70,7 @@ class Checkpointer:
 
     def try_to_write(self) -> None:
         """As `write`; a disk that refuses is told of, and tried again later."""
-        with self._tolerance.writing("a checkpoint"):
+        with self._tolerance.allow("a checkpoint"):
             self.write()
 
     def look(self, renew: bool) -> None:
@@ -79,7 +79,7 @@ class Checkpointer:
         Args:
             renew: write one in any case.
         """
-        with self._tolerance.writing("a checkpoint"):
+        with self._tolerance.allow("a checkpoint"):
             self.thread.check()
             if renew or self.thread.should_retry():
                 self.write()

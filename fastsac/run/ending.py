@@ -10,7 +10,7 @@ from fastsac.acting.errors import BadStepError, NotFiniteError
 from fastsac.checkpoint.thread import CheckpointError
 from fastsac.disk.files import write_file
 from fastsac.env import first_line
-from fastsac.report.sinks import interquartile_mean, mean_of_finite
+from fastsac.report.statistics import iqm_of_finite, mean_of_finite
 from fastsac.run.result import Result
 from fastsac.run.run_state import Row
 from fastsac.runtime.launch import CaptureError
@@ -107,6 +107,6 @@ def _returns_text(result: Result, returns: Sequence[float]) -> str:
     if len(returns) == 1:
         return f"{result.eval_return_mean:.1f} +- {result.eval_return_std:.1f}"
     return (
-        f"{result.eval_return_mean:.1f} on average, {interquartile_mean(returns):.1f} interquartile mean, "
+        f"{result.eval_return_mean:.1f} on average, {iqm_of_finite(returns):.1f} interquartile mean, "
         f"{min(returns):.1f} to {max(returns):.1f}"
     )

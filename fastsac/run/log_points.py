@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 from fastsac.acting.errors import BadStepError, NotFiniteError
-from fastsac.disk.errors import Patience
-from fastsac.report.sinks import METRIC_COLUMNS, mean_of_finite
+from fastsac.disk.errors import DiskErrorTolerance
+from fastsac.report.sinks import METRIC_COLUMNS
+from fastsac.report.statistics import mean_of_finite
 from fastsac.run.evaluator import EvaluationStoppedError, Evaluator
 from fastsac.run.run_state import Row
 
@@ -27,7 +28,7 @@ class LogPoints:
         last_evals: rows of the last evaluation, one per member.
     """
 
-    def __init__(self, run: "Run", evaluator: Evaluator, tolerance: Patience) -> None:
+    def __init__(self, run: "Run", evaluator: Evaluator, tolerance: DiskErrorTolerance) -> None:
         self._run, self._evaluator, self._tolerance = run, evaluator, tolerance
         self.evaluation_due = False
         self.last_evals: list[Row] = []
@@ -55,11 +56,11 @@ class LogPoints:
         run.guard.check()
         run.guard.hold()
         restored = False
-        with self._tolerance.writing(str(run.plan.run_dir)):
+        with self._tolerance.allow(str(run.plan.run_dir)):
             restored = run.files.restore()
         run.checkpointer.look(renew=restored)
         rows = run.clock.metrics()
-        with self._tolerance.writing("metrics.csv"):
+        with self._tolerance.allow("metrics.csv"):
             run.files.sinks.metrics(rows)
         mean = {key: mean_of_finite(row[key] for row in rows) for key in METRIC_COLUMNS if key in rows[0]}
         recent = [list(returns)[-RECENT_EPISODES:] for returns in run.collector.stats.last_returns]
@@ -91,10 +92,10 @@ class LogPoints:
             raise
         self.evaluation_due = False
         self.last_evals = run.clock.evaluations(episodes)
-        with self._tolerance.writing("eval.csv"):
+        with self._tolerance.allow("eval.csv"):
             run.files.sinks.evaluation(self.last_evals)
         returns = [float(row["return_mean"]) for row in self.last_evals]
         run.best_policies.update_(returns, run.collector.env_steps)
         mean = mean_of_finite(returns)
-        run.display.update({"env_steps": run.env_steps, "eval_return": mean, "eval_returns": returns})
+        run.display.update({"env_steps": run.env_steps, "eval_return": mean}, returns)
         run.update_stop_rule(eval_returns=returns)

@@ -13,7 +13,7 @@ from fastsac.acting.collector import Collector
 from fastsac.acting.errors import ActionError, BadStepError, NotFiniteError
 from fastsac.checkpoint.reader import Tree
 from fastsac.config.settings import Config
-from fastsac.disk.errors import Patience
+from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.learning.learner import Learner
 from fastsac.report.displays import Display, make_display
 from fastsac.run import ending, snapshot
@@ -79,7 +79,7 @@ class Run:
             self._open.callback(self.display.close)
             for note in plan.notes:
                 self.display.info(note)
-            tolerance = Patience(self.display.info)
+            tolerance = DiskErrorTolerance(self.display.info)
             # Kernels are compiled for all the threads that they may get.
             self._open.enter_context(torch_settings(plan.device, plan.cpu_threads[-1], config.matmul_precision))
             self.learner = Learner(config, plan.spec, plan.device, plan.mode)

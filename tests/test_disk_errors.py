@@ -23,11 +23,11 @@ from fastsac.checkpoint.thread import CheckpointThread
 from fastsac.checkpoint.writer import Writer
 from fastsac.cli.main import main
 from fastsac.config.settings import Config
-from fastsac.disk.errors import Patience, disk_error
+from fastsac.disk.errors import DiskErrorTolerance, disk_error
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import Learner
 from fastsac.report import sinks
-from fastsac.report.sinks import CsvSink
+from fastsac.report.csv_sink import CsvSink
 from fastsac.run.memory import member_bytes
 from fastsac.run.nan_guard import Guard
 from fastsac.run.run_dir import RunDir
@@ -118,12 +118,12 @@ def test_rows_are_written_whole_or_later(tmp_path):
     sink.close()
 
 
-def test_patience_speaks_once_a_minute_and_only_of_disks():
+def test_disk_errors_are_reported_once_a_minute_and_others_raised():
     said, times = [], [0.0, 1.0, 59.0, 60.5, 100.0]
-    patience = Patience(said.append, iter([*times, 200.0]).__next__)
+    tolerance = DiskErrorTolerance(said.append, iter([*times, 200.0]).__next__)
 
     def fail(error):
-        with patience.writing("a checkpoint"):
+        with tolerance.allow("a checkpoint"):
             raise error
 
     for _ in times:
@@ -190,8 +190,9 @@ def test_the_estimate_of_memory_is_near_the_truth(spec, changes):
 
 LIMITED = """
 import resource, sys
-from fastsac import device, plan, training
 from fastsac.cli.main import main
+from fastsac.run import plan, trainer
+from fastsac.runtime import device
 kind, counter, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
 used = device.proc_bytes("/proc/self/status", counter)
 resource.setrlimit(getattr(resource, kind), (used + left, used + left))
