@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from fastsac import checkpoint, load
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import VARIANTS, find
+from fastsac.algorithms.registry import VARIANTS, get_algorithm
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import make_hyper
@@ -60,17 +60,17 @@ def test_features_equal_torch_layers():
 def test_every_algorithm_sees_images_and_learns_its_encoder(algo):
     """Each convolution of each network moves at an update, those of the targets follow, and actions are finite."""
     config = Config(env="x", conv_channels=(4, 4), hidden_dims=(32,), algo=algo, n_step=2)
-    spec = EnvSpec("test:test", PIXELS, 3, (), None, discrete=find(algo).discrete, image=IMAGE)
-    agent = find(algo).from_config(config, spec)
-    state = agent.init(torch.tensor(1), 0.5)
+    spec = EnvSpec("test:test", PIXELS, 3, (), None, discrete=get_algorithm(algo).discrete, image=IMAGE)
+    algorithm = get_algorithm(algo).from_config(config, spec)
+    state = algorithm.init(torch.tensor(1), 0.5)
     obs, next_obs = torch.randint(0, 256, (2, 8, PIXELS), dtype=torch.uint8)
-    action = agent.act_randomly(torch.randn(8, 3))
-    assert agent.act(state["params"][agent.acts_by], obs, torch.randn(8, 3)).isfinite().all()
+    action = algorithm.act_randomly(torch.randn(8, 3))
+    assert algorithm.act(state["params"][algorithm.acts_by], obs, torch.randn(8, 3)).isfinite().all()
     batch = Batch(obs, action, torch.randn(8), torch.full((8,), 0.9), next_obs)
-    hyper = {k: v[0] for k, v in make_hyper(agent, config, CPU).items()}
-    new, _ = agent.update(hyper, state, batch, torch.randn(*agent.noise_shape(8)))
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
+    new, _ = algorithm.update(hyper, state, batch, torch.randn(*algorithm.noise_shape(8)))
     for name in state["params"].keys() - {"log_alpha"}:
-        shapes = getattr(agent, f"{name}_shapes")
+        shapes = getattr(algorithm, f"{name}_shapes")
         before, after = (nets.unflatten(s["params"][name], shapes) for s in (state, new))
         for layer in ("conv0", "bias0", "conv1", "bias1"):
             assert not torch.equal(before[layer], after[layer]), (name, layer)

@@ -185,9 +185,9 @@ def test_fixed_alpha_stays():
 
 def test_update_equals_the_textbook_with_separate_optimizers():
     """The fused update beside .backward() and torch.optim, over 10 steps."""
-    agent = sac.Sac.from_config(BASE, SPEC)
-    hyper = {k: v[0] for k, v in make_hyper(agent, BASE, CPU).items()}
-    state = agent.init(torch.tensor(1), 0.5)
+    algorithm = sac.Sac.from_config(BASE, SPEC)
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, BASE, CPU).items()}
+    state = algorithm.init(torch.tensor(1), 0.5)
     leaves = {k: v.clone().requires_grad_() for k, v in state["params"].items()}
     target = state["target_critic"].clone()
     optimizers = {k: torch.optim.Adam([v], lr=1e-3) for k, v in leaves.items()}
@@ -196,14 +196,14 @@ def test_update_equals_the_textbook_with_separate_optimizers():
         draw = lambda *s: torch.randn(*s, generator=generator)  # noqa: E731
         batch = Batch(draw(8, O), torch.tanh(draw(8, A)), draw(8), torch.full((8,), 0.99), draw(8, O))
         noise = draw(2, 8, A)
-        state, _ = agent.update(hyper, state, batch, noise)
+        state, _ = algorithm.update(hyper, state, batch, noise)
 
-        actor = nets.unflatten(leaves["actor"], agent.actor_shapes)
-        critic = nets.unflatten(leaves["critic"], agent.critic_shapes)
+        actor = nets.unflatten(leaves["actor"], algorithm.actor_shapes)
+        critic = nets.unflatten(leaves["critic"], algorithm.critic_shapes)
         alpha = leaves["log_alpha"].exp().detach()
         with torch.no_grad():
             next_action, next_log_prob = losses.tanh_normal(*nets.gaussian(actor, batch.next_obs), noise[1])
-            next_q = nets.critic(nets.unflatten(target, agent.critic_shapes), batch.next_obs, next_action)
+            next_q = nets.critic(nets.unflatten(target, algorithm.critic_shapes), batch.next_obs, next_action)
             y = batch.reward + 0.99 * (next_q.min(0).values - alpha * next_log_prob)
         q = nets.critic(critic, batch.obs, batch.action)
         critic_loss = 0.5 * ((q[0] - y) ** 2).mean() + 0.5 * ((q[1] - y) ** 2).mean()
@@ -221,13 +221,13 @@ def test_update_equals_the_textbook_with_separate_optimizers():
 
 
 def test_gradient_clipping_reaches_the_networks():
-    agent = sac.Sac.from_config(BASE.replace(max_grad_norm=1e-3), SPEC)
-    hyper = {k: v[0] for k, v in make_hyper(agent, BASE, CPU).items()}
-    state = agent.init(torch.tensor(1), 1.0)
+    algorithm = sac.Sac.from_config(BASE.replace(max_grad_norm=1e-3), SPEC)
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, BASE, CPU).items()}
+    state = algorithm.init(torch.tensor(1), 1.0)
     batch = Batch(torch.ones(8, O), torch.zeros(8, A), torch.full((8,), 100.0), torch.ones(8), torch.ones(8, O))
-    new, _ = agent.update(hyper, state, batch, torch.zeros(2, 8, A))
+    new, _ = algorithm.update(hyper, state, batch, torch.zeros(2, 8, A))
     for name in ("actor", "critic"):  # the first moment is 0.1 times the clipped gradient
-        assert new["first"][name].norm().item() == pytest.approx(1e-4, rel=0.01)
+        assert new["exp_avg"][name].norm().item() == pytest.approx(1e-4, rel=0.01)
 
 
 def test_a_loss_that_is_not_finite_is_remembered_with_its_step():
@@ -241,7 +241,7 @@ def test_a_loss_that_is_not_finite_is_remembered_with_its_step():
 def test_a_parameter_that_is_not_finite_is_found_with_its_member():
     learner = make(seeds=2)
     assert learner.not_finite() == []
-    learner.buffers["state"]["second"]["actor"][1, 3] = math.inf
+    learner.buffers["state"]["exp_avg_sq"]["actor"][1, 3] = math.inf
     assert learner.not_finite() == [1]
 
 

@@ -64,20 +64,20 @@ def problem():
     def draw(*shape):
         return torch.randn(*shape, generator=generator)
 
-    agent = sac.Sac.from_config(CONFIG, SPEC)
-    state = agent.init(torch.tensor(1), ALPHA)
+    algorithm = sac.Sac.from_config(CONFIG, SPEC)
+    state = algorithm.init(torch.tensor(1), ALPHA)
     state["target_critic"] = state["target_critic"] + 0.1 * draw(*state["target_critic"].shape)
     terminated = torch.rand(B, generator=generator) < 0.3
     batch = Batch(draw(B, O), torch.tanh(draw(B, A)), draw(B), 0.97 * (~terminated), draw(B, O))
-    return agent, state, batch, terminated, draw(2, B, A)
+    return algorithm, state, batch, terminated, draw(2, B, A)
 
 
-def torchrl_module(agent, state, batch, terminated):
+def torchrl_module(algorithm, state, batch, terminated):
     """torchrl's loss module over modules that hold our parameters, and the batch as it wants it."""
-    views = nets.unflatten(state["params"]["critic"], agent.critic_shapes)
-    target_views = nets.unflatten(state["target_critic"], agent.critic_shapes)
+    views = nets.unflatten(state["params"]["critic"], algorithm.critic_shapes)
+    target_views = nets.unflatten(state["target_critic"], algorithm.critic_shapes)
     body = TensorDictModule(
-        ActorModule(module_of(nets.unflatten(state["params"]["actor"], agent.actor_shapes), O)),
+        ActorModule(module_of(nets.unflatten(state["params"]["actor"], algorithm.actor_shapes), O)),
         in_keys=["observation"],
         out_keys=["loc", "scale"],
     )
@@ -119,24 +119,24 @@ def torchrl_module(agent, state, batch, terminated):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("few_kernels", [False, True])
-def test_losses_and_gradients_equal_torchrl(problem, few_kernels):
+@pytest.mark.parametrize("fuse_for_gpu", [False, True])
+def test_losses_and_gradients_equal_torchrl(problem, fuse_for_gpu):
     _, state, batch, terminated, noise = problem
-    agent = sac.Sac.from_config(CONFIG, SPEC, few_kernels)
-    loss, data = torchrl_module(agent, state, batch, terminated)
+    algorithm = sac.Sac.from_config(CONFIG, SPEC, fuse_for_gpu)
+    loss, data = torchrl_module(algorithm, state, batch, terminated)
     FixedNoise.queue = [noise[1], noise[0]]
     out = loss(data)
     (0.5 * out["loss_qvalue"] + out["loss_actor"] + out["loss_alpha"]).backward()  # their critic loss lacks the 1/2
 
     views = {
-        "actor": nets.unflatten(state["params"]["actor"], agent.actor_shapes),
-        "critic": nets.unflatten(state["params"]["critic"], agent.critic_shapes),
+        "actor": nets.unflatten(state["params"]["actor"], algorithm.actor_shapes),
+        "critic": nets.unflatten(state["params"]["critic"], algorithm.critic_shapes),
         "log_alpha": state["params"]["log_alpha"],
     }
-    target = nets.unflatten(state["target_critic"], agent.critic_shapes)
-    hyper = {k: v[0] for k, v in make_hyper(agent, CONFIG, torch.device("cpu")).items()}
+    target = nets.unflatten(state["target_critic"], algorithm.critic_shapes)
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, CONFIG, torch.device("cpu")).items()}
     grads, metrics = torch.func.grad(
-        lambda p: agent.loss(hyper, p, target, batch, noise), has_aux=True
+        lambda p: algorithm.loss(hyper, p, target, batch, noise), has_aux=True
     )(views)  # fmt: skip
     ours = dict(zip(METRICS, metrics, strict=True))
 
@@ -161,13 +161,13 @@ def test_losses_and_gradients_equal_torchrl(problem, few_kernels):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 def test_td_target_equals_torchrl(problem):
-    agent, state, batch, terminated, noise = problem
-    loss, data = torchrl_module(agent, state, batch, terminated)
+    algorithm, state, batch, terminated, noise = problem
+    loss, data = torchrl_module(algorithm, state, batch, terminated)
     FixedNoise.queue = [noise[1]]
     theirs = loss._compute_target_v2(data)
-    actor = nets.unflatten(state["params"]["actor"], agent.actor_shapes)
+    actor = nets.unflatten(state["params"]["actor"], algorithm.actor_shapes)
     action, log_prob = losses.tanh_normal(*nets.gaussian(actor, batch.next_obs), noise[1])
-    q = nets.critic(nets.unflatten(state["target_critic"], agent.critic_shapes), batch.next_obs, action)
+    q = nets.critic(nets.unflatten(state["target_critic"], algorithm.critic_shapes), batch.next_obs, action)
     ours = losses.td_target(CONFIG.reward_scale * batch.reward, batch.discount, q, log_prob, torch.tensor(ALPHA))
     assert terminated.any()
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fastsac.algorithms import losses
-from fastsac.algorithms.batch import Between
+from fastsac.algorithms.batch import WindowStates
 from fastsac.nn import nets
 from fastsac.nn.encoder import Encoder
 
@@ -53,7 +53,7 @@ class GaussianPolicy:
         """Mean and log-std before tanh, [B, A] each."""
         return nets.gaussian(actor, self.encoder(actor, obs, self.products), self.products)
 
-    def _entropy_between(self, actor: nets.Params, between: Between, noise: Tensor, alpha: Tensor) -> Tensor:
+    def _window_entropy(self, actor: nets.Params, between: WindowStates, noise: Tensor, alpha: Tensor) -> Tensor:
         """What the states between add to the rewards, [B]; noise [n - 1, B, A]."""
         _, log_prob = self._sample(actor, between.obs.flatten(0, 1), noise.flatten(0, 1))
-        return losses.entropy_between(between.discount, -log_prob.view_as(between.discount), alpha)
+        return losses.window_entropy(between.discount, -log_prob.view_as(between.discount), alpha)

@@ -1,8 +1,8 @@
 """The algorithms by name, and what the learner asks of one.
 
-A variant is one file with one frozen dataclass that implements `Agent`, for one member; `torch.func.vmap` adds the
-member axis.  It composes nets, losses, optim and random, and knows no other variant.  Adding one takes its file, its
-tests and a line here.
+An algorithm is one file with one frozen dataclass that implements `Algorithm`, for one member; `torch.func.vmap`
+adds the member axis.  It composes nets, losses, optim and random, and knows no other algorithm.  Adding one takes its
+file, its tests and a line here.
 
 Axes: B batch, O obs_dim, A action_dim, P parameters of a network.
 """
@@ -33,7 +33,7 @@ VARIANTS = {  # --algo: module and class
 }
 
 
-class Agent(Protocol):
+class Algorithm(Protocol):
     """Sizes, switches and functions of one algorithm; all functions are pure.
 
     Attributes:
@@ -53,8 +53,8 @@ class Agent(Protocol):
     acts_by: ClassVar[str]
 
     @classmethod
-    def from_config(cls, config: "Config", spec: "EnvSpec", few_kernels: bool = False) -> Self:
-        """Sizes for one task; `few_kernels` shapes the update for a GPU."""
+    def from_config(cls, config: "Config", spec: "EnvSpec", fuse_for_gpu: bool = False) -> Self:
+        """Sizes for one task; `fuse_for_gpu` shapes the update for a GPU."""
         ...
 
     def hyper(self, config: "Config") -> dict[str, float]:
@@ -84,7 +84,7 @@ class Agent(Protocol):
         ...
 
 
-def choose(algo: str, discrete: bool) -> str:
+def resolve_algorithm(algo: str, discrete: bool) -> str:
     """What `auto` means for a task, and `sql` for discrete actions; other names stay."""
     if algo == "sql" and discrete:
         return "sql-discrete"
@@ -93,8 +93,8 @@ def choose(algo: str, discrete: bool) -> str:
     return "sac-discrete" if discrete else "sac"
 
 
-def find(algo: str) -> type[Agent]:
-    """The class of a variant."""
+def get_algorithm(algo: str) -> type[Algorithm]:
+    """The class of an algorithm."""
     module, name = VARIANTS[algo]
-    agent: type[Agent] = getattr(importlib.import_module(module), name)
-    return agent
+    algorithm: type[Algorithm] = getattr(importlib.import_module(module), name)
+    return algorithm

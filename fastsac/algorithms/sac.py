@@ -1,7 +1,8 @@
 """Soft Actor-Critic with learned temperature (arXiv 1812.05905).
 
-The state of a member is a nested dictionary of tensors: `params` (actor, critic, log_alpha), `first` and `second`
-(Adam's moments, same keys), `correction` (see `optim.gradient_step`), `target_critic`, and `grad_steps`.
+The state of a member is a nested dictionary of tensors: `params` (actor, critic, log_alpha), `exp_avg` and
+`exp_avg_sq` (Adam's moments, same keys), `bias_correction` (see `optim.gradient_step`), `target_critic`, and
+`grad_steps`.
 
 Axes: B batch, O obs_dim, F features, A action_dim, E critics, P parameters of a network.
 """
@@ -41,13 +42,13 @@ class Sac(GaussianPolicy):
     adjusts_alpha: ClassVar[bool] = True
 
     @classmethod
-    def from_config(cls, config: Config, spec: EnvSpec, few_kernels: bool = False) -> Self:
+    def from_config(cls, config: Config, spec: EnvSpec, fuse_for_gpu: bool = False) -> Self:
         """Sizes for one task.
 
         Args:
             config: settings.
             spec: the task's sizes.
-            few_kernels: shape the update for a GPU, where the number of kernels counts and not the arithmetic: biases
+            fuse_for_gpu: shape the update for a GPU, where the number of kernels counts and not the arithmetic: biases
                 inside the products, and obs and next_obs through the actor together (half of its backward pass is
                 then of zeros).  The same numbers up to rounding.
         """
@@ -65,9 +66,9 @@ class Sac(GaussianPolicy):
             learn_alpha=config.learn_alpha,
             backup_entropy=config.backup_entropy,
             max_grad_norm=config.max_grad_norm,
-            products=nets.Products(config.bf16, bias_inside=few_kernels),
+            products=nets.Products(config.bf16, bias_inside=fuse_for_gpu),
             num_between=config.num_between,
-            joint_pass=few_kernels,
+            joint_pass=fuse_for_gpu,
         )
 
     def hyper(self, config: Config) -> dict[str, float]:
@@ -132,10 +133,10 @@ class Sac(GaussianPolicy):
         next_features = self.encoder(target_critic, batch.next_obs, self.products)  # [B, F]
         next_q = nets.critic(target_critic, next_features, next_action.detach(), self.products)  # [E, B]
         reward = hyper["reward_scale"] * batch.reward
-        if batch.between is not None:
-            reward = reward + self._entropy_between(nets.frozen(params["actor"]), batch.between, noise[2:], alpha)
-        price = alpha if self.backup_entropy else torch.zeros_like(alpha)  # of entropy in the value
-        target_q = losses.td_target(reward, batch.discount, next_q, next_log_prob, price)  # [B]
+        if batch.window is not None:
+            reward = reward + self._window_entropy(nets.frozen(params["actor"]), batch.window, noise[2:], alpha)
+        backup_alpha = alpha if self.backup_entropy else torch.zeros_like(alpha)  # of entropy in the value
+        target_q = losses.td_target(reward, batch.discount, next_q, next_log_prob, backup_alpha)  # [B]
         features = self.encoder(params["critic"], batch.obs, self.products)  # [B, F]
         q = nets.critic(params["critic"], features, batch.action, self.products)  # [E, B]
         critic_loss = losses.critic_loss(q, target_q)  # [B]

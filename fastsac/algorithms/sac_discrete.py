@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastsac.algorithms import losses
-from fastsac.algorithms.batch import Batch, Between
+from fastsac.algorithms.batch import Batch, WindowStates
 from fastsac.algorithms.registry import Hyper, State
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
@@ -46,13 +46,13 @@ class SacDiscrete:
     adjusts_alpha: ClassVar[bool] = True
 
     @classmethod
-    def from_config(cls, config: Config, spec: EnvSpec, few_kernels: bool = False) -> Self:
+    def from_config(cls, config: Config, spec: EnvSpec, fuse_for_gpu: bool = False) -> Self:
         """Sizes for one task.
 
         Args:
             config: settings.
             spec: the task's sizes.
-            few_kernels: as in `fastsac.algorithms.sac`.
+            fuse_for_gpu: as in `fastsac.algorithms.sac`.
         """
         action_dim = spec.action_dim
         encoder = Encoder.make(spec.obs_dim, spec.image, config.conv_channels)
@@ -68,9 +68,9 @@ class SacDiscrete:
             learn_alpha=config.learn_alpha,
             backup_entropy=config.backup_entropy,
             max_grad_norm=config.max_grad_norm,
-            products=nets.Products(config.bf16, bias_inside=few_kernels),
+            products=nets.Products(config.bf16, bias_inside=fuse_for_gpu),
             num_between=config.num_between,
-            joint_pass=few_kernels,
+            joint_pass=fuse_for_gpu,
         )
 
     def hyper(self, config: Config) -> dict[str, float]:
@@ -125,10 +125,10 @@ class SacDiscrete:
         """Q_e(s, a) of every action, [E, B, A], for obs [B, O]."""
         return nets.ensemble(critic, self.encoder(critic, obs, self.products), self.products)
 
-    def _entropy_between(self, actor: nets.Params, between: Between, alpha: Tensor) -> Tensor:
+    def _window_entropy(self, actor: nets.Params, between: WindowStates, alpha: Tensor) -> Tensor:
         """What the states between add to the rewards, [B]."""
         entropy = losses.entropy(self._log_policy(actor, between.obs.flatten(0, 1)))
-        return losses.entropy_between(between.discount, entropy.view_as(between.discount), alpha)
+        return losses.window_entropy(between.discount, entropy.view_as(between.discount), alpha)
 
     def loss(
         self, hyper: Hyper, params: dict[str, Any], target_critic: nets.Params, batch: Batch, with_actor: bool = True
@@ -153,12 +153,12 @@ class SacDiscrete:
             if with_actor:
                 log_pi = self._log_policy(params["actor"], batch.obs)
 
-        next_q = losses.least(self._q(target_critic, batch.next_obs))  # [B, A]
-        price = alpha if self.backup_entropy else torch.zeros_like(alpha)  # of entropy in the value
-        next_value = losses.expected_value(next_q, next_log_pi.detach(), price)  # [B]
+        next_q = losses.min_q(self._q(target_critic, batch.next_obs))  # [B, A]
+        backup_alpha = alpha if self.backup_entropy else torch.zeros_like(alpha)  # of entropy in the value
+        next_value = losses.expected_value(next_q, next_log_pi.detach(), backup_alpha)  # [B]
         reward = hyper["reward_scale"] * batch.reward
-        if batch.between is not None:
-            reward = reward + self._entropy_between(nets.frozen(params["actor"]), batch.between, alpha)
+        if batch.window is not None:
+            reward = reward + self._window_entropy(nets.frozen(params["actor"]), batch.window, alpha)
         target_q = losses.bootstrap(reward, batch.discount, next_value)
         q_all = self._q(params["critic"], batch.obs)  # [E, B, A]
         q = (q_all * batch.action).sum(-1)  # [E, B], of the actions taken
@@ -167,7 +167,7 @@ class SacDiscrete:
             zero = torch.zeros_like(critic_loss)
             return critic_loss.mean(), torch.stack([critic_loss, q.mean(0), zero, zero, zero, zero]).detach().mean(-1)
 
-        actor_loss = -losses.expected_value(losses.least(q_all.detach()), log_pi, alpha)  # [B]
+        actor_loss = -losses.expected_value(losses.min_q(q_all.detach()), log_pi, alpha)  # [B]
         entropy = losses.entropy(log_pi)  # [B]
         alpha_loss = losses.alpha_loss(params["log_alpha"], -entropy, hyper["target_entropy"])  # [B]
         metrics = [critic_loss, q.mean(0), actor_loss, alpha_loss, alpha.expand_as(entropy), entropy]

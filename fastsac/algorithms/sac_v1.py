@@ -44,13 +44,13 @@ class SacV1(GaussianPolicy):
     adjusts_alpha: ClassVar[bool] = False
 
     @classmethod
-    def from_config(cls, config: Config, spec: EnvSpec, few_kernels: bool = False) -> Self:
+    def from_config(cls, config: Config, spec: EnvSpec, fuse_for_gpu: bool = False) -> Self:
         """Sizes for one task.
 
         Args:
             config: settings; V is built as one critic is, LayerNorm included.
             spec: the task's sizes.
-            few_kernels: shape the update for a GPU: biases inside the products.  The same numbers up to rounding.
+            fuse_for_gpu: shape the update for a GPU: biases inside the products.  The same numbers up to rounding.
         """
         action_dim = spec.action_dim
         encoder = Encoder.make(spec.obs_dim, spec.image, config.conv_channels)
@@ -64,7 +64,7 @@ class SacV1(GaussianPolicy):
             action_dim=action_dim,
             actor_delay=config.actor_delay,
             max_grad_norm=config.max_grad_norm,
-            products=nets.Products(config.bf16, bias_inside=few_kernels),
+            products=nets.Products(config.bf16, bias_inside=fuse_for_gpu),
             num_between=config.num_between,
         )
 
@@ -129,8 +129,8 @@ class SacV1(GaussianPolicy):
 
         next_value = self._value(target_value, batch.next_obs)  # [B]
         reward = hyper["reward_scale"] * batch.reward
-        if batch.between is not None:
-            reward = reward + self._entropy_between(nets.frozen(params["actor"]), batch.between, noise[1:], alpha)
+        if batch.window is not None:
+            reward = reward + self._window_entropy(nets.frozen(params["actor"]), batch.window, noise[1:], alpha)
         target_q = losses.bootstrap(reward, batch.discount, next_value)  # [B]
         q = nets.critic(params["critic"], features, batch.action, self.products)  # [E, B]
         critic_loss = losses.critic_loss(q, target_q) + value_loss  # [B]

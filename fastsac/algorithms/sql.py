@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.func import grad
 
 from fastsac.algorithms import losses
-from fastsac.algorithms.batch import Batch, Between
+from fastsac.algorithms.batch import Batch, WindowStates
 from fastsac.algorithms.registry import Hyper, State
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
@@ -57,13 +57,13 @@ class Sql:
     adjusts_alpha: ClassVar[bool] = False
 
     @classmethod
-    def from_config(cls, config: Config, spec: EnvSpec, few_kernels: bool = False) -> Self:
+    def from_config(cls, config: Config, spec: EnvSpec, fuse_for_gpu: bool = False) -> Self:
         """Sizes for one task.
 
         Args:
             config: settings; the temperature is `init_alpha` for all time.
             spec: the task's sizes.
-            few_kernels: shape the update for a GPU: biases inside the products, and all particles through the sampler
+            fuse_for_gpu: shape the update for a GPU: biases inside the products, and all particles through the sampler
                 together (half of its backward pass is then of zeros).  The same numbers up to rounding.
         """
         action_dim = spec.action_dim
@@ -79,9 +79,9 @@ class Sql:
             action_dim=action_dim,
             actor_delay=config.actor_delay,
             max_grad_norm=config.max_grad_norm,
-            products=nets.Products(config.bf16, bias_inside=few_kernels),
+            products=nets.Products(config.bf16, bias_inside=fuse_for_gpu),
             num_between=config.num_between,
-            joint_pass=few_kernels,
+            joint_pass=fuse_for_gpu,
         )
 
     def hyper(self, config: Config) -> dict[str, float]:
@@ -132,14 +132,14 @@ class Sql:
         """min_e Q_e of actions [K, B, A] at features [B, F], [K, B]."""
         features = features.expand(action.shape[0], -1, -1)
         q = nets.critic(critic, features.flatten(0, 1), action.flatten(0, 1), self.products)  # [E, K * B]
-        return losses.least(q).unflatten(0, action.shape[:2])
+        return losses.min_q(q).unflatten(0, action.shape[:2])
 
-    def _entropy_between(self, critic: nets.Params, between: Between, noise: Tensor, alpha: Tensor) -> Tensor:
+    def _window_entropy(self, critic: nets.Params, between: WindowStates, noise: Tensor, alpha: Tensor) -> Tensor:
         """What the states between add to the rewards, [B]; noise [K * (n - 1), B, A]."""
         features = self.encoder(critic, between.obs.flatten(0, 1), self.products)  # [(n - 1) * B, F]
         proposals = self.act_randomly(noise.view(self.num_proposals, -1, self.action_dim))  # [K, (n - 1) * B, A]
         entropy = losses.sampled_entropy(self._least_q(critic, features, proposals), self._log_proposal, alpha)
-        return losses.entropy_between(between.discount, entropy.view_as(between.discount), alpha)
+        return losses.window_entropy(between.discount, entropy.view_as(between.discount), alpha)
 
     @property
     def _log_proposal(self) -> float:
@@ -189,8 +189,8 @@ class Sql:
         next_q = self._least_q(target_critic, next_features, self.act_randomly(proposal_noise))  # [K, B]
         next_value = losses.sampled_value(next_q, self._log_proposal, alpha)  # [B]
         reward = hyper["reward_scale"] * batch.reward
-        if batch.between is not None:
-            reward = reward + self._entropy_between(target_critic, batch.between, noise_between, alpha)
+        if batch.window is not None:
+            reward = reward + self._window_entropy(target_critic, batch.window, noise_between, alpha)
         target_q = losses.bootstrap(reward, batch.discount, next_value)  # [B]
         features = self.encoder(params["critic"], batch.obs, self.products)  # [B, F]
         q = nets.critic(params["critic"], features, batch.action, self.products)  # [E, B]

@@ -5,8 +5,8 @@ Boltzmann distribution of the same values: there is no actor.  Where the paper h
 ensemble stands for Q, in the backup and in the policy alike, so that the backup's value is that of the policy that
 acts.  Actions are one-hot rows.
 
-The state of a member is a nested dictionary of tensors: `params` (critic), `first` and `second` (Adam's moments, same
-keys), `correction` (see `optim.gradient_step`), `target_critic`, and `grad_steps`.
+The state of a member is a nested dictionary of tensors: `params` (critic), `exp_avg` and `exp_avg_sq` (Adam's
+moments, same keys), `bias_correction` (see `optim.gradient_step`), `target_critic`, and `grad_steps`.
 
 Axes: B batch, O obs_dim, A number of actions, E critics, P parameters of a network.
 """
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastsac.algorithms import losses
-from fastsac.algorithms.batch import Batch, Between
+from fastsac.algorithms.batch import Batch, WindowStates
 from fastsac.algorithms.registry import Hyper, State
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
@@ -48,13 +48,13 @@ class SqlDiscrete:
     adjusts_alpha: ClassVar[bool] = False
 
     @classmethod
-    def from_config(cls, config: Config, spec: EnvSpec, few_kernels: bool = False) -> Self:
+    def from_config(cls, config: Config, spec: EnvSpec, fuse_for_gpu: bool = False) -> Self:
         """Sizes for one task.
 
         Args:
             config: settings; the temperature is `init_alpha` for all time.
             spec: the task's sizes.
-            few_kernels: biases inside the products, which suits a GPU.
+            fuse_for_gpu: biases inside the products, which suits a GPU.
         """
         action_dim = spec.action_dim
         encoder = Encoder.make(spec.obs_dim, spec.image, config.conv_channels)
@@ -67,7 +67,7 @@ class SqlDiscrete:
             action_dim=action_dim,
             alpha=config.init_alpha,
             max_grad_norm=config.max_grad_norm,
-            products=nets.Products(config.bf16, bias_inside=few_kernels),
+            products=nets.Products(config.bf16, bias_inside=fuse_for_gpu),
             num_between=config.num_between,
         )
 
@@ -93,7 +93,7 @@ class SqlDiscrete:
             obs: [B, O].
             noise: standard normal [B, A] to sample exp(Q / alpha), by the Gumbel-max trick; None for the greatest Q.
         """
-        q = losses.least(self._q(nets.unflatten(critic, self.critic_shapes), obs))  # [B, A]
+        q = losses.min_q(self._q(nets.unflatten(critic, self.critic_shapes), obs))  # [B, A]
         return losses.one_hot(q if noise is None else q / self.alpha + losses.gumbel(noise))
 
     def act_randomly(self, noise: Tensor) -> Tensor:
@@ -110,12 +110,12 @@ class SqlDiscrete:
 
     def _log_policy(self, q: Tensor) -> Tensor:
         """log pi(a|s) of the Boltzmann policy of q [E, B, A], [B, A]."""
-        return F.log_softmax(losses.least(q) / self.alpha, -1)
+        return F.log_softmax(losses.min_q(q) / self.alpha, -1)
 
-    def _entropy_between(self, critic: nets.Params, between: Between) -> Tensor:
+    def _window_entropy(self, critic: nets.Params, between: WindowStates) -> Tensor:
         """What the states between add to the rewards, [B]."""
         entropy = losses.entropy(self._log_policy(self._q(critic, between.obs.flatten(0, 1))))
-        return losses.entropy_between(between.discount, entropy.view_as(between.discount), self.alpha)
+        return losses.window_entropy(between.discount, entropy.view_as(between.discount), self.alpha)
 
     def loss(
         self, hyper: Hyper, critic: nets.Params, target_critic: nets.Params, batch: Batch, with_actor: bool = True
@@ -132,11 +132,11 @@ class SqlDiscrete:
         Returns:
             The loss, and METRICS as one vector; `entropy` is the Boltzmann policy's at obs.
         """
-        next_q = losses.least(self._q(target_critic, batch.next_obs))  # [B, A]
+        next_q = losses.min_q(self._q(target_critic, batch.next_obs))  # [B, A]
         next_value = losses.boltzmann_value(next_q, self.alpha)  # [B]
         reward = hyper["reward_scale"] * batch.reward
-        if batch.between is not None:
-            reward = reward + self._entropy_between(target_critic, batch.between)
+        if batch.window is not None:
+            reward = reward + self._window_entropy(target_critic, batch.window)
         target_q = losses.bootstrap(reward, batch.discount, next_value)
         q_all = self._q(critic, batch.obs)  # [E, B, A]
         q = (q_all * batch.action).sum(-1)  # [E, B], of the actions taken

@@ -19,11 +19,11 @@ DELAYED = ("actor", "log_alpha")  # what is updated at every actor_delay-th step
 class Moments(NamedTuple):
     """Adam's running averages of the gradient and its square, each [P]."""
 
-    first: Tensor
-    second: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
 
 
-def correction(step: Tensor) -> Tensor:
+def bias_correction(step: Tensor) -> Tensor:
     """Adam's bias corrections 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t), float32 [..., 2].
 
     They belong to the state and are worked out one step ahead: within a compiled update the powers would be computed
@@ -36,19 +36,20 @@ def correction(step: Tensor) -> Tensor:
     return torch.stack([1 / (1 - BETA1**t), torch.rsqrt(1 - BETA2**t)], -1).float()
 
 
-def adam(param: Tensor, grad: Tensor, moments: Moments, correction: Tensor, lr: Tensor) -> tuple[Tensor, Moments]:
+def adam(param: Tensor, grad: Tensor, moments: Moments, bias_correction: Tensor, lr: Tensor) -> tuple[Tensor, Moments]:
     """One step of Adam (Kingma and Ba 2015, algorithm 1), with PyTorch's defaults.
 
     Args:
         param: [P].
         grad: [P].
         moments: from the step before.
-        correction: [2], from `correction` for this step.
+        bias_correction: [2], from `bias_correction` for this step.
         lr: [], step size.
     """
-    first = torch.lerp(moments.first, grad, 1 - BETA1)
-    second = BETA2 * moments.second + (1 - BETA2) * grad.square()
-    return param - lr * correction[0] * first / (second.sqrt() * correction[1] + EPS), Moments(first, second)
+    exp_avg = torch.lerp(moments.exp_avg, grad, 1 - BETA1)
+    exp_avg_sq = BETA2 * moments.exp_avg_sq + (1 - BETA2) * grad.square()
+    step = lr * bias_correction[0] * exp_avg / (exp_avg_sq.sqrt() * bias_correction[1] + EPS)
+    return param - step, Moments(exp_avg, exp_avg_sq)
 
 
 def begin(params: dict[str, Tensor], seed: Tensor) -> dict[str, Any]:
@@ -60,9 +61,9 @@ def begin(params: dict[str, Tensor], seed: Tensor) -> dict[str, Any]:
     """
     return {
         "params": params,
-        "first": {k: torch.zeros_like(v) for k, v in params.items()},
-        "second": {k: torch.zeros_like(v) for k, v in params.items()},
-        "correction": correction(torch.ones_like(seed).expand(2)),
+        "exp_avg": {k: torch.zeros_like(v) for k, v in params.items()},
+        "exp_avg_sq": {k: torch.zeros_like(v) for k, v in params.items()},
+        "bias_correction": bias_correction(torch.ones_like(seed).expand(2)),
         "grad_steps": torch.zeros_like(seed),
     }
 
@@ -81,8 +82,8 @@ def gradient_step(
 
     Args:
         loss: maps the parameters (networks as named views) and the target's views to the scalar and metrics.
-        state: params, first, second, `correction` [2, 2] (of the coming step; [0] for what is updated at every step,
-            [1] for what is DELAYED), grad_steps, and `target_NAME`.
+        state: params, exp_avg, exp_avg_sq, `bias_correction` [2, 2] (of the coming step; [0] for what is updated at
+            every step, [1] for what is DELAYED), grad_steps, and `target_NAME`.
         shapes: of each network's vector; other parameters are taken as they are.
         learned: names of the parameters to update.
         target: NAME of the network with a target.
@@ -101,19 +102,19 @@ def gradient_step(
         return loss({**views, **of_learned}, target_views)
 
     grads, metrics = torch.func.grad(objective, has_aux=True)({name: views[name] for name in learned})
-    new: dict[str, Any] = {key: dict(state[key]) for key in ("params", "first", "second")}
+    new: dict[str, Any] = {key: dict(state[key]) for key in ("params", "exp_avg", "exp_avg_sq")}
     for name in learned:
         gradient = nets.flatten(grads[name]) if name in shapes else grads[name]
         gradient = clip(gradient, max_grad_norm) if max_grad_norm > 0 and name in shapes else gradient
-        moments = Moments(state["first"][name], state["second"][name])
+        moments = Moments(state["exp_avg"][name], state["exp_avg_sq"][name])
         lr = hyper.get(f"{name.removeprefix('log_')}_lr", hyper["critic_lr"])
-        of_coming = state["correction"][1 if name in DELAYED else 0]
+        of_coming = state["bias_correction"][1 if name in DELAYED else 0]
         new["params"][name], moments = adam(params[name], gradient, moments, of_coming, lr)
-        new["first"][name], new["second"][name] = moments
+        new["exp_avg"][name], new["exp_avg_sq"][name] = moments
     new[target_name] = polyak(state[target_name], new["params"][target], hyper["tau"])
     grad_steps = state["grad_steps"] + 1
     coming = torch.stack([grad_steps, -(-grad_steps // actor_delay)]) + 1
-    return {**state, **new, "correction": correction(coming), "grad_steps": grad_steps}, metrics
+    return {**state, **new, "bias_correction": bias_correction(coming), "grad_steps": grad_steps}, metrics
 
 
 def clip(grad: Tensor, max_norm: float) -> Tensor:

@@ -106,13 +106,13 @@ def choose_algo(config: Config, spec: EnvSpec) -> str:
     Raises:
         ValueError: it is for the other kind of actions.
     """
-    algo = registry.choose(config.algo, spec.discrete)
-    if registry.find(algo).discrete != spec.discrete:
+    algo = registry.resolve_algorithm(config.algo, spec.discrete)
+    if registry.get_algorithm(algo).discrete != spec.discrete:
         kind = f"{spec.action_dim} choices" if spec.discrete else f"continuous actions of length {spec.action_dim}"
         raise ValueError(f"algo {algo} cannot act in {spec.env_id}, which has {kind}. Give --algo auto.")
-    if config.target_entropy is not None and not registry.find(algo).adjusts_alpha:
+    if config.target_entropy is not None and not registry.get_algorithm(algo).adjusts_alpha:
         raise ValueError(f"target_entropy has no effect on algo {algo}, whose temperature is init_alpha. Leave it out.")
-    if not config.backup_entropy and not registry.find(algo).adjusts_alpha:
+    if not config.backup_entropy and not registry.get_algorithm(algo).adjusts_alpha:
         raise ValueError(f"backup_entropy cannot be left out of algo {algo}, whose value is soft. Leave the flag out.")
     return algo
 
@@ -123,10 +123,10 @@ def check_sweep(config: Config, spec: EnvSpec) -> None:
     Raises:
         ValueError: the algorithm has no such setting, or has it for all members at once.
     """
-    agent = registry.find(config.algo).from_config(config, spec)
+    algorithm = registry.get_algorithm(config.algo).from_config(config, spec)
     for name in config.member_setting(0):
-        low, high = (agent.hyper(config.replace(sweep=(), **{name: value})) for value in (0.25, 0.5))
-        starts = name == "init_alpha" and agent.adjusts_alpha
+        low, high = (algorithm.hyper(config.replace(sweep=(), **{name: value})) for value in (0.25, 0.5))
+        starts = name == "init_alpha" and algorithm.adjusts_alpha
         if low == high and not starts:
             raise ValueError(f"{name} cannot be swept with algo {config.algo}: its members do not differ by it.")
 
@@ -210,15 +210,15 @@ def threads_text(threads: tuple[int, ...]) -> str:
     return f"{text} thread{'s' * (threads[-1] > 1)}, {what}"
 
 
-def member_bytes(config: Config, spec: EnvSpec, few_kernels: bool) -> tuple[int, int]:
+def member_bytes(config: Config, spec: EnvSpec, fuse_for_gpu: bool) -> tuple[int, int]:
     """Bytes that one member takes: its replay, and its networks with moments, targets and copies to act by."""
     obs_dtype = torch.float32 if spec.image is None else torch.uint8
     rows = -(-config.buffer_size // config.num_envs) + 1
     ring = replay.bytes_per_transition(spec.obs_dim, spec.action_dim, obs_dtype) * rows * config.num_envs
-    agent = registry.find(config.algo).from_config(config, spec, few_kernels)
-    state = agent.init(torch.tensor(0, device="meta"), 1.0)
+    algorithm = registry.get_algorithm(config.algo).from_config(config, spec, fuse_for_gpu)
+    state = algorithm.init(torch.tensor(0, device="meta"), 1.0)
     copies = 2 if config.on_nan == "rollback" else 1
-    networks = copies * sum(t.nbytes for t in pytree.tree_leaves(state)) + 2 * state["params"][agent.acts_by].nbytes
+    networks = copies * sum(t.nbytes for t in pytree.tree_leaves(state)) + 2 * state["params"][algorithm.acts_by].nbytes
     return ring, networks
 
 
@@ -229,7 +229,7 @@ def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> str:
         ValueError: more than the device has free; says what fits.
     """
     m = config.num_members
-    ring, networks = member_bytes(config, spec, few_kernels=device.type != "cpu")
+    ring, networks = member_bytes(config, spec, fuse_for_gpu=device.type != "cpu")
     free = free_memory(device)
     if free is not None and m * (ring + networks) > 0.9 * free.num_bytes:
         fits = int(0.9 * free.num_bytes / (ring + networks))
