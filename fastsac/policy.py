@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastsac import checkpoint as checkpoints
 from fastsac.algorithms import registry
-from fastsac.algorithms.registry import Algorithm
+from fastsac.algorithms.algorithm import Algorithm
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.nn import normalizer
@@ -72,7 +72,7 @@ class Policy:
         state, meta = checkpoints.read(found), found.meta
         sizes = meta["sizes"]
         spec = EnvSpec(meta["env_id"], sizes["obs_dim"], sizes["action_dim"], (), None, image=sizes.get("image"))
-        algorithm = registry.get_algorithm(sizes["algo"]).from_config(config, spec)
+        algorithm = registry.get_algorithm(sizes["algo"])(config, spec)
         try:
             if checkpoint == "best":
                 if state["best"]["return"][member] == -math.inf:

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 from test_learner import CPU
+from test_nets import views_of
 
-from fastsac.algorithms import losses
+from fastsac.algorithms import losses, step
 from fastsac.algorithms.batch import Batch, WindowStates
 from fastsac.algorithms.registry import get_algorithm
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import make_hyper
-from fastsac.nn import nets
+from fastsac.nn.network import Net
 
 ALPHA, GAMMA, S, A, N_STEP = 0.4, 0.9, 3, 2, 3
 CONFIG = Config(
@@ -33,7 +34,7 @@ def test_entropy_between_by_hand():
 def make(algo, obs_dim=S):
     config = CONFIG.replace(algo=algo)
     spec = EnvSpec("test:test", obs_dim, A, (), None, discrete=get_algorithm(algo).discrete)
-    algorithm = get_algorithm(algo).from_config(config, spec)
+    algorithm = get_algorithm(algo)(config, spec)
     return algorithm, {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
 
 
@@ -44,15 +45,13 @@ def targets(algorithm, hyper, views, target, batch, noise):
         views: the other networks of the algorithm.
         noise: [.., B, A].
     """
-    zero = {k: torch.zeros(s) for k, s in algorithm.critic_shapes.items()}
+    zero = {k: torch.zeros(s) for k, s in algorithm.networks["critic"].shapes.items()}
 
     def loss(one, noise):
         window = one.window and WindowStates(*(x.unsqueeze(1) for x in one.window))
         one = Batch(*(x.unsqueeze(0) for x in one[:5]), window)
-        if algorithm.acts_by == "critic":
-            return algorithm.loss(hyper, zero, target, one)[0]
-        args = () if algorithm.discrete else (noise.unsqueeze(-2),)
-        return algorithm.loss(hyper, {**views, "critic": zero}, target, one, *args, with_actor=False)[0]
+        at = {**views, "critic": zero}
+        return step.objective(algorithm, hyper, at, target, one, noise.unsqueeze(-2), False)[0]
 
     dims = Batch(0, 0, 0, 0, 0, batch.window and WindowStates(1, 1))
     nothing = batch._replace(reward=0 * batch.reward, discount=0 * batch.discount, window=None)
@@ -83,10 +82,10 @@ def test_targets_are_unbiased_on_policy_with_the_entropy_between(algo):
     batch = Batch(eye[s[0]], torch.eye(A)[a[0]], torch.tensor(rewards).float(), discount, eye[s[3]], between)
 
     algorithm, hyper = make(algo)
-    target = table(algorithm.critic_shapes, torch.tensor(q).float())
-    views = {"log_alpha": torch.tensor(math.log(ALPHA))}
+    target = {"critic": table(algorithm.networks["critic"].shapes, torch.tensor(q).float())}
+    views = {"log_alpha": {"log_alpha": torch.tensor(math.log(ALPHA))}}
     if algorithm.acts_by == "actor":
-        views["actor"] = table(algorithm.actor_shapes, torch.tensor(policy).float().log())
+        views["actor"] = table(algorithm.networks["actor"].shapes, torch.tensor(policy).float().log())
 
     def mean_target(batch):
         y = targets(algorithm, hyper, views, target, batch, torch.zeros(len(windows), 1)).double().numpy()
@@ -105,11 +104,10 @@ def test_continuous_targets_gain_the_entropy_between(algo):
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     b = 6
-    state = algorithm.init(torch.tensor(1), ALPHA)
-    views = {k: nets.unflatten(v, getattr(algorithm, f"{k}_shapes")) for k, v in state["params"].items() if v.dim()}
-    views["log_alpha"] = torch.tensor(math.log(ALPHA))
+    state = step.init(algorithm, torch.tensor(1), ALPHA)
+    views = views_of(algorithm, state)
     name = "value" if algo == "sac-v1" else "critic"
-    target = {k: torch.zeros(v) for k, v in getattr(algorithm, f"{name}_shapes").items()}
+    target = {name: {k: torch.zeros(v) for k, v in algorithm.networks[name].shapes.items()}}
     noise = draw(*algorithm.noise_shape(b))
     between = WindowStates(draw(2, b, S), torch.rand(2, b, generator=generator))
     batch = Batch(draw(b, S), draw(b, A).tanh(), 50 + draw(b), torch.full((b,), 0.5), draw(b, S), between)
@@ -117,7 +115,7 @@ def test_continuous_targets_gain_the_entropy_between(algo):
     if algo == "sql":  # with Q = 0 its policy is uniform
         entropy = torch.full((2, b), A * math.log(2))
     else:
-        mean, log_std = nets.gaussian(views["actor"], between.obs)
+        mean, log_std = algorithm.gaussian(Net(algorithm.networks["actor"], views["actor"]), between.obs)
         u = mean + log_std.exp() * noise[-2:]
         normal = torch.distributions.Normal(mean, log_std.exp())
         entropy = -(normal.log_prob(u) - torch.log1p(-u.tanh().square())).sum(-1)
@@ -134,13 +132,14 @@ def test_without_entropy_in_the_backup_targets_are_those_of_the_mean_q(algo):
     """With Q' = 7 for every action the value of the next state is 7, whatever the policy."""
     config = CONFIG.replace(algo=algo, backup_entropy=False)
     spec = EnvSpec("test:test", S, A, (), None, discrete=get_algorithm(algo).discrete)
-    algorithm = get_algorithm(algo).from_config(config, spec)
+    algorithm = get_algorithm(algo)(config, spec)
     assert config.num_between == 0
     hyper = {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
-    state = algorithm.init(torch.tensor(1), ALPHA)
-    views = {"actor": nets.unflatten(state["params"]["actor"], algorithm.actor_shapes), "log_alpha": torch.tensor(2.0)}
-    target = {k: torch.zeros(s) for k, s in algorithm.critic_shapes.items()}
+    state = step.init(algorithm, torch.tensor(1), ALPHA)
+    views = views_of(algorithm, state) | {"log_alpha": {"log_alpha": torch.tensor(2.0)}}
+    target = {k: torch.zeros(s) for k, s in algorithm.networks["critic"].shapes.items()}
     target["layer1"][..., S, :] = 7.0  # the bias
+    target = {"critic": target}
     batch = Batch(
         torch.randn(4, S),
         algorithm.act_randomly(torch.randn(4, A)),

@@ -4,15 +4,16 @@ import math
 
 import pytest
 import torch
+from test_nets import output
 
-from fastsac.algorithms import losses
+from fastsac.algorithms import losses, step
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS, resolve_algorithm
+from fastsac.algorithms.registry import resolve_algorithm
 from fastsac.algorithms.sql_discrete import SqlDiscrete
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import make_hyper
-from fastsac.nn import nets
 
 O, A, B = 4, 3, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None, discrete=True)
@@ -24,9 +25,9 @@ CPU = torch.device("cpu")
 
 
 def make(config=CONFIG, spec=SPEC):
-    algorithm = SqlDiscrete.from_config(config, spec)
+    algorithm = SqlDiscrete(config, spec)
     hyper = {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
-    return algorithm, hyper, algorithm.init(torch.tensor(1), config.init_alpha)
+    return algorithm, hyper, step.init(algorithm, torch.tensor(1), config.init_alpha)
 
 
 def make_batch(seed=0, obs_dim=O):
@@ -52,19 +53,22 @@ def test_value_is_that_of_its_own_policy():
 def test_loss_metrics_and_gradient_beside_a_plain_reference():
     algorithm, hyper, state = make()
     batch = make_batch()
-    critic = nets.unflatten(state["params"]["critic"], algorithm.critic_shapes)
+    critic = algorithm.learned["critic"].views(state["params"]["critic"])
     target = {name: 1.5 * value for name, value in critic.items()}
 
     leaves = {name: value.clone().requires_grad_() for name, value in critic.items()}
     with torch.no_grad():
-        next_q = nets.ensemble(target, batch.next_obs).amin(0)
+        next_q = output(algorithm, "critic", target, batch.next_obs).amin(0)
         y = 2.0 * batch.reward + batch.discount * 0.3 * (next_q / 0.3).exp().sum(-1).log()
-    q_all = nets.ensemble(leaves, batch.obs)  # [E, B, A]
+    q_all = output(algorithm, "critic", leaves, batch.obs)  # [E, B, A]
     q = torch.stack([q_all[:, i, batch.action[i].argmax()] for i in range(B)], 1)
     expected = 0.5 * ((q - y) ** 2).sum(0).mean()
     expected.backward()
 
-    ours, metrics = torch.func.grad(lambda c: algorithm.loss(hyper, c, target, batch), has_aux=True)(critic)
+    ours, (metrics, _) = torch.func.grad(
+        lambda c: step.objective(algorithm, hyper, {"critic": c}, {"critic": target}, batch, torch.empty(0), True),
+        has_aux=True,
+    )(critic)
     rows = dict(zip(METRICS, metrics.tolist(), strict=True))
     policy = torch.distributions.Categorical(logits=q_all.detach().amin(0) / 0.3)
     assert rows["critic_loss"] == pytest.approx(expected.item(), rel=1e-5)
@@ -78,8 +82,11 @@ def test_loss_metrics_and_gradient_beside_a_plain_reference():
 
 def test_no_gradient_reaches_the_target():
     algorithm, hyper, state = make()
-    views = nets.unflatten(state["params"]["critic"], algorithm.critic_shapes)
-    gradient = torch.func.grad(lambda t: algorithm.loss(hyper, views, t, make_batch())[0])(views)
+    views = algorithm.learned["critic"].views(state["params"]["critic"])
+    inputs = (make_batch(), torch.empty(0))
+    gradient = torch.func.grad(
+        lambda t: step.objective(algorithm, hyper, {"critic": views}, {"critic": t}, *inputs, True)[0]
+    )(views)
     assert all((g == 0).all() for g in gradient.values())
 
 
@@ -87,7 +94,7 @@ def test_steps_between_those_of_an_actor_are_the_same_steps():
     algorithm, hyper, state = make(CONFIG.replace(actor_delay=4))
     assert algorithm.actor_delay == 1
     (one, with_actor), (other, without) = (
-        algorithm.update(hyper, state, make_batch(), torch.empty(0), flag) for flag in (True, False)
+        step.update(algorithm, hyper, state, make_batch(), torch.empty(0), flag) for flag in (True, False)
     )
     assert torch.equal(one["params"]["critic"], other["params"]["critic"])
     assert torch.equal(with_actor[:2], without[:2])
@@ -98,7 +105,7 @@ def test_samples_follow_exp_q_by_alpha():
     algorithm, _, state = make()
     critic = state["params"]["critic"] * 3
     obs = torch.randn(1, O, generator=torch.Generator().manual_seed(0))
-    q = nets.ensemble(nets.unflatten(critic, algorithm.critic_shapes), obs).amin(0)[0]
+    q = algorithm.net("critic", critic)(obs).amin(0)[0]
     probabilities = torch.softmax(q / 0.3, -1)
     assert probabilities.max() - probabilities.min() > 0.1
     noise = torch.randn(50_000, A, generator=torch.Generator().manual_seed(1))
@@ -123,8 +130,8 @@ def test_learns_the_soft_values_of_a_small_decision_process():
     eye, actions = torch.eye(2), torch.eye(A)
     batch = Batch(eye[s], actions[a], reward[s, a], discount[a], eye[next_state[s, a]])
     for _ in range(400):
-        state, _ = algorithm.update(hyper, state, batch, torch.empty(0))
-    q = nets.ensemble(nets.unflatten(state["params"]["critic"], algorithm.critic_shapes), eye)  # [E, 2, A]
+        state, _ = step.update(algorithm, hyper, state, batch, torch.empty(0))
+    q = algorithm.net("critic", state["params"]["critic"])(eye)  # [E, 2, A]
     torch.testing.assert_close(q, exact.expand_as(q), rtol=0, atol=0.02)
 
 

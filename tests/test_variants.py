@@ -11,12 +11,15 @@ from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
 from fastsac.acting.behaviour import Behaviour
+from fastsac.algorithms import step
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS, VARIANTS, get_algorithm
+from fastsac.algorithms.registry import get_algorithm
+from fastsac.config.algorithms import ALGORITHMS
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import Learner, gradient_step_, make_hyper
 
-ALGOS = pytest.mark.parametrize("algo", VARIANTS)
+ALGOS = pytest.mark.parametrize("algo", ALGORITHMS)
 
 
 def spec_of(algo):
@@ -90,15 +93,15 @@ def test_the_form_for_gpus_gives_the_numbers_of_the_one_for_cpus(algo, with_acto
     generator = torch.Generator().manual_seed(0)
     results = []
     for fuse_for_gpu in (False, True):
-        algorithm = get_algorithm(algo).from_config(config, spec, fuse_for_gpu)
+        algorithm = get_algorithm(algo)(config, spec, fuse_for_gpu)
         hyper = {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
-        state = algorithm.init(torch.tensor(3), 0.5)
+        state = step.init(algorithm, torch.tensor(3), 0.5)
         generator.manual_seed(1)
         for _ in range(4):
             draw = lambda *s: torch.randn(*s, generator=generator)  # noqa: E731
             action = algorithm.act_randomly(draw(8, A))
             batch = Batch(draw(8, O), action, draw(8), torch.full((8,), 0.98), draw(8, O))
-            state, metrics = algorithm.update(hyper, state, batch, draw(*algorithm.noise_shape(8)), with_actor)
+            state, metrics = step.update(algorithm, hyper, state, batch, draw(*algorithm.noise_shape(8)), with_actor)
         results.append((state, metrics))
     pytree.tree_map(lambda a, b: torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5), *results)
     assert results[0][1].isfinite().all()
@@ -106,7 +109,7 @@ def test_the_form_for_gpus_gives_the_numbers_of_the_one_for_cpus(algo, with_acto
 
 @ALGOS
 def test_random_actions_are_uniform(algo):
-    algorithm = get_algorithm(algo).from_config(BASE, spec_of(algo))
+    algorithm = get_algorithm(algo)(BASE, spec_of(algo))
     action = algorithm.act_randomly(torch.randn(20_000, A, generator=torch.Generator().manual_seed(0)))
     if algorithm.discrete:
         assert torch.equal(action.sum(-1), torch.ones(20_000))

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fastsac.algorithms.registry import Algorithm
+from fastsac.algorithms.algorithm import Algorithm
 from fastsac.config.settings import Config
 from fastsac.env import FloatArray, ObsArray
 from fastsac.learning.learner import Learner, copy_tree_

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fastsac.algorithms import registry
+from fastsac.algorithms import registry, step
+from fastsac.algorithms.algorithm import METRICS, NUM_CRITIC_METRICS, Algorithm, Scalars
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS, NUM_CRITIC_METRICS, Algorithm, Hyper, State
+from fastsac.algorithms.step import State
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.replay import Replay, Ring, draw
-from fastsac.nn import normalizer, optim, philox
+from fastsac.nn import normalizer, philox
 from fastsac.nn.normalizer import Normalizer
 from fastsac.runtime.launch import Launch, Mode
 
@@ -47,7 +48,7 @@ def member_step(
     batch = draw_batch(config, ring, hyper["gamma"], seed, counter)
     if config.obs_norm:
         batch = normalize_batch(batch, buffers["norm"])
-    new, metrics = algorithm.update(hyper, state, batch, noise, with_actor)
+    new, metrics = step.update(algorithm, hyper, state, batch, noise, with_actor)
     losses = ((~metrics.isfinite()).long() << torch.arange(len(METRICS), device=seed.device)).sum()
     return new, metrics, torch.stack([state["grad_steps"], losses, ring["head"], ring["tail"], ring["count"]])
 
@@ -77,7 +78,7 @@ def gradient_step_(algorithm: Algorithm, config: Config, buffers: dict[str, Any]
         new, metrics, bad = torch.func.vmap(one)(read)
         active = buffers["due"] > 0  # [M]; members whose budget is used up wait for the others
         acting = active & (old["grad_steps"] % algorithm.actor_delay == 0)
-        new = keep_inactive(new, old, active, acting)
+        new = keep_inactive(algorithm, new, old, active, acting)
         is_critic = torch.arange(metrics.shape[-1], device=metrics.device) < NUM_CRITIC_METRICS
         metrics = torch.where(torch.where(is_critic, active.unsqueeze(-1), acting.unsqueeze(-1)), metrics, 0.0)
         bad = torch.where(active.unsqueeze(-1), bad, 0)
@@ -89,17 +90,18 @@ def gradient_step_(algorithm: Algorithm, config: Config, buffers: dict[str, Any]
         target.copy_(value)
 
 
-def keep_inactive(new: State, old: State, active: Tensor, acting: Tensor) -> State:
-    """The new state for active members (actor and temperature: for acting ones), the old state for the rest."""
+def keep_inactive(algorithm: Algorithm, new: State, old: State, active: Tensor, acting: Tensor) -> State:
+    """The new state for active members (what is delayed: for acting ones), the old state for the rest."""
+    delayed = [name for name, part in algorithm.learned.items() if part.delayed]
 
     def choose(path: tuple[Any, ...], value: Tensor, before: Tensor) -> Tensor:
-        mask = acting if path[-1].key in optim.DELAYED else active
+        mask = acting if path[-1].key in delayed else active
         return torch.where(mask.view(-1, *[1] * (value.dim() - 1)), value, before)
 
     return pytree.tree_map_with_path(choose, new, old)
 
 
-def make_hyper(algorithm: Algorithm, config: Config, device: torch.device) -> Hyper:
+def make_hyper(algorithm: Algorithm, config: Config, device: torch.device) -> Scalars:
     """Hyper-parameters as tensors [M], so that members may differ and a captured graph may see them change."""
     members = [algorithm.hyper(config.of_member(i)) for i in range(config.num_members)]
     return {k: torch.tensor([m[k] for m in members], dtype=torch.float32, device=device) for k in members[0]}
@@ -119,14 +121,14 @@ class Learner:
         m = config.num_members
         self.config, self.device, self.mode = config, device, mode
         algo = registry.resolve_algorithm(config.algo, spec.discrete)
-        self.algorithm = registry.get_algorithm(algo).from_config(config, spec, fuse_for_gpu=device.type != "cpu")
+        self.algorithm = registry.get_algorithm(algo)(config, spec, fuse_for_gpu=device.type != "cpu")
         self.obs_dtype = torch.float32 if spec.image is None else torch.uint8
         sizes = (m, config.num_envs, config.buffer_size, spec.obs_dim, spec.action_dim)
         self.replay = Replay(*sizes, device, self.obs_dtype)
         self.normalizer = Normalizer(m, spec.obs_dim, device)
         seeds = torch.tensor(config.member_seeds, device=device)  # [M]
         alphas = [config.of_member(i).init_alpha for i in range(m)]
-        states = [self.algorithm.init(seed, alpha) for seed, alpha in zip(seeds, alphas, strict=True)]
+        states = [step.init(self.algorithm, seed, alpha) for seed, alpha in zip(seeds, alphas, strict=True)]
         num_metrics = len(METRICS)
         self.buffers: dict[str, Any] = {
             "state": pytree.tree_map(lambda *leaves: torch.stack(leaves), *states),
@@ -143,9 +145,8 @@ class Learner:
         self._read_at = [0] * m  # gradient steps at the last `read_metrics`
         self.compute_s = 0.0  # spent in launches on a CPU, where they are over when they return
         views = pytree.tree_map(lambda t: t[0], self.buffers) if m == 1 else self.buffers
-        step = partial(gradient_step_, self.algorithm, config)
         self._launch = Launch(
-            step,
+            partial(gradient_step_, self.algorithm, config),
             variants={with_actor: (views, with_actor) for with_actor in (True, False)},
             written={key: views[key] for key in WRITTEN},
             mode=mode,

@@ -12,7 +12,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint
-from fastsac.algorithms import registry
+from fastsac.algorithms import registry, step
 from fastsac.config.settings import Config, update_budget
 from fastsac.env import EnvSpec, make_spec
 from fastsac.learning import replay
@@ -123,7 +123,7 @@ def check_sweep(config: Config, spec: EnvSpec) -> None:
     Raises:
         ValueError: the algorithm has no such setting, or has it for all members at once.
     """
-    algorithm = registry.get_algorithm(config.algo).from_config(config, spec)
+    algorithm = registry.get_algorithm(config.algo)(config, spec)
     for name in config.member_setting(0):
         low, high = (algorithm.hyper(config.replace(sweep=(), **{name: value})) for value in (0.25, 0.5))
         starts = name == "init_alpha" and algorithm.adjusts_alpha
@@ -215,8 +215,8 @@ def member_bytes(config: Config, spec: EnvSpec, fuse_for_gpu: bool) -> tuple[int
     obs_dtype = torch.float32 if spec.image is None else torch.uint8
     rows = -(-config.buffer_size // config.num_envs) + 1
     ring = replay.bytes_per_transition(spec.obs_dim, spec.action_dim, obs_dtype) * rows * config.num_envs
-    algorithm = registry.get_algorithm(config.algo).from_config(config, spec, fuse_for_gpu)
-    state = algorithm.init(torch.tensor(0, device="meta"), 1.0)
+    algorithm = registry.get_algorithm(config.algo)(config, spec, fuse_for_gpu)
+    state = step.init(algorithm, torch.tensor(0, device="meta"), 1.0)
     copies = 2 if config.on_nan == "rollback" else 1
     networks = copies * sum(t.nbytes for t in pytree.tree_leaves(state)) + 2 * state["params"][algorithm.acts_by].nbytes
     return ring, networks
