@@ -86,7 +86,7 @@ def set_precision(config: Config, device: torch.device) -> None:
 
 def fill_(learner: Learner, transitions: int) -> None:
     """Put at least `transitions` random transitions into the replay, none of them the end of an episode."""
-    config, replay, agent = learner.config, learner.replay, learner.agent
+    config, replay, algorithm = learner.config, learner.replay, learner.algorithm
     shape = (config.seeds, config.num_envs)
     generator = torch.Generator(learner.device).manual_seed(0)
     never = torch.zeros(shape, dtype=torch.bool, device=learner.device)
@@ -94,9 +94,9 @@ def fill_(learner: Learner, transitions: int) -> None:
     def normal(*rest: int) -> torch.Tensor:
         return torch.randn(*shape, *rest, device=learner.device, generator=generator)
 
-    replay.begin_(normal(agent.encoder.obs_dim))
+    replay.begin_(normal(algorithm.encoder.obs_dim))
     for _ in range(-(-transitions // config.num_envs)):
-        replay.add_(normal(agent.action_dim).tanh(), normal(), never, never, normal(agent.encoder.obs_dim))
+        replay.add_(normal(algorithm.action_dim).tanh(), normal(), never, never, normal(algorithm.encoder.obs_dim))
 
 
 def compile_seconds(learner: Learner) -> float:

@@ -70,7 +70,7 @@ def test_the_policy_is_that_of_two_vector_steps_before(obs_norm):
         inputs = {name: behaviour.slots[step % 2][name][0].clone() for name in ("obs", "random")}
         seed, counter = learner.buffers["seed"][0], torch.tensor(step)
         by_rule, by_newest = (
-            act_step(learner.agent, behaviour.config, {**inputs, **policy}, seed, counter)
+            act_step(learner.algorithm, behaviour.config, {**inputs, **policy}, seed, counter)
             for policy in (left[step], newest())
         )
         assert torch.equal(torch.from_numpy(behaviour.act()), by_rule)
@@ -139,17 +139,17 @@ def test_no_operation_of_a_launch_needs_the_host(changes):
     """On device meta there are no numbers: whatever asks for one fails."""
     config, meta = BASE.replace(**changes), torch.device("meta")
     learner = Learner(config, SPEC, meta, "eager")
-    assert learner.agent.joint_pass  # the form for GPUs
+    assert learner.algorithm.joint_pass  # the form for GPUs
     m = config.seeds
     views = pytree.tree_map(lambda t: t[0], learner.buffers) if m == 1 else learner.buffers
     for with_actor in (True, False):
-        gradient_step_(learner.agent, config, views, with_actor)
+        gradient_step_(learner.algorithm, config, views, with_actor)
     slot = {
         "obs": torch.zeros(m, N, O, device=meta), "random": torch.zeros(m, dtype=torch.bool, device=meta),
         "action": torch.zeros(m, N, A, device=meta), "policy": learner.policy,
         "mean": learner.normalizer.mean, "rstd": learner.normalizer.rstd,
     }  # fmt: skip
-    act_step_(learner.agent, config, slot, learner.buffers["seed"], torch.zeros((), dtype=torch.int64, device=meta))
+    act_step_(learner.algorithm, config, slot, learner.buffers["seed"], torch.zeros((), dtype=torch.int64, device=meta))
     reward = torch.zeros(m, N, device=meta)
     Replay(m, N, 40, O, A, meta).add_(slot["action"], reward, reward.bool(), reward.bool(), slot["obs"])
     Normalizer(m, O, meta).update_(slot["obs"])

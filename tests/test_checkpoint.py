@@ -271,7 +271,7 @@ def test_no_damage_is_taken_for_a_checkpoint(tmp_path, trained):
                     train(resume.replace(total_steps=max(1, *reached) + 20))
                 shutil.rmtree(folder)
                 continue
-            if not same(state, expected):  # signed, and of tensors alone, but not of this agent
+            if not same(state, expected):  # signed, and of tensors alone, but not of this algorithm
                 assert number % 8 == 6, number
                 with pytest.raises(ValueError, match="must"):
                     train(Config.load(folder).replace(resume=str(folder), run_dir=None, total_steps=100))

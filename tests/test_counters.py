@@ -41,8 +41,8 @@ def at(counter, skipped=0, **changes):
     fill(learner)
     state = learner.state_dict()
     state["state"]["grad_steps"].fill_(counter)
-    coming = torch.tensor([counter + 1, -(-counter // learner.agent.actor_delay) + 1])
-    state["state"]["correction"].copy_(optim.correction(coming))
+    coming = torch.tensor([counter + 1, -(-counter // learner.algorithm.actor_delay) + 1])
+    state["state"]["bias_correction"].copy_(optim.bias_correction(coming))
     state["skipped"].fill_(skipped)
     learner.load_state_dict(state)
     return learner
@@ -69,7 +69,7 @@ def test_indices_into_the_largest_replay(size):
 
 @pytest.mark.parametrize("step", [1, 2, 1000, 100_000, *BEYOND])
 def test_adam_s_corrections(step):
-    first, second = optim.correction(torch.tensor(step)).tolist()
+    first, second = optim.bias_correction(torch.tensor(step)).tolist()
     assert first == pytest.approx(1 / (1 - 0.9**step), rel=1e-6)
     assert second == pytest.approx(1 / math.sqrt(1 - 0.999**step), rel=1e-6)
 
@@ -92,11 +92,11 @@ def test_updates(counter, skipped):
     state = learner.buffers["state"]
     with_actor = counter % 2 == 0
     assert learner.grad_steps == [counter + 1] == state["grad_steps"].tolist()
-    assert state["correction"].tolist() == [[[1, 1], [1, 1]]]
+    assert state["bias_correction"].tolist() == [[[1, 1], [1, 1]]]
     assert torch.equal(state["params"]["actor"], before["actor"]) != with_actor
     # Fresh moments: the step is lr * 0.1 g / (sqrt(0.001 g^2) + eps), without the corrections of a first step.
     moved = (state["params"]["critic"] - before["critic"]).abs()
-    large = state["second"]["critic"] > 1e-10
+    large = state["exp_avg_sq"]["critic"] > 1e-10
     assert large.any()
     torch.testing.assert_close(moved[large], torch.full_like(moved[large], 1e-3 * 0.1 / 0.001**0.5), rtol=1e-2, atol=0)
 

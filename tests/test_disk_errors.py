@@ -184,7 +184,7 @@ def test_the_estimate_of_memory_is_near_the_truth(spec, changes):
     ]  # fmt: skip
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in pytree.tree_leaves(owned)}
     truth = sum(storages.values())
-    estimate = config.num_members * sum(member_bytes(config, spec, few_kernels=False))
+    estimate = config.num_members * sum(member_bytes(config, spec, fuse_for_gpu=False))
     assert estimate == pytest.approx(truth, rel=0.1), json.dumps({"estimate": estimate, "truth": truth})
 
 

@@ -179,7 +179,7 @@ def test_a_parameter_alone_is_found_named_and_taken_back(tmp_path, capsys):
 
     def spoil(training):
         if training.collector.env_steps[0] >= 100 and not done:
-            done.append(training.learner.buffers["state"]["second"]["actor"].fill_(math.inf))
+            done.append(training.learner.buffers["state"]["exp_avg_sq"]["actor"].fill_(math.inf))
 
     result = run_with(tmp_path, spoil, **ROLLBACK)
     assert "second.actor of member 0 (seed 1) was not finite at gradient step" in capsys.readouterr().out
@@ -215,9 +215,9 @@ def test_the_batch_of_a_bad_step_is_drawn_again(monkeypatch, n_step):
     for a, b in zip(batch[:5], expected[:5], strict=True):
         assert torch.equal(a, b)
     if n_step > 1:  # what is beyond a window's end has no weight
-        assert torch.equal(batch.between.discount, expected.between.discount)
-        live = expected.between.discount > 0
-        assert torch.equal(batch.between.obs[live], expected.between.obs[live])
+        assert torch.equal(batch.window.discount, expected.window.discount)
+        live = expected.window.discount > 0
+        assert torch.equal(batch.window.obs[live], expected.window.obs[live])
     assert not overwritten.any()
     fill(mine, steps=20)  # rows 0 to 10 are of another time now
     batch, overwritten = nan_guard.redraw(mine, fault)

@@ -8,13 +8,13 @@ from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
 from fastsac.acting.behaviour import Behaviour
-from fastsac.algorithms import losses, sac
+from fastsac.algorithms import losses, sac, step
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import NEVER, Learner, make_hyper
-from fastsac.nn import nets, optim
+from fastsac.nn import optim
 
 O, A, N = 3, 2, 4
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
@@ -78,11 +78,11 @@ def test_no_graph_break_and_no_recompilation_over_a_run(compiled):
     generator = torch.Generator().manual_seed(1)
     flags = torch.zeros(N, dtype=torch.bool).numpy()
     behaviour.begin(torch.randn(N, O, generator=generator).numpy(), [True])
-    for step in range(60):  # wraps the ring
+    for i in range(60):  # wraps the ring
         behaviour.act()
-        compiled.launch([step % 6])
+        compiled.launch([i % 6])
         values = {"obs": torch.randn(N, O, generator=generator).numpy(), "reward": torch.randn(N).numpy()}
-        behaviour.store({**values, "terminated": flags, "truncated": flags, "random": [step < 30]})
+        behaviour.store({**values, "terminated": flags, "truncated": flags, "random": [i < 30]})
     assert int(compiled.replay.added) >= compiled.replay.num_rows
     assert not counters["graph_break"]
     assert counters["stats"]["unique_graphs"] == 2  # the update and the actor
@@ -185,30 +185,33 @@ def test_fixed_alpha_stays():
 
 def test_update_equals_the_textbook_with_separate_optimizers():
     """The fused update beside .backward() and torch.optim, over 10 steps."""
-    agent = sac.Sac.from_config(BASE, SPEC)
-    hyper = {k: v[0] for k, v in make_hyper(agent, BASE, CPU).items()}
-    state = agent.init(torch.tensor(1), 0.5)
+    algorithm = sac.Sac(BASE, SPEC)
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, BASE, CPU).items()}
+    state = step.init(algorithm, torch.tensor(1), 0.5)
     leaves = {k: v.clone().requires_grad_() for k, v in state["params"].items()}
-    target = state["target_critic"].clone()
+    target = state["targets"]["critic"].clone()
     optimizers = {k: torch.optim.Adam([v], lr=1e-3) for k, v in leaves.items()}
     generator = torch.Generator().manual_seed(0)
+
+    def q_of(critic, obs, action):
+        return algorithm.net("critic", critic)(obs, action).squeeze(-1)
+
     for _ in range(10):
         draw = lambda *s: torch.randn(*s, generator=generator)  # noqa: E731
         batch = Batch(draw(8, O), torch.tanh(draw(8, A)), draw(8), torch.full((8,), 0.99), draw(8, O))
         noise = draw(2, 8, A)
-        state, _ = agent.update(hyper, state, batch, noise)
+        state, _ = step.update(algorithm, hyper, state, batch, noise)
 
-        actor = nets.unflatten(leaves["actor"], agent.actor_shapes)
-        critic = nets.unflatten(leaves["critic"], agent.critic_shapes)
+        actor = algorithm.net("actor", leaves["actor"])
         alpha = leaves["log_alpha"].exp().detach()
         with torch.no_grad():
-            next_action, next_log_prob = losses.tanh_normal(*nets.gaussian(actor, batch.next_obs), noise[1])
-            next_q = nets.critic(nets.unflatten(target, agent.critic_shapes), batch.next_obs, next_action)
+            next_action, next_log_prob = losses.tanh_normal(*algorithm.gaussian(actor, batch.next_obs), noise[1])
+            next_q = q_of(target, batch.next_obs, next_action)
             y = batch.reward + 0.99 * (next_q.min(0).values - alpha * next_log_prob)
-        q = nets.critic(critic, batch.obs, batch.action)
+        q = q_of(leaves["critic"], batch.obs, batch.action)
         critic_loss = 0.5 * ((q[0] - y) ** 2).mean() + 0.5 * ((q[1] - y) ** 2).mean()
-        action, log_prob = losses.tanh_normal(*nets.gaussian(actor, batch.obs), noise[0])
-        actor_loss = (alpha * log_prob - nets.critic(critic, batch.obs, action).min(0).values).mean()
+        action, log_prob = losses.tanh_normal(*algorithm.gaussian(actor, batch.obs), noise[0])
+        actor_loss = (alpha * log_prob - q_of(leaves["critic"], batch.obs, action).min(0).values).mean()
         alpha_loss = -(leaves["log_alpha"] * (log_prob - A).detach()).mean()
         for name, loss in (("critic", critic_loss), ("actor", actor_loss), ("log_alpha", alpha_loss)):
             leaves[name].grad = torch.autograd.grad(loss, leaves[name], retain_graph=True)[0]
@@ -217,17 +220,17 @@ def test_update_equals_the_textbook_with_separate_optimizers():
         target = optim.polyak(target, leaves["critic"].detach(), torch.tensor(0.005))
     for name, leaf in leaves.items():
         torch.testing.assert_close(state["params"][name], leaf.detach(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(state["target_critic"], target, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(state["targets"]["critic"], target, rtol=1e-4, atol=1e-5)
 
 
 def test_gradient_clipping_reaches_the_networks():
-    agent = sac.Sac.from_config(BASE.replace(max_grad_norm=1e-3), SPEC)
-    hyper = {k: v[0] for k, v in make_hyper(agent, BASE, CPU).items()}
-    state = agent.init(torch.tensor(1), 1.0)
+    algorithm = sac.Sac(BASE.replace(max_grad_norm=1e-3), SPEC)
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, BASE, CPU).items()}
+    state = step.init(algorithm, torch.tensor(1), 1.0)
     batch = Batch(torch.ones(8, O), torch.zeros(8, A), torch.full((8,), 100.0), torch.ones(8), torch.ones(8, O))
-    new, _ = agent.update(hyper, state, batch, torch.zeros(2, 8, A))
+    new, _ = step.update(algorithm, hyper, state, batch, torch.zeros(2, 8, A))
     for name in ("actor", "critic"):  # the first moment is 0.1 times the clipped gradient
-        assert new["first"][name].norm().item() == pytest.approx(1e-4, rel=0.01)
+        assert new["exp_avg"][name].norm().item() == pytest.approx(1e-4, rel=0.01)
 
 
 def test_a_loss_that_is_not_finite_is_remembered_with_its_step():
@@ -241,7 +244,7 @@ def test_a_loss_that_is_not_finite_is_remembered_with_its_step():
 def test_a_parameter_that_is_not_finite_is_found_with_its_member():
     learner = make(seeds=2)
     assert learner.not_finite() == []
-    learner.buffers["state"]["second"]["actor"][1, 3] = math.inf
+    learner.buffers["state"]["exp_avg_sq"]["actor"][1, 3] = math.inf
     assert learner.not_finite() == [1]
 
 

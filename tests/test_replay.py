@@ -69,12 +69,12 @@ class Stream:
         return found
 
 
-def draw_all(replay, member, n_step, with_between=False):
+def draw_all(replay, member, n_step, with_window=False):
     """Every entry of the table once, through `draw`."""
     ring = {k: v[member] for k, v in replay.ring().items()}
     count = int(ring["count"])
     word = torch.tensor([-(-(i << 32) // count) for i in range(count)], dtype=torch.int64)
-    return draw(ring, word, N, n_step, torch.tensor(GAMMA), with_between)
+    return draw(ring, word, N, n_step, torch.tensor(GAMMA), with_window)
 
 
 def row_of(batch, i):
@@ -88,7 +88,7 @@ def test_draws_exactly_the_valid_transitions(n_step, capacity):
     for _ in range(40):
         stream.step()
         for member in range(M):
-            batch = draw_all(stream.replay, member, n_step, with_between=True)
+            batch = draw_all(stream.replay, member, n_step, with_window=True)
             assert draw_all(stream.replay, member, n_step).between is None
             one_step = draw_all(stream.replay, member, 1)
             expected = stream.expected(member, n_step)
@@ -103,10 +103,10 @@ def test_draws_exactly_the_valid_transitions(n_step, capacity):
                 assert got.discount.item() == pytest.approx(discount, rel=1e-6)
                 assert torch.equal(got.next_obs, next_obs)
                 for k in range(n_step - 1):
-                    weight, obs = between[k] if k < len(between) else (0.0, batch.between.obs[k, i])
-                    assert batch.between.discount[k, i].item() == pytest.approx(weight, rel=1e-6)
-                    assert torch.equal(batch.between.obs[k, i], obs)
-                assert n_step > 1 or batch.between is None
+                    weight, obs = between[k] if k < len(between) else (0.0, batch.window.obs[k, i])
+                    assert batch.window.discount[k, i].item() == pytest.approx(weight, rel=1e-6)
+                    assert torch.equal(batch.window.obs[k, i], obs)
+                assert n_step > 1 or batch.window is None
 
 
 def test_no_transition_mixes_episodes():

@@ -119,7 +119,7 @@ class Model:
         """Each valid transition is drawn by the least and by the greatest word of its share, and nothing else is."""
         bounds = [-(-(i << 32) // count) for i in range(count + 1)]
         words = torch.tensor([*bounds[:-1], *(bound - 1 for bound in bounds[1:])], dtype=torch.int64)
-        batch = draw(ring, words, self.n, self.n_step, torch.tensor(GAMMA), with_between=True)
+        batch = draw(ring, words, self.n, self.n_step, torch.tensor(GAMMA), with_window=True)
         drawn = batch.obs.squeeze(-1).tolist()
         assert sorted(drawn[:count]) == sorted(expected)
         assert drawn[count:] == drawn[:count]
@@ -128,8 +128,8 @@ class Model:
             got = [x[j].item() for x in batch[:5]]
             assert got == [obs, action, reward, discount, next_obs]
             for k, (weight, state) in enumerate(between):
-                assert batch.between.discount[k, j].item() == weight
-                assert weight == 0 or batch.between.obs[k, j].item() == state
+                assert batch.window.discount[k, j].item() == weight
+                assert weight == 0 or batch.window.obs[k, j].item() == state
 
 
 @st.composite

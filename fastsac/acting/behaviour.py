@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fastsac.algorithms.registry import Agent
+from fastsac.algorithms.algorithm import Algorithm
 from fastsac.config.settings import Config
 from fastsac.env import FloatArray, ObsArray
 from fastsac.learning.learner import Learner, copy_tree_
@@ -42,11 +42,11 @@ from fastsac.runtime.launch import Launch
 POLICY = ("policy", "mean", "rstd")
 
 
-def act_step(agent: Agent, config: Config, slot: dict[str, Tensor], seed: Tensor, counter: Tensor) -> Tensor:
+def act_step(algorithm: Algorithm, config: Config, slot: dict[str, Tensor], seed: Tensor, counter: Tensor) -> Tensor:
     """Actions of one member: uniform while it acts at random, sampled from the policy after.
 
     Args:
-        agent: sizes and switches.
+        algorithm: sizes and switches.
         config: settings.
         slot: the member's tensors of the slot.
         seed: int64 [].
@@ -56,15 +56,15 @@ def act_step(agent: Agent, config: Config, slot: dict[str, Tensor], seed: Tensor
         [N, A] in [-1, 1].
     """
     obs = slot["obs"]
-    noise = philox.normal(seed, philox.Purpose.ACT, counter, (obs.shape[0], agent.action_dim))
+    noise = philox.normal(seed, philox.Purpose.ACT, counter, (obs.shape[0], algorithm.action_dim))
     if config.obs_norm:
         obs = normalizer.apply(obs, slot["mean"], slot["rstd"])
-    return torch.where(slot["random"], agent.act_randomly(noise), agent.act(slot["policy"], obs, noise))
+    return torch.where(slot["random"], algorithm.act_randomly(noise), algorithm.act(slot["policy"], obs, noise))
 
 
-def act_step_(agent: Agent, config: Config, slot: dict[str, Tensor], seed: Tensor, counter: Tensor) -> None:
+def act_step_(algorithm: Algorithm, config: Config, slot: dict[str, Tensor], seed: Tensor, counter: Tensor) -> None:
     """Write the actions of every member into the slot, and advance the counter of vector steps."""
-    one = partial(act_step, agent, config)
+    one = partial(act_step, algorithm, config)
     read = {k: slot[k] for k in ("obs", "random", *POLICY)}
     if config.num_members == 1:
         first = {k: v[0] for k, v in read.items()}
@@ -159,11 +159,11 @@ class Behaviour:
     """
 
     def __init__(self, config: Config, learner: Learner) -> None:
-        m, n, agent, device = config.num_members, config.num_envs, learner.agent, learner.device
+        m, n, algorithm, device = config.num_members, config.num_envs, learner.algorithm, learner.device
         self.config, self.learner = config, learner
         self.staging = Staging(
             {
-                "obs": ((m, n, agent.encoder.obs_dim), learner.obs_dtype),
+                "obs": ((m, n, algorithm.encoder.obs_dim), learner.obs_dtype),
                 "reward": ((m, n), torch.float32),
                 "terminated": ((m, n), torch.bool),
                 "truncated": ((m, n), torch.bool),
@@ -179,7 +179,7 @@ class Behaviour:
         self.slots = [
             {
                 **slot,
-                "action": torch.zeros(m, n, agent.action_dim, device=device),
+                "action": torch.zeros(m, n, algorithm.action_dim, device=device),
                 "policy": learner.policy.clone(),
                 "mean": norm.mean.clone(),
                 "rstd": norm.rstd.clone(),
@@ -191,7 +191,7 @@ class Behaviour:
 
         self._on_cuda = device.type == "cuda"
         self._stream: Any = torch.cuda.Stream(device, priority=-1) if self._on_cuda else None
-        act = partial(act_step_, agent, config)
+        act = partial(act_step_, algorithm, config)
         seeds = learner.buffers["seed"]
         variants = {p: (slot, seeds, self.vec_steps) for p, slot in enumerate(self.slots)}
         written = [self.slots[0]["action"], self.slots[1]["action"], self.vec_steps]
@@ -209,9 +209,9 @@ class Behaviour:
         """Compile and capture now; changes no number."""
         self._act.warm_up([0, 1])
         if self.learner.mode == "captured":  # run the store's kernels once before, into a replay of two rows
-            m, n, agent = self.config.num_members, self.config.num_envs, self.learner.agent
-            obs_dim, device, clip = agent.encoder.obs_dim, self.learner.device, self.config.reward_clip
-            replay = Replay(m, n, n, obs_dim, agent.action_dim, device, self.learner.obs_dtype)
+            m, n, algorithm = self.config.num_members, self.config.num_envs, self.learner.algorithm
+            obs_dim, device, clip = algorithm.encoder.obs_dim, self.learner.device, self.config.reward_clip
+            replay = Replay(m, n, n, obs_dim, algorithm.action_dim, device, self.learner.obs_dtype)
             normalizer = Normalizer(m, obs_dim, device) if self.config.obs_norm else None
             store_step_(replay, normalizer, clip, pytree.tree_map(torch.clone, self._copied(0)), self.slots, 0)
         self._store.warm_up([0, 1])
@@ -316,7 +316,7 @@ class Behaviour:
         """Take over what `state_dict` gave, in place.
 
         Raises:
-            ValueError: it is of another agent.
+            ValueError: it is of another algorithm.
         """
         copy_tree_(self.state_dict(), state, "behaviour")
         self._step = int(self.vec_steps)

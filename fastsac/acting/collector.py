@@ -231,7 +231,7 @@ class Collector:
 
     def _check_env(self) -> CheckedEnv:
         num_envs = self.config.num_members * self.config.num_envs
-        return CheckedEnv(self.env, self._locate, self._ages, (num_envs, self.learner.agent.encoder.obs_dim))
+        return CheckedEnv(self.env, self._locate, self._ages, (num_envs, self.learner.algorithm.encoder.obs_dim))
 
     def _ages(self) -> NDArray[np.int64]:
         """Steps that the episode of each environment has had, [M * N]; -1 where it is over."""

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import tyro
 
 from fastsac.config import sweeps as sweeps
+from fastsac.config.algorithms import Algo
 from fastsac.config.durations import parse_duration
 from fastsac.config.json_text import plain_json, read_json
 from fastsac.config.kinds import conform, shown
@@ -66,7 +67,7 @@ class Config:
     env_threads: int = 0
     """CPU threads of the simulator; 0 lets the back end choose."""
 
-    algo: Literal["auto", "sac", "sac-v1", "sac-discrete", "sql", "sql-discrete"] = "auto"
+    algo: Algo = "auto"
     """Algorithm: sac is Soft Actor-Critic with learned temperature (arXiv 1812.05905), sac-discrete its form for
     discrete actions (arXiv 1910.07207); auto goes by the actions.  sac-v1 is its first form (arXiv 1801.01290), with a
     value network and the temperature at init_alpha for all time.  sql is Soft Q-learning (arXiv 1702.08165) for

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fastsac.algorithms import registry
+from fastsac.algorithms import registry, step
+from fastsac.algorithms.algorithm import METRICS, NUM_CRITIC_METRICS, Algorithm, Scalars
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS, NUM_CRITIC_METRICS, Agent, Hyper, State
+from fastsac.algorithms.step import State
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.replay import Replay, Ring, draw
-from fastsac.nn import normalizer, optim, philox
+from fastsac.nn import normalizer, philox
 from fastsac.nn.normalizer import Normalizer
 from fastsac.runtime.launch import Launch, Mode
 
@@ -34,7 +35,7 @@ i-th), and the replay's counters that its draw read."""
 
 
 def member_step(
-    agent: Agent, config: Config, with_actor: bool, buffers: dict[str, Any]
+    algorithm: Algorithm, config: Config, with_actor: bool, buffers: dict[str, Any]
 ) -> tuple[State, Tensor, Tensor]:
     """Draw, normalise and update for one member; pure.
 
@@ -43,11 +44,11 @@ def member_step(
     """
     state, hyper, ring = buffers["state"], buffers["hyper"], buffers["ring"]
     seed, counter = buffers["seed"], state["grad_steps"] + buffers["skipped"]
-    noise = philox.normal(seed, philox.Purpose.UPDATE, counter, agent.noise_shape(config.batch_size))
+    noise = philox.normal(seed, philox.Purpose.UPDATE, counter, algorithm.noise_shape(config.batch_size))
     batch = draw_batch(config, ring, hyper["gamma"], seed, counter)
     if config.obs_norm:
         batch = normalize_batch(batch, buffers["norm"])
-    new, metrics = agent.update(hyper, state, batch, noise, with_actor)
+    new, metrics = step.update(algorithm, hyper, state, batch, noise, with_actor)
     losses = ((~metrics.isfinite()).long() << torch.arange(len(METRICS), device=seed.device)).sum()
     return new, metrics, torch.stack([state["grad_steps"], losses, ring["head"], ring["tail"], ring["count"]])
 
@@ -55,20 +56,20 @@ def member_step(
 def draw_batch(config: Config, ring: Ring, gamma: Tensor, seed: Tensor, counter: Tensor) -> Batch:
     """What one member learns from at `counter` []; a pure function of its arguments."""
     word = philox.words(seed, philox.Purpose.DRAW, counter, config.batch_size)
-    return draw(ring, word, config.num_envs, config.n_step, gamma, with_between=config.num_between > 0)
+    return draw(ring, word, config.num_envs, config.n_step, gamma, with_window=config.num_between > 0)
 
 
 def normalize_batch(batch: Batch, norm: dict[str, Tensor]) -> Batch:
     """The batch with all observations normalised."""
     mean, rstd = norm["mean"], norm["rstd"]
     obs, next_obs = (normalizer.apply(o, mean, rstd) for o in (batch.obs, batch.next_obs))
-    between = batch.between and batch.between._replace(obs=normalizer.apply(batch.between.obs, mean, rstd))
-    return batch._replace(obs=obs, next_obs=next_obs, between=between)
+    between = batch.window and batch.window._replace(obs=normalizer.apply(batch.window.obs, mean, rstd))
+    return batch._replace(obs=obs, next_obs=next_obs, window=between)
 
 
-def gradient_step_(agent: Agent, config: Config, buffers: dict[str, Any], with_actor: bool) -> None:
+def gradient_step_(algorithm: Algorithm, config: Config, buffers: dict[str, Any], with_actor: bool) -> None:
     """One gradient step of every member that has one due; writes state, metrics and counters in place."""
-    one = partial(member_step, agent, config, with_actor)
+    one = partial(member_step, algorithm, config, with_actor)
     old = buffers["state"]
     if config.num_members == 1:
         new, metrics, bad = one(buffers)
@@ -76,8 +77,8 @@ def gradient_step_(agent: Agent, config: Config, buffers: dict[str, Any], with_a
         read = {k: buffers[k] for k in ("state", "hyper", "ring", "seed", "skipped", "norm")}
         new, metrics, bad = torch.func.vmap(one)(read)
         active = buffers["due"] > 0  # [M]; members whose budget is used up wait for the others
-        acting = active & (old["grad_steps"] % agent.actor_delay == 0)
-        new = keep_inactive(new, old, active, acting)
+        acting = active & (old["grad_steps"] % algorithm.actor_delay == 0)
+        new = keep_inactive(algorithm, new, old, active, acting)
         is_critic = torch.arange(metrics.shape[-1], device=metrics.device) < NUM_CRITIC_METRICS
         metrics = torch.where(torch.where(is_critic, active.unsqueeze(-1), acting.unsqueeze(-1)), metrics, 0.0)
         bad = torch.where(active.unsqueeze(-1), bad, 0)
@@ -89,19 +90,20 @@ def gradient_step_(agent: Agent, config: Config, buffers: dict[str, Any], with_a
         target.copy_(value)
 
 
-def keep_inactive(new: State, old: State, active: Tensor, acting: Tensor) -> State:
-    """The new state for active members (actor and temperature: for acting ones), the old state for the rest."""
+def keep_inactive(algorithm: Algorithm, new: State, old: State, active: Tensor, acting: Tensor) -> State:
+    """The new state for active members (what is delayed: for acting ones), the old state for the rest."""
+    delayed = [name for name, part in algorithm.learned.items() if part.delayed]
 
     def choose(path: tuple[Any, ...], value: Tensor, before: Tensor) -> Tensor:
-        mask = acting if path[-1].key in optim.DELAYED else active
+        mask = acting if path[-1].key in delayed else active
         return torch.where(mask.view(-1, *[1] * (value.dim() - 1)), value, before)
 
     return pytree.tree_map_with_path(choose, new, old)
 
 
-def make_hyper(agent: Agent, config: Config, device: torch.device) -> Hyper:
+def make_hyper(algorithm: Algorithm, config: Config, device: torch.device) -> Scalars:
     """Hyper-parameters as tensors [M], so that members may differ and a captured graph may see them change."""
-    members = [agent.hyper(config.of_member(i)) for i in range(config.num_members)]
+    members = [algorithm.hyper(config.of_member(i)) for i in range(config.num_members)]
     return {k: torch.tensor([m[k] for m in members], dtype=torch.float32, device=device) for k in members[0]}
 
 
@@ -118,19 +120,19 @@ class Learner:
     def __init__(self, config: Config, spec: EnvSpec, device: torch.device, mode: Mode) -> None:
         m = config.num_members
         self.config, self.device, self.mode = config, device, mode
-        algo = registry.choose(config.algo, spec.discrete)
-        self.agent = registry.find(algo).from_config(config, spec, few_kernels=device.type != "cpu")
+        algo = registry.resolve_algorithm(config.algo, spec.discrete)
+        self.algorithm = registry.get_algorithm(algo)(config, spec, fuse_for_gpu=device.type != "cpu")
         self.obs_dtype = torch.float32 if spec.image is None else torch.uint8
         sizes = (m, config.num_envs, config.buffer_size, spec.obs_dim, spec.action_dim)
         self.replay = Replay(*sizes, device, self.obs_dtype)
         self.normalizer = Normalizer(m, spec.obs_dim, device)
         seeds = torch.tensor(config.member_seeds, device=device)  # [M]
         alphas = [config.of_member(i).init_alpha for i in range(m)]
-        states = [self.agent.init(seed, alpha) for seed, alpha in zip(seeds, alphas, strict=True)]
+        states = [step.init(self.algorithm, seed, alpha) for seed, alpha in zip(seeds, alphas, strict=True)]
         num_metrics = len(METRICS)
         self.buffers: dict[str, Any] = {
             "state": pytree.tree_map(lambda *leaves: torch.stack(leaves), *states),
-            "hyper": make_hyper(self.agent, config, device),
+            "hyper": make_hyper(self.algorithm, config, device),
             "ring": self.replay.ring(),
             "norm": {"mean": self.normalizer.mean, "rstd": self.normalizer.rstd},
             "seed": seeds,
@@ -143,14 +145,13 @@ class Learner:
         self._read_at = [0] * m  # gradient steps at the last `read_metrics`
         self.compute_s = 0.0  # spent in launches on a CPU, where they are over when they return
         views = pytree.tree_map(lambda t: t[0], self.buffers) if m == 1 else self.buffers
-        step = partial(gradient_step_, self.agent, config)
         self._launch = Launch(
-            step,
+            partial(gradient_step_, self.algorithm, config),
             variants={with_actor: (views, with_actor) for with_actor in (True, False)},
             written={key: views[key] for key in WRITTEN},
             mode=mode,
             # Members out of step bring rows of flags that no warm-up foresees: single steps need no capture then.
-            steps_per_graph=config.updates_per_graph if m == 1 or self.agent.actor_delay == 1 else 1,
+            steps_per_graph=config.updates_per_graph if m == 1 or self.algorithm.actor_delay == 1 else 1,
             short_reductions=config.batch_size <= SHORT_REDUCTION and config.max_grad_norm == 0,
         )
         self._host_due: list[tuple[Tensor, Any]] = []  # pinned, each with the event of its last copy
@@ -160,7 +161,7 @@ class Learner:
     @property
     def policy(self) -> Tensor:
         """What members act by, [M, P]."""
-        policy: Tensor = self.buffers["state"]["params"][self.agent.acts_by]
+        policy: Tensor = self.buffers["state"]["params"][self.algorithm.acts_by]
         return policy
 
     @property
@@ -170,11 +171,11 @@ class Learner:
 
     def warm_up(self) -> None:
         """Compile and capture now; changes no number."""
-        self._launch.warm_up([k % self.agent.actor_delay == 0 for k in range(self.agent.actor_delay)])
+        self._launch.warm_up([k % self.algorithm.actor_delay == 0 for k in range(self.algorithm.actor_delay)])
 
     def rehearse(self, num_steps: int) -> None:
         """Run gradient steps that change nothing, to see how long they take."""
-        self._launch.rehearse([k % self.agent.actor_delay == 0 for k in range(num_steps)])
+        self._launch.rehearse([k % self.algorithm.actor_delay == 0 for k in range(num_steps)])
 
     @torch.no_grad()
     def act_deterministic(self, obs: Tensor) -> Tensor:
@@ -183,7 +184,7 @@ class Learner:
         actions = []
         for i in range(self.config.num_members):
             o = normalizer.apply(obs[i], norm["mean"][i], norm["rstd"][i]) if self.config.obs_norm else obs[i]
-            actions.append(self.agent.act(policies[i], o, None))
+            actions.append(self.algorithm.act(policies[i], o, None))
         return torch.stack(actions)
 
     def launch(self, due: list[int]) -> None:
@@ -191,7 +192,7 @@ class Learner:
         if max(due) <= 0:
             return
         began = time.perf_counter()
-        delay = self.agent.actor_delay
+        delay = self.algorithm.actor_delay
         flags = [
             any(k < due[m] and (self.grad_steps[m] + k) % delay == 0 for m in range(len(due)))
             for k in range(max(due))
@@ -222,7 +223,7 @@ class Learner:
         before, self._read_at = self._read_at, list(self.grad_steps)
         rows = []
         for row, then, now in zip(sums, before, self.grad_steps, strict=True):
-            acting = -(-now // self.agent.actor_delay) - -(-then // self.agent.actor_delay)
+            acting = -(-now // self.algorithm.actor_delay) - -(-then // self.algorithm.actor_delay)
             counts = [now - then if i < NUM_CRITIC_METRICS else acting for i in range(len(row))]
             rows.append({name: s / c if c else math.nan for name, s, c in zip(METRICS, row, counts, strict=True)})
         return rows
@@ -276,7 +277,7 @@ class Learner:
         """Take over what `state_dict` gave, in place; without a replay this one stays as it is.
 
         Raises:
-            ValueError: it is of another agent.
+            ValueError: it is of another algorithm.
         """
         mine = self.state_dict(with_replay=False)
         copy_tree_(mine, {name: state.get(name) for name in mine})

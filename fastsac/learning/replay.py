@@ -15,7 +15,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from fastsac.algorithms.batch import Batch, Between
+from fastsac.algorithms.batch import Batch, WindowStates
 from fastsac.nn import philox
 
 Ring = dict[str, Tensor]
@@ -218,7 +218,7 @@ class Replay:
             raise ValueError("the replay's counts do not fit its rows.")
 
 
-def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor, with_between: bool = False) -> Batch:
+def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor, with_window: bool = False) -> Batch:
     """Transitions of one member, uniform over all valid ones, with n-step windows.
 
     A window stops at an episode's end and at the write head; `discount` holds gamma to the number of rewards summed.
@@ -229,7 +229,7 @@ def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor, wi
         num_envs: N.
         n_step: rewards per window.
         gamma: [], discount per step.
-        with_between: give the states between the first and the last of the windows, too.
+        with_window: give the states between the first and the last of the windows, too.
     """
     num_positions = ring["reward"].shape[0]
     num_rows = num_positions // num_envs
@@ -246,8 +246,8 @@ def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor, wi
     next_position = start
     between = []
     for k in range(n_step):
-        if with_between and k > 0:
-            between.append(Between(ring["obs"][position], torch.where(live, discount, 0.0)))
+        if with_window and k > 0:
+            between.append(WindowStates(ring["obs"][position], torch.where(live, discount, 0.0)))
         reward = reward + torch.where(live, discount * ring["reward"][position], 0.0)
         discount = torch.where(live, discount * gamma, discount)
         end = ring["terminated"][position]
@@ -257,5 +257,5 @@ def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor, wi
         live = live & ~end & ~ring["truncated"][position] & (k + 1 < room)
         position = after
     discount = torch.where(terminated, 0.0, discount)
-    states = Between(*(torch.stack(x) for x in zip(*between, strict=True))) if between else None
+    states = WindowStates(*(torch.stack(x) for x in zip(*between, strict=True))) if between else None
     return Batch(ring["obs"][start], ring["action"][start], reward, discount, ring["obs"][next_position], states)

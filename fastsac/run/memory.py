@@ -3,33 +3,33 @@
 import torch
 from torch.utils import _pytree as pytree
 
-from fastsac.algorithms import registry
+from fastsac.algorithms import registry, step
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning import replay
 from fastsac.runtime.device import format_bytes, free_memory
 
 
-def member_bytes(config: Config, spec: EnvSpec, few_kernels: bool) -> tuple[int, int]:
+def member_bytes(config: Config, spec: EnvSpec, fuse_for_gpu: bool) -> tuple[int, int]:
     """Bytes that one member takes: its replay, and its networks with moments, targets and copies to act by."""
     obs_dtype = torch.float32 if spec.image is None else torch.uint8
     rows = -(-config.buffer_size // config.num_envs) + 1
     ring = replay.bytes_per_transition(spec.obs_dim, spec.action_dim, obs_dtype) * rows * config.num_envs
-    agent = registry.find(config.algo).from_config(config, spec, few_kernels)
-    state = agent.init(torch.tensor(0, device="meta"), 1.0)
+    algorithm = registry.get_algorithm(config.algo)(config, spec, fuse_for_gpu)
+    state = step.init(algorithm, torch.tensor(0, device="meta"), 1.0)
     copies = 2 if config.on_nan == "rollback" else 1
-    networks = copies * sum(t.nbytes for t in pytree.tree_leaves(state)) + 2 * state["params"][agent.acts_by].nbytes
+    networks = copies * sum(t.nbytes for t in pytree.tree_leaves(state)) + 2 * state["params"][algorithm.acts_by].nbytes
     return ring, networks
 
 
 def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> str:
-    """What the members take, in words.
+    """The memory that the members take, in words.
 
     Raises:
         ValueError: more than the device has free; says what fits.
     """
     m = config.num_members
-    ring, networks = member_bytes(config, spec, few_kernels=device.type != "cpu")
+    ring, networks = member_bytes(config, spec, fuse_for_gpu=device.type != "cpu")
     free = free_memory(device)
     if free is not None and m * (ring + networks) > 0.9 * free.num_bytes:
         fits = int(0.9 * free.num_bytes / (ring + networks))

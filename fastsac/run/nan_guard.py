@@ -18,8 +18,8 @@ from torch.utils import _pytree as pytree
 
 from fastsac.acting.collector import Collector
 from fastsac.acting.errors import NotFiniteError
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS
 from fastsac.config.settings import Config
 from fastsac.disk.files import write_file
 from fastsac.learning.learner import BAD, NEVER, Learner, copy_tree_, draw_batch

@@ -108,13 +108,13 @@ def choose_algo(config: Config, spec: EnvSpec) -> str:
     Raises:
         ValueError: it is for the other kind of actions.
     """
-    algo = registry.choose(config.algo, spec.discrete)
-    if registry.find(algo).discrete != spec.discrete:
+    algo = registry.resolve_algorithm(config.algo, spec.discrete)
+    if registry.get_algorithm(algo).discrete != spec.discrete:
         kind = f"{spec.action_dim} choices" if spec.discrete else f"continuous actions of length {spec.action_dim}"
         raise ValueError(f"algo {algo} cannot act in {spec.env_id}, which has {kind}. Give --algo auto.")
-    if config.target_entropy is not None and not registry.find(algo).adjusts_alpha:
+    if config.target_entropy is not None and not registry.get_algorithm(algo).adjusts_alpha:
         raise ValueError(f"target_entropy has no effect on algo {algo}, whose temperature is init_alpha. Leave it out.")
-    if not config.backup_entropy and not registry.find(algo).adjusts_alpha:
+    if not config.backup_entropy and not registry.get_algorithm(algo).adjusts_alpha:
         raise ValueError(f"backup_entropy cannot be left out of algo {algo}, whose value is soft. Leave the flag out.")
     return algo
 
@@ -125,10 +125,10 @@ def check_sweep(config: Config, spec: EnvSpec) -> None:
     Raises:
         ValueError: the algorithm has no such setting, or has it for all members at once.
     """
-    agent = registry.find(config.algo).from_config(config, spec)
+    algorithm = registry.get_algorithm(config.algo)(config, spec)
     for name in config.member_setting(0):
-        low, high = (agent.hyper(config.replace(sweep=(), **{name: value})) for value in (0.25, 0.5))
-        starts = name == "init_alpha" and agent.adjusts_alpha
+        low, high = (algorithm.hyper(config.replace(sweep=(), **{name: value})) for value in (0.25, 0.5))
+        starts = name == "init_alpha" and algorithm.adjusts_alpha
         if low == high and not starts:
             raise ValueError(f"{name} cannot be swept with algo {config.algo}: its members do not differ by it.")
 
