@@ -12,7 +12,8 @@ from bench.harness import Candidate
 from fastsac.acting.collector import Collector
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_env, make_spec
-from fastsac.learning.learner import NEVER, Learner
+from fastsac.learning.learner import Learner, Parts, make_parts
+from fastsac.learning.step import NO_FAULT_STEP
 from fastsac.nn import philox
 from fastsac.runtime.launch import Mode
 
@@ -38,15 +39,15 @@ class Sizes:
     """Transitions in the replay that batches are drawn from."""
 
 
-def make_learner(
+def make_filled(
     sizes: Sizes,
     mode: Mode,
     device: torch.device,
     members: int = 1,
     precision: Precision = "high",
     updates_per_launch: Literal["auto"] | int = "auto",
-) -> Learner:
-    """A learner with random transitions in its replay, not compiled yet.
+) -> Parts:
+    """A learner, not compiled yet, with random transitions in its replay.
 
     Learners that differ in `updates_per_launch` alone share what is compiled, and capture graphs of their own.
     """
@@ -63,9 +64,9 @@ def make_learner(
         **precision_settings(precision),
     )
     set_precision(config, device)
-    learner = Learner(config, spec, device, mode)
-    fill_(learner, sizes.transitions)
-    return learner
+    parts = make_parts(config, spec, device, mode)
+    fill_(parts, sizes.transitions)
+    return parts
 
 
 def precision_settings(precision: Precision) -> dict[str, Any]:
@@ -79,9 +80,10 @@ def set_precision(config: Config, device: torch.device) -> None:
         torch.set_float32_matmul_precision(config.matmul_precision)
 
 
-def fill_(learner: Learner, transitions: int) -> None:
+def fill_(parts: Parts, transitions: int) -> None:
     """Put at least `transitions` random transitions into the replay, none of them the end of an episode."""
-    config, replay, agent = learner.config, learner.replay, learner.agent
+    learner, replay = parts.learner, parts.replay
+    config, agent = learner.config, learner.agent
     shape = (config.seeds, config.num_envs)
     generator = torch.Generator(learner.device).manual_seed(0)
     never = torch.zeros(shape, dtype=torch.bool, device=learner.device)
@@ -89,7 +91,7 @@ def fill_(learner: Learner, transitions: int) -> None:
     def normal(*rest: int) -> torch.Tensor:
         return torch.randn(*shape, *rest, device=learner.device, generator=generator)
 
-    replay.begin_(normal(agent.encoder.obs_dim))
+    replay.reset_(normal(agent.encoder.obs_dim))
     for _ in range(-(-transitions // config.num_envs)):
         replay.add_(normal(agent.action_dim).tanh(), normal(), never, never, normal(agent.encoder.obs_dim))
 
@@ -106,13 +108,13 @@ def compile_seconds(learner: Learner) -> float:
 def wait_for(learner: Learner) -> None:
     """One log point, as in training: read the metrics, which waits for the device, and see that they are finite."""
     learner.read_metrics()
-    if any(step != NEVER for step in learner.bad_steps()):
-        raise RuntimeError(f"the losses were not finite from gradient step {learner.bad_steps()} on")
+    if any(step != NO_FAULT_STEP for step in learner.fault_steps()):
+        raise RuntimeError(f"the losses were not finite from gradient step {learner.fault_steps()} on")
 
 
 def updates(name: str, sizes: Sizes, mode: Mode, device: torch.device) -> Candidate:
     """Updates of the learner alone, draw included."""
-    learner = make_learner(sizes, mode, device)
+    learner = make_filled(sizes, mode, device).learner
     notes = {"mode": mode, "compile_s": compile_seconds(learner)}
 
     def run(num_updates: int) -> int:
@@ -154,14 +156,15 @@ class Training:
 
     def __init__(self, config: Config, mode: Mode, device: torch.device) -> None:
         self.config = config
-        self.learner = Learner(config, make_spec(config.env, config.env_kwargs), device, mode)
+        parts = make_parts(config, make_spec(config.env, config.env_kwargs), device, mode)
+        self.learner = parts.learner
         purpose, seeds = philox.Purpose.ENV_SEED, config.member_seeds
         seeds = [s for seed in seeds for s in philox.derive_seeds(seed, purpose, config.num_envs)]
         self.env = make_env(config.env, seeds, config.env_threads, config.env_kwargs)
-        self.collector = Collector(config, self.env, self.learner)
+        self.collector = Collector(config, self.env, *parts)
         self.compile_s = compile_seconds(self.learner)
         self.collector.warm_up()
-        self.collector.begin()
+        self.collector.start()
         self.run(config.learning_starts)
 
     def run(self, num_steps: int) -> int:

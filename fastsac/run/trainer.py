@@ -16,15 +16,15 @@ import torch
 
 from fastsac import checkpoint
 from fastsac.acting.collector import Collector
-from fastsac.acting.errors import ActionError, BadStepError, Locate, NotFiniteError, made, of_members, told
+from fastsac.acting.errors import ActionError, BadStepError, Locate, NotFiniteError, call_env, of_members, try_make
 from fastsac.acting.evaluation import rollout
 from fastsac.checkpoint.thread import Background, CheckpointError
 from fastsac.checkpoint.writer import Rows, Writer
 from fastsac.config.settings import Config
 from fastsac.disk.errors import Patience
 from fastsac.disk.files import write_file
-from fastsac.env import FloatArray, SavesState, VectorEnv, first_line, make_env
-from fastsac.learning.learner import Learner
+from fastsac.env import FloatArray, VectorEnv, first_line, make_env
+from fastsac.learning.learner import copy_tree_, make_parts
 from fastsac.nn import philox
 from fastsac.report.displays import Display, make_display
 from fastsac.report.sinks import METRIC_COLUMNS, Sinks, interquartile_mean, mean_of_finite
@@ -101,18 +101,18 @@ class Run:
             for note in plan.notes:
                 self.display.info(note)
             self._set_up_torch()
-            self.learner = Learner(config, plan.spec, plan.device, plan.mode)
+            parts = make_parts(config, plan.spec, plan.device, plan.mode)
+            self.learner, self.replay, self.normalizer = parts
             state = checkpoint.read(plan.resume) if plan.resume else {}
             # A resumed run goes on with episodes of its own rather than with the first ones again.
             episodes_from = plan.resume.meta["vec_steps"] if plan.resume else 0
             self.env = self._make_env(philox.Purpose.ENV_SEED, config.num_envs, episodes_from)
             self._open.callback(lambda: self.env.close())  # whichever it is then
-            self.collector = Collector(config, self.env, self.learner)
-            self.guard = Guard(config, self.collector, plan.run_dir, self.display.info)
+            self.collector = Collector(config, self.env, *parts)
+            self.guard = Guard(config, self.learner, self.normalizer, self.collector, plan.run_dir, self.display.info)
             self._last_row = (time.perf_counter(), 0, 0)
             self._waited = self.collector.waited
             self._rows = {"metrics.csv": 0, "eval.csv": 0}
-            self._env_state: dict[str, Any] | None = None
             self.best = Best(self.learner)
             if plan.resume:
                 self._restore(state, plan.resume.meta)
@@ -154,10 +154,7 @@ class Run:
         config, collector, learner = self.config, self.collector, self.learner
         self.guard.begin()  # before any update of this process: a checkpoint's state is finite
         self._launch_due()  # of the last step before an interruption
-        if self._env_state is None:
-            collector.begin()  # s_0
-        else:
-            collector.go_on(self._env_state)
+        collector.start()  # s_0
         if self.evaluation_due and self._env_steps() < config.total_steps:
             self._evaluate()
         while self._env_steps() < config.total_steps and not self._should_stop():
@@ -209,7 +206,7 @@ class Run:
     def _checkpoint_bytes(self) -> float:
         """About the size of a checkpoint now."""
         filled = min(1.0, self._env_steps() / self.config.buffer_size)
-        return self.learner.state_bytes + filled * self.learner.replay.nbytes()
+        return self.learner.state_bytes + filled * self.replay.nbytes()
 
     def _reached_goal(self) -> bool:
         """Whether all members, or one if that is enough, have reached their goal at some time."""
@@ -323,7 +320,7 @@ class Run:
         if rolled_back and isinstance(error, ActionError):
             return
         if not isinstance(error, ActionError):
-            self.collector.take_back()
+            self.collector.undo_act()
         self._rescue()
         raise error
 
@@ -357,7 +354,7 @@ class Run:
                 try:
                     per_episode = rollout(env, act, locate)[0].reshape(m, config.eval_episodes)
                 finally:
-                    told(env.close, "close", locate)
+                    call_env(env.close, "close", locate)
         except _EvaluationStopped:
             return
         except (BadStepError, NotFiniteError):
@@ -400,19 +397,18 @@ class Run:
     def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Tensors, without the rows of the replay, and JSON values: what a continued run needs."""
         state = {
-            **self.learner.state_dict(with_replay=False),
-            "behaviour": self.collector.behaviour.state_dict(),
+            **self.learner.state_dict(),
+            "normalizer": self.normalizer.state_dict(),
+            **self.collector.state_dict(),
             "best": self.best.state_dict(),
             **self.guard.state_dict(),
         }
-        if (env_state := self.collector.env_state()) is not None:
-            state["env"] = env_state
         if self.config.checkpoint_replay == "full":
-            state["replay"] = self.learner.replay.cursor()
+            state["replay"] = self.replay.cursor()
         return state, self._meta()
 
     def _rows_to_keep(self) -> Rows | None:
-        replay = self.learner.replay
+        replay = self.replay
         return Rows(replay.span(), replay.row_bytes, replay.read) if self.config.checkpoint_replay == "full" else None
 
     def _meta(self) -> dict[str, Any]:
@@ -455,9 +451,9 @@ class Run:
         kwargs = c.env_kwargs_of_evaluation if purpose is philox.Purpose.EVAL_SEED else c.env_kwargs
         make = partial(make_env, c.env, seeds, c.env_threads, kwargs, c.action_limit)
         if not self._signals.armed:
-            return made(make)
+            return try_make(make)
         during = " in an evaluation" if purpose is philox.Purpose.EVAL_SEED else ""
-        return told(make, "make", self._locate(num_envs, during))
+        return call_env(make, "make", self._locate(num_envs, during))
 
     def _locate(self, num_envs: int, during: str = "") -> Locate:
         """Places of environments, so many of each member, for the errors."""
@@ -470,15 +466,17 @@ class Run:
             ValueError: its parts are not those of this run.
         """
         self.learner.load_state_dict(state)
-        self.collector.behaviour.load_state_dict(state.get("behaviour", {}))
+        copy_tree_(self.normalizer.state_dict(), state.get("normalizer"), "normalizer")
+        self.collector.load_state_dict(state)
         self.best.load_state_dict(state.get("best", {}))
         self.guard.load(state, meta["rollbacks"])
         self.collector.env_steps = list(meta["env_steps"])
         self.collector.learn_from = list(meta["learn_from"])
-        if "replay" not in state:  # learning waits until there is a batch again
+        if "replay" in state:
+            self.replay.load_state_dict(state["replay"])
+        else:  # learning waits until there is a batch again
             self.collector.learn_from = [steps + self.config.batch_size for steps in meta["env_steps"]]
         self.collector.stats.load_finished(meta["episodes"])
-        self._env_state = state.get("env") if isinstance(self.env, SavesState) else None
         self.goal_at, self.last_evals, self._rows = meta["goal_at"], meta["last_evals"], meta["rows"]
         self.evaluation_due = meta["evaluation_due"]
         self.start -= meta["wall_s"]
@@ -492,7 +490,7 @@ class Run:
         self.env.close()
         self.env = self._make_env(philox.Purpose.ENV_SEED, self.config.num_envs, self.collector.vec_steps)
         self.collector.env = self.env
-        self.collector.begin()
+        self.collector.reset()
 
     def _open_run_dir(self) -> Sinks:
         self.plan.place.start()
