@@ -22,7 +22,7 @@ Axes: M members, N environments, O obs_dim, A action_dim, P parameters of the po
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ from fastsac.acting.staging import Shapes, Staging
 from fastsac.algorithms.registry import Agent
 from fastsac.config.settings import Config
 from fastsac.env import FloatArray, ObsArray, Step
-from fastsac.learning.learner import Learner, PolicyTensors, copy_tree_
+from fastsac.learning.learner import Learner, PolicyTensors, Tree, copy_tree_
 from fastsac.nn import normalizer, philox
 from fastsac.runtime.launch import Launch
 
@@ -199,7 +199,7 @@ class Actor:
         """A copy of the newest obs [M * N, O].  Waits for the device."""
         return self.slots[self.coming].obs.flatten(0, 1).cpu().numpy().copy()
 
-    def _acting(self) -> AbstractContextManager[Any]:
+    def _acting(self) -> AbstractContextManager[object]:
         return nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
 
     @contextmanager
@@ -211,11 +211,11 @@ class Actor:
         if self.stream is not None:
             torch.cuda.synchronize()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Tree]:
         """The counter and both copies of the policy."""
         return {"vec_steps": self.vec_steps, "policy": {str(p): s.policy._asdict() for p, s in enumerate(self.slots)}}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: object) -> None:
         """Take over what `state_dict` gave, in place.
 
         Raises:

@@ -7,8 +7,9 @@ Axes: M members, N environments, O obs_dim, A action_dim, P parameters of the po
 
 import math
 import time
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,8 +25,10 @@ from fastsac.nn import normalizer
 from fastsac.nn.normalizer import Normalizer
 from fastsac.runtime.launch import Launch, Mode
 
-CHECKPOINTED = ("state", "counter_offset", "sums", "fault")  # the buffers that a continued run needs
 SHORT_REDUCTION = 1024  # batches up to here are summed by one kernel
+
+
+Tree: TypeAlias = "Tensor | Mapping[str, Tree]"
 
 
 class PolicyTensors(NamedTuple):
@@ -70,7 +73,7 @@ class Learner:
             "due": torch.zeros(m, dtype=torch.int64, device=device),
         }
         self.grad_steps = [0] * m  # mirrors of the device's counters
-        self._read_at = [0] * m  # gradient steps at the last `read_metrics`
+        self._read_at = torch.zeros(m, dtype=torch.int64)  # gradient steps at the last `read_metrics`
         self.compute_s = 0.0  # spent in launches on a CPU, where they are over when they return
         views: Buffers = pytree.tree_map(lambda t: t[0], self.buffers) if m == 1 else self.buffers
         self._launch = Launch(
@@ -146,8 +149,8 @@ class Learner:
         """Means since the last call, per member; nan where no step was made.  Waits for the device: log points only."""
         sums = self.buffers["sums"].tolist()
         self.buffers["sums"].zero_()
-        before, self._read_at = self._read_at, list(self.grad_steps)
-        rows = []
+        before, rows = self._read_at.tolist(), []
+        self._read_at.copy_(torch.tensor(self.grad_steps))
         for row, then, now in zip(sums, before, self.grad_steps, strict=True):
             acting = -(-now // self.agent.actor_delay) - -(-then // self.agent.actor_delay)
             counts = [now - then if i < NUM_CRITIC_METRICS else acting for i in range(len(row))]
@@ -182,14 +185,16 @@ class Learner:
         self.buffers["counter_offset"][member] += self.grad_steps[member] - grad_steps
         self.buffers["fault"][member] = NO_FAULT_STEP
         self.buffers["sums"][member] = 0.0
-        self.grad_steps[member] = self._read_at[member] = grad_steps
+        self.grad_steps[member] = grad_steps
+        self._read_at[member] = grad_steps
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Tree]:
         """Everything of the learner that a continued run needs."""
-        buffers = {name: value for name, value in self.buffers.items() if name in CHECKPOINTED}
-        return {**buffers, "read_at": torch.tensor(self._read_at)}
+        b = self.buffers
+        counters: dict[str, Tree] = {"counter_offset": b["counter_offset"], "read_at": self._read_at}
+        return {"state": b["state"], "sums": b["sums"], "fault": b["fault"], **counters}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Take over what `state_dict` gave, among other parts, in place.
 
         Raises:
@@ -198,7 +203,6 @@ class Learner:
         mine = self.state_dict()
         copy_tree_(mine, {name: state.get(name) for name in mine})
         self.grad_steps = self.buffers["state"]["grad_steps"].tolist()
-        self._read_at = mine["read_at"].tolist()
 
 
 class Parts(NamedTuple):
@@ -216,13 +220,13 @@ def make_parts(config: Config, spec: EnvSpec, device: torch.device, mode: Mode) 
     return Parts(Learner(config, spec, device, mode, replay, normalizer), replay, normalizer)
 
 
-def copy_tree_(target: Any, source: Any, name: str = "state") -> None:
+def copy_tree_(target: Tree, source: object, name: str = "state") -> None:
     """Copy a tree of tensors into one of the same keys, shapes and types.
 
     Raises:
         ValueError: they differ; nothing is copied from there on.
     """
-    if isinstance(target, dict):
+    if not isinstance(target, Tensor):
         if not isinstance(source, dict) or source.keys() != target.keys():
             found = sorted(source) if isinstance(source, dict) else type(source).__name__
             raise ValueError(f"{name} must have parts {sorted(target)}, got {found}.")
