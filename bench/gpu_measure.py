@@ -62,7 +62,7 @@ class Bench:
         if fresh:
             torch.compiler.reset()
         sizes, k = self.sizes(point), point.per_launch
-        learner = own.make_learner(sizes, self.mode, self.device, point.members, point.precision, k)
+        learner = own.make_filled(sizes, self.mode, self.device, point.members, point.precision, k).learner
         with launches.kept_graphs() as graphs:
             compile_s = own.compile_seconds(learner)
             learner.launch([k] * point.members)
@@ -151,9 +151,9 @@ class Bench:
         if self.device.type != "cuda":
             return {"skipped": "needs a CUDA GPU"}
         torch.compiler.reset()
-        learner = own.make_learner(
+        learner = own.make_filled(
             self.sizes(point), self.mode, self.device, point.members, point.precision, point.per_launch
-        )
+        ).learner
         own.compile_seconds(learner)
         learner.launch([point.per_launch] * point.members)
         own.wait_for(learner)

@@ -15,7 +15,8 @@ import torch
 from bench.harness import Candidate
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_env
-from fastsac.learning.learner import NEVER, Learner
+from fastsac.learning.learner import Learner, Parts, make_parts
+from fastsac.learning.step import NO_FAULT_STEP
 from fastsac.run.plan import make_plan
 from fastsac.run.trainer import Run
 from fastsac.runtime.launch import Mode
@@ -43,15 +44,15 @@ class Sizes:
     """Transitions in the replay that batches are drawn from."""
 
 
-def make_learner(
+def make_filled(
     sizes: Sizes,
     mode: Mode,
     device: torch.device,
     members: int = 1,
     precision: Precision = "high",
     updates_per_launch: Literal["auto"] | int = "auto",
-) -> Learner:
-    """A learner with random transitions in its replay, not compiled yet.
+) -> Parts:
+    """A learner, not compiled yet, with random transitions in its replay.
 
     Learners that differ in `updates_per_launch` alone share what is compiled, and capture graphs of their own.
     """
@@ -68,9 +69,9 @@ def make_learner(
         **precision_settings(precision),
     )
     set_precision(config, device)
-    learner = Learner(config, spec, device, mode)
-    fill_(learner, sizes.transitions)
-    return learner
+    parts = make_parts(config, spec, device, mode)
+    fill_(parts, sizes.transitions)
+    return parts
 
 
 def precision_settings(precision: Precision) -> dict[str, Any]:
@@ -84,9 +85,10 @@ def set_precision(config: Config, device: torch.device) -> None:
         torch.set_float32_matmul_precision(config.matmul_precision)
 
 
-def fill_(learner: Learner, transitions: int) -> None:
+def fill_(parts: Parts, transitions: int) -> None:
     """Put at least `transitions` random transitions into the replay, none of them the end of an episode."""
-    config, replay, algorithm = learner.config, learner.replay, learner.algorithm
+    learner, replay = parts.learner, parts.replay
+    config, algorithm = learner.config, learner.algorithm
     shape = (config.seeds, config.num_envs)
     generator = torch.Generator(learner.device).manual_seed(0)
     never = torch.zeros(shape, dtype=torch.bool, device=learner.device)
@@ -94,7 +96,7 @@ def fill_(learner: Learner, transitions: int) -> None:
     def normal(*rest: int) -> torch.Tensor:
         return torch.randn(*shape, *rest, device=learner.device, generator=generator)
 
-    replay.begin_(normal(algorithm.encoder.obs_dim))
+    replay.reset_(normal(algorithm.encoder.obs_dim))
     for _ in range(-(-transitions // config.num_envs)):
         replay.add_(normal(algorithm.action_dim).tanh(), normal(), never, never, normal(algorithm.encoder.obs_dim))
 
@@ -111,13 +113,13 @@ def compile_seconds(learner: Learner) -> float:
 def wait_for(learner: Learner) -> None:
     """One log point, as in training: read the metrics, which waits for the device, and see that they are finite."""
     learner.read_metrics()
-    if any(step != NEVER for step in learner.bad_steps()):
-        raise RuntimeError(f"the losses were not finite from gradient step {learner.bad_steps()} on")
+    if any(step != NO_FAULT_STEP for step in learner.fault_steps()):
+        raise RuntimeError(f"the losses were not finite from gradient step {learner.fault_steps()} on")
 
 
 def updates(name: str, sizes: Sizes, mode: Mode, device: torch.device) -> Candidate:
     """Updates of the learner alone, draw included."""
-    learner = make_learner(sizes, mode, device)
+    learner = make_filled(sizes, mode, device).learner
     notes = {"mode": mode, "compile_s": compile_seconds(learner)}
 
     def run(num_updates: int) -> int:

@@ -175,17 +175,17 @@ def span(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 def parts(run: Run) -> list[tuple[Any, str, str]]:
     """Owner, method and name of every span; names begin with their group."""
     collector, learner = run.collector, run.learner
-    behaviour, replay = collector.behaviour, learner.replay
+    actor, store = collector.actor, collector.store
     found = [
         (run.env, "send", "environment: send"),
         (run.env, "recv", "environment: recv"),
-        (behaviour, "act", "acting: policy, actions to the host"),
+        (actor, "act", "acting: policy, actions to the host"),
         (learner, "launch", "learner: launch"),
-        (behaviour, "store", "storing: launch"),
-        (behaviour.staging, "write", "storing: into staging memory"),
-        (behaviour.staging, "copy", "storing: to the device"),
-        (replay, "add_", "storing: replay"),  # in a captured graph on CUDA: part of the launch
-        (learner.normalizer, "update_", "storing: normaliser"),
+        (store, "add", "storing: launch"),
+        (actor.staging, "write", "storing: into staging memory"),
+        (actor.staging, "copy", "storing: to the device"),
+        (run.replay, "add_", "storing: replay"),  # in a captured graph on CUDA: part of the launch
+        (run.normalizer, "update_", "storing: normaliser"),
         (collector, "send", "host: send, check of the actions"),
         (collector, "due", "host: updates that are due"),
         (collector, "recv", "host: recv, checks and flags"),

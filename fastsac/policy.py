@@ -78,7 +78,7 @@ class Policy:
             if checkpoint == "best":
                 if state["best"]["return"][member] == -math.inf:
                     raise ValueError(f"{run_dir} has no evaluation by which a policy could be the best. Take the last.")
-                vector, norm = state["best"]["policy"][member], state["best"]
+                vector, norm = state["best"]["params"][member], state["best"]
             else:
                 vector, norm = state["state"]["params"][algorithm.acts_by][member], state["normalizer"]
             mean, rstd = (norm["mean"][member], norm["rstd"][member]) if config.obs_norm else (None, None)

@@ -17,7 +17,7 @@ from test_training import BASE, rows, run
 from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint
-from fastsac.acting.behaviour import Behaviour
+from fastsac.acting.actor import Actor
 from fastsac.checkpoint import thread
 from fastsac.checkpoint.thread import CheckpointThread
 from fastsac.checkpoint.writer import Writer
@@ -25,7 +25,7 @@ from fastsac.cli.main import main
 from fastsac.config.settings import Config
 from fastsac.disk.errors import DiskErrorTolerance, disk_error
 from fastsac.env import EnvSpec
-from fastsac.learning.learner import Learner
+from fastsac.learning.learner import make_parts
 from fastsac.report import sinks
 from fastsac.report.csv_sink import CsvSink
 from fastsac.run.memory import member_bytes
@@ -174,13 +174,12 @@ CONFIG = Config(env="test:test", buffer_size=20_000, num_envs=16)
 )
 def test_the_estimate_of_memory_is_near_the_truth(spec, changes):
     config, cpu = CONFIG.replace(**{"algo": "sac", **changes}), torch.device("cpu")
-    learner = Learner(config, spec, cpu, "eager")
-    behaviour = Behaviour(config, learner)
-    guard = Guard(config, type("Collector", (), {"learner": learner}), None, print)
+    learner, replay, normalizer = make_parts(config, spec, cpu, "eager")
+    actor = Actor(config, learner)
+    guard = Guard(config, learner, normalizer, None, None, print)
     guard.hold()
     owned = [
-        learner.buffers, learner.normalizer.state_dict(), dict(learner.replay.rows.items()), behaviour.slots,
-        learner.replay.row_count, guard._held or [],
+        learner.buffers, normalizer.state_dict(), replay.rows, actor.slots, replay.row_count, guard._held or [],
     ]  # fmt: skip
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in pytree.tree_leaves(owned)}
     truth = sum(storages.values())

@@ -7,13 +7,15 @@ import torch
 from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
-from fastsac.acting.behaviour import Behaviour
+from fastsac.acting.actor import Actor
+from fastsac.acting.store import Store
 from fastsac.algorithms import losses, sac, step
 from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
-from fastsac.env import EnvSpec
-from fastsac.learning.learner import NEVER, Learner, make_hyper
+from fastsac.env import EnvSpec, Step
+from fastsac.learning.learner import make_parts
+from fastsac.learning.step import NO_FAULT_STEP, make_hyper
 from fastsac.nn import optim
 
 O, A, N = 3, 2, 4
@@ -25,26 +27,32 @@ BASE = Config(
 CPU = torch.device("cpu")
 
 
-def fill(learner, steps=30, start=0):
+def fill(parts, steps=30, start=0):
     """The same rows for a member seed, whatever the number of members."""
+    learner, replay, normalizer = parts
     seeds = learner.config.member_seeds
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def draw(*shape):
         return torch.stack([torch.randn(*shape, generator=g) for g in generators]).to(learner.device)
 
-    learner.replay.begin_(draw(N, O))
+    replay.reset_(draw(N, O))
     for _ in range(start, start + steps):
         terminated, truncated = draw(N) > 1.3, draw(N) > 1.3
-        learner.replay.add_(torch.tanh(draw(N, A)), draw(N), terminated, truncated, draw(N, O))
-        learner.normalizer.update_(draw(N, O))
+        replay.add_(torch.tanh(draw(N, A)), draw(N), terminated, truncated, draw(N, O))
+        normalizer.update_(draw(N, O))
+
+
+def make_filled(mode="eager", **changes):
+    """A learner, warmed up, with its replay and normalizer."""
+    parts = make_parts(BASE.replace(**changes), SPEC, CPU, mode)
+    fill(parts)
+    parts.learner.warm_up()
+    return parts
 
 
 def make(mode="eager", **changes):
-    learner = Learner(BASE.replace(**changes), SPEC, CPU, mode)
-    fill(learner)
-    learner.warm_up()
-    return learner
+    return make_filled(mode, **changes).learner
 
 
 def params(learner):
@@ -52,10 +60,15 @@ def params(learner):
 
 
 @pytest.fixture(scope="module")
-def compiled():
+def compiled_parts():
     torch._dynamo.reset()
     counters.clear()
-    return make("compiled")
+    return make_filled("compiled")
+
+
+@pytest.fixture
+def compiled(compiled_parts):
+    return compiled_parts.learner
 
 
 def test_compiled_is_one_graph_and_agrees_with_eager_after_20_updates(compiled):
@@ -72,18 +85,20 @@ def test_compiled_is_one_graph_and_agrees_with_eager_after_20_updates(compiled):
         assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-3, abs=1e-4)
 
 
-def test_no_graph_break_and_no_recompilation_over_a_run(compiled):
-    behaviour = Behaviour(compiled.config, compiled)
-    behaviour.warm_up()
+def test_no_graph_break_and_no_recompilation_over_a_run(compiled_parts):
+    learner, replay, normalizer = compiled_parts
+    actor = Actor(learner.config, learner)
+    store = Store(learner.config, learner, actor, replay, normalizer)
+    actor.warm_up()
     generator = torch.Generator().manual_seed(1)
     flags = torch.zeros(N, dtype=torch.bool).numpy()
-    behaviour.begin(torch.randn(N, O, generator=generator).numpy(), [True])
+    store.reset(torch.randn(N, O, generator=generator).numpy(), [True])
     for i in range(60):  # wraps the ring
-        behaviour.act()
-        compiled.launch([i % 6])
-        values = {"obs": torch.randn(N, O, generator=generator).numpy(), "reward": torch.randn(N).numpy()}
-        behaviour.store({**values, "terminated": flags, "truncated": flags, "random": [i < 30]})
-    assert int(compiled.replay.added) >= compiled.replay.num_rows
+        actor.act()
+        learner.launch([i % 6])
+        obs, reward = torch.randn(N, O, generator=generator).numpy(), torch.randn(N).numpy()
+        store.add(Step(obs, reward, flags, flags), [i < 30])
+    assert int(replay.added) >= replay.num_rows
     assert not counters["graph_break"]
     assert counters["stats"]["unique_graphs"] == 2  # the update and the actor
 
@@ -234,25 +249,26 @@ def test_gradient_clipping_reaches_the_networks():
 
 
 def test_a_loss_that_is_not_finite_is_remembered_with_its_step():
-    learner = make(seeds=2)
+    learner, replay, _ = make_filled(seeds=2)
     learner.launch([4, 4])
-    learner.replay.rows["reward"][1] = math.nan
+    replay.rows.reward[1] = math.nan
     learner.launch([4, 4])
-    assert learner.bad_steps() == [NEVER, 4]
+    assert learner.fault_steps() == [NO_FAULT_STEP, 4]
 
 
 def test_a_parameter_that_is_not_finite_is_found_with_its_member():
     learner = make(seeds=2)
-    assert learner.not_finite() == []
+    assert learner.not_finite() == {}
     learner.buffers["state"]["exp_avg_sq"]["actor"][1, 3] = math.inf
-    assert learner.not_finite() == [1]
+    assert learner.not_finite() == {1: ("exp_avg_sq.actor",)}
 
 
 def test_state_dict_continues_bit_for_bit():
-    first, second = make(obs_norm=True), make(obs_norm=True, seed=BASE.seed)
+    (first, replay, normalizer), (second, *others) = (make_filled(obs_norm=True) for _ in range(2))
     first.launch([5])
     second.launch([1])
-    second.load_state_dict(pytree.tree_map(torch.clone, first.state_dict()))
+    for mine, other in zip((second, *others), (first, replay, normalizer), strict=True):
+        mine.load_state_dict(pytree.tree_map(torch.clone, other.state_dict()))
     for learner in (first, second):
         learner.launch([5])
     for a, b in zip(pytree.tree_leaves(first.buffers), pytree.tree_leaves(second.buffers), strict=True):

@@ -6,8 +6,10 @@ Rewards are small whole numbers and gamma is 1/2, so that sums in float32 are ex
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.utils import _pytree as pytree
 
-from fastsac.learning.replay import Replay, draw
+from fastsac.learning.draw import draw
+from fastsac.learning.replay import Replay
 
 GAMMA = 0.5
 CPU = torch.device("cpu")
@@ -46,7 +48,7 @@ class Model:
         if self.is_dummy is None:
             self.is_dummy = torch.zeros(self.m, self.n, dtype=torch.bool)
         self.obs = obs
-        self.replay.begin_(obs)
+        self.replay.reset_(obs)
 
     def step(self, terminated, truncated):
         obs, action = self.fresh(), -self.obs
@@ -109,8 +111,8 @@ class Model:
             for n, i in self.valid(m):
                 window = self.window(self.rows[m][n], i)
                 expected[window[0]] = window
-            ring = {k: v[m] for k, v in self.replay.ring().items()}
-            count = int(ring["count"])
+            ring = pytree.tree_map(lambda t: t[m], self.replay.ring())  # noqa: B023
+            count = int(ring.count)
             assert count == len(expected)
             if count:
                 self.check_draws(ring, count, expected)

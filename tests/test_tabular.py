@@ -7,7 +7,7 @@ import torch
 from fastsac.acting.collector import Collector
 from fastsac.config.settings import Config
 from fastsac.env import make_env, make_spec
-from fastsac.learning.learner import Learner
+from fastsac.learning.learner import make_parts
 from fastsac.nn import philox
 
 TASK, ALPHA, GAMMA = "random:5,3,1", 0.3, 0.8
@@ -23,9 +23,9 @@ def trained(algo, updates):
     config = CONFIG.replace(algo=algo)
     seeds = philox.derive_seeds(config.seed, philox.Purpose.ENV_SEED, config.num_envs)
     env = make_env(ENV, seeds)
-    learner = Learner(config, make_spec(ENV), torch.device("cpu"), "eager")
-    collector = Collector(config, env, learner)
-    collector.begin()
+    parts = make_parts(config, make_spec(ENV), torch.device("cpu"), "eager")
+    learner, collector = parts.learner, Collector(config, env, *parts)
+    collector.start()
     while collector.env_steps[0] < config.learning_starts:
         collector.send()
         collector.recv()

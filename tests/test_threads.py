@@ -3,7 +3,7 @@
 import pytest
 import torch
 from image_env import make_spec as image_spec
-from test_learner import fill, make
+from test_learner import fill, make_filled
 from test_training import BASE, rows
 from torch.utils import _pytree as pytree
 
@@ -137,8 +137,9 @@ def test_the_numbers_do_not_depend_on_threads_nor_on_trials(tmp_path, monkeypatc
 def test_what_two_threads_compile_gives_the_numbers_of_one(changes):
     """A batch of 512 with 2 actions is enough for Inductor, left alone, to divide a sum among two threads."""
     torch.set_num_threads(2)
-    learner = make("compiled", batch_size=512, learning_starts=512, buffer_size=2000, **changes)
-    fill(learner, 300)
+    parts = make_filled("compiled", batch_size=512, learning_starts=512, buffer_size=2000, **changes)
+    fill(parts, 300)
+    learner = parts.learner
     before = pytree.tree_map(torch.clone, learner.buffers["state"])
     results = []
     for n in (1, 2):

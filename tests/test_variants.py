@@ -5,19 +5,19 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_behaviour import ALL_OPTIONS, Stream, run
+from test_acting import ALL_OPTIONS, Loop, Stream, run
 from test_learner import BASE, CPU, A, N, O
 from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
-from fastsac.acting.behaviour import Behaviour
 from fastsac.algorithms import step
 from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
 from fastsac.algorithms.registry import get_algorithm
 from fastsac.config.algorithms import ALGORITHMS
 from fastsac.env import EnvSpec
-from fastsac.learning.learner import Learner, gradient_step_, make_hyper
+from fastsac.learning.learner import make_parts
+from fastsac.learning.step import gradient_step_, make_hyper
 
 ALGOS = pytest.mark.parametrize("algo", ALGORITHMS)
 
@@ -27,15 +27,11 @@ def spec_of(algo):
 
 
 def make(algo, mode="eager", **changes):
-    config = BASE.replace(algo=algo, **changes)
-    behaviour = Behaviour(config, Learner(config, spec_of(algo), CPU, mode))
-    behaviour.learner.warm_up()
-    behaviour.warm_up()
-    return behaviour
+    return Loop(BASE.replace(algo=algo, **changes), spec_of(algo), mode)
 
 
-def states(behaviour):
-    return behaviour.learner.buffers["state"]
+def states(loop):
+    return loop.learner.buffers["state"]
 
 
 @ALGOS
@@ -78,7 +74,7 @@ def test_a_member_agrees_with_its_own_run(algo):
 @pytest.mark.parametrize("changes", [{}, {"seeds": 2, "bf16": True, "max_grad_norm": 1.0, **ALL_OPTIONS}])
 def test_no_operation_of_an_update_needs_the_host(algo, changes):
     config = BASE.replace(algo=algo, **changes)
-    learner = Learner(config, spec_of(algo), torch.device("meta"), "eager")
+    learner = make_parts(config, spec_of(algo), torch.device("meta"), "eager").learner
     views = pytree.tree_map(lambda t: t[0], learner.buffers) if config.seeds == 1 else learner.buffers
     for with_actor in (True, False):
         gradient_step_(learner.algorithm, config, views, with_actor)

@@ -395,7 +395,7 @@ def evaluate(args: list[str]) -> int:
         raise ValueError(f"episodes must be at least 1, got {options.episodes}.")
     if not 0 <= options.seed < 2**31:
         raise ValueError(f"seed must be in [0, 2^31), got {options.seed}.")
-    from fastsac.acting.errors import BadStepError, NotFiniteError, made, of_nobody, told
+    from fastsac.acting.errors import BadStepError, NotFiniteError, call_env, of_nobody, try_make
     from fastsac.acting.evaluation import rollout
     from fastsac.env import make_env
     from fastsac.nn import philox
@@ -408,12 +408,12 @@ def evaluate(args: list[str]) -> int:
     seeds = philox.derive_seeds(options.seed, philox.Purpose.EVAL_SEED, options.episodes)
     make = partial(make_env, c.env, seeds, c.env_threads, c.env_kwargs_of_evaluation, c.action_limit)
     with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
-        env = made(make)
+        env = try_make(make)
         try:
             try:
                 returns, lengths = rollout(env, lambda obs: policy.act(obs, normalized=True))
             finally:
-                told(env.close, "close", of_nobody)
+                call_env(env.close, "close", of_nobody)
         except (BadStepError, NotFiniteError) as error:
             return fail("fastsac eval", str(error), 1)
     result: dict[str, Any] = {

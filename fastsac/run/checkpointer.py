@@ -46,7 +46,7 @@ class Checkpointer:
         """About the size of a checkpoint now."""
         run = self._run
         filled = min(1.0, run.env_steps / run.config.buffer_size)
-        return run.learner.state_bytes + filled * run.learner.replay.nbytes()
+        return run.learner.state_bytes + filled * run.replay.nbytes()
 
     def write(self) -> None:
         """Begin to write a checkpoint.

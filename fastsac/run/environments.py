@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from fastsac.acting.errors import Locate, made, of_members, told
+from fastsac.acting.errors import Locate, call_env, of_members, try_make
 from fastsac.config.settings import Config
 from fastsac.env import VectorEnv, make_env
 from fastsac.nn.philox import Purpose, derive_seeds
@@ -33,7 +33,7 @@ class Environments:
         """
         c = self._config
         make = partial(self._make, Purpose.ENV_SEED, c.num_envs, counter, c.env_kwargs)
-        return told(make, "make", self.locate(c.num_envs)) if self.started else made(make)
+        return call_env(make, "make", self.locate(c.num_envs)) if self.started else try_make(make)
 
     def make_for_evaluation(self, counter: int) -> VectorEnv:
         """eval_episodes of each member; another counter gives other episodes.
@@ -43,7 +43,7 @@ class Environments:
         """
         c = self._config
         make = partial(self._make, Purpose.EVAL_SEED, c.eval_episodes, counter, c.env_kwargs_of_evaluation)
-        return told(make, "make", self.locate_in_evaluation())
+        return call_env(make, "make", self.locate_in_evaluation())
 
     def locate(self, num_envs: int, during: str = "") -> Locate:
         """Names environments, so many of each member, in errors."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from fastsac.acting.errors import told
+from fastsac.acting.errors import call_env
 from fastsac.acting.evaluation import rollout
 from fastsac.env import FloatArray
 
@@ -49,5 +49,5 @@ def evaluate(run: "Run") -> Returns:
     try:
         returns: Returns = rollout(env, act, locate)[0].reshape(m, n).tolist()
     finally:
-        told(env.close, "close", locate)
+        call_env(env.close, "close", locate)
     return returns

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from fastsac.acting.episodes import Finished
 from fastsac.checkpoint.reader import Tree
 from fastsac.checkpoint.writer import Rows
-from fastsac.env import SavesState
+from fastsac.learning.learner import copy_tree_
 from fastsac.run.run_state import Episodes, RunState, sizes_of
 
 if TYPE_CHECKING:
@@ -14,21 +15,20 @@ if TYPE_CHECKING:
 def tensors_of(run: "Run") -> Tree:
     """Tensors that a continued run needs, without the rows of the replay."""
     state: Tree = {
-        **run.learner.state_dict(with_replay=False),
-        "behaviour": run.collector.behaviour.state_dict(),
+        **run.learner.state_dict(),
+        "normalizer": run.normalizer.state_dict(),
+        **run.collector.state_dict(),
         "best": run.best_policies.state_dict(),
         **run.guard.state_dict(),
     }
-    if (env_state := run.collector.env_state()) is not None:
-        state["env"] = env_state
     if run.config.checkpoint_replay == "full":
-        state["replay"] = run.learner.replay.cursor()
+        state["replay"] = run.replay.cursor()
     return state
 
 
 def rows_of(run: "Run") -> Rows | None:
     """Rows of the replay that a checkpoint keeps."""
-    replay = run.learner.replay
+    replay = run.replay
     return Rows(replay.span(), replay.row_bytes, replay.read) if run.config.checkpoint_replay == "full" else None
 
 
@@ -61,15 +61,17 @@ def restore(run: "Run", tensors: Tree, state: RunState) -> None:
         ValueError: its parts are not those of this run.
     """
     run.learner.load_state_dict(tensors)
+    copy_tree_(run.normalizer.state_dict(), tensors.get("normalizer"), "normalizer")
     collector = run.collector
-    collector.behaviour.load_state_dict(tensors.get("behaviour", {}))
+    collector.load_state_dict(tensors)
     run.best_policies.load_state_dict(tensors.get("best", {}))
     run.guard.load(tensors, state.rollbacks)
     collector.env_steps, collector.learn_from = list(state.env_steps), list(state.learn_from)
-    if "replay" not in tensors:  # learning waits until there is a batch again
+    if "replay" in tensors:
+        run.replay.load_state_dict(tensors["replay"])
+    else:  # learning waits until there is a batch again
         collector.learn_from = [steps + run.config.batch_size for steps in state.env_steps]
-    collector.stats.load_finished(vars(state.episodes))
-    run.env_state = tensors.get("env") if isinstance(run.env, SavesState) else None
+    collector.stats.load_finished(Finished(**vars(state.episodes)))
     run.stop_rule.goal_at = list(state.goal_at)
     run.log_points.last_evals, run.log_points.evaluation_due = list(state.last_evals), state.evaluation_due
     run.clock.resume(state.wall_s, state.last_row)

@@ -11,10 +11,9 @@ from typing import Any, Self
 from fastsac import checkpoint
 from fastsac.acting.collector import Collector
 from fastsac.acting.errors import ActionError, BadStepError, NotFiniteError
-from fastsac.checkpoint.reader import Tree
 from fastsac.config.settings import Config
 from fastsac.disk.errors import DiskErrorTolerance
-from fastsac.learning.learner import Learner
+from fastsac.learning.learner import make_parts
 from fastsac.report.displays import Display, make_display
 from fastsac.run import ending, snapshot
 from fastsac.run.best_policies import BestPolicies
@@ -23,7 +22,7 @@ from fastsac.run.environments import Environments
 from fastsac.run.evaluator import Evaluator, evaluate
 from fastsac.run.files import RunFiles
 from fastsac.run.log_points import LogPoints
-from fastsac.run.nan_guard import Guard
+from fastsac.run.nan_guard import NanGuard
 from fastsac.run.plan import Plan, make_plan
 from fastsac.run.result import Result
 from fastsac.run.rows import RowClock
@@ -70,7 +69,6 @@ class Run:
         config = plan.config
         self.plan, self.config = plan, config
         self.compile_s = 0.0
-        self.env_state: Tree | None = None  # of the environments, where a checkpoint has it
         self._threads: Threads | None = None
         self._open = ExitStack()
         self._open.callback(plan.place.release)
@@ -82,14 +80,17 @@ class Run:
             tolerance = DiskErrorTolerance(self.display.info)
             # Kernels are compiled for all the threads that they may get.
             self._open.enter_context(torch_settings(plan.device, plan.cpu_threads[-1], config.matmul_precision))
-            self.learner = Learner(config, plan.spec, plan.device, plan.mode)
+            parts = make_parts(config, plan.spec, plan.device, plan.mode)
+            self.learner, self.replay, self.normalizer = parts
             tensors = checkpoint.read(plan.resume.found) if plan.resume else {}
             self.environments = Environments(config, lambda: self.collector.env_steps)
             # A resumed run goes on with episodes of its own rather than with the first ones again.
             self.env = self.environments.make_for_training(plan.resume.state.vec_steps if plan.resume else 0)
             self._open.callback(lambda: self.env.close())  # whichever it is then
-            self.collector = Collector(config, self.env, self.learner)
-            self.guard = Guard(config, self.collector, plan.run_dir, self.display.info)
+            self.collector = Collector(config, self.env, *parts)
+            self.guard = NanGuard(
+                config, self.learner, self.normalizer, self.collector, plan.run_dir, self.display.info
+            )
             self.best_policies = BestPolicies(self.learner)
             self.clock = RowClock(config, self.collector, self.learner)
             self._signals = self._open.enter_context(StopSignals())
@@ -131,13 +132,10 @@ class Run:
         self._signals.armed = self.environments.started = True  # from here on a signal ends the run with a checkpoint
         self.files.open()  # a Ctrl-C before leaves no run directory behind
         with self._leaving_word():
-            self.guard.begin()  # before any update of this process: a checkpoint's state is finite
+            self.guard.start()  # before any update of this process: a checkpoint's state is finite
             self.update_stop_rule()
             self.catch_up()  # of the last step before an interruption
-            if self.env_state is None:
-                self.collector.begin()  # s_0
-            else:
-                self.collector.go_on(self.env_state)
+            self.collector.start()  # s_0
             if self.log_points.evaluation_due and self.env_steps < self.config.total_steps:
                 self.log_points.evaluate()
 
@@ -239,7 +237,7 @@ class Run:
         if rolled_back and isinstance(error, ActionError):
             return
         if not isinstance(error, ActionError):
-            self.collector.take_back()
+            self.collector.undo_act()
         self.checkpointer.rescue()
         raise error
 
