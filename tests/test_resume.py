@@ -46,7 +46,7 @@ def drive(config, interrupt_at=math.inf, renew_at=math.inf):
                 run.catch_up()
                 run.env.close()
                 run.env = run.collector.env = run.environments.make_for_training(run.collector.vec_steps)
-                run.collector.begin()
+                run.collector.reset()
         return run.finish()
 
 

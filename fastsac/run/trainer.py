@@ -88,15 +88,14 @@ class Run:
             self.env = self.environments.make_for_training(plan.resume.state.vec_steps if plan.resume else 0)
             self._open.callback(lambda: self.env.close())  # whichever it is then
             self.collector = Collector(config, self.env, *parts)
-            self.guard = NanGuard(
-                config, self.learner, self.normalizer, self.collector, plan.run_dir, self.display.info
-            )
+            say = self.display.info
+            self.guard = NanGuard(config, self.learner, self.normalizer, self.collector, plan.run_dir, say)
             self.best_policies = BestPolicies(self.learner)
             self.clock = RowClock(config, self.collector, self.learner)
             self._signals = self._open.enter_context(StopSignals())
             deadline = Deadline(config.max_wall_time, since=plan.began)
-            self.stop_rule = StopRule(config, self._signals, deadline, self.display.info)
-            self.files = RunFiles(plan, self.display.info)
+            self.stop_rule = StopRule(config, self._signals, deadline, say)
+            self.files = RunFiles(plan, say)
             self._open.callback(self.files.close)
             self.checkpointer = Checkpointer(self, tolerance)
             self._open.enter_context(self.checkpointer)
