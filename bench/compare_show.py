@@ -16,7 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bench import harness
-from fastsac.report.curves import INK, MINUS, Array, tidy
+from fastsac.report.statistics import Array
+from fastsac.report.style import INK, MINUS, tidy
 
 COLUMNS = ("system", "algo", "seed", "env_steps", "wall_s", "return_mean", "return_std", "episodes")
 AXES = {

@@ -17,7 +17,7 @@ from bench import chart, harness, own
 from bench.gpu_show import MARKERS, finish, new_figure, powers_of_two, source, with_range
 from fastsac.config.settings import Auto, Config
 from fastsac.env import backend_names, make_spec
-from fastsac.report.curves import COLOURS
+from fastsac.report.style import COLOURS
 from fastsac.run.plan import choose_mode
 
 ENDLESS = 2**31  # the update budget must not end during the measurement

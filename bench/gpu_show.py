@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bench import harness
-from fastsac.report.curves import COLOURS, FAINT, INK, short_number
+from fastsac.report.style import COLOURS, FAINT, INK, short_number
 
 TABLE_WIDTH = 190  # in characters, where the output is no terminal
 MARKERS = ("o", "s", "^", "D")

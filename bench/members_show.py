@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from bench import chart, harness
 from bench.gpu_show import finish, new_figure, notes, number, powers_of_two, source, with_range
-from fastsac.report.curves import COLOURS, INK
+from fastsac.report.style import COLOURS, INK
 
 TABLE_WIDTH = 150  # in characters, where the output is no terminal
 

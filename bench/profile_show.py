@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bench import chart, harness
 from bench.gpu_show import new_figure, source
-from fastsac.report.curves import COLOURS, INK
+from fastsac.report.style import COLOURS, INK
 
 GROUPS = ("environment", "acting", "learner", "storing", "host", "log points", "rest")
 """What the time is divided into; `rest` is what no wrapped method took: the loop's own lines."""

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench import harness
 from bench.gpu_show import source
-from fastsac.report.curves import COLOURS, FAINT, INK, short_number
+from fastsac.report.style import COLOURS, FAINT, INK, short_number
 
 OURS, THEIRS = COLOURS[0], "#A6A6A6"
 LABEL_WIDTH, NOTE_WIDTH = 34, 118  # in characters

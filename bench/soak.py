@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from bench import chart, harness
 from bench.gpu_show import finish, new_figure, source
 from fastsac.config.durations import parse_duration
-from fastsac.report.curves import COLOURS, INK
+from fastsac.report.style import COLOURS, INK
 
 PARTS = 5  # the time after warm-up is cut into so many parts of equal length, which are then compared
 LIMIT = 0.02  # by how much the last part may differ from the first

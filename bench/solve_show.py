@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from bench import harness
-from fastsac.report.curves import FAINT, INK, MINUS, Array, new_figure, save, short_number
+from fastsac.report.statistics import Array
+from fastsac.report.style import FAINT, INK, MINUS, new_figure, save, short_number
 
 COLUMNS = ("env", "system", "seed", "env_steps", "wall_s", "return_mean", "return_std", "episodes")
 AXES = {"wall_s": "wall seconds since the process was started", "env_steps": "environment steps"}

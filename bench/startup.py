@@ -25,7 +25,7 @@ from bench.gpu_show import new_figure, source
 from bench.peers.environments import NAMES
 from bench.startup_worker import LEARNING_STARTS, LOG_ROW
 from fastsac.env import make_spec
-from fastsac.report.curves import COLOURS, INK
+from fastsac.report.style import COLOURS, INK
 
 Way = Literal["cold", "warm", "off"]
 WAYS: dict[Way, str] = {"cold": "empty compile cache", "warm": "filled compile cache", "off": "--compile off"}

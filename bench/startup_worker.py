@@ -72,7 +72,7 @@ def fastsac(marks: Marks, arguments: list[str]) -> None:
     marks.after(trainer.Run, "__init__", "building")
     marks.after(learner.Learner, "warm_up", "compiling the update")
     marks.after(collector.Collector, "warm_up", "compiling the policy")
-    marks.after(collector.Collector, "begin", "files, reset")
+    marks.after(collector.Collector, "start", "files, reset")
     marks.after(learner.Learner, "launch", "first update", when=has_learned)
     marks.after(sinks.Sinks, "metrics", "log row")
     raise SystemExit(cli.main(arguments))

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fastsac.config.settings import Config
-from fastsac.report.sinks import EVAL_COLUMNS, METRIC_COLUMNS, CsvSink
+from fastsac.report.csv_sink import CsvSink
+from fastsac.report.sinks import EVAL_COLUMNS, METRIC_COLUMNS
 
 
 def write_run(

@@ -3,7 +3,8 @@
 import csv
 from pathlib import Path
 
-from fastsac.report.sinks import METRIC_COLUMNS, CsvSink
+from fastsac.report.csv_sink import CsvSink
+from fastsac.report.sinks import METRIC_COLUMNS
 
 TIME_COLUMNS = ("env_wait_s", "device_wait_s", "host_s")
 

@@ -10,9 +10,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from fastsac.config.settings import Config
-from fastsac.report.curves import along, draw, plot, short_number, stack
-from fastsac.report.runs import COLOURS, OTHER, make_groups, read_run, read_runs
+from fastsac.report.curves import along, draw, plot, stack
+from fastsac.report.runs import OTHER, make_groups, read_run, read_runs
 from fastsac.report.statistics import iqm_interval
+from fastsac.report.style import COLOURS, short_number
 from tests.run_writer import write_run
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from fastsac.config.settings import Config
-from fastsac.report import displays
+from fastsac.report import progress
 from fastsac.report.displays import LiveDisplay, PlainDisplay, make_display
+from fastsac.report.panel import PANEL_WIDTH
+from fastsac.report.progress import Progress
 
 CONFIG = Config.for_env("Pendulum-v1")
 ROW = {
@@ -44,14 +48,14 @@ def clock() -> Clock:
 
 @pytest.fixture
 def plain(clock: Clock) -> PlainDisplay:
-    return PlainDisplay(CONFIG, 20_000, io.StringIO(), clock)
+    return PlainDisplay(Progress(CONFIG, 20_000), io.StringIO(), clock)
 
 
 @pytest.fixture
 def live(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveDisplay]:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "80")
-    display = LiveDisplay(CONFIG, 20_000, Terminal(), clock)
+    display = LiveDisplay(Progress(CONFIG, 20_000), Terminal(), clock)
     yield display
     display.close()
 
@@ -65,7 +69,7 @@ def drawn(live: LiveDisplay) -> list[str]:
     """The panel as plain text."""
     with live._console.capture() as capture:
         live._console.print(live._render())
-    return displays.Text.from_ansi(capture.get()).plain.splitlines()
+    return Text.from_ansi(capture.get()).plain.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -176,12 +180,12 @@ def test_live_panel(live: LiveDisplay, clock: Clock) -> None:
 @pytest.mark.parametrize("columns", [100, 80, 60, 40])
 def test_nothing_is_cut_at_any_width(live: LiveDisplay, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    live._console = displays.Console(file=live._stream, force_terminal=True)
+    live._console = Console(file=live._stream, force_terminal=True)
     row = {**ROW, **TIMES, "env_steps": 1_234_567, "episode_return": -1.2345e-7, "env_steps_per_s": 1_234_567.0}
-    live._total_steps = 1_500_000
+    live._progress.total_steps = 1_500_000
     live.update(row)
     text = drawn(live)
-    assert max(map(len, text)) <= min(columns, displays.PANEL_WIDTH)
+    assert max(map(len, text)) <= min(columns, PANEL_WIDTH)
     assert "\N{HORIZONTAL ELLIPSIS}" not in "".join(text)
     joined = " ".join(" ".join(text).split())
     for part in (
@@ -231,41 +235,26 @@ def shown(live: LiveDisplay) -> tuple[str, str]:
     return head.split()[3], bar.split("%")[1].strip().removesuffix(" left")
 
 
-def test_steps_go_on_between_updates_and_are_never_ahead_of_the_truth(live: LiveDisplay, clock: Clock) -> None:
-    # Log points are 500 steps apart: one second.
+def test_steps_and_the_time_left_are_those_of_the_last_update(live: LiveDisplay, clock: Clock) -> None:
     live.update(ROW)
     assert shown(live) == ("5,000", "0:30")
-    clock.now += 0.6
-    assert shown(live) == ("5,300", "0:29")
-    clock.now += 3  # later than expected
-    assert shown(live) == ("5,500", "0:29")
+    clock.now += 3
+    assert shown(live) == ("5,000", "0:30")
+    live.update({"env_steps": 5_100, "eval_return": -150.0})  # an evaluation between log points
+    assert shown(live)[0] == "5,100"
     live.update({**ROW, "env_steps": 5_502, "env_steps_per_s": 125.0, "grad_steps_per_s": 125.0})
     assert shown(live) == ("5,502", "1:56")
-    live.update({**ROW, "env_steps": 19_900})
-    clock.now += 60
-    assert shown(live) == ("20,000", "0:00")
+    live.update({**ROW, "env_steps": 20_003})
+    assert shown(live) == ("20,003", "0:00")
+    live.close()  # nothing is left to wait for
+    assert shown(live) == ("20,003", "")
 
 
-def test_steps_never_go_back_while_the_run_goes_on(live: LiveDisplay, clock: Clock) -> None:
-    live.update(ROW)
-    clock.now += 0.8
-    assert shown(live)[0] == "5,400"
-    live.update({"env_steps": 5_100, "eval_return": -150.0})  # an evaluation between log points
-    assert shown(live)[0] == "5,400"
-    clock.now += 0.7
-    assert shown(live)[0] == "5,450"
-    live.close()  # interrupted, perhaps: the truth is what stays on the screen
-    assert shown(live) == ("5,100", "")
-
-
-def test_time_left_does_not_believe_random_actions(live: LiveDisplay, clock: Clock) -> None:
+def test_time_left_does_not_believe_random_actions(live: LiveDisplay) -> None:
     # They end at 500 steps; the row of the change holds 100 of them and 400 steps with an update each.
     live.update({**ROW, "env_steps": 100, "env_steps_per_s": 10_000.0, "grad_steps_per_s": 0.0})
     assert shown(live) == ("100", "")
-    clock.now += 1
-    assert shown(live) == ("500", "")  # as far as the random actions go, not as fast beyond
     live.update({**ROW, "env_steps": 500, "env_steps_per_s": 10_000.0, "grad_steps_per_s": 0.0})
-    clock.now += 1
     assert shown(live) == ("500", "")
     live.update({**ROW, "env_steps": 1_000, "env_steps_per_s": 5_000.0, "grad_steps_per_s": 100.0})
     assert shown(live) == ("1,000", "")  # ten updates tell nothing
@@ -284,26 +273,29 @@ def test_time_left_does_not_believe_random_actions(live: LiveDisplay, clock: Clo
 )  # fmt: skip
 def test_learning_pace(env: float, grad: float, utd_ratio: float, expected: float) -> None:
     row = {"env_steps_per_s": env, "grad_steps_per_s": grad}
-    assert displays.learning_pace(row, utd_ratio) == pytest.approx(expected, nan_ok=True)
+    assert progress.learning_pace(row, utd_ratio) == pytest.approx(expected, nan_ok=True)
 
 
-def test_aside_holds_the_steps_and_leaves_no_line(live: LiveDisplay, clock: Clock) -> None:
+def test_aside_shows_its_seconds_and_leaves_no_line(live: LiveDisplay, clock: Clock) -> None:
     live.update(ROW)
-    clock.now += 0.4
     with live.aside("evaluating"):
-        assert shown(live)[0] == "5,200"
         clock.now += 7
         assert "evaluating 7 s" in " ".join(drawn(live))
-        assert shown(live)[0] == "5,200"
         live.update({"env_steps": 5_300, "eval_return": -150.0})
         clock.now += 1
         assert shown(live)[0] == "5,300"
-    clock.now += 0.2
-    assert shown(live)[0] == "5,400"
+    clock.now += 1
     text = " ".join(" ".join(drawn(live)).split())
     assert "evaluating" not in text
     assert "elapsed 0:19" in text  # the evaluation's row brings no time: it goes on all the same
     assert "evaluating:" not in live._stream.getvalue()  # type: ignore[attr-defined]
+
+
+def test_returns_of_several_members_are_shown(live: LiveDisplay, plain: PlainDisplay) -> None:
+    for display in (live, plain):
+        display.update({**ROW, "eval_return": -130.0}, [-100.0, -140.0, -150.0])
+    assert "evaluation of 3 members: (iqm -130.0, -150.0 to -100.0)" in drawn(live)
+    assert "eval    -130.0 (iqm -130.0, -150.0 to -100.0)" in lines(plain)[-1]
 
 
 def test_plain_aside_says_nothing(plain: PlainDisplay) -> None:
@@ -320,8 +312,11 @@ def test_plain_aside_says_nothing(plain: PlainDisplay) -> None:
     ],
 )  # fmt: skip
 def test_time_shares(seconds: tuple[float, float, float], expected: tuple[int, int, int] | None) -> None:
-    assert displays.time_shares(dict(zip(TIMES, seconds, strict=True))) == expected
-    assert displays.time_shares({"env_wait_s": 1.0}) is None
+    run = Progress(CONFIG, 20_000)
+    run.update({"env_wait_s": 1.0})
+    assert run.time_shares is None
+    run.update(dict(zip(TIMES, seconds, strict=True)))
+    assert run.time_shares == expected
 
 
 def test_live_stage_shows_its_seconds(live: LiveDisplay, clock: Clock) -> None:
@@ -360,12 +355,12 @@ def test_live_table_closes(live: LiveDisplay) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, "-"), (math.nan, "-"), (0.0, "0"), (0.0123456, "0.0123"), (0.5, "0.500"), (-153.24, "-153.2"),
+        (math.nan, "-"), (0.0, "0"), (0.0123456, "0.0123"), (0.5, "0.500"), (-153.24, "-153.2"),
         (12345.6, "12,346"), (1.2345e7, "1.23e+07"), (-1.5e-6, "-1.5e-06"),
     ],
 )  # fmt: skip
-def test_number(value: float | None, expected: str) -> None:
-    assert displays.number(value) == expected
+def test_number(value: float, expected: str) -> None:
+    assert progress.number(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -374,4 +369,4 @@ def test_number(value: float | None, expected: str) -> None:
      (184020, "2 d 03:07")],
 )  # fmt: skip
 def test_duration(seconds: float, expected: str) -> None:
-    assert displays.duration(seconds) == expected
+    assert progress.duration(seconds) == expected

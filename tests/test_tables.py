@@ -12,7 +12,7 @@ from fastsac import Config, train
 from fastsac.checkpoint.reader import load_meta
 from fastsac.cli.main import main
 from fastsac.disk.tables import read_numbers, read_table
-from fastsac.report.sinks import CsvSink
+from fastsac.report.csv_sink import CsvSink
 from fastsac.run.result import read_summary
 
 CONFIG = Config(

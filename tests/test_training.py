@@ -82,7 +82,7 @@ def test_env_steps_count_transitions_only(tmp_path):
     state = checkpoint.load(result.run_dir)[0]
     assert meta["env_steps"] == [57]
     assert state["replay"]["count"].tolist() == [57]
-    assert int(state["behaviour"]["vec_steps"]) in range(57 + 11, 57 + 13)
+    assert int(state["actor"]["vec_steps"]) in range(57 + 11, 57 + 13)
 
 
 def test_a_run_stops_when_its_last_100_episodes_reach_the_goal(tmp_path):

@@ -1,13 +1,12 @@
-"""envpool's simulators behind the environment contract.  Owns the flattening, the cast and the calls into envpool.
+"""envpool's simulators behind the environment contract.
 
 Axes: N environments, O obs_dim, A action_dim.
 
 A task is any single-player envpool id with a continuous or one discrete action, whose observation is vectors or one
 image.  A dictionary of vectors becomes one vector: its parts flattened and joined in the order of their names, nested
 names written `goal:kettle`.  A part that is a single integer with bounds, such as Taxi's state, becomes a one-hot
-vector.  Of MuJoCo Playground's `state` and `privileged_state` only `state` is used, which is what a robot can sense; a
-critic that sees the privileged part is left for later.  MiniGrid's small picture of numbers and the bytes of its
-mission are plain numbers here, which `obs_norm` brings to one scale.
+vector.  Of MuJoCo Playground's `state` and `privileged_state` only `state` is used, which a robot can sense.
+MiniGrid's small picture and the bytes of its mission are plain numbers, which `obs_norm` brings to one scale.
 
 envpool never sets both flags: an episode whose task ends on exactly the last allowed step reads as truncated.
 
@@ -32,28 +31,29 @@ them at any speed.
 
 import ctypes
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from fastsac.env import (
     ActionChoice,
     ActionScale,
+    Adapter,
+    AnyArray,
+    EnvKwargs,
     EnvSpec,
     FloatArray,
     ObsArray,
+    ObsPart,
     Step,
-    channels_first,
+    cannot_make,
     check_known_kwargs,
-    find_image,
-    first_line,
     near_matches,
-    one_hot,
 )
 
-NO_TIME_LIMIT = 2**31 - 1  # what envpool writes where there is none
+NO_TIME_LIMIT = 2**31 - 1  # written by envpool where there is none
 MAX_RANGE = 2**20  # an integer with more values than this has no bounds: envpool's own rule
 SLOW_FAMILIES = frozenset(("envpool.atari",))  # a spec loads the game: 0.1 s each
 TASKS_WITHOUT_LIMIT = frozenset(("Game2048-v1", "Jumanji/Game2048-v1"))  # whatever their specs say
@@ -64,6 +64,24 @@ RESERVED_KWARGS = frozenset(
 RENDER_KWARGS = frozenset(
     ("from_pixels", "render_mode", "render_env_id", "render_width", "render_height", "render_camera_id")
 )
+
+
+class NativeArray(Protocol):
+    """envpool's description of one array."""
+
+    shape: Sequence[int]  # for one environment; the player axis is -1
+    dtype: np.dtype[Any]
+    minimum: ArrayLike
+    maximum: ArrayLike
+    is_discrete: bool
+
+
+class NativeSpec(Protocol):
+    """envpool's description of a task."""
+
+    config: Any  # a named tuple of the task's own
+    state_array_spec: Mapping[str, NativeArray]
+    action_array_spec: Mapping[str, NativeArray]
 
 
 def list_tasks() -> list[str]:
@@ -84,38 +102,29 @@ def _modules() -> dict[str, str]:
     return {task: module for task, (module, *_) in registry.specs.items()}
 
 
-def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> EnvSpec:
+def make_spec(task: str, env_kwargs: EnvKwargs, action_limit: float | None) -> EnvSpec:
     """Describe `task` without building it.
 
     Raises:
         ValueError: the id, a keyword or its value is unknown to envpool, or the task cannot be trained.
     """
-    native = _native_spec(task, env_kwargs)
-    image = _check_trainable(task, native)
-    to_native = _action_map(task, native, action_limit)
-    layout = tuple((_part_name(key), _size(native.state_array_spec[key])) for key in _obs_keys(native))
-    limit = _time_limit(task, native)
-    return EnvSpec(
-        env_id=f"envpool:{task}",
-        obs_dim=sum(size for _, size in layout),
-        action_dim=to_native.dim,
-        obs_layout=layout,
-        max_episode_steps=limit if 0 < limit < NO_TIME_LIMIT else None,  # 0: BabyAI's depends on the mission
-        action_bounds=to_native.bounds,
-        discrete=to_native.discrete,
-        image=image,
-    )
+    return _adapter(task, _native_spec(task, env_kwargs), action_limit).spec
 
 
 def make(
-    task: str, seeds: Sequence[int], num_threads: int, env_kwargs: Mapping[str, Any], action_limit: float | None
+    task: str, seeds: Sequence[int], num_threads: int, env_kwargs: EnvKwargs, action_limit: float | None
 ) -> "EnvpoolEnv":
     """Build one environment per seed; `num_threads` 0 means one per environment, at most one per CPU.
 
     Raises:
         ValueError: as `make_spec`.
     """
-    return EnvpoolEnv(task, seeds, num_threads, env_kwargs, action_limit)
+    adapter = _adapter(task, _native_spec(task, env_kwargs), action_limit)
+    options = {"num_envs": len(seeds), "seed": 0, "env_seed": list(seeds)}
+    options["num_threads"] = num_threads or min(len(seeds), _num_cpus())
+    import envpool
+
+    return EnvpoolEnv(adapter, len(seeds), _call(envpool.make_gymnasium, task, env_kwargs, **options))
 
 
 class EnvpoolEnv:
@@ -126,25 +135,14 @@ class EnvpoolEnv:
     step with one environment).  In synchronous mode the rows come in the order of the environments.
     """
 
-    def __init__(
-        self,
-        task: str,
-        seeds: Sequence[int],
-        num_threads: int,
-        env_kwargs: Mapping[str, Any],
-        action_limit: float | None,
-    ) -> None:
-        self.spec = make_spec(task, env_kwargs, action_limit)
-        self.num_envs = len(seeds)
-        self._pool = _make_pool(task, seeds, num_threads or min(len(seeds), _num_cpus()), env_kwargs)
-        self._to_native = _action_map(task, self._pool.spec, action_limit)
-        self._action_shape = (self.num_envs, *_shape(_action_spec(self._pool.spec)))
-        self._env_ids = np.arange(self.num_envs, dtype=np.int32)
-        keys = list(self._pool._state_keys)
+    def __init__(self, adapter: Adapter, num_envs: int, pool: Any) -> None:
+        self.spec, self.num_envs = adapter.spec, num_envs
+        self._adapter, self._pool = adapter, pool
+        self._env_ids = np.arange(num_envs, dtype=np.int32)
+        keys = list(pool._state_keys)
         names = ("done", "trunc", "reward", "elapsed_step")
         self._done, self._trunc, self._reward, self._elapsed = (keys.index(name) for name in names)
-        arrays = self._pool.spec.state_array_spec
-        self._obs = [(keys.index(k), _values(arrays[k])) for k in _obs_keys(self._pool.spec)]
+        self._obs = [keys.index(key) for key in _obs_keys(pool.spec)]
 
     def reset(self) -> ObsArray:
         """Start a new episode in every environment; returns obs [N, O]."""
@@ -153,7 +151,7 @@ class EnvpoolEnv:
 
     def send(self, action: FloatArray) -> None:
         """Start a step with action [N, A], in [-1, 1] or one-hot; returns while the threads work."""
-        self._pool._send([self._env_ids, self._env_ids, self._to_native(action).reshape(self._action_shape)])
+        self._pool._send([self._env_ids, self._env_ids, self._adapter.action(action)])
 
     def recv(self) -> Step:
         """Wait for the step that `send` started."""
@@ -167,39 +165,9 @@ class EnvpoolEnv:
         """Free threads and memory."""
         self._pool = None
 
-    def _join(self, state: list[NDArray[Any]]) -> ObsArray:
-        """The observation parts of `state`, flattened, cast and joined to [N, O]; an image as it is."""
-        if self.spec.image:
-            # A view unless the channels are last: envpool hands over fresh memory at each step.
-            return channels_first(state[self._obs[0][0]]).reshape(self.num_envs, -1)
-        parts = [self._part(state[i], values) for i, values in self._obs]
-        if len(parts) == 1:
-            return parts[0].astype(np.float32, copy=False)
-        return np.concatenate(parts, axis=1, dtype=np.float32, casting="same_kind")
-
-    def _part(self, array: NDArray[Any], values: range | None) -> NDArray[Any]:
-        """One part of the observation as a matrix."""
-        return array.reshape(self.num_envs, -1) if values is None else one_hot(array, values)
-
-
-def _time_limit(task: str, native: Any) -> int:
-    if task in TASKS_WITHOUT_LIMIT:
-        return NO_TIME_LIMIT
-    config = native.config
-    # The highway family counts seconds and has no use for max_episode_steps.
-    if _counts_seconds(native):
-        return int(config.duration * config.policy_frequency)
-    off_by_one = _modules()[task] == "envpool.gfootball"  # it cuts an episode off one step late
-    return int(config.max_episode_steps) + off_by_one
-
-
-def _counts_seconds(native: Any) -> bool:
-    return {"duration", "policy_frequency"} <= set(native.config._fields)
-
-
-def _has_fixed_limit(task: str) -> bool:
-    """The task ends its episodes by rules of its own, and envpool does not cut them off either."""
-    return "CliffWalking" in task or _modules()[task] in ("envpool.jumanji", "envpool.procgen")
+    def _join(self, state: list[AnyArray]) -> ObsArray:
+        """The observation [N, O]; a view where it can be: envpool hands over fresh memory at each step."""
+        return self._adapter.obs([state[i] for i in self._obs], self.num_envs)
 
 
 def _num_cpus() -> int:
@@ -207,29 +175,60 @@ def _num_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _native_spec(task: str, env_kwargs: Mapping[str, Any]) -> Any:
+# A task as envpool describes it -----------------------------------------------------------------------------------
+
+
+def _native_spec(task: str, env_kwargs: EnvKwargs) -> NativeSpec:
     """envpool's own spec, with its long messages made one line."""
     import envpool
 
     tasks = envpool.list_all_envs()
     if task not in tasks:
         raise ValueError(f"unknown envpool id {task!r}{near_matches(task, tasks) or '.'} `fastsac envs` lists them.")
-    default = _call(task, {}, envpool.make_spec)
+    default: NativeSpec = _call(envpool.make_spec, task, {})
     if not env_kwargs:
         return default
-    known = [f for f in default.config._fields if f not in RESERVED_KWARGS]
+    _check_kwargs(task, env_kwargs, default)
+    native: NativeSpec = _call(envpool.make_spec, task, env_kwargs)
+    return native
+
+
+def _call(function: Callable[..., Any], task: str, env_kwargs: EnvKwargs, **more: object) -> Any:
+    """Call envpool; any error becomes a ValueError of one line."""
+    try:
+        return function(task, **more, **env_kwargs)
+    except Exception as error:
+        raise cannot_make("envpool", task, env_kwargs, error) from error
+
+
+def _check_kwargs(task: str, env_kwargs: EnvKwargs, default: NativeSpec) -> None:
+    """Refuse a keyword or a value that envpool does not take, and one that has no effect."""
+    import envpool
+
+    name = f"envpool:{task}"
     if "max_episode_steps" in env_kwargs and _counts_seconds(default):
-        raise ValueError(f"max_episode_steps has no effect on envpool:{task}. Give duration, in seconds.")
+        raise ValueError(f"max_episode_steps has no effect on {name}. Give duration, in seconds.")
     if "max_episode_steps" in env_kwargs and _has_fixed_limit(task):
-        raise ValueError(f"max_episode_steps has no effect on envpool:{task}. Leave it out.")
-    check_known_kwargs(f"envpool:{task}", env_kwargs, known, RENDER_KWARGS)
+        raise ValueError(f"max_episode_steps has no effect on {name}. Leave it out.")
+    known = [field for field in default.config._fields if field not in RESERVED_KWARGS]
+    check_known_kwargs(name, env_kwargs, known, RENDER_KWARGS)
     if env_kwargs.get("from_pixels") and not _has_opengl():
         raise ValueError(
-            f"from_pixels of envpool:{task} draws with OpenGL, without which MuJoCo would end the program. "
+            f"from_pixels of {name} draws with OpenGL, without which MuJoCo would end the program. "
             "Install it (Debian: libegl1) and start with LD_PRELOAD=libEGL.so.1 in the environment."
         )
-    _check_values(task, env_kwargs, default.config)
-    return _call(task, env_kwargs, envpool.make_spec)
+    for key, value in env_kwargs.items():
+        try:
+            envpool.make_spec(task, **{key: value})
+        except TypeError as error:
+            kind = getattr(default.config, key, None)
+            raise ValueError(
+                f"env_kwargs[{key!r}] of {name} must be of the kind of its default {kind!r}, got {value!r}."
+            ) from error
+        except Exception as error:
+            raise cannot_make("envpool", task, {key: value}, error) from error
+    if env_kwargs.get("max_episode_steps", 1) < 1:
+        raise ValueError(f"max_episode_steps must be at least 1, got {env_kwargs['max_episode_steps']}.")
 
 
 def _has_opengl() -> bool:
@@ -237,110 +236,81 @@ def _has_opengl() -> bool:
     return any(hasattr(ctypes.CDLL(None), f"{platform}GetProcAddress") for platform in ("egl", "OSMesa"))
 
 
-def _check_values(task: str, env_kwargs: Mapping[str, Any], config: Any) -> None:
-    """Refuse a value that envpool does not take, naming its keyword."""
-    import envpool
-
-    for key, value in env_kwargs.items():
-        try:
-            envpool.make_spec(task, **{key: value})
-        except TypeError as error:
-            default = getattr(config, key, None)
-            raise ValueError(
-                f"env_kwargs[{key!r}] of envpool:{task} must be of the kind of its default {default!r}, got {value!r}."
-            ) from error
-        except Exception as error:
-            raise _cannot_make(task, {key: value}, error) from error
-    if env_kwargs.get("max_episode_steps", 1) < 1:
-        raise ValueError(f"max_episode_steps must be at least 1, got {env_kwargs['max_episode_steps']}.")
+def _has_fixed_limit(task: str) -> bool:
+    """The task ends its episodes by rules of its own, and envpool does not cut them off either."""
+    return "CliffWalking" in task or _modules()[task] in ("envpool.jumanji", "envpool.procgen")
 
 
-def _call(task: str, env_kwargs: Mapping[str, Any], function: Any, **more: Any) -> Any:
-    """Call envpool and turn what it raises into a ValueError of one line."""
-    try:
-        return function(task, **more, **env_kwargs)
-    except Exception as error:
-        raise _cannot_make(task, env_kwargs, error) from error
+def _counts_seconds(native: NativeSpec) -> bool:
+    """The highway family has no use for max_episode_steps."""
+    return {"duration", "policy_frequency"} <= set(native.config._fields)
 
 
-def _cannot_make(task: str, env_kwargs: Mapping[str, Any], error: Exception) -> ValueError:
-    given = f" with env_kwargs {dict(env_kwargs)}" if env_kwargs else ""
-    return ValueError(f"envpool cannot make {task}{given}: {first_line(error)}.")
+def _time_limit(task: str, native: NativeSpec) -> int | None:
+    if task in TASKS_WITHOUT_LIMIT:
+        return None
+    config = native.config
+    if _counts_seconds(native):
+        return int(config.duration * config.policy_frequency)
+    cuts_late = _modules()[task] == "envpool.gfootball"  # by one step
+    limit = int(config.max_episode_steps) + cuts_late
+    return limit if 0 < limit < NO_TIME_LIMIT else None  # 0: BabyAI's depends on the mission
 
 
-def _make_pool(task: str, seeds: Sequence[int], num_threads: int, env_kwargs: Mapping[str, Any]) -> Any:
-    import envpool
-
-    options = {"num_envs": len(seeds), "num_threads": num_threads, "seed": 0, "env_seed": list(seeds)}
-    return _call(task, env_kwargs, envpool.make_gymnasium, **options)
+# From envpool to the contract -------------------------------------------------------------------------------------
 
 
-def _check_trainable(task: str, native: Any) -> tuple[int, int, int] | None:
-    """Refuse what the program cannot train, with the reason; returns the shape of an image."""
+def _adapter(task: str, native: NativeSpec, action_limit: float | None) -> Adapter:
+    """Raises ValueError for a task that fastsac cannot train, with the reason."""
     name = f"envpool:{task}"
     if native.config.max_num_players > 1:
         raise ValueError(f"{name} is a task for several players; fastsac trains one. Choose a single-player task.")
     if task in ENDLESS_TASKS:
         raise ValueError(f"{name} never ends an episode in envpool, so that it has no return. Choose another task.")
-    action = _action_spec(native)
-    if _is_discrete(action) and _values(action) is None:
+    action = next(a for key, a in native.action_array_spec.items() if key not in ("env_id", "players.env_id"))
+    action_map = _action_map(name, action, action_limit)
+    parts = [_part(key, native.state_array_spec[key]) for key in _obs_keys(native)]
+    for part in parts:
+        if np.dtype(part.dtype).kind in "iu" and not part.shape and part.states is None:
+            raise ValueError(
+                f"{name} has an integer observation ({part.name}) without bounds, which cannot be made one-hot. "
+                "`fastsac envs` lists the tasks that can be trained."
+            )
+    return Adapter(name, parts, action_map, _shape(action), _time_limit(task, native))
+
+
+def _action_map(name: str, action: NativeArray, action_limit: float | None) -> ActionScale | ActionChoice:
+    """From the policy's actions to the simulator's."""
+    if not action.is_discrete and action.dtype.kind == "f":
+        low, high = (np.broadcast_to(bound, _shape(action)) for bound in (action.minimum, action.maximum))
+        return ActionScale(low, high, action.dtype, action_limit, name)
+    choices = _values(action)
+    if choices is None:
         raise ValueError(
             f"{name} takes discrete actions of shape {_shape(action)}; fastsac trains one choice out of a known "
             "number. `fastsac envs` lists the tasks that can be trained."
         )
-    for key in _obs_keys(native):
-        part = native.state_array_spec[key]
-        if part.dtype.kind in "iu" and not _shape(part) and _values(part) is None:
-            raise ValueError(
-                f"{name} has an integer observation ({_part_name(key)}) without bounds, which cannot be made one-hot. "
-                "`fastsac envs` lists the tasks that can be trained."
-            )
-    arrays = {key: native.state_array_spec[key] for key in _obs_keys(native)}
-    return find_image(name, {_part_name(key): (_shape(array), array.dtype) for key, array in arrays.items()})
+    return ActionChoice(choices, action.dtype, action_limit, name)
 
 
-def _action_spec(native: Any) -> Any:
-    return next(spec for key, spec in native.action_array_spec.items() if key not in ("env_id", "players.env_id"))
-
-
-def _is_discrete(action: Any) -> bool:
-    return bool(action.is_discrete) or action.dtype.kind != "f"
-
-
-def _action_map(task: str, native: Any, action_limit: float | None) -> ActionScale | ActionChoice:
-    """From the policy's actions to the simulator's."""
-    action = _action_spec(native)
-    if _is_discrete(action):
-        choices = _values(action)
-        assert choices is not None, "checked before"
-        return ActionChoice(choices, action.dtype, action_limit, f"envpool:{task}")
-    low, high = (np.broadcast_to(bound, _shape(action)) for bound in (action.minimum, action.maximum))
-    return ActionScale(low, high, action.dtype, action_limit, f"envpool:{task}")
-
-
-def _obs_keys(native: Any) -> list[str]:
+def _obs_keys(native: NativeSpec) -> list[str]:
     """Keys of the state arrays that make up the observation, sorted."""
     keys = sorted(k for k in native.state_array_spec if k == "obs" or k.startswith("obs:"))
     return ["obs:state"] if set(keys) == {"obs:state", "obs:privileged_state"} else keys
 
 
-def _part_name(key: str) -> str:
-    return key.removeprefix("obs:")
+def _part(key: str, array: NativeArray) -> ObsPart:
+    return ObsPart(key.removeprefix("obs:"), _shape(array), array.dtype, _values(array))
 
 
-def _shape(array_spec: Any) -> tuple[int, ...]:
-    """Shape for one environment; envpool writes the player axis as -1."""
-    return tuple(s for s in array_spec.shape if s != -1)
+def _shape(array: NativeArray) -> tuple[int, ...]:
+    """Shape for one environment, without the player axis."""
+    return tuple(s for s in array.shape if s != -1)
 
 
-def _values(array_spec: Any) -> range | None:
+def _values(array: NativeArray) -> range | None:
     """The values of a single integer with bounds; None for everything else."""
-    if array_spec.dtype.kind not in "iu" or _shape(array_spec):
+    if array.dtype.kind not in "iu" or _shape(array):
         return None
-    low, high = (int(np.asarray(bound).item()) for bound in (array_spec.minimum, array_spec.maximum))
+    low, high = (int(np.asarray(bound).item()) for bound in (array.minimum, array.maximum))
     return range(low, high + 1) if high - low < MAX_RANGE else None
-
-
-def _size(array_spec: Any) -> int:
-    values = _values(array_spec)
-    return int(np.prod(_shape(array_spec))) if values is None else len(values)

@@ -1,4 +1,4 @@
-"""Environments registered with Gymnasium, users' own included.  Owns the flattening, the cast and the calls into it.
+"""Environments registered with Gymnasium, users' own included, behind the environment contract.
 
 Axes: N environments, O obs_dim, A action_dim.
 
@@ -21,31 +21,31 @@ from typing import Any, NoReturn
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, sync_vector_env
-from numpy.typing import NDArray
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, sync_vector_env
 
 from fastsac.env import (
     ActionChoice,
     ActionScale,
+    Adapter,
+    AnyArray,
+    EnvKwargs,
     EnvSpec,
     FloatArray,
     ObsArray,
+    ObsPart,
     Step,
-    channels_first,
-    find_image,
-    first_line,
+    cannot_make,
     import_module,
     near_matches,
-    one_hot,
 )
 
 VECTOR_FOLDER = os.path.dirname(sync_vector_env.__file__)
 RESERVED_KWARGS = ("id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker")
-
 NUMBERS = frozenset((float, int, np.float64, np.float32))
 TRUTHS = frozenset((bool, np.bool_))
 
-Path = tuple[str, ...]  # the names that lead to one part of an observation
+Keys = tuple[str, ...]  # the names that lead to one part of an observation
+Space = spaces.Space[Any]
 
 
 def list_tasks() -> list[str]:
@@ -62,7 +62,7 @@ def list_modules(task: str) -> list[str]:
     return [task.rpartition(":")[0]] if ":" in task else []
 
 
-def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> EnvSpec:
+def make_spec(task: str, env_kwargs: EnvKwargs, action_limit: float | None) -> EnvSpec:
     """Describe `task`; Gymnasium has to build one copy for that.
 
     Raises:
@@ -70,13 +70,13 @@ def make_spec(task: str, env_kwargs: Mapping[str, Any], action_limit: float | No
     """
     env = _make_vec(task, 1, env_kwargs)
     try:
-        return _describe(task, env, action_limit)
+        return _adapter(task, env, action_limit).spec
     finally:
         env.close()
 
 
 def make(
-    task: str, seeds: Sequence[int], num_threads: int, env_kwargs: Mapping[str, Any], action_limit: float | None
+    task: str, seeds: Sequence[int], num_threads: int, env_kwargs: EnvKwargs, action_limit: float | None
 ) -> "GymnasiumEnv":
     """Build one environment per seed; `env_kwargs` go to the environment's constructor.
 
@@ -87,22 +87,17 @@ def make(
         raise ValueError(
             f"num_threads must be 0 or 1 for the gymnasium back end, got {num_threads}. It has one thread."
         )
-    return GymnasiumEnv(task, seeds, env_kwargs, action_limit)
+    env = _make_vec(task, len(seeds), env_kwargs)
+    return GymnasiumEnv(_adapter(task, env, action_limit), env, seeds)
 
 
 class GymnasiumEnv:
     """Copies of one Gymnasium environment, stepped one after the other."""
 
-    def __init__(
-        self, task: str, seeds: Sequence[int], env_kwargs: Mapping[str, Any], action_limit: float | None
-    ) -> None:
-        self.num_envs = len(seeds)
-        self._env = _make_vec(task, self.num_envs, env_kwargs)
-        self.spec = _describe(task, self._env, action_limit)
-        space = self._env.single_action_space
-        self._to_native = _action_map(task, space, action_limit)
-        self._action_shape = (self.num_envs, *(space.shape or ()))
-        self._parts = [(path, _values(leaf)) for path, leaf in _leaves(self._env.single_observation_space)]
+    def __init__(self, adapter: Adapter, env: SyncVectorEnv, seeds: Sequence[int]) -> None:
+        self.spec, self.num_envs = adapter.spec, len(seeds)
+        self._adapter, self._env = adapter, env
+        self._paths = [path for path, _ in _leaves(env.single_observation_space)]
         self._seeds: list[int] | None = list(seeds)
         self._action: FloatArray | None = None
 
@@ -120,7 +115,7 @@ class GymnasiumEnv:
     def recv(self) -> Step:
         """Step with the action that `send` kept."""
         assert self._action is not None, "send before recv"
-        action = self._to_native(self._action).reshape(self._action_shape)
+        action = self._adapter.action(self._action)
         self._action = None
         with _naming_the_environment():
             obs, reward, terminated, truncated, _ = self._env.step(action)
@@ -131,15 +126,8 @@ class GymnasiumEnv:
         self._env.close()
 
     def _join(self, obs: Any) -> ObsArray:
-        """The parts of `obs`, flattened, cast and joined to [N, O]: a copy, since the vector env reuses its own."""
-        if self.spec.image:
-            return channels_first(_at(obs, self._parts[0][0])).copy().reshape(self.num_envs, -1)
-        parts = [self._part(_at(obs, path), values) for path, values in self._parts]
-        return np.concatenate(parts, axis=1, dtype=np.float32, casting="unsafe")
-
-    def _part(self, array: NDArray[Any], values: range | None) -> NDArray[Any]:
-        """One part of the observation as a matrix."""
-        return array.reshape(self.num_envs, -1) if values is None else one_hot(array, values)
+        """The observation [N, O], of copies: the vector env writes its arrays again."""
+        return self._adapter.obs([_at(obs, path).copy() for path in self._paths], self.num_envs)
 
 
 class CheckedReturn(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -159,21 +147,22 @@ class CheckedReturn(gymnasium.Wrapper[Any, Any, Any, Any]):
             truncated = self._truth("truncated", truncated)
         return obs, reward, terminated, truncated, info
 
-    def _truth(self, name: str, value: Any) -> bool:
+    def _truth(self, name: str, value: object) -> bool:
         wanted = "True or False"
         number = self._number(name, wanted, value)
         if number not in (0, 1):
             self._refuse(name, wanted, value)
         return bool(number)
 
-    def _number(self, name: str, wanted: str, value: Any) -> Any:
-        """A number from whatever holds one: other integers and floats, arrays and tensors."""
+    def _number(self, name: str, wanted: str, value: object) -> float:
+        """A number from anything that holds one: other integers and floats, arrays and tensors."""
         array = np.asarray(value)
         if array.dtype.kind not in "biuf" or array.size != 1:
             self._refuse(name, wanted, value)
-        return array.item()
+        number: float = array.item()
+        return number
 
-    def _refuse(self, name: str, wanted: str, value: Any) -> NoReturn:
+    def _refuse(self, name: str, wanted: str, value: object) -> NoReturn:
         raise TypeError(f"step of {type(self.unwrapped).__name__} must return {name} as {wanted}, got {value!r}")
 
 
@@ -181,8 +170,8 @@ class CheckedReturn(gymnasium.Wrapper[Any, Any, Any, Any]):
 def _naming_the_environment() -> Iterator[None]:
     """Put on an exception which environment it came from, where that can be told.
 
-    It is the count of the loop that Gymnasium was in, or, where it joins what all of them gave after that loop, the
-    first whose observation is not of the task's shape and type.
+    It is the index of Gymnasium's loop over environments, or, where it joins their observations after that loop, of
+    the first observation that is not of the task's shape and type.
     """
     try:
         yield
@@ -198,17 +187,17 @@ def _naming_the_environment() -> Iterator[None]:
         raise
 
 
-def _misfit(vec: Any) -> int | None:
+def _misfit(vec: SyncVectorEnv) -> int | None:
     """The first environment whose observation does not fit into the arrays of the space, where one does not."""
     for i, obs in enumerate(vec._env_obs):
-        with suppress(Exception):  # what cannot even be looked at does not fit
+        with suppress(Exception):  # an observation that cannot even be looked at does not fit
             if _fits(obs, vec.single_observation_space):
                 continue
         return i
     return None
 
 
-def _fits(obs: Any, space: spaces.Space[Any]) -> bool:
+def _fits(obs: Any, space: Space) -> bool:
     if isinstance(space, spaces.Dict):
         return isinstance(obs, Mapping) and all(k in obs and _fits(obs[k], s) for k, s in space.items())
     if isinstance(space, spaces.Tuple):
@@ -218,15 +207,15 @@ def _fits(obs: Any, space: spaces.Space[Any]) -> bool:
     return np.shape(obs) == space.shape and np.can_cast(np.asarray(obs).dtype, space.dtype, "same_kind")
 
 
-def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
-    """Gymnasium's vector environment, with what it raises made a ValueError of one line."""
+def _make_vec(task: str, num_envs: int, env_kwargs: EnvKwargs) -> SyncVectorEnv:
+    """Gymnasium's vector environment; any error becomes a ValueError of one line."""
     for key in RESERVED_KWARGS:
         if key in env_kwargs:
             raise ValueError(f"env_kwargs must not hold {key!r}, which fastsac sets itself.")
     try:
         for module in list_modules(task):
             import_module(module)
-        return gymnasium.make_vec(
+        env = gymnasium.make_vec(
             task,
             num_envs=num_envs,
             vectorization_mode="sync",
@@ -242,77 +231,60 @@ def _make_vec(task: str, num_envs: int, env_kwargs: Mapping[str, Any]) -> Any:
             'An id that your own module registers is named "gymnasium:package.module:Id-v0".'
         ) from error
     except (Exception, SystemExit) as error:  # whatever a user's constructor raises
-        given = f" with env_kwargs {dict(env_kwargs)}" if env_kwargs else ""
-        raise ValueError(f"gymnasium cannot make {task}{given}: {first_line(error)}.") from error
+        raise cannot_make("gymnasium", task, env_kwargs, error) from error
+    assert isinstance(env, SyncVectorEnv)
+    return env
 
 
-def _describe(task: str, env: Any, action_limit: float | None) -> EnvSpec:
-    leaves = _leaves(env.single_observation_space)
-    image = _check_trainable(task, env.single_action_space, leaves)
-    to_native = _action_map(task, env.single_action_space, action_limit)
-    layout = tuple((_part_name(path), _size(leaf)) for path, leaf in leaves)
-    return EnvSpec(
-        env_id=f"gymnasium:{task}",
-        obs_dim=sum(size for _, size in layout),
-        action_dim=to_native.dim,
-        obs_layout=layout,
-        max_episode_steps=getattr(env.envs[0].spec, "max_episode_steps", None),
-        action_bounds=to_native.bounds,
-        discrete=to_native.discrete,
-        image=image,
+# From Gymnasium to the contract -----------------------------------------------------------------------------------
+
+
+def _adapter(task: str, env: SyncVectorEnv, action_limit: float | None) -> Adapter:
+    """Raises ValueError for a task that fastsac cannot train, with the reason."""
+    name, space = f"gymnasium:{task}", env.single_action_space
+    parts = [_part(name, path, leaf) for path, leaf in _leaves(env.single_observation_space)]
+    limit = getattr(env.envs[0].spec, "max_episode_steps", None)
+    return Adapter(name, parts, _action_map(name, space, action_limit), space.shape or (), limit)
+
+
+def _action_map(name: str, space: Space, action_limit: float | None) -> ActionScale | ActionChoice:
+    """From the policy's actions to the environment's."""
+    if isinstance(space, spaces.Discrete):
+        return ActionChoice(_states(space), space.dtype, action_limit, name)
+    if isinstance(space, spaces.Box) and space.dtype.kind == "f":
+        return ActionScale(space.low, space.high, space.dtype, action_limit, name)
+    raise ValueError(
+        f"{name} has a {type(space).__name__} action space ({space}); fastsac trains continuous actions or one "
+        "discrete action. Choose an environment whose action space is a Box of floats or Discrete, or wrap it."
     )
 
 
-def _check_trainable(
-    task: str, action: spaces.Space[Any], leaves: list[tuple[Path, Any]]
-) -> tuple[int, int, int] | None:
-    """Refuse what the program cannot train, with the reason; returns the shape of an image."""
-    name = f"gymnasium:{task}"
-    if not isinstance(action, spaces.Discrete) and not (isinstance(action, spaces.Box) and action.dtype.kind == "f"):
-        raise ValueError(
-            f"{name} has a {type(action).__name__} action space ({action}); fastsac trains continuous actions or one "
-            "discrete action. Choose an environment whose action space is a Box of floats or Discrete, or wrap it."
-        )
-    for path, leaf in leaves:
-        part = f" {_part_name(path)!r}" if path else ""
-        if not isinstance(leaf, spaces.Box | spaces.Discrete):
-            raise ValueError(
-                f"{name} has observations{part} of space {type(leaf).__name__}; fastsac trains on vectors. "
-                "Wrap the environment with gymnasium.wrappers.FlattenObservation and register that."
-            )
-    return find_image(name, {_part_name(path): (leaf.shape, leaf.dtype) for path, leaf in leaves})
+def _part(name: str, path: Keys, leaf: Space) -> ObsPart:
+    """One part of the observation that is no dictionary."""
+    if isinstance(leaf, spaces.Discrete):
+        return ObsPart(":".join(path) or "obs", (), leaf.dtype, _states(leaf))
+    if isinstance(leaf, spaces.Box):
+        return ObsPart(":".join(path) or "obs", leaf.shape, leaf.dtype)
+    part = f" {':'.join(path)!r}" if path else ""
+    raise ValueError(
+        f"{name} has observations{part} of space {type(leaf).__name__}; fastsac trains on vectors. "
+        "Wrap the environment with gymnasium.wrappers.FlattenObservation and register that."
+    )
 
 
-def _part_name(path: Path) -> str:
-    return ":".join(path) or "obs"
+def _states(space: "spaces.Discrete[Any]") -> range:
+    return range(int(space.start), int(space.start + space.n))
 
 
-def _action_map(task: str, space: Any, action_limit: float | None) -> ActionScale | ActionChoice:
-    """From the policy's actions to the environment's."""
-    choices = _values(space)
-    if choices is not None:
-        return ActionChoice(choices, space.dtype, action_limit, f"gymnasium:{task}")
-    return ActionScale(space.low, space.high, space.dtype, action_limit, f"gymnasium:{task}")
-
-
-def _leaves(space: spaces.Space[Any], path: Path = ()) -> list[tuple[Path, Any]]:
+def _leaves(space: Space, path: Keys = ()) -> list[tuple[Keys, Space]]:
     """The parts of an observation space that are not dictionaries, each with its path, in the order of the space."""
     if not isinstance(space, spaces.Dict):
         return [(path, space)]
     return [leaf for key, part in space.spaces.items() for leaf in _leaves(part, (*path, str(key)))]
 
 
-def _values(space: spaces.Space[Any]) -> range | None:
-    """The values of a Discrete space; None for another."""
-    return range(int(space.start), int(space.start + space.n)) if isinstance(space, spaces.Discrete) else None
-
-
-def _size(leaf: Any) -> int:
-    values = _values(leaf)
-    return int(np.prod(leaf.shape)) if values is None else len(values)
-
-
-def _at(obs: Any, path: Path) -> Any:
+def _at(obs: Any, path: Keys) -> AnyArray:
     for key in path:
         obs = obs[key]
-    return obs
+    array: AnyArray = obs
+    return array

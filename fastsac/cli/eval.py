@@ -44,7 +44,7 @@ class EvalArgs:
 def run(args: list[str]) -> int:
     """Evaluate; returns the exit status."""
     options = parse(EvalArgs, PROG, args)
-    from fastsac.acting.errors import BadStepError, NotFiniteError, made, of_nobody, told
+    from fastsac.acting.errors import BadStepError, NotFiniteError, call_env, of_nobody, try_make
     from fastsac.acting.evaluation import rollout
     from fastsac.env import make_env
     from fastsac.nn import philox
@@ -57,12 +57,12 @@ def run(args: list[str]) -> int:
     seeds = philox.derive_seeds(options.seed, philox.Purpose.EVAL_SEED, options.episodes)
     make = partial(make_env, c.env, seeds, c.env_threads, c.env_kwargs_of_evaluation, c.action_limit)
     with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
-        env = made(make)
+        env = try_make(make)
         try:
             try:
                 returns, lengths = rollout(env, lambda obs: policy.act(obs, normalized=True))
             finally:
-                told(env.close, "close", of_nobody)
+                call_env(env.close, "close", of_nobody)
         except (BadStepError, NotFiniteError) as error:
             say(PROG, str(error))
             return 1

@@ -45,11 +45,12 @@ class TrainHelp(Config):
 def run(args: list[str]) -> int:
     """Train; returns the exit status."""
     config = train_config(args)
+    from fastsac.run.ending import FAILURES
     from fastsac.run.plan import make_plan
-    from fastsac.run.trainer import FAILURES, Run
+    from fastsac.run.trainer import Run
 
     plan = make_plan(config)
-    if plan.complete:
+    if plan.is_complete:
         plan.place.release()
         print(f"{plan.run_dir} is complete: nothing to do. A larger --total-steps continues it.")
         return 0
@@ -122,7 +123,7 @@ def first_flags(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def explanation(error: Exception, run_dir: Path) -> str | None:
     """What to say of an error that ended a run; None for a fault of the program."""
-    from fastsac.run.trainer import ENVIRONMENTS, FAILURES
+    from fastsac.run.ending import ENVIRONMENTS, FAILURES
 
     cause = None if isinstance(error, ENVIRONMENTS) else disk_error(error)
     if cause is not None:

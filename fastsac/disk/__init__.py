@@ -1,1 +1,1 @@
-"""Files: whole or not there, tables that survive damage, errors of disks.  Knows nothing of what they hold."""
+"""Atomic files, tables that survive damage, errors of disks.  Knows nothing of their content."""

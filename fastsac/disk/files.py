@@ -6,11 +6,7 @@ from pathlib import Path
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a regular file.
-
-    Raises:
-        OSError: it cannot be read, or is something else: a pipe would be waited for without end.
-    """
+    """The content of a regular file; an OSError for anything else: a pipe would be waited for without end."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return path.read_bytes()

@@ -1,4 +1,4 @@
-"""Tables as runs write them: CSV files, read line by line, so that what is damaged costs its own line alone.
+"""Tables as runs write them: CSV files, read line by line, so that damage costs its own line alone.
 
 A row is whole when it has its line end, is readable text, and has as many cells as there are columns.  A run may be in
 the middle of its last one.  Knows no column.
@@ -19,22 +19,15 @@ from fastsac.disk.files import read_file
 
 @dataclass(frozen=True)
 class Table:
-    """What can be read of a table."""
+    """The readable part of a table."""
 
-    columns: list[str]
-    """None where the line of their names is damaged, or not written yet."""
-    rows: list[dict[str, str]]
-    """Those that are whole."""
-    is_empty: bool
-    """Nothing was written yet, no names of columns either."""
+    columns: list[str]  # empty where the line of their names is damaged, or not written yet
+    rows: list[dict[str, str]]  # those that are whole
+    is_empty: bool  # nothing was written yet, no names of columns either
 
 
 def read_table(path: Path, limit: int | None = None) -> Table:
-    """Read a table, or its first `limit` rows, counting those that are not whole.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Read a table, or its first `limit` rows, counting those that are not whole."""
     lines = [line for line in read_file(path).removeprefix(codecs.BOM_UTF8).split(b"\n")[:-1] if line.strip()]
     columns, *found = [_cells(line) for line in lines[: None if limit is None else limit + 1]] or [[]]
     rows = [dict(zip(columns, cells, strict=True)) for cells in found if columns and len(cells) == len(columns)]
@@ -60,11 +53,7 @@ def table_with(path: Path, columns: Sequence[str], limit: int | None = None) -> 
 
 
 def read_numbers(path: Path, columns: Sequence[str]) -> NDArray[np.float64]:
-    """Some columns of a table as numbers, [rows, columns]; empty cells are NaN, rows with other text are left out.
-
-    Raises:
-        ValueError: as `table_with`.
-    """
+    """Some columns of a table as numbers, [rows, columns]; empty cells are NaN, rows with other text are left out."""
     rows = []
     for row in table_with(path, columns).rows:
         try:

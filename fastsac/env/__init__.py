@@ -6,15 +6,27 @@ from fastsac.env.adapt import (
     NO_BOUND,
     ActionChoice,
     ActionScale,
+    Adapter,
+    ObsPart,
     channels_first,
-    check_known_kwargs,
     find_image,
-    first_line,
     image_shape,
-    near_matches,
     one_hot,
 )
-from fastsac.env.contract import Backend, BoolArray, EnvSpec, FloatArray, ObsArray, SavesState, Step, VectorEnv
+from fastsac.env.contract import (
+    AnyArray,
+    Backend,
+    BoolArray,
+    EnvKwargs,
+    EnvSpec,
+    FloatArray,
+    ObsArray,
+    SavesState,
+    Step,
+    VectorEnv,
+)
+from fastsac.env.messages import cannot_make, check_known_kwargs, first_line, near_matches
+from fastsac.env.modules import import_module
 from fastsac.env.registry import (
     DEFAULT_BACKEND,
     ENTRY_POINT_GROUP,
@@ -32,8 +44,8 @@ from fastsac.env.registry import (
 
 __all__ = [
     "DEFAULT_BACKEND", "ENTRY_POINT_GROUP", "MAX_FLAT_SIZE", "MAX_SEED", "MIN_IMAGE_SIDE", "NO_BOUND", "OWN_BACKENDS",
-    "ActionChoice", "ActionScale", "Backend", "BoolArray", "EnvSpec", "FloatArray", "ObsArray", "SavesState", "Step",
-    "VectorEnv", "backend_modules", "backend_names", "channels_first", "check_known_kwargs", "find_image", "first_line",
-    "image_shape", "list_envs", "list_slow_envs", "make_env", "make_spec", "modules_of", "near_matches", "one_hot",
-    "resolve",
+    "ActionChoice", "ActionScale", "Adapter", "AnyArray", "Backend", "BoolArray", "EnvKwargs", "EnvSpec", "FloatArray",
+    "ObsArray", "ObsPart", "SavesState", "Step", "VectorEnv", "backend_modules", "backend_names", "cannot_make",
+    "channels_first", "check_known_kwargs", "find_image", "first_line", "image_shape", "import_module", "list_envs",
+    "list_slow_envs", "make_env", "make_spec", "modules_of", "near_matches", "one_hot", "resolve",
 ]  # fmt: skip

@@ -1,69 +1,20 @@
-"""What back ends share: from actions to a simulator's, from its observations to vectors and images, its errors.
+"""The arrays of a simulator and those of the contract: actions in, observations out.
 
-Axes: N environments, A action_dim.
+Axes: N environments, O obs_dim, A action_dim.
 """
 
-import difflib
 import math
-import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
-from fastsac.env.contract import FloatArray
+from fastsac.env.contract import AnyArray, EnvSpec, FloatArray, ImageShape, ObsArray
 
-_VERSION = re.compile(r"-v\d+$")
 NO_BOUND = 1e9  # an action bound this large is none
-MIN_IMAGE_SIDE = 36  # pixels of an image's height and width, at least: what the convolutional encoder needs
+MIN_IMAGE_SIDE = 36  # pixels of an image's height and width, at least: the convolutional encoder needs them
 MAX_FLAT_SIZE = 4096  # numbers of an array of three or more axes, at most, that is flattened to a vector
-
-
-def near_matches(name: str, choices: Sequence[str]) -> str:
-    """`; did you mean A or B?` for a misspelt name, or the empty string.
-
-    A version such as `-v1` only decides between names that are equally near: any two share one.
-    """
-
-    def nearness(choice: str) -> tuple[float, float, str]:
-        a, b = name.lower(), choice.lower()
-        return _likeness(_VERSION.sub("", a), _VERSION.sub("", b)), _likeness(a, b), b
-
-    close = [c for c in choices if nearness(c)[0] > 0.65]
-    close = sorted(close, key=nearness, reverse=True)[:3]
-    return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
-def _likeness(a: str, b: str) -> float:
-    """Share of the characters that two names have in common, in order: 0 to 1."""
-    return difflib.SequenceMatcher(None, a, b).ratio()
-
-
-def first_line(error: BaseException) -> str:
-    """A simulator's message cut to one line without its full stop, or the kind of error where there is none."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".:")[:300] if lines else type(error).__name__
-
-
-def check_known_kwargs(
-    env_id: str, env_kwargs: Mapping[str, Any], known: Sequence[str], unlisted: Collection[str] = ()
-) -> None:
-    """Refuse a keyword that the simulator does not take.
-
-    Args:
-        env_id: for the error message.
-        env_kwargs: what the user gave.
-        known: the keywords that the message may propose.
-        unlisted: further keywords that are taken.
-
-    Raises:
-        ValueError: a keyword is in neither.
-    """
-    for key in env_kwargs:
-        if key not in known and key not in unlisted:
-            choices = f"; choose from {', '.join(known)}." if known else "; it takes none."
-            raise ValueError(f"{env_id} takes no env_kwargs {key!r}{near_matches(key, known) or choices}")
 
 
 class ActionScale:
@@ -72,7 +23,7 @@ class ActionScale:
     Args:
         low: lower bounds, [A].
         high: upper bounds, [A].
-        dtype: what the simulator wants.
+        dtype: of the simulator's actions.
         action_limit: bounds to use where `low` or `high` is not finite.
         env_id: for the error message.
 
@@ -82,31 +33,32 @@ class ActionScale:
 
     discrete = False
 
-    def __init__(self, low: Any, high: Any, dtype: Any, action_limit: float | None, env_id: str) -> None:
-        low = np.asarray(low, np.float64).reshape(-1)
-        high = np.asarray(high, np.float64).reshape(-1)
+    def __init__(
+        self, low: ArrayLike, high: ArrayLike, dtype: DTypeLike, action_limit: float | None, env_id: str
+    ) -> None:
+        lower, upper = (np.asarray(bound, np.float64).reshape(-1) for bound in (low, high))
         # "No bound" is also written as 1e10 (MuJoCo) or as the largest float; comparing with not < catches nan too.
-        unbounded = ~(np.abs(low) < NO_BOUND) | ~(np.abs(high) < NO_BOUND)
+        unbounded = ~(np.abs(lower) < NO_BOUND) | ~(np.abs(upper) < NO_BOUND)
         if unbounded.any():
             if action_limit is None:
                 raise ValueError(
                     f"{env_id} has an action space without bounds, which a tanh policy cannot be scaled to. "
                     "Give --action-limit X to use [-X, X]."
                 )
-            low = np.where(unbounded, -action_limit, low)
-            high = np.where(unbounded, action_limit, high)
-        self.low, self.high, self.dtype = low.astype(dtype), high.astype(dtype), np.dtype(dtype)  # [A]
-        self._half = ((high - low) / 2).astype(dtype)  # [A]
-        self._mid = ((high + low) / 2).astype(dtype)  # [A]
-        self.dim = len(low)
-        self._is_identity = bool((low == -1).all() and (high == 1).all())
+            lower = np.where(unbounded, -action_limit, lower)
+            upper = np.where(unbounded, action_limit, upper)
+        self.low, self.high, self.dtype = lower.astype(dtype), upper.astype(dtype), np.dtype(dtype)  # [A]
+        self._half = ((upper - lower) / 2).astype(dtype)  # [A]
+        self._mid = ((upper + lower) / 2).astype(dtype)  # [A]
+        self.dim = len(lower)
+        self._is_identity = bool((lower == -1).all() and (upper == 1).all())
 
     @property
     def bounds(self) -> tuple[tuple[float, float], ...]:
         """(low, high) per actuator, for `EnvSpec.action_bounds`."""
         return () if self._is_identity else tuple(zip(self.low.tolist(), self.high.tolist(), strict=True))
 
-    def __call__(self, action: FloatArray) -> NDArray[Any]:
+    def __call__(self, action: FloatArray) -> AnyArray:
         """Scale action [N, A] from [-1, 1] to the Box, in the simulator's dtype; may return `action` itself."""
         if self._is_identity:
             return action.astype(self.dtype, copy=False)
@@ -118,13 +70,7 @@ class ActionScale:
 
 
 class ActionChoice:
-    """Map from one-hot rows to the numbers of a simulator's choices.  `dim` is A.
-
-    Args:
-        choices: the simulator's numbers of the choices.
-        dtype: what the simulator wants.
-        action_limit: must be None.
-        env_id: for the error message.
+    """Map from one-hot rows to the numbers of a simulator's choices, in its dtype.  `dim` is A.
 
     Raises:
         ValueError: `action_limit` is given.
@@ -133,7 +79,7 @@ class ActionChoice:
     discrete = True
     bounds: tuple[tuple[float, float], ...] = ()
 
-    def __init__(self, choices: range, dtype: Any, action_limit: float | None, env_id: str) -> None:
+    def __init__(self, choices: range, dtype: DTypeLike, action_limit: float | None, env_id: str) -> None:
         if action_limit is not None:
             raise ValueError(
                 f"{env_id} has a discrete action space, which has no bounds that action_limit could replace. "
@@ -142,12 +88,78 @@ class ActionChoice:
         self.dim = len(choices)
         self._start, self._dtype = choices.start, np.dtype(dtype)
 
-    def __call__(self, action: FloatArray) -> NDArray[Any]:
+    def __call__(self, action: FloatArray) -> AnyArray:
         """The choices [N] of one-hot action [N, A], in the simulator's dtype."""
         return (action.argmax(axis=1) + self._start).astype(self._dtype)
 
 
-def one_hot(value: NDArray[Any], states: range) -> FloatArray:
+class ObsPart(NamedTuple):
+    """One array of an observation, for one environment; `states` are the values of an integer to be made one-hot."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DTypeLike
+    states: range | None = None
+
+    @property
+    def size(self) -> int:
+        """Numbers of it in the flattened observation."""
+        return math.prod(self.shape) if self.states is None else len(self.states)
+
+
+class Adapter:
+    """The way into one task of a simulator and out of it; `spec` describes the task.
+
+    Args:
+        env_id: for the spec.
+        parts: of the observation, in the order of concatenation.
+        action_map: from the policy's actions to the simulator's.
+        action_shape: of the simulator's actions, for one environment.
+        max_episode_steps: for the spec.
+
+    Raises:
+        ValueError: as `find_image`.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        parts: Sequence[ObsPart],
+        action_map: ActionScale | ActionChoice,
+        action_shape: tuple[int, ...],
+        max_episode_steps: int | None,
+    ) -> None:
+        self._parts, self._action_map, self._action_shape = parts, action_map, action_shape
+        self.spec = EnvSpec(
+            env_id=env_id,
+            obs_dim=sum(part.size for part in parts),
+            action_dim=action_map.dim,
+            obs_layout=tuple((part.name, part.size) for part in parts),
+            max_episode_steps=max_episode_steps,
+            action_bounds=action_map.bounds,
+            discrete=action_map.discrete,
+            image=find_image(env_id, parts),
+        )
+
+    def action(self, action: FloatArray) -> AnyArray:
+        """The simulator's actions [N, ...] for action [N, A]."""
+        return self._action_map(action).reshape(len(action), *self._action_shape)
+
+    def obs(self, arrays: Iterable[AnyArray], num_envs: int) -> ObsArray:
+        """The parts' arrays, flattened, cast and joined to [N, O]; may be a view of one that needs none of it."""
+        if self.spec.image:
+            (images,) = arrays
+            return channels_first(images).reshape(num_envs, -1)
+        matrices = [
+            array.reshape(num_envs, -1) if part.states is None else one_hot(array, part.states)
+            for array, part in zip(arrays, self._parts, strict=True)
+        ]
+        if len(matrices) == 1:
+            return matrices[0].astype(np.float32, copy=False)
+        return np.concatenate(matrices, axis=1, dtype=np.float32, casting="same_kind")
+
+
+def one_hot(value: AnyArray, states: range) -> FloatArray:
     """One-hot rows [N, len(states)] of integers [N] or [N, 1] in `states`.
 
     Raises:
@@ -163,8 +175,8 @@ def one_hot(value: NDArray[Any], states: range) -> FloatArray:
     return rows
 
 
-def image_shape(shape: Sequence[int], dtype: Any) -> tuple[int, int, int] | None:
-    """(channels, height, width) of an array for one environment that is an image; None for what is none.
+def image_shape(shape: Sequence[int], dtype: DTypeLike) -> ImageShape | None:
+    """(channels, height, width) of an array for one environment that is an image; None for one that is not.
 
     An image is uint8, and has two axes or three, of which the shorter of the first and the last counts the channels.
     """
@@ -178,36 +190,32 @@ def image_shape(shape: Sequence[int], dtype: Any) -> tuple[int, int, int] | None
     return image if min(image[1:]) >= MIN_IMAGE_SIDE else None
 
 
-def channels_first(images: NDArray[Any]) -> NDArray[Any]:
+def channels_first(images: AnyArray) -> AnyArray:
     """View of images [N, H, W, C] as [N, C, H, W]; images in that order, or without channels, as they are."""
     is_last = images.ndim == 4 and images.shape[1] > images.shape[3]
     return np.moveaxis(images, 3, 1) if is_last else images
 
 
-def find_image(env_id: str, parts: Mapping[str, tuple[Sequence[int], Any]]) -> tuple[int, int, int] | None:
+def find_image(env_id: str, parts: Sequence[ObsPart]) -> ImageShape | None:
     """For `EnvSpec.image`: the shape of the one image that an observation is, or None where it is a vector.
-
-    Args:
-        env_id: for the error message.
-        parts: (shape, dtype) of each array of the observation, for one environment.
 
     Raises:
         ValueError: an image has further parts beside it, or an array that is no image is too large for a vector.
     """
-    for name, (shape, dtype) in parts.items():
-        image = image_shape(shape, dtype)
+    for part in parts:
+        image = image_shape(part.shape, part.dtype)
         if image and len(parts) == 1:
             return image
         if image:
             raise ValueError(
-                f"{env_id} has an image ({name} of shape {tuple(shape)}) beside other observations "
-                f"({', '.join(n for n in parts if n != name)}); fastsac trains on one image or on vectors. "
+                f"{env_id} has an image ({part.name} of shape {part.shape}) beside other observations "
+                f"({', '.join(p.name for p in parts if p is not part)}); fastsac trains on one image or on vectors. "
                 "Choose or wrap the environment so that it shows one of them."
             )
-        if len(shape) > 2 and math.prod(shape) > MAX_FLAT_SIZE:
+        if len(part.shape) > 2 and math.prod(part.shape) > MAX_FLAT_SIZE:
             raise ValueError(
-                f"{env_id} has observations of shape {tuple(shape)} and type {np.dtype(dtype)} ({name}), too large for "
-                f"a vector and no image; an image is uint8, (height, width, channels) or channels first, with sides of "
-                f"at least {MIN_IMAGE_SIDE}. Wrap the environment so that it shows that."
+                f"{env_id} has observations of shape {part.shape} and type {np.dtype(part.dtype)} ({part.name}), too "
+                f"large for a vector and no image; an image is uint8, (height, width, channels) or channels first, "
+                f"with sides of at least {MIN_IMAGE_SIDE}. Wrap the environment so that it shows that."
             )
     return None

@@ -8,9 +8,9 @@ The contract of a `VectorEnv`
    back end casts and flattens at this door; nothing behind it sees float64, dictionaries or simulator types.  An
    observation that is the number of a state, out of a known range, arrives as a one-hot vector.
    Where the observation is one image, `spec.image` is its (channels, height, width) and observations are uint8
-   `[N, O]` from 0 to 255, O = channels * height * width, flattened channels first: pixel (c, y, x) lies at
-   `c * height * width + y * width + x`.  An image is a single array of uint8 with both sides of at least
-   MIN_IMAGE_SIDE pixels (see `image_shape`); smaller arrays are vectors as all others.
+   `[N, O]` from 0 to 255, flattened channels first: pixel (c, y, x) lies at `c * height * width + y * width + x`.
+   An image is a single array of uint8 with both sides of at least MIN_IMAGE_SIDE pixels (see `image_shape`); smaller
+   arrays are vectors as all others.
 2. Actions are float32 `[N, A]`.  Of a continuous task they lie in [-1, 1], and the back end scales them to the task's
    own bounds.  Of a discrete task (`spec.discrete`) A is the number of choices and a row is one-hot: the back end takes
    its argmax, in the numbering and the dtype of the simulator.
@@ -23,15 +23,13 @@ The contract of a `VectorEnv`
    be true at once; termination then decides.
 6. Environment i draws all its randomness from `seeds[i]` given at construction: same seeds and actions, same numbers.
 7. Arrays that `reset` and `recv` return belong to the caller: the back end does not write them again.
-8. What goes wrong is an exception; if it is known in which environment, the exception says so by `env_index`.
-
-8. An environment may be able to save its state (`SavesState`).  Then a resumed run goes on with the episodes of the
+8. Errors are exceptions, with `env_index` where it is known which environment they came from.
+9. An environment may be able to save its state (`SavesState`).  Then a resumed run goes on with the episodes of the
    interrupted one, and gives its numbers bit for bit.  Without, a resumed run makes its environments anew, with other
    seeds, and begins new episodes.
 
-A back end is a module with `make_spec`, `make` and `list_tasks`, and `list_slow_tasks` and `list_modules` if it likes
-(see `Backend`).  Register it under the entry-point group `fastsac.envs`, or name it as `"package.module:task"`.
-A module that a name asks for may also lie in the working directory, which is looked into last (see `import_module`).
+A back end is a module with the functions of `Backend`.  Register it under the entry-point group `fastsac.envs`, or name
+it as `"package.module:task"`; such a module may also lie in the working directory, which is looked into last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,14 +39,17 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+AnyArray = NDArray[Any]  # of a simulator's dtype
 FloatArray = NDArray[np.float32]
-ObsArray = NDArray[Any]  # float32, or uint8 of a task whose observation is one image
+ObsArray = AnyArray  # float32, or uint8 of a task whose observation is one image
 BoolArray = NDArray[np.bool_]
+EnvKwargs = Mapping[str, Any]  # passed to the simulator as they are
+ImageShape = tuple[int, int, int]  # channels, height, width
 
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """What a task looks like from behind the door.
+    """A task as seen from behind the door.
 
     Attributes:
         env_id: the full name, back end included: `"envpool:Pendulum-v1"`.
@@ -59,8 +60,7 @@ class EnvSpec:
         action_bounds: (low, high) of each actuator in the task's own units; empty where all are (-1, 1), and for a
             discrete task.
         discrete: an action is one of A choices, sent as a one-hot row.
-        image: (channels C, height, width) of a task whose observation is one image: uint8, flattened channels first,
-            O = C * height * width; None for vectors.
+        image: of a task whose observation is one image: uint8, flattened channels first; None for vectors.
     """
 
     env_id: str
@@ -70,11 +70,11 @@ class EnvSpec:
     max_episode_steps: int | None
     action_bounds: tuple[tuple[float, float], ...] = ()
     discrete: bool = False
-    image: tuple[int, int, int] | None = None
+    image: ImageShape | None = None
 
 
 class Step(NamedTuple):
-    """What one vector step returns; see the contract above."""
+    """The rows of one vector step; see the contract above."""
 
     obs: ObsArray  # [N, O], float32; uint8 of an image
     reward: FloatArray  # [N]
@@ -90,66 +90,50 @@ class VectorEnv(Protocol):
 
     def reset(self) -> ObsArray:
         """Start a new episode in every environment; returns obs [N, O]."""
-        ...
 
     def send(self, action: FloatArray) -> None:
         """Start a step with action [N, A], in [-1, 1] or one-hot; may return before it is done."""
-        ...
 
     def recv(self) -> Step:
         """Wait for the step that `send` started."""
-        ...
 
     def close(self) -> None:
         """Free threads and memory."""
-        ...
 
 
 @runtime_checkable
 class SavesState(Protocol):
-    """What a `VectorEnv` may offer on top: an exact copy of where it is."""
+    """An addition that a `VectorEnv` may offer: an exact copy of where it is."""
 
-    def state_dict(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, AnyArray]:
         """Arrays of numbers or bools by name: all that the steps to come depend on.  Asked for between two steps.
 
         Names, shapes and dtypes are the same for any two environments of one task and number.
         """
-        ...
 
-    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, state: Mapping[str, AnyArray]) -> None:
         """Be where the environment was that gave `state`; instead of `reset`, or at any time between two steps.
 
         Raises:
             ValueError: it is not of such an environment.
         """
-        ...
 
 
 class Backend(Protocol):
-    """What a back-end module offers."""
+    """The functions of a back-end module.
 
-    def make_spec(self, task: str, env_kwargs: Mapping[str, Any], action_limit: float | None) -> EnvSpec:
-        """Describe `task` without building it; raises ValueError for what cannot be trained, with the remedy."""
-        ...
+    Two more are optional.  `list_slow_tasks() -> list[str]`: names that take long to describe, which is done only where
+    a pattern asks for them.  `list_modules(task) -> list[str]`: the modules that the name of a task asks for, told
+    without importing any; import them by `import_module`.
+    """
+
+    def make_spec(self, task: str, env_kwargs: EnvKwargs, action_limit: float | None) -> EnvSpec:
+        """Describe `task` without building it; raises ValueError for a task that cannot be trained, with the remedy."""
 
     def make(
-        self,
-        task: str,
-        seeds: Sequence[int],
-        num_threads: int,
-        env_kwargs: Mapping[str, Any],
-        action_limit: float | None,
+        self, task: str, seeds: Sequence[int], num_threads: int, env_kwargs: EnvKwargs, action_limit: float | None
     ) -> VectorEnv:
         """Build one environment per seed; `num_threads` 0 lets the back end choose."""
-        ...
 
     def list_tasks(self) -> list[str]:
-        """The names worth listing; may leave out what is known to be untrainable.
-
-        Names that take long to describe may move to a further function `list_slow_tasks() -> list[str]`, which a back
-        end need not have: they are described only where a pattern asks for them.
-
-        Where the name of a task names modules, which are imported for it, a further function
-        `list_modules(task) -> list[str]` tells them and imports none.  Import them by `import_module`.
-        """
-        ...
+        """The names worth listing; may leave out tasks that cannot be trained."""

@@ -1,7 +1,7 @@
-"""What somebody else's config.json may make this program import: nothing that came along with it.
+"""The modules that a config.json from somebody else may make this program import: none that came along with it.
 
 A run directory is data: loading its policy runs no code.  But its settings name an environment, and that may be a
-module.  Only judges, and says what will be imported; that is done by `fastsac.env`.
+module.  Only judges and reports; imports nothing but a back end that knows further modules.
 """
 
 import site
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-from fastsac.env import OWN_BACKENDS, backend_modules, modules_of
 from fastsac.env.modules import places
+from fastsac.env.registry import OWN_BACKENDS, backend_modules, modules_of
 
 
 def check_env(env: str, config_file: Path, is_trusted: bool, say: Callable[[str], None]) -> None:
@@ -21,9 +21,9 @@ def check_env(env: str, config_file: Path, is_trusted: bool, say: Callable[[str]
 
     Args:
         env: the environment's name.
-        config_file: what names it.
-        is_trusted: import them all the same.
-        say: told each module that the name stands for, before it is imported; not of registered back ends.
+        config_file: the file that names it.
+        is_trusted: allow them all the same.
+        say: told each module before it is imported, but for registered back ends.
 
     Raises:
         ValueError: such a module, or a back end that is unknown.

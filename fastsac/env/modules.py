@@ -1,8 +1,8 @@
 """The modules that an environment's name asks for: where they lie, told without running any of them, and their import.
 
-The working directory is not where Python looks for modules: a file in it that is called as one of the standard library,
-or as what some package imports if it is there, would be run.  Only a module that was asked for by name and is nowhere
-else is taken from there.
+Python is not to look for modules in the working directory: a file in it with the name of a standard module, or of an
+optional dependency of some package, would be run.  Only a module that is asked for by name and is nowhere else is taken
+from there.
 """
 
 import importlib
@@ -16,11 +16,7 @@ from types import ModuleType
 
 
 def import_module(name: str) -> ModuleType:
-    """Import a module; the working directory goes on the path, last, if it is only found there.
-
-    Raises:
-        ImportError: it is not found, or says so itself.
-    """
+    """Import a module; the working directory goes on the path, last, if it is only found there."""
     if not _is_dotted(name):
         raise ImportError(f"{name!r} is not the name of a module")
     if is_beside := _find_beside(name):
@@ -51,12 +47,7 @@ def _find_beside(name: str) -> str | None:
 
 
 def _trace(name: str, folders: list[str]) -> tuple[list[str], bool]:
-    """Places of the packages around a module and of itself, and whether all were found.
-
-    Args:
-        name: with dots.
-        folders: to look into beside `sys.path`.
-    """
+    """Places of the packages around a module and of itself, and whether all were found; `folders` follow `sys.path`."""
     parts = name.split(".")
     spec = _find_top(parts[0], folders)
     found = [] if spec is None else _places_of(spec)
@@ -102,6 +93,6 @@ def _namespace(name: str, portions: list[str]) -> ModuleSpec:
 
 
 def _places_of(spec: ModuleSpec) -> list[str]:
-    """Folders of a package, but for what stands for a finder and is no path; then the file, maybe in an archive."""
+    """Folders of a package, without entries that are no paths but stand for a finder; then the file, if any."""
     folders = [folder for folder in spec.submodule_search_locations or () if os.path.exists(folder)]
     return [*folders, spec.origin] if spec.has_location and spec.origin else folders

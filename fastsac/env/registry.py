@@ -6,11 +6,11 @@ import importlib.util
 import math
 import pkgutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import cast
 
-from fastsac.env.contract import Backend, EnvSpec, VectorEnv
-from fastsac.env.modules import import_module as import_module
+from fastsac.env.contract import Backend, EnvKwargs, EnvSpec, VectorEnv
+from fastsac.env.modules import import_module
 
 ENTRY_POINT_GROUP = "fastsac.envs"
 OWN_BACKENDS = "fastsac_envs"
@@ -32,10 +32,7 @@ def backend_names() -> list[str]:
 
 
 def resolve(env: str) -> tuple[Backend, str, str]:
-    """Split `env` into back end and task, and import the back end.
-
-    Args:
-        env: `"Task"` (back end envpool), `"backend:Task"`, or `"package.module:Task"`.
+    """Import the back end of `"Task"` (envpool), `"backend:Task"` or `"package.module:Task"`.
 
     Returns:
         The back end, its name, and the task.
@@ -55,12 +52,9 @@ def resolve(env: str) -> tuple[Backend, str, str]:
 
 
 def modules_of(env: str) -> Iterator[str]:
-    """Names of the modules that are imported for `env`, each before it is.
+    """Names of the modules that are imported for `env`, each before it is; raises ValueError as `resolve`.
 
     The first is the back end's; to ask for the next imports that one, which knows the others.
-
-    Raises:
-        ValueError: as `resolve`.
     """
     yield _split(env)[1]
     backend, _, task = resolve(env)
@@ -80,7 +74,7 @@ def _split(env: str) -> tuple[str, str, str]:
     return name, modules.get(name, name), task
 
 
-def make_spec(env: str, env_kwargs: Mapping[str, Any] | None = None, action_limit: float | None = None) -> EnvSpec:
+def make_spec(env: str, env_kwargs: EnvKwargs | None = None, action_limit: float | None = None) -> EnvSpec:
     """Describe an environment without building it.
 
     Raises:
@@ -94,13 +88,13 @@ def make_env(
     env: str,
     seeds: Sequence[int],
     num_threads: int = 0,
-    env_kwargs: Mapping[str, Any] | None = None,
+    env_kwargs: EnvKwargs | None = None,
     action_limit: float | None = None,
 ) -> VectorEnv:
     """Build a vector environment with one copy per seed.
 
     Args:
-        env: `"Task"`, `"backend:Task"` or `"package.module:Task"`.
+        env: as of `resolve`.
         seeds: one seed in [0, 2^31) per environment.
         num_threads: threads of the simulator; 0 lets the back end choose.
         env_kwargs: passed to the simulator as they are.
@@ -114,15 +108,24 @@ def make_env(
     return backend.make(task, list(seeds), num_threads, env_kwargs or {}, action_limit)
 
 
+def _check_numbers(seeds: Sequence[int], num_threads: int, action_limit: float | None) -> None:
+    if not seeds:
+        raise ValueError("seeds must hold at least one seed, got none.")
+    for seed in seeds:
+        if not 0 <= seed < MAX_SEED:
+            raise ValueError(f"seeds must be in [0, 2^31), got {seed}.")
+    if num_threads < 0:
+        raise ValueError(f"num_threads must be at least 0, got {num_threads}.")
+    if action_limit is not None and not (action_limit > 0 and math.isfinite(action_limit)):
+        raise ValueError(f"action_limit must be positive and finite, got {action_limit}.")
+
+
 def list_envs(pattern: str | None = None) -> list[EnvSpec]:
-    """Describe every environment of the installed back ends that can be trained.
+    """Describe every environment of the installed back ends that can be trained, those without action bounds left out.
 
     Args:
-        pattern: part of a name, or a glob if it holds one of `*?[`; case does not matter.
-
-    Returns:
-        The specs, in the order of the back ends.  A task without action bounds is left out, and without a pattern
-        those of `list_slow_envs`.
+        pattern: part of a name, or a glob if it holds one of `*?[`; case does not matter.  Without one, those of
+            `list_slow_envs` are left out.
     """
     specs = []
     for name, backend in _installed_backends():
@@ -163,15 +166,3 @@ def _matches(pattern: str | None, *names: str) -> bool:
         return True
     glob = pattern.lower() if any(c in pattern for c in "*?[") else f"*{pattern.lower()}*"
     return any(fnmatch.fnmatchcase(name.lower(), glob) for name in names)
-
-
-def _check_numbers(seeds: Sequence[int], num_threads: int, action_limit: float | None) -> None:
-    if not seeds:
-        raise ValueError("seeds must hold at least one seed, got none.")
-    for seed in seeds:
-        if not 0 <= seed < MAX_SEED:
-            raise ValueError(f"seeds must be in [0, 2^31), got {seed}.")
-    if num_threads < 0:
-        raise ValueError(f"num_threads must be at least 0, got {num_threads}.")
-    if action_limit is not None and not (action_limit > 0 and math.isfinite(action_limit)):
-        raise ValueError(f"action_limit must be positive and finite, got {action_limit}.")

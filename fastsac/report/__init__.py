@@ -1,1 +1,1 @@
-"""What people see of runs: tables, displays, charts.  Reads run directories and settings only."""
+"""Tables, displays and charts of runs, for people.  Reads run directories and settings only."""

@@ -7,29 +7,25 @@ interquartile mean of that over its members.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from fastsac.report.runs import Array, Source, group_members, read_runs, setting_text, short, tasks, told
-from fastsac.report.statistics import iqm_interval
+from fastsac.report.runs import Setting, Source, by_task, differences, group_members, read_runs, setting_text, short
+from fastsac.report.statistics import Array, iqm_interval
 
 
 @dataclass(frozen=True)
 class Score:
     """How the members of one setting ended."""
 
-    setting: dict[str, Any]
-    """What tells it from the others."""
-    returns: Array
-    """Final return of each member, [seeds]."""
+    setting: Setting  # values that tell it from the others
+    returns: Array  # final return of each member, [seeds]
     iqm: float
-    low: float
+    low: float  # ends of the 95% bootstrap interval; NaN with fewer than three seeds
     high: float
-    """Ends of the 95% bootstrap interval; NaN with fewer than three seeds."""
 
     @property
     def seeds(self) -> int:
@@ -46,10 +42,10 @@ class Ranking:
 
     @property
     def names(self) -> list[str]:
-        """What the settings differ in."""
+        """Names of the settings that differ."""
         return list(self.scores[0].setting)
 
-    def values(self, name: str) -> list[Any]:
+    def values(self, name: str) -> list[object]:
         """Values of a setting, in order."""
         found = {short(score.setting[name]): score.setting[name] for score in self.scores}
         return sorted(found.values(), key=lambda v: (0, v, "") if isinstance(v, int | float) else (1, 0, str(v)))
@@ -67,12 +63,10 @@ def rank(runs: Sequence[Source]) -> list[Ranking]:
     read = read_runs(runs)
     if not any(run.config.sweep for run in read):
         return []
-    groups = [group for group in group_members(read) if group.evals]
     rankings = []
-    for task in tasks(groups):
-        mine = [group for group in groups if group.task == task]
+    for task, groups in by_task([group for group in group_members(read) if group.evals]).items():
         scores = []
-        for group, setting in zip(mine, told(mine), strict=True):
+        for group, setting in zip(groups, differences(groups), strict=True):
             low, high = map(float, iqm_interval(group.finals))
             scores.append(Score(setting, group.finals, group.score, low, high))
         if len(scores) > 1:

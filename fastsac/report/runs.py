@@ -1,52 +1,40 @@
-"""What a picture shows: members read from run directories, put into groups, and named.
+"""The members of run directories, put into groups and named: the subject of pictures and rankings.
 
 Knows the columns of eval.csv and metrics.csv; draws nothing, and needs neither torch nor a simulator.
 """
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastsac.config.settings import Config
 from fastsac.disk.tables import read_numbers
-from fastsac.report.statistics import iqm
+from fastsac.report.statistics import Array, iqm
+from fastsac.report.style import COLOURS
 
-Array = NDArray[np.float64]
+OTHER = "#C4C4C4"  # of groups that are there for comparison only
+BEST = 6  # groups in colour where there are more than COLOURS
+MOST_NAMED = 3  # settings in a label
+LARGEST = 1e30  # no number of a run is as large; one that is, or is no number, cannot be drawn
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#4D4D4D")
-"""Told apart by colour-blind readers too (Okabe and Ito)."""
-OTHER = "#C4C4C4"
-"""Of groups that are there for comparison only."""
-BEST = 6
-"""Groups in colour where there are more than COLOURS."""
-MOST_TOLD = 3
-LARGEST = 1e30
-"""No number of a run is as large; what is, or is none, cannot be drawn."""
+Setting = dict[str, object]  # values by name
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What one member did over time; rows without a return are left out."""
+    """Returns of one member over time; rows without a return are left out."""
 
     env_steps: Array  # [rows]
     wall_s: Array  # [rows], of its run: all members of a run train together
     mean: Array  # [rows]
     std: Array  # [rows]
 
-    def x(self, axis: str) -> Array:
-        """The column to plot against: "env_steps" or "wall_s"."""
-        column: Array = getattr(self, axis)
-        return column
-
 
 @dataclass(frozen=True)
 class Member:
-    """One agent: the settings with which it alone would be trained, and its curves."""
+    """The settings with which this member alone would be trained, and its curves."""
 
     config: Config
     evals: Curve
@@ -64,11 +52,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Group:
-    """Members that are repeats of one another, drawn in one colour."""
+    """Members that are repeats of one another, drawn in one colour, and the runs that they come from."""
 
     members: list[Member]
     runs: list[Run]
-    """Where they come from."""
     colour: str = COLOURS[0]
     label: str = ""
 
@@ -103,19 +90,14 @@ class Group:
         return float(iqm(self.finals)) if self.evals else -np.inf
 
 
-Source = str | Path | Run
-"""What is drawn: a run directory, or what was read from one."""
+Source = str | Path | Run  # a run directory, or one that was read
 
 
 # Reading ----------------------------------------------------------------------------------------------------------
 
 
 def read_runs(runs: Sequence[Source]) -> list[Run]:
-    """Read run directories, each once, and keep those that have been read.
-
-    Raises:
-        ValueError: there is none, or `read_run` objects.
-    """
+    """Read run directories, each once, and keep those that have been read; raises ValueError as `read_run`."""
     if not runs:
         raise ValueError("runs must name at least one run directory, got none.")
     once = {(run.path if isinstance(run, Run) else Path(run)).resolve(): run for run in reversed(runs)}
@@ -132,34 +114,28 @@ def read_run(path: Path) -> Run:
         raise ValueError(f"{path} is not a run directory: it has no config.json. Give what `fastsac train` wrote.")
     config = Config.load(path)
     evals = read_curves(path / "eval.csv", config.num_members, "return_mean", "return_std")
-    episodes = read_curves(path / "metrics.csv", config.num_members, "episode_return", None)
+    episodes = read_curves(path / "metrics.csv", config.num_members, "episode_return")
     if not any(curve.mean.size for curve in (*evals, *episodes)):
         raise ValueError(f"{path} has no returns yet, in eval.csv or metrics.csv. Wait for the first evaluation.")
     configs = [config.of_member(member) for member in range(config.num_members)]
     return Run(path, config, [Member(*parts) for parts in zip(configs, evals, episodes, strict=True)])
 
 
-def read_curves(path: Path, num_members: int, mean: str, std: str | None) -> list[Curve]:
-    """One curve per member; empty ones where the file is missing or a member has no rows.
-
-    Args:
-        path: a CSV file, which a run may still be writing to.
-        num_members: members of the run.
-        mean: the column of returns.
-        std: the column of their standard deviations, if there is one.
-
-    Raises:
-        ValueError: the file cannot be read, or a column is missing.
-    """
-    columns = ["member", "env_steps", "wall_s", mean, *([std] if std else [])]
-    rows = read_numbers(path, columns)
+def read_curves(path: Path, num_members: int, mean: str, std: str | None = None) -> list[Curve]:
+    """One curve per member from two columns of a table; empty ones where it is missing or a member has no rows."""
+    rows = read_numbers(path, ["member", "env_steps", "wall_s", mean, *([std] if std else [])])
     rows = rows[(np.abs(rows) < LARGEST).all(1)]
     rows = rows[np.argsort(rows[:, 1], kind="stable")]  # in order, whatever damage did
     curves = []
     for member in range(num_members):
-        mine = rows[rows[:, 0] == member]
-        curves.append(Curve(mine[:, 1], mine[:, 2], mine[:, 3], mine[:, 4] if std else np.zeros(len(mine))))
+        mine = rows[rows[:, 0] == member].T  # [columns, rows]
+        curves.append(Curve(mine[1], mine[2], mine[3], mine[4] if std else np.zeros_like(mine[3])))
     return curves
+
+
+def default_path(runs: list[Run], name: str) -> Path:
+    """A picture's place: in the run directory, or in the current folder for several."""
+    return runs[0].path / name if len(runs) == 1 else Path(name)
 
 
 # Grouping ---------------------------------------------------------------------------------------------------------
@@ -187,64 +163,62 @@ def group_members(runs: list[Run]) -> list[Group]:
 
 def colour_groups(groups: list[Group]) -> list[Group]:
     """A colour for each; where there are too many, for the best of each task, which come first, and grey for others."""
-    if len(groups) <= len(COLOURS):
-        return [dataclasses.replace(group, colour=colour) for group, colour in zip(groups, COLOURS, strict=False)]
     coloured: list[Group] = []
     others: list[Group] = []
-    for task in tasks(groups):
-        mine = [group for group in groups if group.task == task]
+    for mine in [groups] if len(groups) <= len(COLOURS) else by_task(groups).values():
         if len(mine) > len(COLOURS):
-            mine.sort(key=lambda group: -group.score)
-            others += [dataclasses.replace(group, colour=OTHER) for group in mine[BEST:]]
+            mine = sorted(mine, key=lambda group: -group.score)
+            others += [replace(group, colour=OTHER) for group in mine[BEST:]]
             mine = mine[:BEST]
-        coloured += [dataclasses.replace(group, colour=colour) for group, colour in zip(mine, COLOURS, strict=False)]
+        coloured += [replace(group, colour=colour) for group, colour in zip(mine, COLOURS, strict=False)]
     return [*coloured, *others]
 
 
-def tasks(groups: list[Group]) -> list[str]:
-    """Names of the environments, in order."""
-    return list(dict.fromkeys(group.task for group in groups))
+def by_task(groups: list[Group]) -> dict[str, list[Group]]:
+    """The groups of each environment, in order."""
+    tasks: dict[str, list[Group]] = {}
+    for group in groups:
+        tasks.setdefault(group.task, []).append(group)
+    return tasks
 
 
 # Naming -----------------------------------------------------------------------------------------------------------
 
 
-def settings(config: Config) -> dict[str, Any]:
-    """All that makes a difference to what is learned, or to how fast, by name."""
+def settings(config: Config) -> Setting:
+    """All settings that affect learning, its speed or evaluations, by name."""
     no_effect = Config.names(affects="nothing")
-    return {name: value for name, value in dataclasses.asdict(config).items() if name not in no_effect}
+    return {name: value for name, value in asdict(config).items() if name not in no_effect}
 
 
-def told(groups: list[Group]) -> list[dict[str, Any]]:
-    """What tells each group from the others, by name: what was swept, then other settings; of many the run's folder."""
+def differences(groups: list[Group]) -> list[Setting]:
+    """The settings that tell each group from the others: swept ones, then others; of many others the run's folder."""
     swept = dict.fromkeys(name for group in groups for run in group.runs for name in run.config.settings[0])
     every = [settings(group.config) for group in groups]
     names = [n for n in swept | every[0] if any(other[n] != every[0][n] for other in every)]
-    many = len(names) > max(MOST_TOLD, len(swept))
+    many = len(names) > max(MOST_NAMED, len(swept))
     names = [n for n in names if n in swept or not many]
     folders = [{"run": group.runs[0].path.resolve().name} if many else {} for group in groups]
     return [{**folder, **{n: mine[n] for n in names}} for folder, mine in zip(folders, every, strict=True)]
 
 
 def label_groups(groups: list[Group]) -> list[Group]:
-    """Name each group by what tells it from the others of the same task, after its seeds where those differ."""
-    seeds = {seeds_text(group) for group in groups}
+    """Name each group by the settings that tell it from others of its task, after its seeds where those differ."""
+    several = len({seeds_text(group) for group in groups}) > 1
     labels = {}
-    for task in tasks(groups):
-        mine = [group for group in groups if group.task == task]
-        for group, parts in zip(mine, told(mine), strict=True):
-            labels[id(group)] = setting_text(parts)
-            if len(seeds) > 1:
-                labels[id(group)] = ", ".join(filter(None, [seeds_text(group), labels[id(group)]]))
-    return [dataclasses.replace(group, label=labels[id(group)]) for group in groups]
+    for mine in by_task(groups).values():
+        for group, setting in zip(mine, differences(mine), strict=True):
+            seeds = seeds_text(group) if several else ""
+            labels[id(group)] = ", ".join(filter(None, [seeds, setting_text(setting)]))
+    return [replace(group, label=labels[id(group)]) for group in groups]
 
 
-def setting_text(setting: dict[str, Any]) -> str:
+def setting_text(setting: Setting) -> str:
     """`critic_lr 0.0003, gamma 0.99`."""
     return ", ".join(str(value) if name == "run" else f"{name} {short(value)}" for name, value in setting.items())
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """A setting as text."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -1,32 +1,28 @@
-"""Robust averages of a few seeds: the interquartile mean and its bootstrap interval.
+"""Robust averages of a few seeds, as Agarwal et al. 2021 (arXiv 2108.13264) and their package rliable compute them.
 
-Both as Agarwal et al. 2021 (arXiv 2108.13264) recommend and their package rliable computes them.  Numbers in, numbers
-out: knows neither runs nor pictures.
+Numbers in, numbers out: knows neither runs nor pictures.
 
 Axes: R runs (seeds) of a stratum, P any further axes, such as the points of a curve.
 """
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap, trim_mean
 
 Array = NDArray[np.float64]
 
-LEVEL = 0.95
-"""Of the intervals."""
-RESAMPLES = 2_000
-"""Per interval: another random seed then moves its ends by about two hundredths of its width."""
-LEAST_RUNS = 3
-"""Per stratum, for an interval: two runs say next to nothing of how a third would do."""
-MOST_NUMBERS = 4_000_000
-"""Resampled at a time, which bounds the memory (32 MB)."""
+LEVEL = 0.95  # of the intervals
+RESAMPLES = 2_000  # per interval: another random seed then moves its ends by about two hundredths of its width
+LEAST_RUNS = 3  # per stratum, for an interval: two runs say next to nothing of how a third would do
+MOST_NUMBERS = 4_000_000  # resampled at a time, which bounds the memory (32 MB)
 
 
 def iqm(*strata: Array) -> Array:
     """Interquartile mean: the mean without the floor(R / 4) lowest and as many of the highest.
 
-    It ignores a seed that fails or shines as the median does, and wastes less of the rest.  With up to three runs
-    nothing is cut, and it is the mean.  Source: arXiv 2108.13264, section 4.3; rliable's `aggregate_iqm`.
+    It ignores a seed that fails or shines as the median does, and wastes less of the rest.  Source: section 4.3.
 
     Args:
         strata: [R, *P] each; several tasks are one pool, so their returns must have a common scale.
@@ -40,19 +36,15 @@ def iqm(*strata: Array) -> Array:
     pool = np.concatenate(strata)
     if not len(pool):
         raise ValueError("iqm needs at least one run, got none.")
-    return np.asarray(trim_mean(pool, 0.25, axis=0))
+    return _middle_mean(np.moveaxis(pool, 0, -1))
 
 
 def iqm_interval(*strata: Array, resamples: int = RESAMPLES, seed: int = 0) -> tuple[Array, Array]:
-    """Percentile interval of the interquartile mean from the stratified bootstrap, at `LEVEL`.
+    """Percentile interval of the interquartile mean from the stratified bootstrap, at `LEVEL`.  Source: section 4.1.
 
-    Runs are drawn with replacement within each stratum (task), as many as there are, and the interquartile mean is
-    taken anew; the interval is between the quantiles of those.  With one stratum it is the plain bootstrap over runs.
-    All points P of a curve share the draws, so that bands are as smooth as their curves.  Source: arXiv 2108.13264,
-    section 4.1; rliable's `get_interval_estimates`.
-
-    Few runs give intervals that are too narrow: of three or four runs it is exactly the range from the worst to the
-    best, which has the true value less often than `LEVEL` says; ten runs come near.
+    Runs are drawn with replacement within each stratum (task), as many as there are; all points P of a curve share the
+    draws, so that bands are as smooth as their curves.  Few runs give intervals that are too narrow: of three or four
+    it is the range from the worst to the best, which holds the true value less often than `LEVEL`; ten come near.
 
     Args:
         strata: [R, *P] each; R may differ.
@@ -68,16 +60,33 @@ def iqm_interval(*strata: Array, resamples: int = RESAMPLES, seed: int = 0) -> t
     shape = iqm(*strata).shape
     if min(map(len, strata)) < LEAST_RUNS or 0 in shape:
         return np.full(shape, np.nan), np.full(shape, np.nan)
-    result = bootstrap(
-        [stratum.reshape(len(stratum), -1).T for stratum in strata],  # [P, R] each, drawn from independently
-        lambda *drawn, axis: trim_mean(np.concatenate(drawn, axis), 0.25, axis),
-        n_resamples=resamples,
-        batch=max(1, MOST_NUMBERS // sum(stratum.size for stratum in strata)),
-        confidence_level=LEVEL,
-        method="percentile",
-        vectorized=True,
-        axis=-1,
-        rng=np.random.default_rng(seed),
-    )
-    low, high = result.confidence_interval
-    return np.reshape(low, shape), np.reshape(high, shape)
+    rng = np.random.default_rng(seed)
+    most = max(1, MOST_NUMBERS // sum(stratum.size for stratum in strata))
+    means = []  # [*P, draws] each
+    for start in range(0, resamples, most):
+        drawn = []  # [*P, draws, R] each
+        for stratum in strata:
+            chosen = rng.integers(len(stratum), size=(min(most, resamples - start), len(stratum)))
+            drawn.append(np.moveaxis(stratum, 0, -1)[..., chosen])
+        means.append(_middle_mean(np.concatenate(drawn, axis=-1)))
+    low, high = np.quantile(np.concatenate(means, axis=-1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=-1)
+    return low, high
+
+
+def _middle_mean(values: Array) -> Array:
+    """Interquartile mean over the last axis."""
+    cut = values.shape[-1] // 4
+    mean: Array = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(-1)
+    return mean
+
+
+def mean_of_finite(values: Iterable[float]) -> float:
+    """Mean of the finite values; nan where there is none."""
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan
+
+
+def iqm_of_finite(values: Iterable[float]) -> float:
+    """Interquartile mean of the finite values; nan where there is none."""
+    finite = np.array([value for value in values if math.isfinite(value)])
+    return float(iqm(finite)) if finite.size else math.nan

@@ -1,12 +1,12 @@
 """Final returns by setting as one image: a heat map of two settings, else a ranking with intervals.
 
-Draws what `fastsac.report.ranking` ranks, in the look of `fastsac.report.curves`.
+Draws the rankings of `fastsac.report.ranking`.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -19,13 +19,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
-from fastsac.report.curves import INK, MINUS, add_legend, default_path, new_figure, save, short_number, tidy
 from fastsac.report.ranking import Ranking, Score, number_format, rank
-from fastsac.report.runs import COLOURS, Source, read_runs, short
+from fastsac.report.runs import Source, default_path, read_runs, short
+from fastsac.report.style import COLOURS, INK, MINUS, add_legend, new_figure, save, short_number, tidy
 
 MOST_ROWS = 20
-MOST_CELLS = 16
-"""Values of a setting that fit side by side."""
+MOST_CELLS = 16  # values of a setting that fit side by side
 BEST, NOT_BEST = COLOURS[1], COLOURS[0]
 POINTS_PER_LETTER = 6.0
 MISSING = "#EEEEEE"
@@ -35,7 +34,7 @@ def plot_sweep(runs: Sequence[Source], out: str | Path | None = None) -> Path | 
     """Draw the final return of each setting: of two settings a heat map, else a ranking with intervals.
 
     Args:
-        runs: what `fastsac train` wrote; runs beside those with a sweep take part.
+        runs: directories that `fastsac train` wrote; runs beside those with a sweep take part.
         out: the file to write.  Default RUN_DIR/sweep.png, or sweep.png in the current folder for several runs.
 
     Returns:
@@ -46,8 +45,7 @@ def plot_sweep(runs: Sequence[Source], out: str | Path | None = None) -> Path | 
     """
     read = read_runs(runs)
     rankings = rank(read)
-    path = default_path(read, "sweep.png") if out is None else Path(out)
-    return save(draw(rankings), path) if rankings else None
+    return save(draw(rankings), Path(out or default_path(read, "sweep.png"))) if rankings else None
 
 
 def beside(out: Path) -> Path:
@@ -68,16 +66,15 @@ def shape(ranking: Ranking) -> str:
 
 def draw(rankings: list[Ranking]) -> Figure:
     """One panel per task, and the meaning of the marks below them."""
-    sizes = [size(ranking) for ranking in rankings]
-    figure = new_figure(max(width for width, _ in sizes), sum(height for _, height in sizes) + 0.5)
+    widths, heights = zip(*map(size, rankings), strict=True)
+    title = heading(rankings[0]) if len(rankings) == 1 else "Final return by setting"
+    figure = new_figure(max(widths), sum(heights) + 0.5, title)
     add_legend(figure, make_handles(rankings))
-    panels = figure.subplots(len(rankings), 1, squeeze=False, height_ratios=[height for _, height in sizes])
+    panels = figure.subplots(len(rankings), 1, squeeze=False, height_ratios=heights)
     for axes, ranking in zip(panels[:, 0], rankings, strict=True):
         {"grid": draw_grid, "strip": draw_strip, "rows": draw_rows}[shape(ranking)](axes, ranking)
         if len(rankings) > 1:
             axes.set_title(heading(ranking), color=INK, fontsize=11, loc="left")
-    title = heading(rankings[0]) if len(rankings) == 1 else "Final return by setting"
-    figure.suptitle(title, fontsize=13, fontweight="bold", color=INK)
     return figure
 
 
@@ -127,23 +124,23 @@ def draw_cell(
 ) -> None:
     """A square in the colour of the interquartile mean, which stands in it above the interval."""
     colour = colours.to_rgba(np.array(score.iqm))
-    edge: dict[str, Any] = {"edgecolor": BEST if best else "white", "linewidth": 3 if best else 1}
-    axes.add_patch(
-        Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, clip_on=False, zorder=3 if best else 2, **edge)
-    )
+    edge, width, weight = (BEST, 3, "bold") if best else ("white", 1, "normal")
+    square = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor=edge, linewidth=width, clip_on=False)
+    square.set_zorder(3 if best else 2)
+    axes.add_patch(square)
     luminance = np.dot(colour[:3], (0.299, 0.587, 0.114))
-    common: dict[str, Any] = {"ha": "center", "va": "center", "color": "black" if luminance > 0.48 else "white"}
+    ink = "black" if luminance > 0.48 else "white"
+    write = partial(axes.text, x, ha="center", va="center", color=ink, zorder=4)
     known = math.isfinite(score.low)
-    weight = "bold" if best else "normal"
-    axes.text(x, y + (0.13 if known else 0), text(score.iqm), fontsize=11, fontweight=weight, zorder=4, **common)
+    write(y + (0.13 if known else 0), text(score.iqm), fontsize=11, fontweight=weight)
     if known:
-        axes.text(x, y - 0.22, f"{text(score.low)} to {text(score.high)}", fontsize=7, zorder=4, **common)
+        write(y - 0.22, f"{text(score.low)} to {text(score.high)}", fontsize=7)
 
 
 def colour_range(values: Sequence[float]) -> tuple[Normalize, Colormap]:
-    """From worst to best, but from no further below the median than three times what the best is above it.
+    """From worst to best, but starting at most three times as far below the median as the best is above it.
 
-    So that one setting that fails leaves the others apart.
+    So one setting that fails leaves the others apart.
     """
     best, median, worst = max(values), float(np.median(values)), min(values)
     low = max(worst, median - 3 * (best - median)) if best > median else worst
@@ -164,7 +161,7 @@ def draw_strip(axes: Axes, ranking: Ranking) -> None:
 
 
 def draw_rows(axes: Axes, ranking: Ranking) -> None:
-    """The best settings from top to bottom, with a column for each of what they differ in."""
+    """The best settings from top to bottom, with a column for each setting that differs."""
     scores = ranking.scores[:MOST_ROWS]
     text = number_format(ranking, MINUS)
     for place, score in enumerate(scores):
@@ -187,57 +184,55 @@ def draw_rows(axes: Axes, ranking: Ranking) -> None:
 
 def draw_column(axes: Axes, head: str, cells: list[str], x: float, offset: float) -> None:
     """Text beside the rows, its right edge some points from x in parts of the panel's width; the best in bold."""
-    common: dict[str, Any] = {
-        "textcoords": "offset points",
-        "ha": "right",
-        "va": "center_baseline",
-        "annotation_clip": False,
-    }
     for y, cell in enumerate([head, *cells], start=-1):
-        style: dict[str, Any] = {"fontweight": "bold" if y == 0 else "normal", "color": INK if y >= 0 else "#777777"}
-        axes.annotate(cell, (x, y), (offset, 0), xycoords=("axes fraction", "data"), fontsize=9, **style, **common)
+        axes.annotate(
+            cell, (x, y), (offset, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+            ha="right", va="center_baseline", annotation_clip=False, fontsize=9,
+            fontweight="bold" if y == 0 else "normal", color=INK if y >= 0 else "#777777",
+        )  # fmt: skip
 
 
 def draw_score(axes: Axes, score: Score, place: float, best: bool, upright: bool) -> None:
     """Dot on a line for the interquartile mean and its interval, small dots for the seeds."""
     colour = BEST if best else NOT_BEST
 
-    def mark(returns: Sequence[float], **style: Any) -> None:
-        at = [place] * len(returns)
-        axes.plot(*((at, returns) if upright else (returns, at)), color=colour, **style)
+    def at(returns: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+        places = [place] * len(returns)
+        return (places, returns) if upright else (returns, places)
 
     if score.seeds > 1:
-        mark(list(score.returns), linestyle="none", marker="o", markersize=3.5, alpha=0.45, markeredgewidth=0, zorder=2)
+        dots = at(score.returns.tolist())
+        axes.plot(*dots, "o", color=colour, markersize=3.5, alpha=0.45, markeredgewidth=0, zorder=2)
     if math.isfinite(score.low):
-        mark([score.low, score.high], linewidth=3, alpha=0.55, solid_capstyle="round", zorder=3)
-    mark([score.iqm], marker="o", markersize=8, markeredgecolor="white", zorder=4)
+        axes.plot(*at([score.low, score.high]), color=colour, linewidth=3, alpha=0.55, solid_capstyle="round", zorder=3)
+    axes.plot(*at([score.iqm]), "o", color=colour, markersize=8, markeredgecolor="white", zorder=4)
 
 
 def make_handles(rankings: list[Ranking]) -> list[Artist]:
-    """What numbers, dots and lines are."""
+    """The legend of numbers, dots and lines."""
     scores = [score for ranking in rankings for score in ranking.scores]
     known = any(math.isfinite(score.low) for score in scores)
     drawn = {shape(ranking) for ranking in rankings}
+    square = partial(Rectangle, (0, 0), 1, 1)
+    dot = partial(Line2D, [], [], color=NOT_BEST, linestyle="none", marker="o")
     handles: list[Artist] = []
     if "grid" in drawn:
-        colour = colormaps["viridis"](0.5)
-        handles.append(Rectangle((0, 0), 1, 1, facecolor=colour, label=middle_text(scores)))
+        handles.append(square(facecolor=colormaps["viridis"](0.5), label=middle_text(scores)))
         if known:
-            handles.append(Rectangle((0, 0), 1, 1, fill=False, linewidth=0, label="small: 95% bootstrap interval"))
-        handles.append(Rectangle((0, 0), 1, 1, facecolor="white", edgecolor=BEST, linewidth=2, label="best"))
+            handles.append(square(fill=False, linewidth=0, label="small: 95% bootstrap interval"))
+        handles.append(square(facecolor="white", edgecolor=BEST, linewidth=2, label="best"))
     if drawn == {"grid"}:
         return handles
-    dot: dict[str, Any] = {"color": NOT_BEST, "linestyle": "none", "marker": "o"}
-    handles.append(Line2D([], [], markersize=8, markeredgecolor="white", label=middle_text(scores), **dot))
+    handles.append(dot(markersize=8, markeredgecolor="white", label=middle_text(scores)))
     if known:
         handles.append(Line2D([], [], color=NOT_BEST, linewidth=3, alpha=0.55, label="95% bootstrap interval"))
     if any(score.seeds > 1 for score in scores):
-        handles.append(Line2D([], [], markersize=3.5, alpha=0.45, markeredgewidth=0, label="one seed", **dot))
+        handles.append(dot(markersize=3.5, alpha=0.45, markeredgewidth=0, label="one seed"))
     return handles
 
 
 def middle_text(scores: Sequence[Score]) -> str:
-    """What stands for a setting."""
+    """The meaning of the figure of a setting."""
     counts = {score.seeds for score in scores}
     if counts == {1}:
         return "last evaluation"

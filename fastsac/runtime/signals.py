@@ -1,6 +1,6 @@
-"""What ends a run before its time: signals, of which the first is kept until the loop looks, and a limit on seconds.
+"""Signals and the time limit, which end a run early, and the exit statuses that tell of them.
 
-Owns the handlers for as long as a run lasts, and the exit statuses.  Knows nothing of training.
+The first signal is kept until the loop looks.  Knows nothing of training.
 """
 
 import signal
@@ -11,13 +11,13 @@ from typing import Any, Self
 from fastsac.config.durations import parse_duration
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C; what schedulers send before they kill; and what `sbatch --signal=USR1@60` sends as a warning."""
-SAME_S = 0.5  # what comes so soon after a signal is the same one: torchrun and terminals pass on what all have got
+"""Ctrl-C; the signal of schedulers before they kill; the warning of `sbatch --signal=USR1@60`."""
+SAME_S = 0.5  # seconds in which another signal counts as the same: torchrun and terminals pass on what all have got
 OUT_OF_TIME = 75  # exit status of a run that max_wall_time ended: EX_TEMPFAIL of sysexits.h, try again
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that nothing waits for: it ends the program where it is."""
+    """A signal that ends the program at once, wherever it is."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

@@ -1,0 +1,51 @@
+"""Errors of back ends in one line: misspelt names and keywords, and the messages of simulators."""
+
+import difflib
+import re
+from collections.abc import Collection, Sequence
+
+from fastsac.env.contract import EnvKwargs
+
+_VERSION = re.compile(r"-v\d+$")
+
+
+def near_matches(name: str, choices: Sequence[str]) -> str:
+    """`; did you mean A or B?` for a misspelt name, or the empty string.
+
+    A version such as `-v1` only decides between names that are equally near: any two share one.
+    """
+
+    def nearness(choice: str) -> tuple[float, float, str]:
+        a, b = name.lower(), choice.lower()
+        return _likeness(_VERSION.sub("", a), _VERSION.sub("", b)), _likeness(a, b), b
+
+    close = [c for c in choices if nearness(c)[0] > 0.65]
+    close = sorted(close, key=nearness, reverse=True)[:3]
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def _likeness(a: str, b: str) -> float:
+    """Share of the characters that two names have in common, in order: 0 to 1."""
+    return difflib.SequenceMatcher(None, a, b).ratio()
+
+
+def check_known_kwargs(
+    env_id: str, env_kwargs: EnvKwargs, known: Sequence[str], unlisted: Collection[str] = ()
+) -> None:
+    """Raise a ValueError for a keyword that is neither in `known`, which the message proposes, nor in `unlisted`."""
+    for key in env_kwargs:
+        if key not in known and key not in unlisted:
+            choices = f"; choose from {', '.join(known)}." if known else "; it takes none."
+            raise ValueError(f"{env_id} takes no env_kwargs {key!r}{near_matches(key, known) or choices}")
+
+
+def first_line(error: BaseException) -> str:
+    """A simulator's message cut to one line without its full stop, or the kind of error where there is none."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:")[:300] if lines else type(error).__name__
+
+
+def cannot_make(backend: str, task: str, env_kwargs: EnvKwargs, error: BaseException) -> ValueError:
+    """The error of a simulator that refuses to make a task."""
+    given = f" with env_kwargs {dict(env_kwargs)}" if env_kwargs else ""
+    return ValueError(f"{backend} cannot make {task}{given}: {first_line(error)}.")

@@ -1,0 +1,113 @@
+"""The latest figures of a run, the time that is left, and numbers as text.  Draws nothing."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from fastsac.config.settings import Config
+from fastsac.report.statistics import iqm_of_finite
+
+LEARNED_SHARE = 0.1  # of a row's env steps; with fewer that came with updates, its rate says nothing of later rows
+
+
+class Progress:
+    """The figures of a run as of its last log point or evaluation; `progress[name]` is nan where there is none yet."""
+
+    def __init__(self, config: Config, total_steps: int) -> None:
+        self.heading = heading(config)
+        self.total_steps = total_steps
+        self.env_steps = self.wall_s = 0.0
+        self.eval_returns: Sequence[float] = ()  # one per member
+        self._utd_ratio = config.utd_ratio
+        self._figures: dict[str, float] = {}
+        self._pace = math.nan  # env steps per second, updates included
+
+    def update(self, figures: Mapping[str, float], eval_returns: Sequence[float] | None = None) -> None:
+        """Take new figures; see `Display.update`."""
+        self._figures.update(figures)
+        self.env_steps = figures.get("env_steps", self.env_steps)
+        self.wall_s = figures.get("wall_s", self.wall_s)
+        self.eval_returns = self.eval_returns if eval_returns is None else eval_returns
+        pace = learning_pace(figures, self._utd_ratio)
+        self._pace = self._pace if math.isnan(pace) else pace
+
+    def __bool__(self) -> bool:
+        return bool(self._figures)
+
+    def __getitem__(self, name: str) -> float:
+        return self._figures.get(name, math.nan)
+
+    @property
+    def share_done(self) -> float:
+        """Of the run, from 0 to 1."""
+        return min(self.env_steps / self.total_steps, 1.0)
+
+    @property
+    def seconds_left(self) -> float:
+        """nan until updates are made: random actions are taken many times faster than the steps that follow."""
+        return max(self.total_steps - self.env_steps, 0) / self._pace
+
+    @property
+    def time_shares(self) -> tuple[int, int, int] | None:
+        """Percentages of environments, device and host in the last log interval, 100 in all; None if not known."""
+        env, device, host = self["env_wait_s"], self["device_wait_s"], self["host_s"]
+        total = env + device + host
+        if not 0 < total < math.inf:
+            return None
+        env, device = round(100 * env / total), round(100 * device / total)
+        return env, device, max(100 - env - device, 0)
+
+
+def learning_pace(row: Mapping[str, float], utd_ratio: float) -> float:
+    """Environment steps per second that came with their updates; nan where next to none were made.
+
+    In the row in which updates begin, only the steps that were learned from count: the others took hardly any time.
+    """
+    pace = row.get("env_steps_per_s", math.nan)
+    learned = row.get("grad_steps_per_s", math.nan) / utd_ratio
+    return min(pace, learned) if learned > LEARNED_SHARE * pace else math.nan
+
+
+def heading(config: Config) -> str:
+    """`Pendulum-v1, seed 1`, `Pendulum-v1, 6 settings, seeds 1 to 4`."""
+    settings = f", {len(config.settings)} settings" if len(config.settings) > 1 else ""
+    seeds = f"seed {config.seed}" if config.seeds == 1 else f"seeds {config.seed} to {config.seed + config.seeds - 1}"
+    return f"{config.task}{settings}, {seeds}"
+
+
+def spread(returns: Sequence[float]) -> str:
+    """` (iqm -150.2, -173.0 to -133.9)` of several members, or nothing."""
+    if len(returns) < 2:
+        return ""
+    return f" (iqm {number(iqm_of_finite(returns))}, {number(min(returns))} to {number(max(returns))})"
+
+
+def count(value: float) -> str:
+    """`12,345`, or `-` where there is none."""
+    return f"{value:,.0f}" if math.isfinite(value) else "-"
+
+
+def rate(value: float) -> str:
+    """Per second: `12,345`, `12.3`, or `-`."""
+    return f"{value:.1f}" if value < 100 else count(value)
+
+
+def number(value: float) -> str:
+    """Four significant digits at most, in nine characters: `-153.2`, `0.0123`, `1.23e+07`, or `-`."""
+    if not math.isfinite(value):
+        return "-"
+    size = abs(value)
+    if size >= 1e6 or size < 0.1:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.1f}" if size >= 10 else f"{value:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """`0:42`, `12:05`, `3:07:00`, `2 d 03:07`, or `-`."""
+    if not math.isfinite(seconds):
+        return "-"
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    days, h = divmod(hours, 24)
+    if days:
+        return f"{days} d {h:02d}:{m:02d}"
+    return f"{h}:{m:02d}:{s:02d}" if h else f"{m}:{s:02d}"
