@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -82,10 +83,9 @@ def show(checks: list[Check], console: Console) -> None:
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     for check in checks:
-        detail = Text(check.detail)
-        if check.remedy:
-            detail.append(f"\n{check.remedy}", STYLES[check.status])
-        table.add_row(Text(check.status, STYLES[check.status]), check.name, detail)
+        style = STYLES[check.status]
+        remedy = f"\n{check.remedy}" if check.remedy else ""
+        table.add_row(Text(check.status, style), check.name, Text(check.detail).append(remedy, style))
     console.print(table)
     failed = [check.name for check in checks if check.status == "fail"]
     verdict = f"Training would fail here: {', '.join(failed)}." if failed else "This machine can train."
@@ -109,8 +109,10 @@ def check_packages() -> Check:
         except importlib.metadata.PackageNotFoundError:
             found.append(f"{name} is missing")
             missing.append(name)
-    remedy = f"Install what is missing: pip install {' '.join(missing)}" if missing else ""
-    return Check("packages", "fail" if missing else "ok", ", ".join(found), remedy)
+    if missing:
+        remedy = f"Install what is missing: pip install {' '.join(missing)}"
+        return Check("packages", "fail", ", ".join(found), remedy)
+    return Check("packages", "ok", ", ".join(found))
 
 
 def check_cpu() -> Check:
@@ -133,11 +135,9 @@ def check_memory() -> Check:
     from fastsac.runtime.device import free_memory
 
     free = free_memory(torch.device("cpu"))
-    if free is None:
-        return Check("memory", "ok", "cannot be told on this system")
-    if free.num_bytes < LITTLE_MEMORY_BYTES:
+    if free is not None and free.num_bytes < LITTLE_MEMORY_BYTES:
         return Check("memory", "warning", free.text, "Give --buffer-size less than the default.")
-    return Check("memory", "ok", free.text)
+    return Check("memory", "ok", free.text if free else "cannot be told on this system")
 
 
 def check_gpu() -> Check:
@@ -165,9 +165,10 @@ def check_compiler() -> Check:
     """The C++ compiler, which torch.compile needs."""
     from fastsac.runtime.device import cpp_compiler
 
+    if path := cpp_compiler():
+        return Check("compiler", "ok", path)
     remedy = "Without one, updates run eagerly, at half the speed. On Debian and Ubuntu: apt install g++"
-    path = cpp_compiler()
-    return Check("compiler", "ok", path) if path else Check("compiler", "warning", "no C++ compiler found", remedy)
+    return Check("compiler", "warning", "no C++ compiler found", remedy)
 
 
 def check_cache() -> Check:
@@ -185,8 +186,7 @@ def check_cache() -> Check:
 def check_auto() -> Check:
     """The choices of `auto` for device, compile and CUDA graphs."""
     (device, mode), (_, short) = chosen(), chosen(total_steps=2_000)
-    detail = f"device {device}, update {mode}" + (f" ({short} in a short run)" if short != mode else "")
-    return Check("auto", "ok", detail)
+    return Check("auto", "ok", f"device {device}, update {mode}" + f" ({short} in a short run)" * (short != mode))
 
 
 def chosen(total_steps: int = 1_000_000) -> "tuple[torch.device, Mode]":
@@ -206,14 +206,11 @@ def check_environments() -> Check:
     from fastsac.env import backend_names, make_env
 
     start = time.perf_counter()
-    env = make_env(ENV, seeds=[0, 1])
-    try:
+    with closing(make_env(ENV, seeds=[0, 1])) as env:
         env.reset()
         for _ in range(10):
             env.send(np.zeros((2, env.spec.action_dim), np.float32))
             step = env.recv()
-    finally:
-        env.close()
     if not (np.isfinite(step.obs).all() and np.isfinite(step.reward).all()):
         return Check("environments", "fail", f"{env.spec.env_id} gives numbers that are not finite", REINSTALL)
     seconds = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Whether a configuration is valid.  Each check raises a ValueError of one line: the setting, the rule, the value."""
+"""Whether a configuration is valid.  Errors are one line: the setting, the rule, the value."""
 
 import re
 from collections.abc import Iterator

@@ -31,11 +31,6 @@ def setting(default: T, **traits: Unpack[Traits]) -> T:
     return result
 
 
-def has_traits(metadata: Mapping[str, object], traits: Traits) -> bool:
-    """Whether a field of this metadata has all these traits."""
-    return traits.items() <= {**DEFAULTS, **metadata}.items()
-
-
 def check_range(value: object, metadata: Mapping[str, float]) -> None:
     """Check a number, or each number of a tuple; other values have no range.
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Unpack
 from fastsac.config import sweeps
 from fastsac.config.algorithms import Algo
 from fastsac.config.checks import check
-from fastsac.config.fields import Traits, has_traits, setting
+from fastsac.config.fields import DEFAULTS, Traits, setting
 from fastsac.config.json_text import read_json
 from fastsac.config.kinds import shown
 from fastsac.config.presets import find_preset, find_ranges
@@ -178,7 +178,8 @@ class Config:
     @classmethod
     def names(cls, **traits: Unpack[Traits]) -> list[str]:
         """Names of the settings with all these traits: `Config.names(sweepable=True)`."""
-        return [field.name for field in dataclasses.fields(cls) if has_traits(field.metadata, traits)]
+        fields = dataclasses.fields(cls)
+        return [field.name for field in fields if traits.items() <= {**DEFAULTS, **field.metadata}.items()]
 
     @property
     def task(self) -> str:
