@@ -15,8 +15,8 @@ import torch
 from bench.harness import Candidate
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_env
+from fastsac.learning.gradient_step import NO_FAULT_STEP
 from fastsac.learning.learner import Learner, Parts, make_parts
-from fastsac.learning.step import NO_FAULT_STEP
 from fastsac.run.plan import make_plan
 from fastsac.run.trainer import Run
 from fastsac.runtime.launch import Mode

@@ -13,8 +13,8 @@ from fastsac.acting.actor import Actor, Slot, act_step, act_step_
 from fastsac.acting.collector import Collector
 from fastsac.acting.store import Store
 from fastsac.env import Step
+from fastsac.learning.gradient_step import gradient_step_
 from fastsac.learning.learner import PolicyTensors, make_parts
-from fastsac.learning.step import gradient_step_
 
 ALL_OPTIONS = {"obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}
 

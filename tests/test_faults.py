@@ -24,7 +24,7 @@ from fastsac.checkpoint.writer import Writer
 from fastsac.cli.main import main
 from fastsac.config.settings import Config
 from fastsac.env import make_env
-from fastsac.learning import step
+from fastsac.learning import gradient_step
 from fastsac.run import nan_guard, plan
 from fastsac.run.extract import extract
 from fastsac.run.plan import make_plan
@@ -194,7 +194,7 @@ def test_without_a_fault_rollback_changes_no_number(tmp_path):
 
 @pytest.mark.parametrize("n_step", [1, 3])
 def test_the_batch_of_a_bad_step_is_drawn_again(monkeypatch, n_step):
-    drawn, original = [], step.draw_batch
+    drawn, original = [], gradient_step.draw_batch
     parts = make_filled(n_step=n_step, buffer_size=200)
     mine = parts.learner
     mine.launch([5])
@@ -203,9 +203,9 @@ def test_the_batch_of_a_bad_step_is_drawn_again(monkeypatch, n_step):
         drawn.append(original(*args))
         return drawn[-1]
 
-    monkeypatch.setattr(step, "draw_batch", keep)
+    monkeypatch.setattr(gradient_step, "draw_batch", keep)
     parts.replay.rows.reward[0, 3] = math.inf
-    while mine.fault_steps() == [step.NO_FAULT_STEP]:
+    while mine.fault_steps() == [gradient_step.NO_FAULT_STEP]:
         mine.launch([1])
     expected = drawn[-1]
     fill(parts, steps=10)  # the ring has 51 rows, 41 of which are in use now

@@ -20,8 +20,8 @@ from fastsac.acting.collector import Collector
 from fastsac.acting.errors import NotFiniteError
 from fastsac.config.settings import Config
 from fastsac.env import make_env, make_spec
+from fastsac.learning.gradient_step import MUTATED, NO_FAULT_STEP
 from fastsac.learning.learner import make_parts
-from fastsac.learning.step import MUTATED, NO_FAULT_STEP
 from fastsac.nn import philox
 from fastsac.run.plan import make_plan
 from fastsac.run.trainer import Run, train

@@ -14,8 +14,8 @@ from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, Step
+from fastsac.learning.gradient_step import NO_FAULT_STEP, make_hyper
 from fastsac.learning.learner import make_parts
-from fastsac.learning.step import NO_FAULT_STEP, make_hyper
 from fastsac.nn import optim
 
 O, A, N = 3, 2, 4

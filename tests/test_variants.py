@@ -16,8 +16,8 @@ from fastsac.algorithms.batch import Batch
 from fastsac.algorithms.registry import get_algorithm
 from fastsac.config.algorithms import ALGORITHMS
 from fastsac.env import EnvSpec
+from fastsac.learning.gradient_step import gradient_step_, make_hyper
 from fastsac.learning.learner import make_parts
-from fastsac.learning.step import gradient_step_, make_hyper
 
 ALGOS = pytest.mark.parametrize("algo", ALGORITHMS)
 

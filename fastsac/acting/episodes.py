@@ -5,7 +5,7 @@ Axes: M members, N environments per member.
 
 import math
 from collections import deque
-from typing import TypedDict
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,12 +15,13 @@ from torch import Tensor
 RECENT_EPISODES = 100
 
 
-class Finished(TypedDict):
-    """Figures of each member's episodes that are over, as JSON."""
+@dataclass(frozen=True)
+class Episodes:
+    """Finished episodes, per member: returns and lengths since the last row of metrics.csv, and the last returns."""
 
-    returns: list[list[float]]  # since the last `take`
+    returns: list[list[float]]
     lengths: list[list[float]]
-    last_returns: list[list[float]]  # of the last 100
+    last_returns: list[list[float]]
 
 
 class EpisodeStats:
@@ -61,18 +62,15 @@ class EpisodeStats:
         self._returns, self._lengths = [[] for _ in pairs], [[] for _ in pairs]
         return [{"episode_return": _mean(returns), "episode_length": _mean(lengths)} for returns, lengths in pairs]
 
-    def finished(self) -> Finished:
-        """Copies of the figures of episodes that are over."""
-        return {
-            "returns": [*map(list, self._returns)],
-            "lengths": [*map(list, self._lengths)],
-            "last_returns": [*map(list, self.last_returns)],
-        }
+    def finished(self) -> Episodes:
+        """Copies of the figures of finished episodes."""
+        copies = ([*map(list, lists)] for lists in (self._returns, self._lengths, self.last_returns))
+        return Episodes(*copies)
 
-    def load_finished(self, episodes: Finished) -> None:
+    def load_finished(self, episodes: Episodes) -> None:
         """Take over what `finished` gave."""
-        self._returns, self._lengths = [*map(list, episodes["returns"])], [*map(list, episodes["lengths"])]
-        self.last_returns = [deque(returns, maxlen=RECENT_EPISODES) for returns in episodes["last_returns"]]
+        self._returns, self._lengths = [*map(list, episodes.returns)], [*map(list, episodes.lengths)]
+        self.last_returns = [deque(returns, maxlen=RECENT_EPISODES) for returns in episodes.last_returns]
 
     def running(self) -> dict[str, Tensor]:
         """Returns and lengths so far of the episodes that are under way, [M, N] each; views."""

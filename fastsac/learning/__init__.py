@@ -1,1 +1,1 @@
-"""Learning from a replay: others use what `make_parts` makes, and `step`.  Steps no environment; knows no files."""
+"""Learning from a replay: others use `make_parts` and `gradient_step`.  Steps no environment; knows no files."""

@@ -20,15 +20,13 @@ from fastsac.algorithms.algorithm import METRICS, NUM_CRITIC_METRICS
 from fastsac.algorithms.step import State
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
+from fastsac.learning.gradient_step import FAULT_COLUMNS, MUTATED, NO_FAULT_STEP, Buffers, gradient_step_, make_hyper
 from fastsac.learning.replay import Replay, make_replay
-from fastsac.learning.step import FAULT_COLUMNS, MUTATED, NO_FAULT_STEP, Buffers, gradient_step_, make_hyper
 from fastsac.nn import normalizer
 from fastsac.nn.normalizer import Normalizer
 from fastsac.runtime.launch import Launch, Mode
 
 SHORT_REDUCTION = 1024  # batches up to here are summed by one kernel
-
-
 Tree: TypeAlias = "Tensor | Mapping[str, Tree]"
 
 

@@ -1,7 +1,7 @@
 """Losses and parameters that are NaN or infinite: what it was, a dump to look into it, and the way back.
 
 Owns the dumps and the last state in which all was finite.  Looks at log points, where the host waits for the device
-anyway; the update itself only notes which step was the first bad one (`step.FAULT_COLUMNS`).
+anyway; the update itself only notes which step was the first bad one (`gradient_step.FAULT_COLUMNS`).
 
 Axes: M members, B batch.
 """
@@ -23,9 +23,9 @@ from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
 from fastsac.disk.files import write_file
 from fastsac.learning.draw import draw_batch
+from fastsac.learning.gradient_step import FAULT_COLUMNS, NO_FAULT_STEP
 from fastsac.learning.learner import Learner, copy_tree_
 from fastsac.learning.replay import Ring
-from fastsac.learning.step import FAULT_COLUMNS, NO_FAULT_STEP
 from fastsac.nn.normalizer import Normalizer
 
 MAX_ROLLBACKS = 3  # of each member
@@ -217,6 +217,6 @@ class NanGuard:
 
 def _tensors(batch: Batch) -> dict[str, Tensor]:
     """A batch as a dictionary, which loads without running code."""
-    plain = {k: v for k, v in batch._asdict().items() if k != "between"}
-    between = {f"between.{k}": v for k, v in batch.between._asdict().items()} if batch.between else {}
-    return plain | between
+    plain = {k: v for k, v in batch._asdict().items() if k != "window"}
+    window = {f"window.{k}": v for k, v in batch.window._asdict().items()} if batch.window else {}
+    return plain | window

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from fastsac import checkpoint
+from fastsac.acting.episodes import Episodes
 from fastsac.config.kinds import conform
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
@@ -13,15 +14,6 @@ Row = dict[str, int | float]
 """A row of a table: numbers by column."""
 
 PER_MEMBER = ("env_steps", "grad_steps", "learn_from", "rollbacks", "goal_at")
-
-
-@dataclass(frozen=True)
-class Episodes:
-    """Finished episodes, per member: returns and lengths since the last row of metrics.csv, and the last returns."""
-
-    returns: list[list[float]]
-    lengths: list[list[float]]
-    last_returns: list[list[float]]
 
 
 @dataclass(frozen=True)

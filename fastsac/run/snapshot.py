@@ -2,11 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from fastsac.acting.episodes import Finished
 from fastsac.checkpoint.reader import Tree
 from fastsac.checkpoint.writer import Rows
 from fastsac.learning.learner import copy_tree_
-from fastsac.run.run_state import Episodes, RunState, sizes_of
+from fastsac.run.run_state import RunState, sizes_of
 
 if TYPE_CHECKING:
     from fastsac.run.trainer import Run
@@ -47,7 +46,7 @@ def state_of(run: "Run") -> RunState:
         goal_at=list(run.stop_rule.goal_at),
         evaluation_due=run.log_points.evaluation_due,
         last_evals=list(run.log_points.last_evals),
-        episodes=Episodes(**collector.stats.finished()),
+        episodes=collector.stats.finished(),
         tables=run.files.sinks.num_rows,
         last_row=run.clock.last_row(),
         wall_s=run.clock.wall_s,
@@ -71,7 +70,7 @@ def restore(run: "Run", tensors: Tree, state: RunState) -> None:
         run.replay.load_state_dict(tensors["replay"])
     else:  # learning waits until there is a batch again
         collector.learn_from = [steps + run.config.batch_size for steps in state.env_steps]
-    collector.stats.load_finished(Finished(**vars(state.episodes)))
+    collector.stats.load_finished(state.episodes)
     run.stop_rule.goal_at = list(state.goal_at)
     run.log_points.last_evals, run.log_points.evaluation_due = list(state.last_evals), state.evaluation_due
     run.clock.resume(state.wall_s, state.last_row)
