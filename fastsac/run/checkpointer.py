@@ -2,7 +2,7 @@
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from fastsac.checkpoint.thread import CheckpointThread
 from fastsac.checkpoint.writer import Writer
@@ -37,8 +37,8 @@ class Checkpointer:
         self.thread.__enter__()
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self.thread.__exit__(*error)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.thread.__exit__(kind)
         if self.thread.is_writing:  # while the program ends at once
             self._run.plan.place.keep()
 
