@@ -35,14 +35,15 @@ def parse(cls: type[T], prog: str, args: list[str], default: T | None = None, de
         cls, default = for_help(cls, default)
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(cls, **known) if default is None else tyro.cli(cls, default=default, **known)
+            result: T = tyro.cli(cls, **known) if default is None else tyro.cli(cls, default=default, **known)
+            return result
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         raise ValueError(one_line(errors.getvalue(), prog)) from None
 
 
-def for_help(cls: type[T], default: T | None) -> Any:
+def for_help(cls: Any, default: Any) -> Any:
     """A class with the same flags, and its default; help texts are not broken where the source breaks their lines."""
     hints, docs = get_type_hints(cls, include_extras=True), docs_of(cls)
     flags = [
@@ -61,8 +62,9 @@ def docs_of(cls: type) -> dict[str, str]:
     """The text under each field of a dataclass, in one line."""
     docs = {}
     for base in filter(is_dataclass, reversed(cls.__mro__)):
-        (node,) = ast.parse(inspect.getsource(base)).body
-        for target, text in itertools.pairwise(node.body):
+        source = ast.parse(inspect.getsource(base)).body[0]
+        assert isinstance(source, ast.ClassDef)
+        for target, text in itertools.pairwise(source.body):
             if isinstance(target, ast.AnnAssign) and isinstance(text, ast.Expr):
                 docs[ast.unparse(target.target)] = " ".join(ast.literal_eval(text.value).split())
     return docs
