@@ -21,10 +21,15 @@ from fastsac.checkpoint import writer as checkpoint_writer
 from fastsac.checkpoint.writer import Rows, Writer
 from fastsac.cli.main import main
 from fastsac.config.settings import Config
-from fastsac.run.run_state import RunState
+from fastsac.run.run_state import LastRow, RunState
 from fastsac.run.trainer import train
 
-META = {"env_steps": [7]}  # what a run says of itself does not matter here
+META = RunState(
+    env_id="x", sizes={"obs_dim": 1, "action_dim": 1, "algo": "sac"}, action_bounds=[], env_steps=[7], grad_steps=[0],
+    vec_steps=0, learn_from=[0], rollbacks=[0], goal_at=[None], evaluation_due=False, last_evals=[],
+    episodes={"returns": [[]], "lengths": [[]], "last_returns": [[]]}, tables={},
+    last_row=LastRow(env_steps=0, grad_steps=0, ago_s=0.0, waited={}), wall_s=0.0,
+).to_json()  # fmt: skip
 STATE = {"state": {"a": torch.arange(3.0)}}
 
 
@@ -148,7 +153,7 @@ def test_a_checkpoint_of_an_older_version_is_refused(tmp_path):
     old = tmp_path / "checkpoints" / "step_000000000008"
     old.mkdir(parents=True)
     (old / "meta.json").write_text('{"format": 2}')
-    with pytest.raises(ValueError, match="has checkpoint format 2, this version reads 4"):
+    with pytest.raises(ValueError, match="has checkpoint format 2, this version reads 5"):
         checkpoint.find(tmp_path)
 
 
@@ -291,20 +296,19 @@ def test_no_damage_is_taken_for_a_checkpoint(tmp_path, trained):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("episodes", {"returns": [[1.0]], "lengths": [["a"]], "last_returns": [[]]}),
         ("replay", {"span": [0, 4], "segments": []}),
         ("replay", {"span": [4, 0], "segments": []}),
         ("replay", {"span": [], "segments": []}),
         ("replay", {"span": [0, 9], "segments": [{"file": "../x", "first": 0, "last": 9, "bytes": 1, "sha256": ""}]}),
-        ("files", {}),
-        ("evaluation_due", None),
-        ("rollbacks", [1.5]),
+        ("replay", {"span": [0, 9]}),
+        ("learner", {}),
+        ("learner", {"bytes": 1.5, "sha256": ""}),
     ],
 )
 def test_meta_of_a_wrong_kind_is_refused(tmp_path, name, change):
     path = save(Writer(tmp_path), 7)
     sign(path / "meta.json", lambda meta: meta.update({name: change}))
-    with pytest.raises(ValueError, match=r"is damaged: meta\.json (has no right value at|names rows|lacks rows)"):
+    with pytest.raises(ValueError, match=r"is damaged: meta\.json (names no files|names rows|lacks rows)"):
         checkpoint.find(tmp_path)
 
 

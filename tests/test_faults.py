@@ -181,8 +181,8 @@ def test_a_parameter_alone_is_found_named_and_taken_back(tmp_path, capsys):
             done.append(training.learner.buffers["state"]["exp_avg_sq"]["actor"].fill_(math.inf))
 
     result = run_with(tmp_path, spoil, **ROLLBACK)
-    assert "second.actor of member 0 (seed 1) was not finite at gradient step" in capsys.readouterr().out
-    assert dumps(result.run_dir)[0]["names"] == ["second.actor"]
+    assert "exp_avg_sq.actor of member 0 (seed 1) was not finite at gradient step" in capsys.readouterr().out
+    assert dumps(result.run_dir)[0]["names"] == ["exp_avg_sq.actor"]
     assert result.grad_steps == 200 - 16
 
 
@@ -338,7 +338,7 @@ def test_what_is_not_finite_in_an_evaluation_ends_the_run_as_in_training(tmp_pat
 
 def test_a_policy_that_is_not_finite_is_blamed_before_the_environments_of_an_evaluation(tmp_path):
     def spoil(training):
-        training.learner.policy.fill_(math.nan)
+        training.learner.policy.params.fill_(math.nan)
 
     with pytest.raises(NotFiniteError, match=r"^params.actor of member 0 \(seed 1\) was not finite at gradient step 0"):
         run_with(tmp_path, spoil, eval_every=4)

@@ -91,7 +91,7 @@ def test_draws_exactly_the_valid_transitions(n_step, capacity):
         stream.step()
         for member in range(M):
             batch = draw_all(stream.replay, member, n_step, with_window=True)
-            assert draw_all(stream.replay, member, n_step).between is None
+            assert draw_all(stream.replay, member, n_step).window is None
             one_step = draw_all(stream.replay, member, 1)
             expected = stream.expected(member, n_step)
             drawn = one_step.reward.tolist()

@@ -18,6 +18,7 @@ from fastsac.nn.network import Net
 from fastsac.nn.vectors import Params
 
 Views = Mapping[str, Params]
+Outcome = tuple[Tensor, tuple[Tensor, Views]]  # the scalar, and beside it METRICS and statistics
 
 
 class State(TypedDict):
@@ -82,7 +83,7 @@ def update(
     views = {name: part.views(state["params"][name]) for name, part in algorithm.learned.items()}
     targets = {name: algorithm.learned[name].views(vector) for name, vector in state["targets"].items()}
 
-    def of_some(some: Views) -> tuple[Tensor, tuple[Tensor, Views]]:
+    def of_some(some: Views) -> Outcome:
         return objective(algorithm, hyper, {**views, **some}, targets, batch, noise, with_actor)
 
     grads, (metrics, stats) = torch.func.grad(of_some, has_aux=True)({name: views[name] for name in parts})

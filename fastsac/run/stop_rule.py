@@ -64,7 +64,9 @@ class StopRule:
 
     def _note(self, env_steps: Sequence[int], returns: Sequence[float], goal: float | None) -> None:
         """Keep, and say, which members reach the goal for the first time; they go on as the others do."""
-        for member, value in enumerate(returns if goal is not None else ()):
+        if goal is None:
+            return
+        for member, value in enumerate(returns):
             if self.goal_at[member] is None and value >= goal:
                 self.goal_at[member] = env_steps[member]
                 if self._config.num_members > 1:

@@ -85,7 +85,7 @@ class Inductor:
         from torch._inductor.compile_fx import compile_fx
 
         compile_cache.move_headers()
-        compiled: Callable[..., object] = compile_fx(graph, inputs, config_patches=self._options)
+        compiled: Any = compile_fx(graph, inputs, config_patches=self._options)
 
         def run(*tensors: torch.Tensor) -> object:
             if self._calls is not None:
