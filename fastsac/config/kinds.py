@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 NOT_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # what no name has, and what cannot be printed
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a JSON object"}
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "None"}
 _PLURALS = {int: "whole numbers", float: "numbers", str: "texts", dict: "JSON objects"}
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
@@ -65,9 +65,8 @@ def _plain(value: Any, kind: Any) -> Any:
     if origin is dict and isinstance(value, dict) and all(isinstance(key, str) for key in value):
         of = get_args(kind)[1]
         return dict(value) if of is Any else {key: _plain(item, of) for key, item in value.items()}
-    if (
-        isinstance(origin, type) and is_dataclass(origin) and isinstance(value, dict)
-    ):  # names that it does not have are left out
+    if isinstance(origin, type) and is_dataclass(origin) and isinstance(value, dict):
+        # Names that the dataclass does not have are left out.
         return origin(**{name: _plain(value.get(name, ...), of) for name, of in get_type_hints(origin).items()})
     if origin in (NoneType, bool) and isinstance(value, origin):
         return value
@@ -107,7 +106,7 @@ def _number(value: int | float, kind: type) -> int | float:
 
 def _words(kind: Any) -> str:
     """A type, in words."""
-    origin: Any = get_origin(kind) or kind
+    origin: object = get_origin(kind)
     args = get_args(kind)
     if origin in (Union, UnionType):
         words = sorted(args, key=lambda arg: get_origin(arg) is not Literal and arg is not NoneType)
@@ -116,4 +115,4 @@ def _words(kind: Any) -> str:
         return f"one of {', '.join(args)}"
     if origin in (list, tuple):
         return f"a list of {_PLURALS.get(get_origin(args[0]) or args[0], 'JSON values')}"
-    return "None" if origin is NoneType else _WORDS.get(origin, "a JSON object")
+    return _WORDS.get(kind, "a JSON object")
