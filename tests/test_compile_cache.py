@@ -159,7 +159,7 @@ def test_a_folder_that_is_not_safe_or_not_usable_is_refused_before_work(tmp_path
     check = doctor.check_cache()
     assert check.status == "fail"
     assert check.detail.startswith(f"compile cache {path} ")
-    assert doctor.check_compile().status == "fail"
+    assert doctor.PROBES["compile"]().status == "fail"
 
 
 def test_eager_runs_need_no_folder(tmp_path, monkeypatch):

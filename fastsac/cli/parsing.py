@@ -102,7 +102,8 @@ def metavar(kind: Any) -> str | None:
     """How help shows a value of such a type; None for types that are left to tyro."""
     if get_origin(kind) is dict:
         return "JSON"
-    if get_origin(kind) is tuple and (number := NUMBERS.get(get_args(kind)[0])):
+    if get_origin(kind) is tuple and get_args(kind)[0] in NUMBERS and get_args(kind)[1:] == (...,):
+        number = NUMBERS[get_args(kind)[0]]
         return f"[{number} [{number} ...]]"
     kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
