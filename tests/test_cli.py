@@ -199,7 +199,7 @@ def test_help_reads_well(capsys, command):
 def test_help_describes_every_algorithm(capsys):
     text = " ".join(call(capsys, "train", "--help")[1].split())
     for name, about in ALGORITHMS.items():
-        assert f"{name} is {about}" in text
+        assert f"{name}: {about}" in text
 
 
 @pytest.mark.parametrize(

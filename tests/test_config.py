@@ -1,8 +1,6 @@
 """Settings: types, ranges, presets, JSON; whatever a config.json holds, it is read or refused in one line."""
 
-import ast
 import dataclasses
-import inspect
 import itertools
 import json
 import os
@@ -14,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fastsac.cli.parsing import docs_of
 from fastsac.config.fields import range_text
 from fastsac.config.presets import PRESETS, find_preset
 from fastsac.config.settings import Config
@@ -239,16 +238,9 @@ def test_config_json_of_the_version_before_is_read_unless_it_asks_for_what_is_go
         Config.from_json(json.dumps({**values, "reset_envs_at": 100}))
 
 
-DOCS = {
-    node.target.id: " ".join(text.value.value.split())
-    for node, text in itertools.pairwise(ast.parse(inspect.getsource(Config)).body[0].body)
-    if isinstance(node, ast.AnnAssign) and isinstance(text, ast.Expr)
-}
-
-
 @pytest.mark.parametrize("field", dataclasses.fields(Config), ids=lambda field: field.name)
 def test_each_setting_is_documented_with_its_range(field):
-    doc = DOCS[field.name]
+    doc = docs_of(Config)[field.name]
     assert doc[0].isupper()
     assert doc.endswith(".")
     if field.metadata.get("above") is not None or field.metadata.get("at_least", 0) > 0 or "at_most" in field.metadata:

@@ -68,7 +68,7 @@ def test_every_preset_has_ranges_that_can_be_drawn(name):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["batch_size=1,2"], "'batch_size' cannot be swept: members share one graph, and may differ in actor_lr, "),
+        (["batch_size=1,2"], "'batch_size' cannot be swept: members share one graph, and may differ in gamma, tau, "),
         (["hidden-dims=64"], "'hidden_dims' cannot be swept"),
         (["gamma"], "sweep must be name=value,value,... or random:COUNT, got 'gamma'"),
         (["gamma="], "sweep must be name=value"),

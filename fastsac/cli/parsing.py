@@ -1,11 +1,15 @@
 """Flags into dataclasses, by tyro; a wrong call becomes a ValueError of one line.  Knows no command."""
 
+import ast
 import contextlib
+import inspect
 import io
+import itertools
 import json
 import re
+from dataclasses import field, fields, is_dataclass, make_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -27,13 +31,43 @@ def parse(cls: type[T], prog: str, args: list[str], default: T | None = None, de
     """
     errors = io.StringIO()
     known: dict[str, Any] = {"prog": prog, "args": args, "description": description, "registry": RULES}
+    if not {"-h", "--help"}.isdisjoint(args):
+        cls, default = for_help(cls, default)
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(cls, **known) if default is None else tyro.cli(cls, default=default, **known)
+            result: T = tyro.cli(cls, **known) if default is None else tyro.cli(cls, default=default, **known)
+            return result
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         raise ValueError(one_line(errors.getvalue(), prog)) from None
+
+
+def for_help(cls: Any, default: Any) -> Any:
+    """A class with the same flags, and its default; help texts are not broken where the source breaks their lines."""
+    hints, docs = get_type_hints(cls, include_extras=True), docs_of(cls)
+    flags = [
+        (
+            each.name,
+            Annotated[hints[each.name], tyro.conf.arg(help=docs.get(each.name))],
+            field(default=each.default, default_factory=each.default_factory),
+        )
+        for each in fields(cls)
+    ]
+    made: Any = make_dataclass(cls.__name__, flags, kw_only=True, namespace={"__doc__": cls.__doc__})
+    return made, default and made(**{each.name: getattr(default, each.name) for each in fields(default)})
+
+
+def docs_of(cls: type) -> dict[str, str]:
+    """The text under each field of a dataclass, in one line."""
+    docs = {}
+    for base in filter(is_dataclass, reversed(cls.__mro__)):
+        source = ast.parse(inspect.getsource(base)).body[0]
+        assert isinstance(source, ast.ClassDef)
+        for target, text in itertools.pairwise(source.body):
+            if isinstance(target, ast.AnnAssign) and isinstance(text, ast.Expr):
+                docs[ast.unparse(target.target)] = " ".join(ast.literal_eval(text.value).split())
+    return docs
 
 
 def one_line(text: str, prog: str) -> str:

@@ -4,7 +4,8 @@ import argparse
 import contextlib
 import shutil
 import sys
-from dataclasses import dataclass, fields
+import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
     from fastsac.run.result import Result
 
 PROG = "fastsac train"
-DESCRIPTION = f"""Train a policy; or several side by side, the members of the run (see --seeds and --sweep).
+DESCRIPTION = """Train a policy; or several side by side, the members of the run (see --seeds and --sweep).
 
-Defaults come from a preset for the environment (see --preset); give --env to see them here.
+Defaults come from a preset for the environment; give --env as well to see them here.
 
-Algorithms: {"; ".join(f"{name} is {about}" for name, about in ALGORITHMS.items())}."""
+Algorithms:
+""" + "\n".join(
+    textwrap.fill(f"{name}: {about}", 79, initial_indent="  ", subsequent_indent="    ")
+    for name, about in ALGORITHMS.items()
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +42,6 @@ class TrainHelp(Config):
     """Take all settings from this config.json, or from the one in this run directory; flags override them."""
     trust_env: tyro.conf.FlagCreatePairsOff[bool] = False
     """Allow the module of the environment to be imported from the folder of the config.json that names it."""
-
-    def __post_init__(self) -> None:
-        """Nothing to check: this is only shown."""
 
 
 def run(args: list[str]) -> int:
@@ -93,10 +95,7 @@ def train_config(args: list[str]) -> Config:
         default = Config.for_env(known.env, known.preset or "auto", **({"algo": known.algo} if known.algo else {}))
     elif not wants_help:
         raise ValueError("env must be given, for example --env HalfCheetah-v5. `fastsac envs` lists them.")
-    if wants_help:
-        shown = default and TrainHelp(**{field.name: getattr(default, field.name) for field in fields(default)})
-        return parse(TrainHelp, PROG, rest, shown, DESCRIPTION)
-    config = parse(Config, PROG, rest, default)
+    config = parse(TrainHelp if wants_help else Config, PROG, rest, default, DESCRIPTION)
     if source and not known.env:
         check_env(PROG, config.env, Path(source), known.trust_env)
     return config

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import fields
-from functools import cache
-from typing import TYPE_CHECKING, get_type_hints
+from typing import TYPE_CHECKING
 
 from fastsac.config.durations import parse_duration
 from fastsac.config.fields import check_range
@@ -15,8 +14,6 @@ from fastsac.config.presets import PRESETS
 if TYPE_CHECKING:
     from fastsac.config.settings import Config
 
-_types = cache(get_type_hints)
-
 
 def check(config: "Config") -> None:
     """Check each value, make it plain so that JSON gives back an equal one, and check the values together.
@@ -24,10 +21,9 @@ def check(config: "Config") -> None:
     Raises:
         ValueError: a value of a wrong type or out of range, or values that do not go together.
     """
-    types = _types(type(config))
     for field in fields(config):
         try:
-            value = as_kind(getattr(config, field.name), types[field.name])
+            value = as_kind(getattr(config, field.name), field.type)
             value = plain_json(value) if isinstance(value, dict) else value
             check_range(value, field.metadata)
         except ValueError as error:

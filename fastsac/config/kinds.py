@@ -65,7 +65,9 @@ def _plain(value: Any, kind: Any) -> Any:
     if origin is dict and isinstance(value, dict) and all(isinstance(key, str) for key in value):
         of = get_args(kind)[1]
         return dict(value) if of is Any else {key: _plain(item, of) for key, item in value.items()}
-    if is_dataclass(origin) and isinstance(value, dict):  # names that it does not have are left out
+    if (
+        isinstance(origin, type) and is_dataclass(origin) and isinstance(value, dict)
+    ):  # names that it does not have are left out
         return origin(**{name: _plain(value.get(name, ...), of) for name, of in get_type_hints(origin).items()})
     if origin in (NoneType, bool) and isinstance(value, origin):
         return value
@@ -105,7 +107,8 @@ def _number(value: int | float, kind: type) -> int | float:
 
 def _words(kind: Any) -> str:
     """A type, in words."""
-    origin, args = get_origin(kind) or kind, get_args(kind)
+    origin: Any = get_origin(kind) or kind
+    args = get_args(kind)
     if origin in (Union, UnionType):
         words = sorted(args, key=lambda arg: get_origin(arg) is not Literal and arg is not NoneType)
         return " or ".join(", ".join(get_args(w)) if get_origin(w) is Literal else _words(w) for w in words)

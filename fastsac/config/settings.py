@@ -36,7 +36,7 @@ class Config:
     action_limit: float | None = setting(None, above=0)
     """For action spaces without bounds: scale actions to [-X, X].  Above 0."""
     num_envs: int = setting(16, at_least=1, fixed=True)
-    """Number of environments, stepped together, per member.  At least 1."""
+    """Number of environments per member, stepped together.  At least 1."""
     env_threads: int = setting(0, at_least=0, affects="speed")
     """CPU threads of the environments; 0 lets the back end choose."""
 
@@ -50,9 +50,9 @@ class Config:
     seeds: int = setting(1, at_least=1, fixed=True, affects="nothing")
     """Number of seeds: one member is trained with each of seed, seed + 1, and so on.  At least 1."""
     sweep: tuple[str, ...] = setting((), fixed=True, affects="nothing")
-    """Settings to compare in one run, as members: NAME=VALUE,VALUE,... for one or more settings trains all
-    combinations, random:COUNT trains COUNT random draws from the preset's ranges; each of them with every seed.
-    `fastsac plot` ranks them by return."""
+    """Settings to compare in one run, each with every seed: NAME=VALUE,VALUE,... for one or more settings, which trains
+    a member for each combination; or random:COUNT, which draws COUNT settings from the preset's ranges.  `fastsac plot`
+    ranks them by return."""
     total_steps: int = setting(1_000_000, at_least=1)
     """Environment steps to train for, per member; resets do not count.  At least 1."""
 
