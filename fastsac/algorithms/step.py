@@ -18,6 +18,7 @@ from fastsac.nn.network import Net
 from fastsac.nn.vectors import Params
 
 Views = Mapping[str, Params]
+Objective = tuple[Tensor, tuple[Tensor, Views]]
 
 
 class State(TypedDict):
@@ -47,7 +48,7 @@ def init(algorithm: Algorithm, seed: Tensor, init_alpha: float) -> State:
 
 def objective(
     algorithm: Algorithm, hyper: Scalars, views: Views, targets: Views, batch: Batch, noise: Tensor, with_actor: bool
-) -> tuple[Tensor, tuple[Tensor, Views]]:
+) -> Objective:
     """The scalar to be minimised, as a function of `views`, all that is learned, by name (see `Algorithm.loss`).
 
     Returns:
@@ -82,7 +83,7 @@ def update(
     views = {name: part.views(state["params"][name]) for name, part in algorithm.learned.items()}
     targets = {name: algorithm.learned[name].views(vector) for name, vector in state["targets"].items()}
 
-    def of_some(some: Views) -> tuple[Tensor, tuple[Tensor, Views]]:
+    def of_some(some: Views) -> Objective:
         return objective(algorithm, hyper, {**views, **some}, targets, batch, noise, with_actor)
 
     grads, (metrics, stats) = torch.func.grad(of_some, has_aux=True)({name: views[name] for name in parts})
