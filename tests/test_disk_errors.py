@@ -29,7 +29,7 @@ from fastsac.learning.learner import make_parts
 from fastsac.report import sinks
 from fastsac.report.csv_sink import CsvSink
 from fastsac.run.memory import member_bytes
-from fastsac.run.nan_guard import Guard
+from fastsac.run.nan_guard import NanGuard
 from fastsac.run.run_dir import RunDir
 from fastsac.run.trainer import train
 
@@ -176,7 +176,7 @@ def test_the_estimate_of_memory_is_near_the_truth(spec, changes):
     config, cpu = CONFIG.replace(**{"algo": "sac", **changes}), torch.device("cpu")
     learner, replay, normalizer = make_parts(config, spec, cpu, "eager")
     actor = Actor(config, learner)
-    guard = Guard(config, learner, normalizer, None, None, print)
+    guard = NanGuard(config, learner, normalizer, None, None, print)
     guard.hold()
     owned = [
         learner.buffers, normalizer.state_dict(), replay.rows, actor.slots, replay.row_count, guard._held or [],

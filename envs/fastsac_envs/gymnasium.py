@@ -98,7 +98,7 @@ class GymnasiumEnv:
         self.spec, self.num_envs = adapter.spec, len(seeds)
         self._adapter, self._env = adapter, env
         self._paths = [path for path, _ in _leaves(env.single_observation_space)]
-        self._seeds: list[int] | None = list(seeds)
+        self._seeds: list[int | None] | None = list(seeds)
         self._action: FloatArray | None = None
 
     def reset(self) -> ObsArray:

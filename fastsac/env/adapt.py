@@ -62,11 +62,10 @@ class ActionScale:
         """Scale action [N, A] from [-1, 1] to the Box, in the simulator's dtype; may return `action` itself."""
         if self._is_identity:
             return action.astype(self.dtype, copy=False)
-        scaled = action * self._half
+        scaled: AnyArray = action * self._half
         scaled += self._mid
         # Rounding can step over a bound by one unit in the last place.
-        np.maximum(scaled, self.low, out=scaled)
-        return np.minimum(scaled, self.high, out=scaled)
+        return scaled.clip(self.low, self.high, out=scaled)
 
 
 class ActionChoice:
@@ -90,7 +89,8 @@ class ActionChoice:
 
     def __call__(self, action: FloatArray) -> AnyArray:
         """The choices [N] of one-hot action [N, A], in the simulator's dtype."""
-        return (action.argmax(axis=1) + self._start).astype(self._dtype)
+        choices: AnyArray = action.argmax(axis=1) + self._start
+        return choices.astype(self._dtype)
 
 
 class ObsPart(NamedTuple):
