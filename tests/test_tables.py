@@ -216,6 +216,6 @@ def test_a_member_alone_counts_its_own_whole_rows(finished, tmp_path, capsys):
     folder = shutil.copytree(finished, tmp_path / "run")
     (folder / "eval.csv").write_bytes(TABLES["not UTF-8"]((folder / "eval.csv").read_bytes()))
     assert main(["extract", str(folder), "--member", "1", "--out", str(tmp_path / "one")]) == 0
-    assert len(read_table(tmp_path / "one" / "eval.csv").rows) == load_meta(tmp_path / "one")["rows"]["eval.csv"] == 2
+    assert len(read_table(tmp_path / "one" / "eval.csv").rows) == load_meta(tmp_path / "one")["tables"]["eval.csv"] == 2
     assert main(["train", "--resume", str(tmp_path / "one"), "--total-steps", "80"]) == 0
     assert "damaged" not in capsys.readouterr().out

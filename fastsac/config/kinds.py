@@ -109,8 +109,8 @@ def _words(kind: Any) -> str:
     origin: object = get_origin(kind)
     args = get_args(kind)
     if origin in (Union, UnionType):
-        words = sorted(args, key=lambda arg: get_origin(arg) is not Literal and arg is not NoneType)
-        return " or ".join(", ".join(get_args(w)) if get_origin(w) is Literal else _words(w) for w in words)
+        words = [_words(arg).removeprefix("one of ") for arg in args]
+        return " or ".join(sorted(words, key=lambda word: word != "None" and word in _WORDS.values()))
     if origin is Literal:
         return f"one of {', '.join(args)}"
     if origin in (list, tuple):
