@@ -115,11 +115,7 @@ def metavar(kind: Any) -> str | None:
 
 
 def read(texts: list[str], kind: Any) -> Any:
-    """The value of such a type that the texts of a flag are.
-
-    Raises:
-        ValueError: "must be ...".
-    """
+    """The value of such a type that the texts of a flag are; errors are "must be ..."."""
     if get_origin(kind) is dict:
         with contextlib.suppress(ValueError):
             return as_kind(read_json(texts[0]), kind)

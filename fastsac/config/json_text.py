@@ -8,8 +8,7 @@ import numpy as np
 
 from fastsac.config.kinds import shown
 
-DEEPEST = 20
-"""Levels of nested lists and objects."""
+DEEPEST = 20  # levels of nested lists and objects
 
 
 def read_json(text: str | bytes) -> Any:

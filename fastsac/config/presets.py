@@ -15,21 +15,13 @@ RANGES: dict[str, Range] = {
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings for a family of environments.
+    """Settings for a family of environments."""
 
-    Attributes:
-        pattern: regular expression on the task's name.
-        values: settings, by name.
-        about: where they come from.
-        by_algo: settings for one algorithm, by its name: above all a temperature, for algorithms that keep it constant.
-        ranges: of `--sweep random:COUNT`.
-    """
-
-    pattern: str
-    values: Mapping[str, object]
-    about: str
-    by_algo: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    ranges: Mapping[str, Range] = field(default_factory=lambda: RANGES)
+    pattern: str  # regular expression on the task's name
+    values: Mapping[str, object]  # settings, by name
+    about: str  # where they come from
+    by_algo: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # settings for one algorithm, by its name
+    ranges: Mapping[str, Range] = field(default_factory=lambda: RANGES)  # of `--sweep random:COUNT`
 
 
 _DMC_DOMAINS = (

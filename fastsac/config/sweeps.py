@@ -13,9 +13,7 @@ import numpy as np
 
 from fastsac.config.kinds import shown
 
-MOST = 10_000
-"""Settings of one sweep."""
-
+MOST = 10_000  # settings of one sweep
 Range = tuple[float, float, str]  # low, high, and "log" or "linear"; of gamma, 1 - gamma is drawn
 Setting = dict[str, float]
 
