@@ -150,7 +150,7 @@ def group_handles(groups: list[Group]) -> list[Artist]:
     handles: list[Artist] = []
     for group in groups:
         if group.colour != OTHER:
-            name = ", ".join(filter(None, [group.task if several else "", group.label]))
+            name = ", ".join(filter(None, [group.config.task if several else "", group.label]))
             handles.append(Line2D([], [], color=group.colour, linewidth=4, label=name))
     if others := sum(group.colour == OTHER for group in groups):
         handles.append(Line2D([], [], color=OTHER, linewidth=1.5, label=f"{others} other settings"))

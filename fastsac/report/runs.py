@@ -70,11 +70,6 @@ class Group:
         return self.members[0].config
 
     @property
-    def task(self) -> str:
-        """The environment's name."""
-        return self.config.task
-
-    @property
     def evals(self) -> list[Curve]:
         """Evaluations of all members that have some."""
         return [member.evals for member in self.members if member.evals.mean.size]
@@ -183,7 +178,7 @@ def by_task(groups: list[Group]) -> dict[str, list[Group]]:
     """The groups of each environment, in order."""
     tasks: dict[str, list[Group]] = {}
     for group in groups:
-        tasks.setdefault(group.task, []).append(group)
+        tasks.setdefault(group.config.task, []).append(group)
     return tasks
 
 
