@@ -19,9 +19,8 @@ Atari's keywords, with envpool's defaults:
 - `noop_max` 30: a game starts with up to so many idle frames, which are all that a seed decides unless
   `repeat_action_probability` (0) is set.  `use_fire_reset` true: where FIRE starts a game, it is pressed then.
 - `reward_clip` false: the reward is the game's score; true: its sign.
-- `episodic_life` false: an episode is a game.  Where it is true, a lost life reads as terminated, and the reset row
-  goes on with the same game and its stack of frames, until all lives are lost or the game has lasted
-  `max_episode_steps`, which reads as truncated.  Returns are then those of one life.  `reset` starts a new game.
+- `episodic_life` false.  Where it is true, a lost life reads as terminated, and the reset row goes on with the same
+  game, until all lives are lost or `max_episode_steps` of the game have passed, which reads as truncated.
 - `zero_discount_on_life_loss` has no effect here.
 
 ViZDoom's buttons have no bounds: give action_limit 1.  It writes files into the working directory.  Procgen needs Qt 5.

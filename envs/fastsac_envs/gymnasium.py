@@ -13,7 +13,7 @@ the same task.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, SupportsFloat
 
 import gymnasium
 import numpy as np
@@ -144,7 +144,7 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
             error.env_index = self.index  # type: ignore[attr-defined]
             raise
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """As of `gymnasium.Env`."""
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
@@ -187,9 +187,9 @@ def _fits(obs: Any, space: Space) -> bool:
     """Whether an observation can be written into the arrays of its space."""
     if isinstance(space, spaces.Dict):
         return isinstance(obs, Mapping) and all(k in obs and _fits(obs[k], s) for k, s in space.items())
-    array = np.asarray(obs)
-    dtype = space.dtype
-    return array.shape == space.shape and (array.dtype == dtype or np.can_cast(array.dtype, dtype, "same_kind"))
+    array, dtype = np.asarray(obs), space.dtype
+    can_cast = array.dtype == dtype or (dtype is not None and np.can_cast(array.dtype, dtype, "same_kind"))
+    return array.shape == space.shape and can_cast
 
 
 def _make_vec(task: str, num_envs: int, env_kwargs: EnvKwargs) -> SyncVectorEnv:
