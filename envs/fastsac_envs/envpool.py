@@ -174,9 +174,6 @@ def _num_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# A task as envpool describes it -----------------------------------------------------------------------------------
-
-
 def _native_spec(task: str, env_kwargs: EnvKwargs) -> NativeSpec:
     """envpool's own spec, with its long messages made one line."""
     import envpool
@@ -256,9 +253,6 @@ def _time_limit(task: str, native: NativeSpec) -> int | None:
     return limit if 0 < limit < NO_TIME_LIMIT else None  # 0: BabyAI's depends on the mission
 
 
-# From envpool to the contract -------------------------------------------------------------------------------------
-
-
 def _adapter(task: str, native: NativeSpec, action_limit: float | None) -> Adapter:
     """Raises ValueError for a task that fastsac cannot train, with the reason."""
     name = f"envpool:{task}"
@@ -268,7 +262,8 @@ def _adapter(task: str, native: NativeSpec, action_limit: float | None) -> Adapt
         raise ValueError(f"{name} never ends an episode in envpool, so that it has no return. Choose another task.")
     action = next(a for key, a in native.action_array_spec.items() if key not in ("env_id", "players.env_id"))
     action_map = _action_map(name, action, action_limit)
-    parts = [_part(key, native.state_array_spec[key]) for key in _obs_keys(native)]
+    arrays = {key.removeprefix("obs:"): native.state_array_spec[key] for key in _obs_keys(native)}
+    parts = [ObsPart(part, _shape(array), array.dtype, _values(array)) for part, array in arrays.items()]
     for part in parts:
         if np.dtype(part.dtype).kind in "iu" and not part.shape and part.states is None:
             raise ValueError(
@@ -296,10 +291,6 @@ def _obs_keys(native: NativeSpec) -> list[str]:
     """Keys of the state arrays that make up the observation, sorted."""
     keys = sorted(k for k in native.state_array_spec if k == "obs" or k.startswith("obs:"))
     return ["obs:state"] if set(keys) == {"obs:state", "obs:privileged_state"} else keys
-
-
-def _part(key: str, array: NativeArray) -> ObsPart:
-    return ObsPart(key.removeprefix("obs:"), _shape(array), array.dtype, _values(array))
 
 
 def _shape(array: NativeArray) -> tuple[int, ...]:

@@ -224,9 +224,6 @@ def _make_vec(task: str, num_envs: int, env_kwargs: EnvKwargs) -> SyncVectorEnv:
     return env
 
 
-# From Gymnasium to the contract -----------------------------------------------------------------------------------
-
-
 def _adapter(task: str, env: SyncVectorEnv, action_limit: float | None) -> Adapter:
     """Raises ValueError for a task that fastsac cannot train, with the reason."""
     name, space = f"gymnasium:{task}", env.single_action_space

@@ -28,21 +28,18 @@ def plot(runs: Sequence[Source], out: str | Path | None = None) -> Path:
     together, so wall seconds are those of all members together.
 
     Args:
-        runs: directories that `fastsac train` wrote.
+        runs: run directories.
         out: the file to write; its suffix decides the format.  Default RUN_DIR/curves.png, or curves.png in the
             current folder for several runs.
 
     Returns:
-        The file written.  Returns by setting of a sweep are a picture of their own: `fastsac.report.sweep_charts`.
+        The file written.
 
     Raises:
         ValueError: no run, not a run directory, nothing to draw yet, or an unknown format.
     """
     read = read_runs(runs)
     return save(draw(make_groups(read)), Path(out or default_path(read, "curves.png")))
-
-
-# Panels -----------------------------------------------------------------------------------------------------------
 
 
 def draw(groups: list[Group]) -> Figure:
@@ -118,9 +115,6 @@ def along(curves: Sequence[Curve], steps: Array, axis: str) -> Array:
     """Where the steps lie on an axis: the mean over curves, [rows]."""
     x: Array = np.stack([np.interp(steps, c.env_steps, getattr(c, axis)) for c in curves]).mean(0)
     return x
-
-
-# Words ------------------------------------------------------------------------------------------------------------
 
 
 def title(groups: list[Group]) -> str:

@@ -93,9 +93,6 @@ class Group:
 Source = str | Path | Run  # a run directory, or one that was read
 
 
-# Reading ----------------------------------------------------------------------------------------------------------
-
-
 def read_runs(runs: Sequence[Source]) -> list[Run]:
     """Read run directories, each once, and keep those that have been read; raises ValueError as `read_run`."""
     if not runs:
@@ -111,7 +108,7 @@ def read_run(path: Path) -> Run:
         ValueError: not a run directory, or nothing to draw in it yet.
     """
     if not (path / "config.json").is_file():
-        raise ValueError(f"{path} is not a run directory: it has no config.json. Give what `fastsac train` wrote.")
+        raise ValueError(f"{path} is not a run directory: it has no config.json. Give a folder of `fastsac train`.")
     config = Config.load(path)
     evals = read_curves(path / "eval.csv", config.num_members, "return_mean", "return_std")
     episodes = read_curves(path / "metrics.csv", config.num_members, "episode_return")
@@ -136,9 +133,6 @@ def read_curves(path: Path, num_members: int, mean: str, std: str | None = None)
 def default_path(runs: list[Run], name: str) -> Path:
     """A picture's place: in the run directory, or in the current folder for several."""
     return runs[0].path / name if len(runs) == 1 else Path(name)
-
-
-# Grouping ---------------------------------------------------------------------------------------------------------
 
 
 def make_groups(runs: list[Run]) -> list[Group]:
@@ -180,9 +174,6 @@ def by_task(groups: list[Group]) -> dict[str, list[Group]]:
     for group in groups:
         tasks.setdefault(group.config.task, []).append(group)
     return tasks
-
-
-# Naming -----------------------------------------------------------------------------------------------------------
 
 
 def settings(config: Config) -> Setting:
