@@ -166,7 +166,7 @@ def cannot(task: Task) -> str | None:
         if task.discrete and not peer.discrete:
             return "is for continuous actions"
         return peer.missing
-    return None if registry.find(task.variant).discrete == task.discrete else "is for continuous actions"
+    return None if registry.get_algorithm(task.variant).discrete == task.discrete else "is for continuous actions"
 
 
 # Figures ------------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class Task:
     @property
     def variant(self) -> str:
         """The algorithm's name among `fastsac.algorithms.registry`, for one of ours."""
-        return registry.choose("auto" if self.algo == "sac" else self.algo, self.discrete)
+        return registry.resolve_algorithm("auto" if self.algo == "sac" else self.algo, self.discrete)
 
     def config(self, **changes: Any) -> Config:
         """Settings of this program for the task; those of its SAC for a peer, which takes from them what is equal.

@@ -12,9 +12,10 @@ from pathlib import Path
 from bench import compare_peers, harness
 from bench.compare_measure import OWN, Task
 from bench.evaluator import Evaluations
-from bench.own_run import EvaluatedRun, hyper_parameters
+from bench.own_run import evaluator_of, hyper_parameters
 from fastsac.env import make_spec
 from fastsac.run.plan import make_plan
+from fastsac.run.trainer import Run
 
 
 def main(task_json: str, out: str) -> None:
@@ -35,7 +36,7 @@ def train_own(task: Task, evaluations: Evaluations) -> harness.Row:
     make_spec(task.env)  # imports the back end
     evaluations.clock.start()
     plan = make_plan(task.config(run_dir="run"))
-    with EvaluatedRun(plan, evaluations) as run:
+    with Run(plan, evaluator_of(evaluations)) as run:
         result = run.train()
     return {
         "evaluations": evaluations.rows,

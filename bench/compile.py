@@ -125,7 +125,7 @@ def in_new_process(function: Callable[[own.Sizes, Settings], T], sizes: own.Size
 def compile_once(sizes: own.Sizes, settings: Settings) -> float:
     """Seconds that compiling takes in this process; imports of the compiler included."""
     device = harness.set_up_torch(settings)
-    return own.compile_seconds(own.make_learner(sizes, compiled_mode(device), device))
+    return own.compile_seconds(own.make_filled(sizes, compiled_mode(device), device).learner)
 
 
 def rates(sizes: own.Sizes, settings: Settings) -> list[harness.Row]:

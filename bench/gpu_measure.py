@@ -62,7 +62,7 @@ class Bench:
         if fresh:
             torch.compiler.reset()
         sizes, k = self.sizes(point), point.per_launch
-        learner = own.make_learner(sizes, self.mode, self.device, point.members, point.precision, k)
+        learner = own.make_filled(sizes, self.mode, self.device, point.members, point.precision, k).learner
         with launches.kept_graphs() as graphs:
             compile_s = own.compile_seconds(learner)
             learner.launch([k] * point.members)
@@ -110,7 +110,6 @@ class Bench:
             num_envs=num_envs,
             env_threads=threads,
             utd_ratio=utd_ratio,
-            total_steps=2**31,  # the update budget must not end during the measurement
             hidden_dims=self.hidden_dims,
             batch_size=point.batch_size,
             learning_starts=max(4 * num_envs, point.batch_size),
@@ -124,7 +123,7 @@ class Bench:
             for _ in range(self.repeats):
                 rounds.run()
         finally:
-            training.env.close()
+            training.close()
             alone.env.close()
         told = {"env": env, "num_envs": num_envs, "env_threads": threads, "utd_ratio": utd_ratio}
         row = {"unit": "env steps/s", **told, "compile_s": training.compile_s, **rounds.results()}
@@ -152,9 +151,9 @@ class Bench:
         if self.device.type != "cuda":
             return {"skipped": "needs a CUDA GPU"}
         torch.compiler.reset()
-        learner = own.make_learner(
+        learner = own.make_filled(
             self.sizes(point), self.mode, self.device, point.members, point.precision, point.per_launch
-        )
+        ).learner
         own.compile_seconds(learner)
         learner.launch([point.per_launch] * point.members)
         own.wait_for(learner)

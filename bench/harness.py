@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from fastsac.cli.main import parse
+from fastsac.cli.parsing import parse
 from fastsac.runtime.device import choose_device, num_cpus
 from fastsac.runtime.versions import PACKAGES, git_commit, versions
 

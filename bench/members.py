@@ -26,8 +26,9 @@ from bench.gpu import tidy_up
 from bench.gpu_measure import target
 from bench.gpu_show import members as name_of
 from fastsac.config.settings import Auto, Config
-from fastsac.learning.learner import Learner
-from fastsac.run.plan import Plan, check_memory, make_plan
+from fastsac.learning.learner import make_parts
+from fastsac.run.memory import check_memory
+from fastsac.run.plan import Plan, make_plan
 from fastsac.runtime.launch import Mode
 
 GPU_TARGETS = {8: 2.0, 16: 3.0}
@@ -198,8 +199,9 @@ def make_updates(settings: Settings, plan: Plan, members: int) -> tuple[Callable
     config = learner_config(settings, members).replace(algo=plan.config.algo)
     check_memory(config, plan.spec, plan.device)
     own.set_precision(config, plan.device)
-    learner = Learner(config, plan.spec, plan.device, plan.mode)
-    own.fill_(learner, config.buffer_size)
+    parts = make_parts(config, plan.spec, plan.device, plan.mode)
+    own.fill_(parts, config.buffer_size)
+    learner = parts.learner
     notes = {"mode": plan.mode, "compile_s": own.compile_seconds(learner)}
 
     def run(num_updates: int) -> int:

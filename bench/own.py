@@ -1,6 +1,10 @@
 """This program as a candidate: a learner over a replay of random numbers, and the training loop over environments."""
 
+import contextlib
+import dataclasses
+import io
 import math
+import tempfile
 import time
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -9,16 +13,18 @@ import numpy as np
 import torch
 
 from bench.harness import Candidate
-from fastsac.acting.collector import Collector
 from fastsac.config.settings import Config
-from fastsac.env import EnvSpec, make_env, make_spec
-from fastsac.learning.learner import NEVER, Learner
-from fastsac.nn import philox
+from fastsac.env import EnvSpec, make_env
+from fastsac.learning.gradient_step import NO_FAULT_STEP
+from fastsac.learning.learner import Learner, Parts, make_parts
+from fastsac.run.plan import make_plan
+from fastsac.run.trainer import Run
 from fastsac.runtime.launch import Mode
 
 Precision = Literal["highest", "high", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
+ENDLESS = 2**31  # steps: neither the update budget nor a log point comes during a measurement
 FILL_STEPS = 64  # vector steps that the random replay seems to come from: few and wide ones are fast on a GPU
 
 
@@ -38,15 +44,15 @@ class Sizes:
     """Transitions in the replay that batches are drawn from."""
 
 
-def make_learner(
+def make_filled(
     sizes: Sizes,
     mode: Mode,
     device: torch.device,
     members: int = 1,
     precision: Precision = "high",
     updates_per_launch: Literal["auto"] | int = "auto",
-) -> Learner:
-    """A learner with random transitions in its replay, not compiled yet.
+) -> Parts:
+    """A learner, not compiled yet, with random transitions in its replay.
 
     Learners that differ in `updates_per_launch` alone share what is compiled, and capture graphs of their own.
     """
@@ -63,9 +69,9 @@ def make_learner(
         **precision_settings(precision),
     )
     set_precision(config, device)
-    learner = Learner(config, spec, device, mode)
-    fill_(learner, sizes.transitions)
-    return learner
+    parts = make_parts(config, spec, device, mode)
+    fill_(parts, sizes.transitions)
+    return parts
 
 
 def precision_settings(precision: Precision) -> dict[str, Any]:
@@ -79,9 +85,10 @@ def set_precision(config: Config, device: torch.device) -> None:
         torch.set_float32_matmul_precision(config.matmul_precision)
 
 
-def fill_(learner: Learner, transitions: int) -> None:
+def fill_(parts: Parts, transitions: int) -> None:
     """Put at least `transitions` random transitions into the replay, none of them the end of an episode."""
-    config, replay, agent = learner.config, learner.replay, learner.agent
+    learner, replay = parts.learner, parts.replay
+    config, algorithm = learner.config, learner.algorithm
     shape = (config.seeds, config.num_envs)
     generator = torch.Generator(learner.device).manual_seed(0)
     never = torch.zeros(shape, dtype=torch.bool, device=learner.device)
@@ -89,9 +96,9 @@ def fill_(learner: Learner, transitions: int) -> None:
     def normal(*rest: int) -> torch.Tensor:
         return torch.randn(*shape, *rest, device=learner.device, generator=generator)
 
-    replay.begin_(normal(agent.encoder.obs_dim))
+    replay.reset_(normal(algorithm.encoder.obs_dim))
     for _ in range(-(-transitions // config.num_envs)):
-        replay.add_(normal(agent.action_dim).tanh(), normal(), never, never, normal(agent.encoder.obs_dim))
+        replay.add_(normal(algorithm.action_dim).tanh(), normal(), never, never, normal(algorithm.encoder.obs_dim))
 
 
 def compile_seconds(learner: Learner) -> float:
@@ -106,13 +113,13 @@ def compile_seconds(learner: Learner) -> float:
 def wait_for(learner: Learner) -> None:
     """One log point, as in training: read the metrics, which waits for the device, and see that they are finite."""
     learner.read_metrics()
-    if any(step != NEVER for step in learner.bad_steps()):
-        raise RuntimeError(f"the losses were not finite from gradient step {learner.bad_steps()} on")
+    if any(step != NO_FAULT_STEP for step in learner.fault_steps()):
+        raise RuntimeError(f"the losses were not finite from gradient step {learner.fault_steps()} on")
 
 
 def updates(name: str, sizes: Sizes, mode: Mode, device: torch.device) -> Candidate:
     """Updates of the learner alone, draw included."""
-    learner = make_learner(sizes, mode, device)
+    learner = make_filled(sizes, mode, device).learner
     notes = {"mode": mode, "compile_s": compile_seconds(learner)}
 
     def run(num_updates: int) -> int:
@@ -144,7 +151,7 @@ def hyper_parameters(config: Config) -> dict[str, Any]:
 
 
 class Training:
-    """The loop of `fastsac.run.trainer` without its log points; made compiled and past the steps with random actions.
+    """A training run without log points; made compiled and past the steps with random actions.
 
     Args:
         config: settings.
@@ -153,39 +160,42 @@ class Training:
     """
 
     def __init__(self, config: Config, mode: Mode, device: torch.device) -> None:
-        self.config = config
-        self.learner = Learner(config, make_spec(config.env, config.env_kwargs), device, mode)
-        purpose, seeds = philox.Purpose.ENV_SEED, config.member_seeds
-        seeds = [s for seed in seeds for s in philox.derive_seeds(seed, purpose, config.num_envs)]
-        self.env = make_env(config.env, seeds, config.env_threads, config.env_kwargs)
-        self.collector = Collector(config, self.env, self.learner)
-        self.compile_s = compile_seconds(self.learner)
-        self.collector.warm_up()
-        self.collector.begin()
+        self._open = contextlib.ExitStack()
+        folder = self._open.enter_context(tempfile.TemporaryDirectory())
+        config = config.replace(
+            total_steps=ENDLESS, log_every=ENDLESS, eval_every=0, checkpoint_every=0, tensorboard=False,
+            run_dir=f"{folder}/run", device=str(device), cpu_threads=torch.get_num_threads(),
+        )  # fmt: skip
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._run = self._open.enter_context(Run(dataclasses.replace(make_plan(config), mode=mode)))
+            self._run.start()
+        self.learner, self.collector, self.compile_s = self._run.learner, self._run.collector, self._run.compile_s
         self.run(config.learning_starts)
 
     def run(self, num_steps: int) -> int:
         """At least so many environment steps; returns how many."""
-        before = self.collector.env_steps[0]
-        while self.collector.env_steps[0] < before + num_steps:
-            self.step()
-        return self.collector.env_steps[0] - before
+        before = self._run.env_steps
+        while self._run.env_steps < before + num_steps:
+            self._run.step()
+        return self._run.env_steps - before
 
     def step(self) -> list[int]:
         """One vector step and the updates that are due; returns their number, per member."""
-        self.collector.send()
         due = self.collector.due()
-        self.learner.launch(due)
-        self.collector.recv()
+        self._run.step()
         return due
 
     def learn_alone(self, launches: list[list[int]]) -> None:
         """These updates again, back to back, and past the budget, so that `step` goes on as if they had not been."""
         for due in launches:
             self.learner.launch(due)
-        utd = self.config.utd_ratio
+        utd = self._run.config.utd_ratio
         again = [math.ceil(sum(member) / utd) for member in zip(*launches, strict=True)]
         self.collector.env_steps = [s + more for s, more in zip(self.collector.env_steps, again, strict=True)]
+
+    def close(self) -> None:
+        """Close the run, and remove what it wrote."""
+        self._open.close()
 
 
 class RandomSteps:

@@ -9,50 +9,29 @@ from gymnasium import spaces
 
 from bench.evaluator import Array, Evaluations
 from fastsac.config.settings import Config
-from fastsac.run.plan import Plan
+from fastsac.run.evaluator import Evaluator, Returns
 from fastsac.run.trainer import Run
 
-NOT_HYPER = (
-    "env", "preset", "seed", "seeds", "run_dir", "resume", "tensorboard", "wandb", "eval_every", "eval_episodes",
-    "stop_at_return", "stop_at_episode_return", "checkpoint_every", "log_every",
-)  # fmt: skip
-"""Fields of `Config` that do not belong to the algorithm."""
 
-
-class EvaluatedRun(Run):
-    """A training run that is evaluated by the evaluator which all systems share.
+def evaluator_of(evaluations: Evaluations) -> Evaluator:
+    """The evaluator that all systems share, for a run with one member.
 
     Args:
-        plan: of the run, with one member.
         evaluations: where they go.
     """
 
-    def __init__(self, plan: Plan, evaluations: Evaluations) -> None:
-        super().__init__(plan)
-        self.evaluations = evaluations
+    def evaluate(run: Run) -> Returns:
+        def act(obs: Array) -> Array:
+            """Best actions for Gymnasium's observations [N, ...], in Gymnasium's units."""
+            env = evaluations.envs[0]
+            flat = np.stack([np.asarray(spaces.flatten(env.observation_space, o), np.float32) for o in obs])  # [N, O]
+            with torch.no_grad():
+                action = run.learner.act_deterministic(torch.from_numpy(flat)[None].to(run.plan.device))[0]
+            return in_units(action.cpu().numpy(), env.action_space)
 
-    def _evaluate(self) -> None:
-        self._launch_due()
-        self.guard.check()  # waits for the device: what it still had to do counts
-        with self._aside("evaluating"):
-            returns = self.evaluations.add(self._act, self._env_steps())
-        row: dict[str, Any] = {
-            **self._counters(0),
-            "wall_s": self._wall_s(),
-            "return_mean": float(np.mean(returns)),
-            "return_std": float(np.std(returns)),
-            "episodes": len(returns),
-        }
-        self.last_evals = [row]
-        self.sinks.evaluation([row])
+        return [evaluations.add(act, run.env_steps)]
 
-    def _act(self, obs: Array) -> Array:
-        """Best actions for Gymnasium's observations [N, ...], in Gymnasium's units."""
-        env = self.evaluations.envs[0]
-        flat = np.stack([np.asarray(spaces.flatten(env.observation_space, o), np.float32) for o in obs])  # [N, O]
-        with torch.no_grad():
-            action = self.learner.act_deterministic(torch.from_numpy(flat)[None].to(self.plan.device))[0]
-        return in_units(action.cpu().numpy(), env.action_space)
+    return evaluate
 
 
 def in_units(action: Array, space: spaces.Space[Any]) -> Array:
@@ -66,5 +45,6 @@ def in_units(action: Array, space: spaces.Space[Any]) -> Array:
 
 
 def hyper_parameters(config: Config) -> dict[str, Any]:
-    """The settings that belong to the algorithm."""
-    return {name: value for name, value in dataclasses.asdict(config).items() if name not in NOT_HYPER}
+    """The settings that affect what is learned and how fast; tables have task and preset elsewhere."""
+    names = {*Config.names(affects="learning"), *Config.names(affects="speed")} - {"env", "preset"}
+    return {name: value for name, value in dataclasses.asdict(config).items() if name in names}

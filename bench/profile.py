@@ -13,7 +13,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,8 +33,6 @@ SHOWN_OPERATORS = 12
 ENDLESS = 2**31  # the update budget must not end during the measurement
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-
-Schedule = Iterator[None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,16 +126,12 @@ def measure(settings: Settings, plan: Plan) -> harness.Row:
         place.acquire()
         run = stack.enter_context(Run(dataclasses.replace(plan, place=place)))
         watch = Watch(run, settings)
-        with contextlib.suppress(Finished):
-            run.train()
+        run.start()
+        watch.measure()
     return watch.row()
 
 
 # The loop, watched --------------------------------------------------------------------------------------------------
-
-
-class Finished(Exception):
-    """Everything is measured; it ends the loop from outside."""
 
 
 class Stopwatch:
@@ -181,27 +175,27 @@ def span(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 def parts(run: Run) -> list[tuple[Any, str, str]]:
     """Owner, method and name of every span; names begin with their group."""
     collector, learner = run.collector, run.learner
-    behaviour, replay = collector.behaviour, learner.replay
+    actor, store = collector.actor, collector.store
     found = [
         (run.env, "send", "environment: send"),
         (run.env, "recv", "environment: recv"),
-        (behaviour, "act", "acting: policy, actions to the host"),
+        (actor, "act", "acting: policy, actions to the host"),
         (learner, "launch", "learner: launch"),
-        (behaviour, "store", "storing: launch"),
-        (behaviour.staging, "write", "storing: into staging memory"),
-        (behaviour.staging, "copy", "storing: to the device"),
-        (replay, "add_", "storing: replay"),  # in a captured graph on CUDA: part of the launch
-        (learner.normalizer, "update_", "storing: normaliser"),
+        (store, "add", "storing: launch"),
+        (actor.staging, "write", "storing: into staging memory"),
+        (actor.staging, "copy", "storing: to the device"),
+        (run.replay, "add_", "storing: replay"),  # in a captured graph on CUDA: part of the launch
+        (run.normalizer, "update_", "storing: normaliser"),
         (collector, "send", "host: send, check of the actions"),
         (collector, "due", "host: updates that are due"),
         (collector, "recv", "host: recv, checks and flags"),
         (collector.stats, "add", "host: episode statistics"),
         (run.guard, "check", "log points: look for faults"),
         (run.guard, "hold", "log points: copy of the state"),
-        (run.checkpoints, "check", "log points: look for checkpoints"),
+        (run.checkpointer.thread, "check", "log points: look for checkpoints"),
         (collector.stats, "take", "log points: episodes"),
         (learner, "read_metrics", "log points: read losses"),
-        (run.sinks, "metrics", "log points: files"),
+        (run.files.sinks, "metrics", "log points: files"),
         (run.display, "update", "log points: display"),
     ]
     if learner.device.type == "cuda":
@@ -210,10 +204,10 @@ def parts(run: Run) -> list[tuple[Any, str, str]]:
 
 
 class Watch:
-    """Drives a run through its rounds from the beginning of each vector step, where it counts them.
+    """Steps a run through its rounds.
 
     Args:
-        run: before `train`.
+        run: before `start`.
         settings: of the measurement.
     """
 
@@ -221,55 +215,45 @@ class Watch:
         self.run, self.settings = run, settings
         self.rounds: list[harness.Row] = []  # with timing
         self.bare: list[float] = []  # environment steps a second, without
-        self.operators: list[harness.Row] = []
         self.trace = Path(settings.out) / f"trace-{run.config.num_envs}.json"
         self._clock = CLOCKS[settings.clock]
-        self._schedule = self._all_rounds()
-        self._send = self._plain_send = run.collector.send
-        run.collector.send = self._next_step  # type: ignore[method-assign]
 
-    def _next_step(self) -> None:
-        try:
-            next(self._schedule)
-        except StopIteration:
-            raise Finished from None
-        self._send()
-
-    def _all_rounds(self) -> Schedule:
-        c, learner = self.run.config, self.run.learner
-        while learner.grad_steps[0] < SETTLING_UPDATES:
-            yield
+    def measure(self) -> None:
+        """All rounds, and the trace."""
+        c, run = self.run.config, self.run
+        while run.learner.grad_steps[0] < SETTLING_UPDATES:
+            run.step()
         for _ in range(self.settings.repeats):
             stopwatch = Stopwatch(self._clock)
             with self._wrapped(stopwatch.timed):
-                before = self.run.collector.vec_steps
-                steps, took_s = yield from self._round()
-                found = {"vec_steps": self.run.collector.vec_steps - before, "steps": steps, "took_s": took_s}
+                before = run.collector.vec_steps
+                steps, took_s = self._round()
+                found = {"vec_steps": run.collector.vec_steps - before, "steps": steps, "took_s": took_s}
             self.rounds.append({**found, "s": stopwatch.seconds, "calls": stopwatch.calls})
-            steps, took_s = yield from self._round()
+            steps, took_s = self._round()
             self.bare.append(steps / took_s)
-        yield from self._traced(max(3, round(self.settings.trace_updates / (c.utd_ratio * c.num_envs))))
+        self._trace(max(3, round(self.settings.trace_updates / (c.utd_ratio * c.num_envs))))
 
-    def _round(self) -> Generator[None, None, tuple[int, float]]:
+    def _round(self) -> tuple[int, float]:
         """Vector steps for so many seconds; returns environment steps and seconds."""
-        collector, clock = self.run.collector, self._clock
-        before, began = collector.env_steps[0], clock()
-        while collector.env_steps[0] == before or clock() - began < self.settings.seconds:
-            yield
-        return collector.env_steps[0] - before, clock() - began
+        run, clock = self.run, self._clock
+        before, began = run.env_steps, clock()
+        while run.env_steps == before or clock() - began < self.settings.seconds:
+            run.step()
+        return run.env_steps - before, clock() - began
 
-    def _traced(self, vec_steps: int) -> Schedule:
+    def _trace(self, vec_steps: int) -> None:
         """So many vector steps under the profiler, a log point among them."""
         c, collector = self.run.config, self.run.collector
-        while c.log_every - collector.env_steps[0] % c.log_every > max(1, vec_steps // 2) * c.num_envs:
-            yield
+        while c.log_every - self.run.env_steps % c.log_every > max(1, vec_steps // 2) * c.num_envs:
+            self.run.step()
         kinds = [torch.profiler.ProfilerActivity.CPU]
         if self.run.learner.device.type == "cuda":
             kinds.append(torch.profiler.ProfilerActivity.CUDA)
         before, updates = collector.env_steps[0], self.run.learner.grad_steps[0]
         with self._wrapped(span), torch.profiler.profile(activities=kinds) as profiler:
             for _ in range(vec_steps):
-                yield
+                self.run.step()
         profiler.export_chrome_trace(str(self.trace))
         names = {name for _, _, name in parts(self.run)}
         steps, updates = collector.env_steps[0] - before, self.run.learner.grad_steps[0] - updates
@@ -280,10 +264,6 @@ class Watch:
         """Every part wrapped; afterwards it is as it was."""
         with contextlib.ExitStack() as stack:
             for owner, method, name in parts(self.run):
-                if (owner, method) == (self.run.collector, "send"):
-                    self._send = wrap(name, self._plain_send)
-                    stack.callback(setattr, self, "_send", self._plain_send)
-                    continue
                 original = getattr(owner, method)
                 setattr(owner, method, wrap(name, original))
                 undo = (setattr, owner, method, original) if isinstance(owner, type) else (delattr, owner, method)

@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from bench import chart, harness, rate_chart
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
-from fastsac.learning.learner import draw_batch
-from fastsac.learning.replay import Replay
+from fastsac.learning.draw import draw_batch
+from fastsac.learning.replay import Replay, Ring
 from fastsac.runtime.launch import Launch, Mode
 
 CHUNK = 64  # draws or writes between two looks at the clock
@@ -100,10 +101,10 @@ class Ours:
         self.replay = Replay(1, s.num_envs, transitions, s.obs_dim, s.action_dim, device)
         self.bytes_per_transition = self.replay.nbytes() / transitions
         stream = Stream(s, device)
-        self.replay.begin_(stream.obs.unsqueeze(0))
+        self.replay.reset_(stream.obs.unsqueeze(0))
         for _ in range(-(-transitions // s.num_envs)):
             self.write(stream.step(), stream.never)
-        self._ring = {name: value[0] for name, value in self.replay.ring().items()}
+        self._ring: Ring = pytree.tree_map(lambda t: t[0], self.replay.ring())
         self._seed, self._gamma = torch.tensor(1, device=device), torch.tensor(0.99, device=device)
         self.counter = torch.zeros((), dtype=torch.int64, device=device)
 

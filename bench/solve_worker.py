@@ -23,18 +23,19 @@ def flags(task: Task) -> list[str]:
 
 def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:
     """Train as the command line would."""
-    from fastsac.cli import main as cli
+    from fastsac.cli.train import train_config
 
-    config = cli.train_config(flags(task))
+    config = train_config(flags(task))
     if config.total_steps < task.max_steps:
         config = config.replace(total_steps=task.max_steps)
 
-    from bench.own_run import EvaluatedRun, hyper_parameters
+    from bench.own_run import evaluator_of, hyper_parameters
     from fastsac.run.plan import make_plan
+    from fastsac.run.trainer import Run
 
     plan = make_plan(config)
     about |= {"mode": plan.mode, "hyper": hyper_parameters(plan.config)}
-    with EvaluatedRun(plan, watch) as run:
+    with Run(plan, evaluator_of(watch)) as run:
         try:
             run.train()
         finally:

@@ -61,17 +61,18 @@ def fastsac(marks: Marks, arguments: list[str]) -> None:
     """
     from fastsac.acting import collector
     from fastsac.cli import main as cli
+    from fastsac.cli import train
     from fastsac.learning import learner
     from fastsac.report import sinks
     from fastsac.run import plan, trainer
 
     marks.mark("imports")
-    marks.after(cli, "train_config", "command line")
+    marks.after(train, "train_config", "command line")
     marks.after(plan, "make_plan", "plan")
     marks.after(trainer.Run, "__init__", "building")
     marks.after(learner.Learner, "warm_up", "compiling the update")
     marks.after(collector.Collector, "warm_up", "compiling the policy")
-    marks.after(collector.Collector, "begin", "files, reset")
+    marks.after(collector.Collector, "start", "files, reset")
     marks.after(learner.Learner, "launch", "first update", when=has_learned)
     marks.after(sinks.Sinks, "metrics", "log row")
     raise SystemExit(cli.main(arguments))

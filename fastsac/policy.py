@@ -12,18 +12,19 @@ from torch import Tensor
 
 from fastsac import checkpoint as checkpoints
 from fastsac.algorithms import registry
-from fastsac.algorithms.registry import Agent
+from fastsac.algorithms.algorithm import Algorithm
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.nn import normalizer
+from fastsac.run.run_state import RunState
 
 
 class Policy:
     """One member's policy with its normaliser.
 
     Args:
-        agent: sizes and functions of the algorithm.
-        vector: [P], what the agent acts by.
+        algorithm: sizes and functions of the algorithm.
+        vector: [P], what the algorithm acts by.
         mean: [O], of the normaliser; None where observations are not normalised.
         rstd: [O], likewise.
         action_bounds: (low, high) of each actuator; empty for (-1, 1).
@@ -32,7 +33,7 @@ class Policy:
 
     def __init__(
         self,
-        agent: Agent,
+        algorithm: Algorithm,
         vector: Tensor,
         mean: Tensor | None,
         rstd: Tensor | None,
@@ -40,7 +41,7 @@ class Policy:
         config: Config,
     ) -> None:
         self.config = config
-        self.agent = agent
+        self.algorithm = algorithm
         self._vector, self._mean, self._rstd = vector, mean, rstd
         self._bounds = torch.tensor(action_bounds).T if action_bounds else None  # [2, A]
 
@@ -69,26 +70,26 @@ class Policy:
         found = checkpoints.find(run_dir, with_replay=False)
         if found.note:
             logging.getLogger("fastsac").warning(found.note)
-        state, meta = checkpoints.read(found), found.meta
-        sizes = meta["sizes"]
-        spec = EnvSpec(meta["env_id"], sizes["obs_dim"], sizes["action_dim"], (), None, image=sizes.get("image"))
-        agent = registry.find(sizes["algo"]).from_config(config, spec)
+        state, run = checkpoints.read(found), RunState.read(found)
+        sizes = run.sizes
+        spec = EnvSpec(run.env_id, sizes["obs_dim"], sizes["action_dim"], (), None, image=sizes.get("image"))
+        algorithm = registry.get_algorithm(sizes["algo"])(config, spec)
         try:
             if checkpoint == "best":
                 if state["best"]["return"][member] == -math.inf:
                     raise ValueError(f"{run_dir} has no evaluation by which a policy could be the best. Take the last.")
-                vector, norm = state["best"]["policy"][member], state["best"]
+                vector, norm = state["best"]["params"][member], state["best"]
             else:
-                vector, norm = state["state"]["params"][agent.acts_by][member], state["normalizer"]
+                vector, norm = state["state"]["params"][algorithm.acts_by][member], state["normalizer"]
             mean, rstd = (norm["mean"][member], norm["rstd"][member]) if config.obs_norm else (None, None)
         except (KeyError, IndexError, TypeError) as error:
-            raise ValueError(f"the checkpoint in {run_dir} is not of the agent in its config.json.") from error
-        return cls(agent, vector, mean, rstd, meta["action_bounds"], config)
+            raise ValueError(f"the checkpoint in {run_dir} is not of the algorithm in its config.json.") from error
+        return cls(algorithm, vector, mean, rstd, run.action_bounds, config)
 
     @property
     def obs_dim(self) -> int:
         """O, the length of an observation."""
-        return self.agent.encoder.obs_dim
+        return self.algorithm.encoder.obs_dim
 
     @overload
     def act(self, obs: Tensor, deterministic: bool = True, normalized: bool = False) -> Tensor: ...
@@ -122,9 +123,9 @@ class Policy:
         x = x.unsqueeze(0) if single else x
         if self._mean is not None and self._rstd is not None:
             x = normalizer.apply(x, self._mean, self._rstd)
-        noise = None if deterministic else torch.randn(len(x), self.agent.action_dim)
-        action = self.agent.act(self._vector, x, noise)
-        if self.agent.discrete and not normalized:
+        noise = None if deterministic else torch.randn(len(x), self.algorithm.action_dim)
+        action = self.algorithm.act(self._vector, x, noise)
+        if self.algorithm.discrete and not normalized:
             action = action.argmax(-1)
         if self._bounds is not None and not normalized:
             low, high = self._bounds
@@ -134,7 +135,7 @@ class Policy:
 
     def _flat_image(self, x: Tensor) -> Tensor:
         """Images of either layout as [..., O], channels first; everything else as it is."""
-        image = self.agent.encoder.image
+        image = self.algorithm.encoder.image
         if image is None or x.dim() < 3:
             return x
         channels, height, width = image

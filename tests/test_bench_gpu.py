@@ -56,12 +56,11 @@ def test_floor_grows_with_the_nodes() -> None:
 @pytest.mark.parametrize(("members", "transitions"), [(1, 64), (2, 1000)])
 def test_replay_is_filled_in_few_steps_with_transitions_only(members: int, transitions: int) -> None:
     sizes = own.Sizes(obs_dim=3, action_dim=2, hidden_dims=(4,), batch_size=8, transitions=transitions)
-    learner = own.make_learner(sizes, "eager", CPU, members)
-    replay = learner.replay
+    learner, replay, _ = own.make_filled(sizes, "eager", CPU, members)
     assert replay.count.tolist() == [replay.host_head * replay.num_envs] * members
     assert transitions <= replay.count[0] <= 1.1 * transitions
     assert replay.host_head <= 1.1 * own.FILL_STEPS
-    assert not replay.rows["terminated"].any()
+    assert not replay.rows.terminated.any()
     learner.launch([1] * members)
     own.wait_for(learner)
 
@@ -71,7 +70,8 @@ def test_replay_is_filled_in_few_steps_with_transitions_only(members: int, trans
 )
 def test_precision_is_told_to_the_learner(precision: own.Precision, expected: tuple[str, bool]) -> None:
     sizes = own.Sizes(hidden_dims=(4,), batch_size=8, transitions=64)
-    config = own.make_learner(sizes, "eager", CPU, precision=precision, updates_per_launch=4).config
+    learner = own.make_filled(sizes, "eager", CPU, precision=precision, updates_per_launch=4).learner
+    config = learner.config
     assert (config.matmul_precision, config.bf16) == expected
     assert config.updates_per_launch == 4
 
@@ -169,7 +169,7 @@ def test_trace_of_two_updates() -> None:
 
 def test_profile_reads_the_profilers_own_trace() -> None:
     """On a CPU there is a trace, but no kernel in it."""
-    learner = own.make_learner(own.Sizes(hidden_dims=(4,), batch_size=8, transitions=64), "eager", CPU)
+    learner = own.make_filled(own.Sizes(hidden_dims=(4,), batch_size=8, transitions=64), "eager", CPU).learner
     with pytest.raises(RuntimeError, match="saw no kernel"):
         launches.profile(learner, 2)
 
@@ -298,7 +298,7 @@ class FakeTraining:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.collector = SimpleNamespace(waited={"env": 0.0})
-        self.learner = SimpleNamespace(read_metrics=list, bad_steps=list)
+        self.learner = SimpleNamespace(read_metrics=list, fault_steps=list)
 
     def step(self) -> list[int]:
         self.clock.now += 2.0

@@ -12,7 +12,7 @@ import pytest
 from test_bench import FakeClock
 
 from bench import evaluator, own_run, sb3_run, solve, solve_sb3, solve_show, solve_task, solve_worker
-from fastsac.cli import main as cli
+from fastsac.cli.train import train_config
 from fastsac.runtime.device import num_cpus
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -135,11 +135,11 @@ def test_summary_and_table() -> None:
 
 
 def test_this_program_gets_what_its_command_line_gives() -> None:
-    config = cli.train_config(solve_worker.flags(make_task()))
-    plain = cli.train_config(["--env", "Pendulum-v1", "--seed", "1", "--cpu-threads", "1", "--device", "cpu"])
+    config = train_config(solve_worker.flags(make_task()))
+    plain = train_config(["--env", "Pendulum-v1", "--seed", "1", "--cpu-threads", "1", "--device", "cpu"])
     assert own_run.hyper_parameters(config) == own_run.hyper_parameters(plain)
     assert (config.tensorboard, config.checkpoint_every) == (plain.tensorboard, plain.checkpoint_every)
-    assert cli.train_config(solve_worker.flags(make_task("fastsac-eager"))).compile == "off"
+    assert train_config(solve_worker.flags(make_task("fastsac-eager"))).compile == "off"
 
 
 def test_one_run_per_environment_fills_the_cache() -> None:

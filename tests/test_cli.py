@@ -2,10 +2,14 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
-from fastsac.cli.main import main, train_config
+from fastsac.cli.main import COMMANDS, main
+from fastsac.cli.train import train_config
+from fastsac.config.algorithms import ALGORITHMS
 from fastsac.config.settings import Config
 
 TINY = [
@@ -52,11 +56,11 @@ def call(capsys, *args):
         (["train", "--env", "Pendulum-v1", "--device", "cpu", "--cuda-graphs", "on"], "cuda_graphs on needs a CUDA"),
         (["train", "--env", "Pendulum-v1", "--nun-envs", "3"], "did you mean --num-envs?"),
         (["train", "--env", "Pendulum-v1", "--num-envs", "few"], "--num-envs must be a whole number, got 'few'."),
-        (["train", "--env", "Pendulum-v1", "--total-steps", "1.5"], "--total-steps must be a whole number, got '1.5'."),
-        (["train", "--env", "Pendulum-v1", "--total-steps", "inf"], "--total-steps must be a whole number, got 'inf'."),
+        (["train", "--env", "Pendulum-v1", "--total-steps", "1.5"], "--total-steps must be a whole number, got 1.5."),
+        (["train", "--env", "Pendulum-v1", "--total-steps", "inf"], "--total-steps must be a whole number, got inf."),
         (
             ["train", "--env", "Pendulum-v1", "--hidden-dims", "9", "2.5"],
-            "--hidden-dims must be whole numbers, got '9 2.5'.",
+            "--hidden-dims must be a list of whole numbers, got [9, 2.5].",
         ),
         (["train", "--env", "Pendulum-v1", "--gamma", "high"], "--gamma must be a number, got 'high'."),
         (
@@ -68,9 +72,9 @@ def call(capsys, *args):
             "--stop-at-return must be None or a number, got 'foo'.",
         ),
         (["train", "--env", "gymnasium:Nope-v1"], "unknown gymnasium id 'Nope-v1'. An id that"),
-        (["eval", "nowhere", "--episodes", "2.5"], "--episodes must be a whole number, got '2.5'."),
+        (["eval", "nowhere", "--episodes", "2.5"], "--episodes must be a whole number, got 2.5."),
         (["train", "--env", "Pendulum-v1", "--preset", "fast"], "unknown preset 'fast'"),
-        (["train", "--env", "Pendulum-v1", "--env-kwargs", "[1]"], "env_kwargs must be a JSON object"),
+        (["train", "--env", "Pendulum-v1", "--env-kwargs", "[1]"], "--env-kwargs must be a JSON object such as"),
         (["train", "--env", "Pendulum-v1", "--env-kwargs", '{"gravitee": 1}'], "gravitee"),
         (["train", "--env", "Pendulum-v1", "--resume", "nowhere"], "nowhere"),
         (["train", "--config", "nowhere.json"], "cannot read nowhere.json"),
@@ -182,7 +186,7 @@ def test_help_shows_the_preset_that_the_command_line_takes(capsys):
     assert preset("--env", "Ant-v5") == "gym-mujoco"
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "plot", "envs", "doctor"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_reads_well(capsys, command):
     status, out, _ = call(capsys, command, "--help")
     assert status == 0
@@ -190,6 +194,29 @@ def test_help_reads_well(capsys, command):
     if command == "train":
         assert "Gradient steps per environment step" in out
         assert "default: 0.005" in out
+
+
+def test_help_describes_every_algorithm(capsys):
+    text = " ".join(call(capsys, "train", "--help")[1].split())
+    for name, about in ALGORITHMS.items():
+        assert f"{name}: {about}" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "absent"), [("--help", "numpy torch tyro"), ("train --help", "torch envpool matplotlib")]
+)
+def test_help_imports_nothing_that_is_slow(args, absent):
+    code = f"""
+import sys
+from fastsac.cli.main import main
+try:
+    main({args.split()})
+except SystemExit:
+    pass
+print("\\nimported:", *{{*sys.modules}} & {{*{absent.split()}}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.endswith("\nimported:\n")
 
 
 def test_overview_and_version(capsys):

@@ -1,6 +1,7 @@
 """Settings: types, ranges, presets, JSON; whatever a config.json holds, it is read or refused in one line."""
 
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fastsac.cli.parsing import docs_of
+from fastsac.config.fields import range_text
 from fastsac.config.presets import PRESETS, find_preset
 from fastsac.config.settings import Config
 
@@ -32,7 +35,8 @@ SWEEP_101 = "{}=" + ",".join(f"0.{i}1" for i in range(101))
         ({"tau": 1.5}, "tau must be in (0, 1], got 1.5."),
         ({"reward_scale": float("nan")}, "reward_scale must be finite, got nan."),
         ({"hidden_dims": ()}, "hidden_dims must be one or more widths of at least 1, got ()."),
-        ({"hidden_dims": (64, 0)}, "hidden_dims must be one or more widths"),
+        ({"hidden_dims": (64, 0)}, "hidden_dims must each be at least 1, got 0."),
+        ({"conv_channels": (1, 2, 3, 4)}, "conv_channels must be one to three widths, got (1, 2, 3, 4)."),
         ({"batch_size": 2000}, "batch_size must be at most learning_starts (1000)"),
         ({"buffer_size": 500}, "buffer_size must be at least learning_starts (1000), got 500."),
         ({"num_envs": 1000, "buffer_size": 1000}, "buffer_size must hold more than n_step = 1"),
@@ -48,7 +52,7 @@ SWEEP_101 = "{}=" + ",".join(f"0.{i}1" for i in range(101))
         ({"bf16": "yes"}, "bf16 must be true or false, got 'yes'."),
         ({"stop_at_return": "high"}, "stop_at_return must be None or a number, got 'high'."),
         ({"updates_per_launch": True}, "updates_per_launch must be auto or a whole number, got True."),
-        ({"updates_per_launch": 0}, "updates_per_launch must be auto or at least 1, got 0."),
+        ({"updates_per_launch": 0}, "updates_per_launch must be at least 1, got 0."),
         ({"total_steps": 10**30}, "total_steps must be a number that fits into 64 bits, got 1000"),
         ({"total_steps": 10**5000}, "total_steps must be a number that fits into 64 bits, got a int too long to show."),
         ({"gamma": 10**400}, "gamma must be a number that fits into 64 bits, got 1000"),
@@ -96,7 +100,7 @@ def test_json_round_trip():
     [
         ("{", "is not JSON"),
         ("[1]", "must hold a JSON object, got list"),
-        ('{"env": "a", "speed": 3}', "fields that this version does not know: speed"),
+        ('{"env": "a", "speed": 3}', "fields that this version does not know: 'speed'"),
         ("{}", "has no field env"),
         ('{"env": "a", "num_envs": "many"}', "num_envs must be a whole number, got 'many'"),
         ('{"env": "a", "gamma": "high"}', "config: gamma must be a number, got 'high'."),
@@ -111,17 +115,17 @@ def test_bad_json_is_refused(text, message):
     ("content", "message"),
     [
         (b"", "config.json is not JSON: Expecting value"),
-        (b'{"env": "\xff"}', "config.json is not JSON: byte 9 is not of UTF-8."),
+        (b'{"env": "\xff"}', "config.json is not JSON: byte 9 is not UTF-8."),
         (b"[" * 100_000, "config.json is not JSON: it is nested too deeply."),
         (b'{"env": "a", "env_kwargs": ' + b'{"a":' * 21 + b"1" + b"}" * 22, "must not be nested more than 20 deep"),
-        (b'{"env": "a", "env": "b"}', "config.json is not JSON: the key 'env' is there twice."),
+        (b'{"env": "a", "env": "b"}', "config.json is not JSON: the key 'env' occurs twice."),
         (b'{"env": "a", "gamma": NaN}', "config.json: gamma must be finite, got nan."),
         (b'{"env": "a", "gamma": 1e400}', "config.json: gamma must be finite, got inf."),
         (b'{"env": "a", "seed": ' + b"1" * 5000 + b"}", "config.json is not JSON: Exceeds the limit"),
         (b'{"env": null}', "config.json: env must be text, got None."),
         (
             b'{"env": "a", "b\\n": 1, "c": 2, "d": 3, "e": 4, "f": 5, "g": 6, "h": 7}',
-            r"know: 'b\n', c, d, e, f and 2 more.",
+            r"know: 'b\n', 'c', 'd', 'e', 'f', 'g', ....",
         ),
     ],
     ids=lambda value: str(value[:12]),
@@ -225,6 +229,43 @@ def test_config_json_of_an_older_field_order_loads(tmp_path):
     values = json.loads(BASE.to_json())
     (tmp_path / "config.json").write_text(json.dumps(dict(reversed(values.items()))))
     assert Config.load(tmp_path) == BASE
+
+
+def test_config_json_of_the_version_before_is_read_unless_it_asks_for_what_is_gone():
+    values = {**json.loads(BASE.to_json()), "reset_envs_at": None}
+    assert Config.from_json(json.dumps(values)) == BASE
+    with pytest.raises(ValueError, match=r"^config has fields that this version does not know: 'reset_envs_at'\.$"):
+        Config.from_json(json.dumps({**values, "reset_envs_at": 100}))
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Config), ids=lambda field: field.name)
+def test_each_setting_is_documented_with_its_range(field):
+    doc = docs_of(Config)[field.name]
+    assert doc[0].isupper()
+    assert doc.endswith(".")
+    if field.metadata.get("above") is not None or field.metadata.get("at_least", 0) > 0 or "at_most" in field.metadata:
+        texts = (range_text(field.metadata), "at least learning_starts", "at least batch_size")
+        assert any(text in doc.lower() for text in texts), texts
+
+
+def test_traits_select_settings():
+    assert {"gamma", "critic_lr"} <= {*Config.names(sweepable=True)}
+    assert {"algo", "seed", "sweep", "hidden_dims"} <= {*Config.names(fixed=True)}
+    assert {"seeds", "run_dir", "log_every"} <= {*Config.names(affects="nothing")}
+    assert {*Config.names(affects="learning")} > {*Config.names(sweepable=True)}
+    names = [f.name for f in dataclasses.fields(Config)]
+    kinds = [Config.names(affects=kind) for kind in ("learning", "speed", "evaluation", "nothing")]
+    assert sorted(itertools.chain(*kinds)) == sorted(names)
+
+
+def test_for_env_refuses_values_of_wrong_types_by_name():
+    for changes, message in (
+        ({"env": None}, "env must be text, got None."),
+        ({"env": "a", "algo": ["sac"]}, r"algo must be one of auto, sac, .*, got \['sac'\]\."),
+        ({"env": "a", "preset": []}, r"unknown preset \[\]; choose from auto"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Config.for_env(**changes)
 
 
 def test_presets_have_values_for_an_algorithm():

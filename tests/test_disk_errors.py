@@ -17,19 +17,19 @@ from test_training import BASE, rows, run
 from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint
-from fastsac.acting.behaviour import Behaviour
+from fastsac.acting.actor import Actor
 from fastsac.checkpoint import thread
-from fastsac.checkpoint.thread import Background
+from fastsac.checkpoint.thread import CheckpointThread
 from fastsac.checkpoint.writer import Writer
 from fastsac.cli.main import main
 from fastsac.config.settings import Config
 from fastsac.disk.errors import DiskErrorTolerance, disk_error
 from fastsac.env import EnvSpec
-from fastsac.learning.learner import Learner
+from fastsac.learning.learner import make_parts
 from fastsac.report import sinks
 from fastsac.report.csv_sink import CsvSink
-from fastsac.run.nan_guard import Guard
-from fastsac.run.plan import member_bytes
+from fastsac.run.memory import member_bytes
+from fastsac.run.nan_guard import NanGuard
 from fastsac.run.run_dir import RunDir
 from fastsac.run.trainer import train
 
@@ -49,8 +49,9 @@ def test_a_run_outlives_a_full_disk(tmp_path, capsys, monkeypatch, tensorboard):
         full = 100 <= env_steps < 300
         resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]) if full else before)
         if 280 <= env_steps < 300:
-            training.checkpoints.close()  # waits for the thread, which comes to nothing
-            training.checkpoints = Background(training._writer, training.sinks, training.plan.device)
+            thread = training.checkpointer.thread
+            thread.close()  # waits for it; comes to nothing
+            training.checkpointer.thread = CheckpointThread(thread._writer, training.files, training.plan.device)
             during.append([p.name for p in (tmp_path / "run" / "checkpoints").glob("*step_*")])
 
     try:
@@ -173,17 +174,16 @@ CONFIG = Config(env="test:test", buffer_size=20_000, num_envs=16)
 )
 def test_the_estimate_of_memory_is_near_the_truth(spec, changes):
     config, cpu = CONFIG.replace(**{"algo": "sac", **changes}), torch.device("cpu")
-    learner = Learner(config, spec, cpu, "eager")
-    behaviour = Behaviour(config, learner)
-    guard = Guard(config, type("Collector", (), {"learner": learner}), None, print)
+    learner, replay, normalizer = make_parts(config, spec, cpu, "eager")
+    actor = Actor(config, learner)
+    guard = NanGuard(config, learner, normalizer, None, None, print)
     guard.hold()
     owned = [
-        learner.buffers, learner.normalizer.state_dict(), dict(learner.replay.rows.items()), behaviour.slots,
-        learner.replay.row_count, guard._held or [],
+        learner.buffers, normalizer.state_dict(), replay.rows, actor.slots, replay.row_count, guard._held or [],
     ]  # fmt: skip
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in pytree.tree_leaves(owned)}
     truth = sum(storages.values())
-    estimate = config.num_members * sum(member_bytes(config, spec, few_kernels=False))
+    estimate = config.num_members * sum(member_bytes(config, spec, fuse_for_gpu=False))
     assert estimate == pytest.approx(truth, rel=0.1), json.dumps({"estimate": estimate, "truth": truth})
 
 

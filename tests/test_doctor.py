@@ -47,7 +47,7 @@ def test_no_compiler_is_a_warning_on_cpu(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("fastsac.run.plan.cpp_compiler", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert doctor.check_compiler().status == "warning"
-    assert doctor.check_compile() == Check("compile", "ok", "not tried: auto runs eagerly here")
+    assert doctor.PROBES["compile"]() == Check("compile", "ok", "not tried: auto chooses update eager here")
     assert "update eager" in doctor.check_auto().detail
 
 
@@ -57,7 +57,7 @@ def test_failing_compile_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(doctor, "chosen", lambda: (torch.device("cpu"), "compiled"))
     monkeypatch.setattr(doctor, "run_small_update", broken)
-    check = doctor.check_compile()
+    check = doctor.PROBES["compile"]()
     assert (check.status, check.detail) == ("fail", "RuntimeError: Python.h: No such file")
     assert "--compile off" in check.remedy
 
@@ -65,13 +65,13 @@ def test_failing_compile_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_numbers_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "chosen", lambda: (torch.device("cpu"), "compiled"))
     monkeypatch.setattr(doctor, "run_small_update", lambda _, mode: torch.tensor([1.0 if mode == "eager" else 2.0]))
-    assert "other numbers" in doctor.check_compile().detail
+    assert "other numbers" in doctor.PROBES["compile"]().detail
 
 
 @pytest.mark.parametrize(("status", "expected"), [("ok", 0), ("warning", 0), ("fail", 1)])
 def test_exit_status(status: doctor.Status, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "PROBES", {"thing": lambda: Check("thing", status, "detail", "remedy")})
-    assert doctor.main() == expected
+    assert doctor.run([]) == expected
 
 
 def test_show_is_plain_in_a_pipe() -> None:

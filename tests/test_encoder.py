@@ -8,13 +8,18 @@ from test_training import TIME_COLUMNS, rows
 from torch.nn import functional as F
 
 from fastsac import checkpoint, load
+from fastsac.algorithms import step
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import VARIANTS, find
+from fastsac.algorithms.registry import get_algorithm
+from fastsac.config.algorithms import ALGORITHMS
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import make_hyper
-from fastsac.nn import nets
+from fastsac.nn import vectors
 from fastsac.nn.encoder import Encoder
+from fastsac.nn.linear import MatmulConfig
+from fastsac.nn.mlp import Mlp
+from fastsac.nn.network import Network
 from fastsac.run import plan
 from fastsac.run.trainer import train
 
@@ -23,7 +28,7 @@ PIXELS = 2 * 36 * 40
 
 
 def test_vectors_pass():
-    encoder = Encoder.make(5, None, (32, 64, 64))
+    encoder = Encoder(5, None, (32, 64, 64))
     obs = torch.randn(3, 5)
     assert encoder({}, obs) is obs
     assert encoder.num_features == 5
@@ -34,15 +39,15 @@ def test_vectors_pass():
     ("image", "features"), [((4, 84, 84), 64 * 7 * 7), ((3, 96, 96), 64 * 8 * 8), ((1, 36, 36), 64)]
 )
 def test_sizes_are_those_of_dqn(image, features):
-    encoder = Encoder.make(0, image, (32, 64, 64))
+    encoder = Encoder(0, image, (32, 64, 64))
     assert encoder.num_features == features
     assert list(encoder.shapes.values())[::2] == [(32, image[0], 8, 8), (64, 32, 4, 4), (64, 64, 3, 3)]
 
 
 def test_features_equal_torch_layers():
-    encoder = Encoder.make(PIXELS, IMAGE, (3, 4, 5))
-    flat = nets.init(encoder.shapes, 0, torch.tensor(1), stream=0)
-    params = nets.unflatten(flat, encoder.shapes)
+    encoder = Encoder(PIXELS, IMAGE, (3, 4, 5))
+    network = Network(encoder, Mlp(encoder.num_features, (4,), 1))
+    params = vectors.unflatten(network.init(torch.tensor(1), stream=0), network.shapes)
     obs = torch.randint(0, 256, (6, PIXELS), dtype=torch.uint8)
     x = obs.view(6, *IMAGE).float() / 255
     for i, stride in enumerate((4, 2, 1)):
@@ -51,31 +56,30 @@ def test_features_equal_torch_layers():
         x = F.relu(F.conv2d(x, params[f"conv{i}"], params[f"bias{i}"], stride))
     torch.testing.assert_close(encoder(params, obs), x.flatten(1))
     assert x.flatten(1).shape == (6, encoder.num_features)
-    rough = encoder(params, obs, nets.Products(bf16=True))
+    rough = encoder(params, obs, MatmulConfig(bf16=True))
     assert rough.dtype == torch.float32
     torch.testing.assert_close(rough, x.flatten(1), rtol=0.05, atol=0.02)
 
 
-@pytest.mark.parametrize("algo", VARIANTS)
+@pytest.mark.parametrize("algo", ALGORITHMS)
 def test_every_algorithm_sees_images_and_learns_its_encoder(algo):
     """Each convolution of each network moves at an update, those of the targets follow, and actions are finite."""
     config = Config(env="x", conv_channels=(4, 4), hidden_dims=(32,), algo=algo, n_step=2)
-    spec = EnvSpec("test:test", PIXELS, 3, (), None, discrete=find(algo).discrete, image=IMAGE)
-    agent = find(algo).from_config(config, spec)
-    state = agent.init(torch.tensor(1), 0.5)
+    spec = EnvSpec("test:test", PIXELS, 3, (), None, discrete=get_algorithm(algo).discrete, image=IMAGE)
+    algorithm = get_algorithm(algo)(config, spec)
+    state = step.init(algorithm, torch.tensor(1), 0.5)
     obs, next_obs = torch.randint(0, 256, (2, 8, PIXELS), dtype=torch.uint8)
-    action = agent.act_randomly(torch.randn(8, 3))
-    assert agent.act(state["params"][agent.acts_by], obs, torch.randn(8, 3)).isfinite().all()
+    action = algorithm.act_randomly(torch.randn(8, 3))
+    assert algorithm.act(state["params"][algorithm.acts_by], obs, torch.randn(8, 3)).isfinite().all()
     batch = Batch(obs, action, torch.randn(8), torch.full((8,), 0.9), next_obs)
-    hyper = {k: v[0] for k, v in make_hyper(agent, config, CPU).items()}
-    new, _ = agent.update(hyper, state, batch, torch.randn(*agent.noise_shape(8)))
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
+    new, _ = step.update(algorithm, hyper, state, batch, torch.randn(*algorithm.noise_shape(8)))
     for name in state["params"].keys() - {"log_alpha"}:
-        shapes = getattr(agent, f"{name}_shapes")
-        before, after = (nets.unflatten(s["params"][name], shapes) for s in (state, new))
+        before, after = (algorithm.learned[name].views(s["params"][name]) for s in (state, new))
         for layer in ("conv0", "bias0", "conv1", "bias1"):
             assert not torch.equal(before[layer], after[layer]), (name, layer)
-        if f"target_{name}" in state:
-            assert not torch.equal(state[f"target_{name}"], new[f"target_{name}"])
+        if name in state["targets"]:
+            assert not torch.equal(state["targets"][name], new["targets"][name])
 
 
 def test_learns_from_pixels(tmp_path):

@@ -8,14 +8,22 @@ import numpy as np
 import pytest
 import scripted_env
 import torch
-from test_behaviour import CPU
+from test_acting import CPU
 from test_training import BASE
 
 from fastsac.acting.collector import Collector
-from fastsac.acting.errors import BadStepError, CheckedEnv, EnvFailedError, NotFiniteError, made, of_nobody, told
+from fastsac.acting.errors import (
+    BadStepError,
+    CheckedEnv,
+    EnvFailedError,
+    NotFiniteError,
+    call_env,
+    of_nobody,
+    try_make,
+)
 from fastsac.acting.evaluation import rollout
 from fastsac.env import Step, make_env
-from fastsac.learning.learner import Learner
+from fastsac.learning.learner import make_parts
 from fastsac.runtime.signals import Stopped
 
 
@@ -30,8 +38,8 @@ def act(obs):
 def collect(env, steps=3, **changes):
     """So many vector steps of training, without learning."""
     config = BASE.replace(num_envs=2, **changes)
-    collector = Collector(config, env, Learner(config, env.spec, CPU, "eager"))
-    collector.begin()
+    collector = Collector(config, env, *make_parts(config, env.spec, CPU, "eager"))
+    collector.start()
     for _ in range(steps):
         collector.send()
         collector.recv()
@@ -145,7 +153,7 @@ def test_whatever_an_environment_raises_is_its_failure(error, at):
     with pytest.raises(EnvFailedError, match=rf"^environment 1 failed in (reset|step 2 .*): {error}: the simulator "):
         rollout(make(fail=[1, at], error=error), act)
     with pytest.raises(EnvFailedError, match=f"^the environments failed in make: {error}: the simulator exploded"):
-        told(lambda: make(fail=[1, -1], error=error), "make", of_nobody)
+        call_env(lambda: make(fail=[1, -1], error=error), "make", of_nobody)
 
 
 def test_signals_are_no_failures():
@@ -156,7 +164,7 @@ def test_signals_are_no_failures():
     env.recv = stop
     with pytest.raises(Stopped):
         rollout(env, act)
-    for call in (lambda: told(stop, "make", of_nobody), lambda: made(stop)):
+    for call in (lambda: call_env(stop, "make", of_nobody), lambda: try_make(stop)):
         with pytest.raises(Stopped):
             call()
 
@@ -164,9 +172,9 @@ def test_signals_are_no_failures():
 def test_before_any_work_it_is_a_wrong_call():
     expected = r"^the environments cannot be made: SystemExit: the simulator exploded \(.*scripted_env.py, line \d+\).$"
     with pytest.raises(ValueError, match=expected):
-        made(lambda: make(fail=[1, -1], error="SystemExit"))
+        try_make(lambda: make(fail=[1, -1], error="SystemExit"))
     with pytest.raises(ValueError, match="task must look like"):
-        made(lambda: make("9x"))
+        try_make(lambda: make("9x"))
 
 
 def test_the_line_is_the_users_where_a_package_raises():
@@ -179,12 +187,12 @@ def test_the_line_is_the_users_where_a_package_raises():
 
 def test_the_line_is_the_users_where_the_standard_library_raises_or_a_back_end_rewords():
     with pytest.raises(EnvFailedError, match=r"JSONDecodeError: .*test_env_errors.py, line \d+\)\.$"):
-        told(lambda: json.loads("no"), "make", of_nobody)
+        call_env(lambda: json.loads("no"), "make", of_nobody)
     make = partial(make_env, "gymnasium:tests.nested_env:Nested-v0", [1], 0, {"bad": True})
     with pytest.raises(EnvFailedError, match=r"ValueError: gymnasium cannot .*first line \(.*nested_env.py, line \d+"):
-        told(make, "make", of_nobody)
+        call_env(make, "make", of_nobody)
 
 
 def test_the_line_is_the_last_one_where_none_is_the_users():
     with pytest.raises(EnvFailedError, match=r"JSONDecodeError: .*decoder.py, line \d+\)\.$"):
-        told(partial(json.loads, "no"), "make", of_nobody)  # this file has no line on the way
+        call_env(partial(json.loads, "no"), "make", of_nobody)  # this file has no line on the way

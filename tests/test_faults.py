@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import complaints, file_size_limit
-from test_learner import fill
-from test_learner import make as make_learner
+from test_learner import fill, make_filled
 from test_resume import interrupt, resumed
 from test_training import BASE, rows, run
 from torch.utils import _pytree as pytree
@@ -25,7 +24,7 @@ from fastsac.checkpoint.writer import Writer
 from fastsac.cli.main import main
 from fastsac.config.settings import Config
 from fastsac.env import make_env
-from fastsac.learning import learner
+from fastsac.learning import gradient_step
 from fastsac.run import nan_guard, plan
 from fastsac.run.extract import extract
 from fastsac.run.plan import make_plan
@@ -64,14 +63,14 @@ class Poison:
         self.at, self.member, self.kept = at, member, None
 
     def __call__(self, training):
-        reward = training.learner.replay.rows["reward"][self.member]
+        reward = training.replay.rows.reward[self.member]
         if self.kept is not None:
             reward[self.kept.isfinite()] = self.kept[self.kept.isfinite()]
             self.kept, self.at = None, math.inf
         elif training.collector.env_steps[self.member] >= self.at:
             self.kept = reward.clone()
             reward.fill_(math.nan)
-            self.kept[training.learner.replay.host_head] = math.nan  # is written in between
+            self.kept[training.replay.host_head] = math.nan  # is written in between
 
 
 @pytest.mark.parametrize("changes", [{"critic_lr": 1e30}, {"reward_scale": 1e38}])
@@ -119,14 +118,14 @@ def test_a_passing_fault_is_survived_with_the_whole_budget(tmp_path, changes):
     assert [m["grad_steps"] for m in result.members] == [200 - 16] * (member + 1)
     state = checkpoint.load(result.run_dir)[0]
     assert all(t.isfinite().all() for t in pytree.tree_leaves(state["state"]))
-    assert all(t.isfinite().all() for t in pytree.tree_leaves(state["behaviour"]))
+    assert all(t.isfinite().all() for t in pytree.tree_leaves(state["actor"]))
     assert state["replay"]["rows.action"].isfinite().all()  # no action of NaN was ever taken
-    assert state["skipped"].tolist()[member] > 0
+    assert state["counter_offset"].tolist()[member] > 0
     if member:
         clean = run(tmp_path, "clean", **{**ROLLBACK, **changes})
         for name, value in checkpoint.load(clean.run_dir)[0]["state"]["params"].items():
             assert torch.equal(value[0], state["state"]["params"][name][0])  # the other one noticed nothing
-        assert state["skipped"].tolist()[0] == 0
+        assert state["counter_offset"].tolist()[0] == 0
     assert all(float(row["grad_steps_per_s"]) >= 0 for row in rows(result.run_dir / "metrics.csv"))
 
 
@@ -157,7 +156,7 @@ def test_the_updates_that_a_resumed_run_begins_with_can_be_taken_back(tmp_path):
     folder = interrupt(BASE.replace(run_dir=str(tmp_path / "run"), **ROLLBACK), 100)
     with Run(make_plan(resumed(folder))) as training:
         assert max(training.collector.due()) > 0
-        reward, launch = training.learner.replay.rows["reward"], training.learner.launch
+        reward, launch = training.replay.rows.reward, training.learner.launch
         kept = reward.clone()
         reward.fill_(math.nan)
 
@@ -179,11 +178,11 @@ def test_a_parameter_alone_is_found_named_and_taken_back(tmp_path, capsys):
 
     def spoil(training):
         if training.collector.env_steps[0] >= 100 and not done:
-            done.append(training.learner.buffers["state"]["second"]["actor"].fill_(math.inf))
+            done.append(training.learner.buffers["state"]["exp_avg_sq"]["actor"].fill_(math.inf))
 
     result = run_with(tmp_path, spoil, **ROLLBACK)
-    assert "second.actor of member 0 (seed 1) was not finite at gradient step" in capsys.readouterr().out
-    assert dumps(result.run_dir)[0]["names"] == ["second.actor"]
+    assert "exp_avg_sq.actor of member 0 (seed 1) was not finite at gradient step" in capsys.readouterr().out
+    assert dumps(result.run_dir)[0]["names"] == ["exp_avg_sq.actor"]
     assert result.grad_steps == 200 - 16
 
 
@@ -195,31 +194,32 @@ def test_without_a_fault_rollback_changes_no_number(tmp_path):
 
 @pytest.mark.parametrize("n_step", [1, 3])
 def test_the_batch_of_a_bad_step_is_drawn_again(monkeypatch, n_step):
-    drawn, original = [], learner.draw_batch
-    mine = make_learner(n_step=n_step, buffer_size=200)
+    drawn, original = [], gradient_step.draw_batch
+    parts = make_filled(n_step=n_step, buffer_size=200)
+    mine = parts.learner
     mine.launch([5])
 
     def keep(*args):
         drawn.append(original(*args))
         return drawn[-1]
 
-    monkeypatch.setattr(learner, "draw_batch", keep)
-    mine.replay.rows["reward"][0, 3] = math.inf
-    while mine.bad_steps() == [learner.NEVER]:
+    monkeypatch.setattr(gradient_step, "draw_batch", keep)
+    parts.replay.rows.reward[0, 3] = math.inf
+    while mine.fault_steps() == [gradient_step.NO_FAULT_STEP]:
         mine.launch([1])
     expected = drawn[-1]
-    fill(mine, steps=10)  # the ring has 51 rows, 41 of which are in use now
+    fill(parts, steps=10)  # the ring has 51 rows, 41 of which are in use now
     mine.launch([3])
     (fault,) = nan_guard.find(mine, parameters=True)
     batch, overwritten = nan_guard.redraw(mine, fault)
     for a, b in zip(batch[:5], expected[:5], strict=True):
         assert torch.equal(a, b)
     if n_step > 1:  # what is beyond a window's end has no weight
-        assert torch.equal(batch.between.discount, expected.between.discount)
-        live = expected.between.discount > 0
-        assert torch.equal(batch.between.obs[live], expected.between.obs[live])
+        assert torch.equal(batch.window.discount, expected.window.discount)
+        live = expected.window.discount > 0
+        assert torch.equal(batch.window.obs[live], expected.window.obs[live])
     assert not overwritten.any()
-    fill(mine, steps=20)  # rows 0 to 10 are of another time now
+    fill(parts, steps=20)  # rows 0 to 10 are of another time now
     batch, overwritten = nan_guard.redraw(mine, fault)
     same = (batch.obs == expected.obs).all(-1)
     assert 0 < overwritten.sum() < 8
@@ -227,12 +227,12 @@ def test_the_batch_of_a_bad_step_is_drawn_again(monkeypatch, n_step):
 
 
 def test_no_draw_comes_again_after_a_rollback():
-    mine = make_learner()
+    mine = make_filled().learner
     held = pytree.tree_map(torch.clone, mine.buffers["state"])
     counters = []
     for _ in range(3):
         mine.launch([4])
-        state = mine.buffers["state"]["grad_steps"] + mine.buffers["skipped"]
+        state = mine.buffers["state"]["grad_steps"] + mine.buffers["counter_offset"]
         counters += range(int(state) - 4, int(state))
         mine.rewind_(0, held)
     assert counters == list(range(12))
@@ -338,7 +338,7 @@ def test_what_is_not_finite_in_an_evaluation_ends_the_run_as_in_training(tmp_pat
 
 def test_a_policy_that_is_not_finite_is_blamed_before_the_environments_of_an_evaluation(tmp_path):
     def spoil(training):
-        training.learner.policy.fill_(math.nan)
+        training.learner.policy.params.fill_(math.nan)
 
     with pytest.raises(NotFiniteError, match=r"^params.actor of member 0 \(seed 1\) was not finite at gradient step 0"):
         run_with(tmp_path, spoil, eval_every=4)
@@ -381,7 +381,7 @@ def test_a_signal_ends_eval_and_is_no_failure_of_an_environment(tmp_path, capsys
 
     threading.Thread(target=send, daemon=True).start()
     assert main(["eval", str(folder)]) == status
-    assert f"{signum.name}: ended at once" in capsys.readouterr().err
+    assert f"{signum.name}: stopped at once" in capsys.readouterr().err
 
 
 # What a failed run leaves
@@ -434,7 +434,7 @@ def test_a_run_that_fails_at_its_very_end_is_not_complete(tmp_path):
     assert summary_of(tmp_path / "run")["env_steps"] == 60
     for resume, folder in (("auto", tmp_path / "run"), (str(tmp_path / "run"), None)):
         config = BASE.replace(env="tests.scripted_env:9c", resume=resume, run_dir=folder and str(folder))
-        assert not make_plan(config).complete
+        assert not make_plan(config).is_complete
     assert math.isfinite(train(config).eval_return_mean)
 
 
@@ -478,7 +478,7 @@ def test_word_that_cannot_be_left_does_not_hide_the_error(tmp_path, name):
 
     def block(training):
         for taken in ("error.txt", "error-fastsac.txt") if name == "error.txt" else (name,):
-            (training.run_dir / taken / "in the way").mkdir(parents=True, exist_ok=True)
+            (training.files.folder / taken / "in the way").mkdir(parents=True, exist_ok=True)
 
     with pytest.raises(EnvFailedError, match="the simulator exploded") as error:
         run_with(tmp_path, block, env_kwargs={"fail": [1, 11]})

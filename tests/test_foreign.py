@@ -273,8 +273,8 @@ def test_settings_cannot_trust_themselves(capsys, run_dir, plant):
     marker = plant("trusting.mod:5c", run_dir / "trusting" / "mod.py")
     config = json.loads((run_dir / "config.json").read_text())
     (run_dir / "config.json").write_text(json.dumps({**config, "trust_env": True}))
-    assert "does not know: trust_env" in call(capsys, "eval", ".")[2]
-    assert "does not know: trust_env" in call(capsys, "train", "--config", ".", "--run-dir", "../new")[2]
+    assert "does not know: 'trust_env'" in call(capsys, "eval", ".")[2]
+    assert "does not know: 'trust_env'" in call(capsys, "train", "--config", ".", "--run-dir", "../new")[2]
     assert not marker.exists()
 
 

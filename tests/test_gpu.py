@@ -20,7 +20,8 @@ from fastsac.acting.collector import Collector
 from fastsac.acting.errors import NotFiniteError
 from fastsac.config.settings import Config
 from fastsac.env import make_env, make_spec
-from fastsac.learning.learner import NEVER, WRITTEN, Learner
+from fastsac.learning.gradient_step import MUTATED, NO_FAULT_STEP
+from fastsac.learning.learner import make_parts
 from fastsac.nn import philox
 from fastsac.run.plan import make_plan
 from fastsac.run.trainer import Run, train
@@ -69,21 +70,25 @@ def settings_of_torch():
 # Helpers: a learner by itself, the loop, a run ------------------------------------------------------------------------
 
 
-def make(mode, device=None, **changes):
+def make_filled(mode, device=None, **changes):
     """A learner, warmed up, with the same random rows in its replay for a member's seed in every mode."""
-    learner = Learner(BASE.replace(**changes), SPEC, device or DEVICE, mode)
+    parts = learner, replay, normalizer = make_parts(BASE.replace(**changes), SPEC, device or DEVICE, mode)
     generators = [torch.Generator().manual_seed(seed) for seed in learner.config.member_seeds]
 
     def draw(*shape):
         return torch.stack([torch.randn(N, *shape, generator=g) for g in generators]).to(learner.device)
 
-    learner.replay.begin_(draw(O))
+    replay.reset_(draw(O))
     for _ in range(30):
         obs, terminated, truncated = draw(O), draw() > 1.3, draw() > 1.3
-        learner.replay.add_(torch.tanh(draw(A)), draw(), terminated, truncated, obs)
-        learner.normalizer.update_(obs)
+        replay.add_(torch.tanh(draw(A)), draw(), terminated, truncated, obs)
+        normalizer.update_(obs)
     learner.warm_up()
-    return learner
+    return parts
+
+
+def make(mode, device=None, **changes):
+    return make_filled(mode, device, **changes).learner
 
 
 def params(learner):
@@ -102,34 +107,34 @@ def assert_same(tree, other):
 
 def written(learner):
     """Everything that launches write: parameters, moments, targets, counters, sums of metrics."""
-    return {name: learner.buffers[name] for name in WRITTEN}
+    return {name: learner.buffers[name] for name in MUTATED}
 
 
-def make_collector(mode, **changes):
+class Loop:
     """Environments and learner at the start of the loop; members' episodes end at different times."""
-    config = BASE.replace(**changes)
-    env = make_env(config.env, [i + i // 3 for i in range(config.seeds * N)])
-    collector = Collector(config, env, Learner(config, SPEC, DEVICE, mode))
-    collector.learner.warm_up()
-    collector.warm_up()
-    collector.begin()
-    return collector
 
+    def __init__(self, mode, **changes):
+        config = BASE.replace(**changes)
+        env = make_env(config.env, [i + i // 3 for i in range(config.seeds * N)])
+        self.learner, self.replay, self.normalizer = parts = make_parts(config, SPEC, DEVICE, mode)
+        self.collector = Collector(config, env, *parts)
+        self.learner.warm_up()
+        self.collector.warm_up()
+        self.collector.start()
 
-def drive(collector, turns, slow=None):
-    """The loop without its log points; `slow` is called while the environments step."""
-    for _ in range(turns):
-        collector.send()
-        if slow is not None:
-            slow(collector)
-        collector.learner.launch(collector.due())
-        collector.recv()
+    def drive(self, turns, slow=None):
+        """The loop without its log points; `slow` is called while the environments step."""
+        for _ in range(turns):
+            self.collector.send()
+            if slow is not None:
+                slow(self)
+            self.learner.launch(self.collector.due())
+            self.collector.recv()
 
-
-def left_by(collector):
-    """Everything that the loop leaves behind on the device: what was learned, and every row with its action."""
-    learner, behaviour = collector.learner, collector.behaviour
-    return {**learner.state_dict(), **behaviour.state_dict(), "sums": learner.buffers["sums"]}
+    def left(self):
+        """All that the loop leaves behind on the device: parameters, and every row with its action."""
+        parts = (self.learner, self.replay, self.normalizer, self.collector.actor)
+        return [part.state_dict() for part in parts]
 
 
 @contextmanager
@@ -229,7 +234,7 @@ def test_captured_equals_compiled_bit_for_bit_and_both_agree_with_eager(changes)
         assert_same(written(learner), written(compiled))
     updates = 16 + sum(1 + 7 * i % 16 for i in range(18))
     assert compiled.buffers["state"]["grad_steps"].tolist() == [updates + 5 - m % 2 for m in range(members)]
-    assert compiled.bad_steps() == [NEVER] * members
+    assert compiled.fault_steps() == [NO_FAULT_STEP] * members
 
 
 def test_every_launch_draws_other_transitions():
@@ -271,11 +276,13 @@ def test_an_eager_update_agrees_with_that_of_a_cpu(changes):
 
 @pytest.mark.parametrize("changes", [{}, {"seeds": 2, "actor_delay": 2}], ids=str)
 def test_a_captured_learner_continues_anothers_state_bit_for_bit(changes):
-    first, second = make("captured", **changes), make("captured", **changes)
+    firsts, seconds = make_filled("captured", **changes), make_filled("captured", **changes)
+    first, second = firsts.learner, seconds.learner
     members = first.config.seeds
     first.launch([5] * members)
     second.launch([2] * members)
-    second.load_state_dict(pytree.tree_map(lambda t: t.cpu(), first.state_dict()))
+    for mine, other in zip(seconds, firsts, strict=True):
+        mine.load_state_dict(pytree.tree_map(lambda t: t.cpu(), other.state_dict()))
     for learner in (first, second):
         learner.read_metrics()
         learner.launch([9] * members)
@@ -287,30 +294,30 @@ def test_a_captured_learner_continues_anothers_state_bit_for_bit(changes):
 
 @pytest.mark.parametrize("changes", [{}, {"seeds": 2, "actor_delay": 2}], ids=str)
 def test_acting_and_storing_are_the_same_captured_and_compiled_and_agree_with_eager(changes):
-    captured, compiled, eager = (make_collector(mode, **changes) for mode in ("captured", "compiled", "eager"))
-    for collector in (captured, compiled, eager):
-        drive(collector, 10)
-    actions = [collector.learner.replay.rows["action"].cpu() for collector in (compiled, eager)]
+    captured, compiled, eager = (Loop(mode, **changes) for mode in ("captured", "compiled", "eager"))
+    for loop in (captured, compiled, eager):
+        loop.drive(10)
+    actions = [loop.replay.rows.action.cpu() for loop in (compiled, eager)]
     torch.testing.assert_close(*actions, rtol=1e-4, atol=1e-5)
-    for collector in (captured, compiled):
-        drive(collector, 30)
-    assert_same(left_by(captured), left_by(compiled))
-    assert captured.env_steps == compiled.env_steps
+    for loop in (captured, compiled):
+        loop.drive(30)
+    assert_same(captured.left(), compiled.left())
+    assert captured.collector.env_steps == compiled.collector.env_steps
 
 
 def test_actions_and_rows_are_the_same_whichever_stream_is_slow():
-    def slow_learner(collector):
+    def slow_learner(loop):
         torch.cuda._sleep(SLEEP_CYCLES)
 
-    def slow_actor(collector):
-        with torch.cuda.stream(collector.behaviour._stream):
+    def slow_actor(loop):
+        with torch.cuda.stream(loop.collector.actor.stream):
             torch.cuda._sleep(SLEEP_CYCLES)
 
     left = []
     for slow in (None, slow_learner, slow_actor):
-        collector = make_collector("captured", overlap="on")
-        drive(collector, 30, slow)
-        left.append(left_by(collector))
+        loop = Loop("captured", overlap="on")
+        loop.drive(30, slow)
+        left.append(loop.left())
     for other in left[1:]:
         assert_same(left[0], other)
 
@@ -322,45 +329,46 @@ def test_actions_and_rows_are_the_same_whichever_stream_is_slow():
 )
 def test_nothing_in_the_loop_waits_for_the_device_but_acting(mode, changes):
     """Acting waits for an event, which this mode does not count."""
-    collector = make_collector(mode, total_steps=10_000, **changes)
-    drive(collector, 30)  # members come to be out of step, which may want a graph that was not foreseen
-    before = list(collector.learner.grad_steps)
+    loop = Loop(mode, total_steps=10_000, **changes)
+    loop.drive(30)  # members come to be out of step, which may want a graph that was not foreseen
+    before = list(loop.learner.grad_steps)
     with no_synchronization():
-        drive(collector, 30)
-    assert all(now > then for now, then in zip(collector.learner.grad_steps, before, strict=True))
+        loop.drive(30)
+    assert all(now > then for now, then in zip(loop.learner.grad_steps, before, strict=True))
     with no_synchronization(), pytest.raises(RuntimeError, match="synchroniz"):
-        collector.learner.bad_steps()  # it would have been seen
+        loop.learner.fault_steps()  # it would have been seen
 
 
 @pytest.mark.parametrize("changes", [{}, {"seeds": 8}], ids=str)
 def test_a_thousand_turns_of_the_loop_allocate_nothing(changes):
-    collector = make_collector("captured", total_steps=10_000, **changes)
-    drive(collector, 50)
+    loop = Loop("captured", total_steps=10_000, **changes)
+    loop.drive(50)
     gc.collect()  # what earlier tests left is not freed while counting
     before = allocations()
-    drive(collector, 1_000)
+    loop.drive(1_000)
     assert allocations() == before
-    assert min(collector.learner.grad_steps) > 3_000
+    assert min(loop.learner.grad_steps) > 3_000
 
 
 def test_buffers_keep_their_addresses_and_nothing_is_captured_again(monkeypatch):
     recorded, record = [], CudaRecorder.record
     monkeypatch.setattr(CudaRecorder, "record", lambda self, work: recorded.append(1) or record(self, work))
-    collector = make_collector("captured", actor_delay=2)
-    learner, behaviour, replay = collector.learner, collector.behaviour, collector.learner.replay
+    loop = Loop("captured", actor_delay=2)
+    learner, replay, actor = loop.learner, loop.replay, loop.collector.actor
     owned = [
-        learner.buffers, behaviour.slots, behaviour.vec_steps, dict(replay.rows.items()), replay.row_count,
-        replay.is_dummy, replay.added, learner.normalizer.state_dict(),
+        learner.buffers, actor.slots, actor.vec_steps, replay.rows, replay.row_count, replay.is_dummy, replay.added,
+        loop.normalizer.state_dict(),
     ]  # fmt: skip
 
     def addresses():
         return [leaf.data_ptr() for leaf in pytree.tree_leaves(owned)]
 
     before, num_recorded = addresses(), len(recorded)
-    drive(collector, 60)
+    loop.drive(60)
     learner.read_metrics()
-    learner.load_state_dict(pytree.tree_map(torch.clone, learner.state_dict()))
-    drive(collector, 60)  # wraps the ring
+    for part in (learner, replay):
+        part.load_state_dict(pytree.tree_map(torch.clone, part.state_dict()))
+    loop.drive(60)  # wraps the ring
     assert int(replay.added) >= replay.num_rows
     assert addresses() == before
     assert len(recorded) == num_recorded > 0
@@ -435,8 +443,10 @@ def test_a_checkpoint_of_a_gpu_serves_a_cpu(tmp_path, finished):
     folder = copy_of(finished, tmp_path / "run")
     policy = fastsac.load(folder)
     obs = torch.randn(1, 7, O, generator=torch.Generator().manual_seed(0))
-    learner = Learner(BASE, SPEC, DEVICE, "eager")
-    learner.load_state_dict(checkpoint.load(folder)[0])
+    learner, _, normalizer = make_parts(BASE, SPEC, DEVICE, "eager")
+    state = checkpoint.load(folder)[0]
+    learner.load_state_dict(state)
+    normalizer.load_state_dict(state["normalizer"])
     expected = learner.act_deterministic(obs.to(DEVICE))[0].cpu()
     torch.testing.assert_close(policy.act(obs[0], normalized=True), expected, rtol=1e-4, atol=1e-5)
     config = Config.load(folder).replace(resume=str(folder), run_dir=None, total_steps=240, device="cpu", compile="off")
@@ -451,15 +461,15 @@ def test_a_nan_in_the_replay_stops_the_run_and_is_told_by_member_and_step(tmp_pa
         def poisoned_recv():
             recv()
             if min(training.collector.env_steps) >= 100:
-                training.learner.replay.rows["reward"][1].fill_(math.nan)
+                training.replay.rows.reward[1].fill_(math.nan)
 
         training.collector.recv = poisoned_recv
         with pytest.raises(
             NotFiniteError, match=r"critic_loss.* of member 1 \(seed 6\) .*not finite at gradient step \d+\."
         ):
             training.train()
-        assert training.learner.bad_steps()[0] == NEVER
-        assert training.learner.not_finite() == [1]
+        assert training.learner.fault_steps()[0] == NO_FAULT_STEP
+        assert list(training.learner.not_finite()) == [1]
     assert not checkpoint.checkpoint_dirs(tmp_path / "run")
 
 

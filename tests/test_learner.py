@@ -7,14 +7,16 @@ import torch
 from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
-from fastsac.acting.behaviour import Behaviour
-from fastsac.algorithms import losses, sac
+from fastsac.acting.actor import Actor
+from fastsac.acting.store import Store
+from fastsac.algorithms import losses, sac, step
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS
 from fastsac.config.settings import Config
-from fastsac.env import EnvSpec
-from fastsac.learning.learner import NEVER, Learner, make_hyper
-from fastsac.nn import nets, optim
+from fastsac.env import EnvSpec, Step
+from fastsac.learning.gradient_step import NO_FAULT_STEP, make_hyper
+from fastsac.learning.learner import make_parts
+from fastsac.nn import optim
 
 O, A, N = 3, 2, 4
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
@@ -25,26 +27,32 @@ BASE = Config(
 CPU = torch.device("cpu")
 
 
-def fill(learner, steps=30, start=0):
+def fill(parts, steps=30, start=0):
     """The same rows for a member seed, whatever the number of members."""
+    learner, replay, normalizer = parts
     seeds = learner.config.member_seeds
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def draw(*shape):
         return torch.stack([torch.randn(*shape, generator=g) for g in generators]).to(learner.device)
 
-    learner.replay.begin_(draw(N, O))
+    replay.reset_(draw(N, O))
     for _ in range(start, start + steps):
         terminated, truncated = draw(N) > 1.3, draw(N) > 1.3
-        learner.replay.add_(torch.tanh(draw(N, A)), draw(N), terminated, truncated, draw(N, O))
-        learner.normalizer.update_(draw(N, O))
+        replay.add_(torch.tanh(draw(N, A)), draw(N), terminated, truncated, draw(N, O))
+        normalizer.update_(draw(N, O))
+
+
+def make_filled(mode="eager", **changes):
+    """A learner, warmed up, with its replay and normalizer."""
+    parts = make_parts(BASE.replace(**changes), SPEC, CPU, mode)
+    fill(parts)
+    parts.learner.warm_up()
+    return parts
 
 
 def make(mode="eager", **changes):
-    learner = Learner(BASE.replace(**changes), SPEC, CPU, mode)
-    fill(learner)
-    learner.warm_up()
-    return learner
+    return make_filled(mode, **changes).learner
 
 
 def params(learner):
@@ -52,10 +60,15 @@ def params(learner):
 
 
 @pytest.fixture(scope="module")
-def compiled():
+def compiled_parts():
     torch._dynamo.reset()
     counters.clear()
-    return make("compiled")
+    return make_filled("compiled")
+
+
+@pytest.fixture
+def compiled(compiled_parts):
+    return compiled_parts.learner
 
 
 def test_compiled_is_one_graph_and_agrees_with_eager_after_20_updates(compiled):
@@ -72,18 +85,20 @@ def test_compiled_is_one_graph_and_agrees_with_eager_after_20_updates(compiled):
         assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-3, abs=1e-4)
 
 
-def test_no_graph_break_and_no_recompilation_over_a_run(compiled):
-    behaviour = Behaviour(compiled.config, compiled)
-    behaviour.warm_up()
+def test_no_graph_break_and_no_recompilation_over_a_run(compiled_parts):
+    learner, replay, normalizer = compiled_parts
+    actor = Actor(learner.config, learner)
+    store = Store(learner.config, learner, actor, replay, normalizer)
+    actor.warm_up()
     generator = torch.Generator().manual_seed(1)
     flags = torch.zeros(N, dtype=torch.bool).numpy()
-    behaviour.begin(torch.randn(N, O, generator=generator).numpy(), [True])
-    for step in range(60):  # wraps the ring
-        behaviour.act()
-        compiled.launch([step % 6])
-        values = {"obs": torch.randn(N, O, generator=generator).numpy(), "reward": torch.randn(N).numpy()}
-        behaviour.store({**values, "terminated": flags, "truncated": flags, "random": [step < 30]})
-    assert int(compiled.replay.added) >= compiled.replay.num_rows
+    store.reset(torch.randn(N, O, generator=generator).numpy(), [True])
+    for i in range(60):  # wraps the ring
+        actor.act()
+        learner.launch([i % 6])
+        obs, reward = torch.randn(N, O, generator=generator).numpy(), torch.randn(N).numpy()
+        store.add(Step(obs, reward, flags, flags), [i < 30])
+    assert int(replay.added) >= replay.num_rows
     assert not counters["graph_break"]
     assert counters["stats"]["unique_graphs"] == 2  # the update and the actor
 
@@ -185,30 +200,33 @@ def test_fixed_alpha_stays():
 
 def test_update_equals_the_textbook_with_separate_optimizers():
     """The fused update beside .backward() and torch.optim, over 10 steps."""
-    agent = sac.Sac.from_config(BASE, SPEC)
-    hyper = {k: v[0] for k, v in make_hyper(agent, BASE, CPU).items()}
-    state = agent.init(torch.tensor(1), 0.5)
+    algorithm = sac.Sac(BASE, SPEC)
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, BASE, CPU).items()}
+    state = step.init(algorithm, torch.tensor(1), 0.5)
     leaves = {k: v.clone().requires_grad_() for k, v in state["params"].items()}
-    target = state["target_critic"].clone()
+    target = state["targets"]["critic"].clone()
     optimizers = {k: torch.optim.Adam([v], lr=1e-3) for k, v in leaves.items()}
     generator = torch.Generator().manual_seed(0)
+
+    def q_of(critic, obs, action):
+        return algorithm.net("critic", critic)(obs, action).squeeze(-1)
+
     for _ in range(10):
         draw = lambda *s: torch.randn(*s, generator=generator)  # noqa: E731
         batch = Batch(draw(8, O), torch.tanh(draw(8, A)), draw(8), torch.full((8,), 0.99), draw(8, O))
         noise = draw(2, 8, A)
-        state, _ = agent.update(hyper, state, batch, noise)
+        state, _ = step.update(algorithm, hyper, state, batch, noise)
 
-        actor = nets.unflatten(leaves["actor"], agent.actor_shapes)
-        critic = nets.unflatten(leaves["critic"], agent.critic_shapes)
+        actor = algorithm.net("actor", leaves["actor"])
         alpha = leaves["log_alpha"].exp().detach()
         with torch.no_grad():
-            next_action, next_log_prob = losses.tanh_normal(*nets.gaussian(actor, batch.next_obs), noise[1])
-            next_q = nets.critic(nets.unflatten(target, agent.critic_shapes), batch.next_obs, next_action)
+            next_action, next_log_prob = losses.tanh_normal(*algorithm.gaussian(actor, batch.next_obs), noise[1])
+            next_q = q_of(target, batch.next_obs, next_action)
             y = batch.reward + 0.99 * (next_q.min(0).values - alpha * next_log_prob)
-        q = nets.critic(critic, batch.obs, batch.action)
+        q = q_of(leaves["critic"], batch.obs, batch.action)
         critic_loss = 0.5 * ((q[0] - y) ** 2).mean() + 0.5 * ((q[1] - y) ** 2).mean()
-        action, log_prob = losses.tanh_normal(*nets.gaussian(actor, batch.obs), noise[0])
-        actor_loss = (alpha * log_prob - nets.critic(critic, batch.obs, action).min(0).values).mean()
+        action, log_prob = losses.tanh_normal(*algorithm.gaussian(actor, batch.obs), noise[0])
+        actor_loss = (alpha * log_prob - q_of(leaves["critic"], batch.obs, action).min(0).values).mean()
         alpha_loss = -(leaves["log_alpha"] * (log_prob - A).detach()).mean()
         for name, loss in (("critic", critic_loss), ("actor", actor_loss), ("log_alpha", alpha_loss)):
             leaves[name].grad = torch.autograd.grad(loss, leaves[name], retain_graph=True)[0]
@@ -217,39 +235,40 @@ def test_update_equals_the_textbook_with_separate_optimizers():
         target = optim.polyak(target, leaves["critic"].detach(), torch.tensor(0.005))
     for name, leaf in leaves.items():
         torch.testing.assert_close(state["params"][name], leaf.detach(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(state["target_critic"], target, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(state["targets"]["critic"], target, rtol=1e-4, atol=1e-5)
 
 
 def test_gradient_clipping_reaches_the_networks():
-    agent = sac.Sac.from_config(BASE.replace(max_grad_norm=1e-3), SPEC)
-    hyper = {k: v[0] for k, v in make_hyper(agent, BASE, CPU).items()}
-    state = agent.init(torch.tensor(1), 1.0)
+    algorithm = sac.Sac(BASE.replace(max_grad_norm=1e-3), SPEC)
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, BASE, CPU).items()}
+    state = step.init(algorithm, torch.tensor(1), 1.0)
     batch = Batch(torch.ones(8, O), torch.zeros(8, A), torch.full((8,), 100.0), torch.ones(8), torch.ones(8, O))
-    new, _ = agent.update(hyper, state, batch, torch.zeros(2, 8, A))
+    new, _ = step.update(algorithm, hyper, state, batch, torch.zeros(2, 8, A))
     for name in ("actor", "critic"):  # the first moment is 0.1 times the clipped gradient
-        assert new["first"][name].norm().item() == pytest.approx(1e-4, rel=0.01)
+        assert new["exp_avg"][name].norm().item() == pytest.approx(1e-4, rel=0.01)
 
 
 def test_a_loss_that_is_not_finite_is_remembered_with_its_step():
-    learner = make(seeds=2)
+    learner, replay, _ = make_filled(seeds=2)
     learner.launch([4, 4])
-    learner.replay.rows["reward"][1] = math.nan
+    replay.rows.reward[1] = math.nan
     learner.launch([4, 4])
-    assert learner.bad_steps() == [NEVER, 4]
+    assert learner.fault_steps() == [NO_FAULT_STEP, 4]
 
 
 def test_a_parameter_that_is_not_finite_is_found_with_its_member():
     learner = make(seeds=2)
-    assert learner.not_finite() == []
-    learner.buffers["state"]["second"]["actor"][1, 3] = math.inf
-    assert learner.not_finite() == [1]
+    assert learner.not_finite() == {}
+    learner.buffers["state"]["exp_avg_sq"]["actor"][1, 3] = math.inf
+    assert learner.not_finite() == {1: ("exp_avg_sq.actor",)}
 
 
 def test_state_dict_continues_bit_for_bit():
-    first, second = make(obs_norm=True), make(obs_norm=True, seed=BASE.seed)
+    (first, replay, normalizer), (second, *others) = (make_filled(obs_norm=True) for _ in range(2))
     first.launch([5])
     second.launch([1])
-    second.load_state_dict(pytree.tree_map(torch.clone, first.state_dict()))
+    for mine, other in zip((second, *others), (first, replay, normalizer), strict=True):
+        mine.load_state_dict(pytree.tree_map(torch.clone, other.state_dict()))
     for learner in (first, second):
         learner.launch([5])
     for a, b in zip(pytree.tree_leaves(first.buffers), pytree.tree_leaves(second.buffers), strict=True):

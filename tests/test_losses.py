@@ -28,7 +28,7 @@ def test_td_target_stops_gradients():
 
 def test_least_of_three_critics_and_its_gradient_by_hand():
     q = torch.tensor([[1.0, 5.0], [2.0, 4.0], [0.0, 6.0]], requires_grad=True)
-    least = losses.least(q)
+    least = losses.min_q(q)
     assert least.tolist() == [0.0, 4.0]
     least.sum().backward()
     assert q.grad.tolist() == [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]]

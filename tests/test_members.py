@@ -49,10 +49,8 @@ def test_a_grid_changes_its_last_setting_fastest_and_has_all_seeds_of_each():
 
 
 def test_random_settings_lie_in_the_ranges_and_are_drawn_from_the_seed():
-    settings = sweeps.settings(["random:200"], RANGES, seed=1)
-    assert (
-        settings == sweeps.settings(["random:200"], RANGES, seed=1) != sweeps.settings(["random:200"], RANGES, seed=2)
-    )
+    settings, same, other = (sweeps.settings(["random:200"], RANGES, seed, sweepable=()) for seed in (1, 1, 2))
+    assert settings == same != other
     for name, (low, high, kind) in RANGES.items():
         drawn = sorted(1 - s[name] if name == "gamma" else s[name] for s in settings)
         assert low <= drawn[0] * 1.01
@@ -70,7 +68,7 @@ def test_every_preset_has_ranges_that_can_be_drawn(name):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["batch_size=1,2"], "'batch_size' cannot be swept: members share one graph, and may differ in actor_lr, "),
+        (["batch_size=1,2"], "'batch_size' cannot be swept: members share one graph, and may differ in gamma, tau, "),
         (["hidden-dims=64"], "'hidden_dims' cannot be swept"),
         (["gamma"], "sweep must be name=value,value,... or random:COUNT, got 'gamma'"),
         (["gamma="], "sweep must be name=value"),

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from fastsac.nn import nets
+from fastsac.algorithms.sac import Sac
+from fastsac.config.settings import Config
+from fastsac.env import EnvSpec
+from fastsac.nn import linear, vectors
+from fastsac.nn.encoder import Encoder
+from fastsac.nn.linear import PLAIN, MatmulConfig
+from fastsac.nn.mlp import Mlp
+from fastsac.nn.network import Net, Network
 
 HIDDEN = (8, 6)
 
@@ -37,15 +44,31 @@ def module_of(params, num_inputs, critic=None, layer_norm=False):
     return nn.Sequential(*layers)
 
 
-BOTH = pytest.mark.parametrize("how", [nets.PLAIN, nets.Products(bias_inside=True)], ids=["added", "inside"])
+def views_of(algorithm, state):
+    """Everything that is learned, by name."""
+    return {name: part.views(state["params"][name]) for name, part in algorithm.learned.items()}
+
+
+def output(algorithm, name, views, *inputs):
+    """What a network of these parameters gives for features, and for actions where it takes them."""
+    return Net(algorithm.networks[name], views)(*inputs)
+
+
+def make(num_inputs, num_outputs, seed, stream, hidden_dims=HIDDEN, **options):
+    """A network for vectors, and its parameters by name."""
+    network = Network(Encoder(num_inputs), Mlp(num_inputs, hidden_dims, num_outputs, **options))
+    return network, vectors.unflatten(network.init(torch.tensor(seed), stream), network.shapes)
+
+
+BOTH = pytest.mark.parametrize("matmul", [PLAIN, MatmulConfig(bias_inside=True)], ids=["added", "inside"])
 
 
 @BOTH
-def test_actor_equals_a_torch_mlp(how):
-    shapes = nets.mlp_shapes(5, HIDDEN, 6)
-    params = nets.unflatten(nets.init(shapes, 5, torch.tensor(1), 0), shapes)
+def test_actor_equals_a_torch_mlp(matmul):
+    network, params = make(5, 6, seed=1, stream=0, matmul=matmul)
+    algorithm = Sac(Config(env="test:test", hidden_dims=HIDDEN), EnvSpec("test:test", 5, 3, (("obs", 5),), None))
     obs = torch.randn(7, 5, generator=torch.Generator().manual_seed(0)) * 10
-    mean, log_std = nets.gaussian(params, obs, how)
+    mean, log_std = algorithm.gaussian(Net(network, params), obs)
     expected_mean, raw = module_of(params, 5)(obs).chunk(2, -1)
     torch.testing.assert_close(mean, expected_mean)
     torch.testing.assert_close(log_std, -5 + 3.5 * (torch.tanh(raw) + 1))
@@ -55,15 +78,15 @@ def test_actor_equals_a_torch_mlp(how):
 
 @BOTH
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_critics_equal_torch_mlps(layer_norm, how):
-    shapes = nets.ensemble_shapes(8, HIDDEN, 1, 3, layer_norm)
-    flat = nets.init(shapes, 8, torch.tensor(1), 1)
+def test_critics_equal_torch_mlps(layer_norm, matmul):
+    network, params = make(8, 1, seed=1, stream=1, num_nets=3, layer_norm=layer_norm, matmul=matmul)
     if layer_norm:  # away from the identity
+        flat = vectors.flatten(params)
         flat = flat + 0.1 * torch.randn(flat.shape, generator=torch.Generator().manual_seed(2))
-    params = nets.unflatten(flat, shapes)
+        params = vectors.unflatten(flat, network.shapes)
     generator = torch.Generator().manual_seed(0)
     obs, action = torch.randn(7, 5, generator=generator), torch.rand(7, 3, generator=generator)
-    q = nets.critic(params, obs, action, how)
+    q = Net(network, params)(obs, action).squeeze(-1)
     assert q.shape == (3, 7)
     for e in range(3):
         expected = module_of(params, 8, e, layer_norm)(torch.cat([obs, action], -1)).squeeze(-1)
@@ -71,14 +94,13 @@ def test_critics_equal_torch_mlps(layer_norm, how):
 
 
 def test_flatten_undoes_unflatten():
-    shapes = nets.ensemble_shapes(8, HIDDEN, 1, 2, True)
-    flat = torch.arange(nets.num_params(shapes), dtype=torch.float32)
-    assert torch.equal(nets.flatten(nets.unflatten(flat, shapes)), flat)
+    shapes = Mlp(8, HIDDEN, 1, num_nets=2, layer_norm=True).shapes
+    flat = torch.arange(vectors.num_params(shapes), dtype=torch.float32)
+    assert torch.equal(vectors.flatten(vectors.unflatten(flat, shapes)), flat)
 
 
 def test_init_is_uniform_in_one_over_root_fan_in():
-    shapes = nets.ensemble_shapes(128, (256,), 1, 2, True)
-    params = nets.unflatten(nets.init(shapes, 128, torch.tensor(5), 1), shapes)
+    network, params = make(128, 1, seed=5, stream=1, hidden_dims=(256,), num_nets=2, layer_norm=True)
     bound = 1 / math.sqrt(128)
     weight, bias = parts(params["layer0"], 128)
     assert weight.abs().max() <= bound
@@ -89,34 +111,32 @@ def test_init_is_uniform_in_one_over_root_fan_in():
     assert params["layer1"].abs().max() <= 1 / math.sqrt(256)
     assert not torch.equal(weight[0], weight[1])
     assert torch.equal(params["scale0"], torch.ones(2, 1, 256))
-    other = nets.init(shapes, 128, torch.tensor(6), 1)
-    assert not torch.equal(other, nets.flatten(params))
+    for other in (network.init(torch.tensor(6), 1), network.init(torch.tensor(5), 0)):
+        assert not torch.equal(other, vectors.flatten(params))
 
 
 @BOTH
-def test_rows_of_zeros_stay_zero(how):
+def test_rows_of_zeros_stay_zero(matmul):
     """They pad a layer to a multiple of 8 rows; Adam must find no gradient there."""
-    shapes = nets.mlp_shapes(5, HIDDEN, 6)
-    flat = nets.init(shapes, 5, torch.tensor(1), 0)
+    network, params = make(5, 6, seed=1, stream=0, matmul=matmul)
     obs = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
 
-    def loss(vector):
-        mean, log_std = nets.gaussian(nets.unflatten(vector, shapes), obs, how)
-        return mean.sum() + log_std.square().sum()
+    def loss(params):
+        return Net(network, params)(obs).square().sum()
 
-    gradient = nets.unflatten(torch.func.grad(loss)(flat), shapes)
+    gradient = torch.func.grad(loss)(params)
     for name, fan_in in (("layer0", 5), ("layer1", 8), ("layer2", 6)):
-        assert gradient[name].shape[0] % nets.ALIGN == 0
+        assert gradient[name].shape[0] % linear.ALIGN == 0
         assert gradient[name][: fan_in + 1].any()
         assert not gradient[name][fan_in + 1 :].any()
 
 
 def test_bf16_products_are_near_and_come_out_as_float32():
-    shapes = nets.ensemble_shapes(8, (32, 32), 1, 2, False)
-    params = nets.unflatten(nets.init(shapes, 8, torch.tensor(1), 1), shapes)
+    sizes = {"seed": 1, "stream": 1, "hidden_dims": (32, 32), "num_nets": 2}
+    (network, params), (other, _) = (make(8, 1, **sizes, matmul=MatmulConfig(bf16=bf16)) for bf16 in (False, True))
     generator = torch.Generator().manual_seed(0)
     obs, action = torch.randn(7, 5, generator=generator), torch.rand(7, 3, generator=generator)
-    exact, rounded = nets.critic(params, obs, action), nets.critic(params, obs, action, how=nets.Products(bf16=True))
+    exact, rounded = Net(network, params)(obs, action), Net(other, params)(obs, action)
     assert rounded.dtype == torch.float32
     assert not torch.equal(rounded, exact)
     torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.02)

@@ -15,7 +15,7 @@ def test_adam_equals_torch_adam_over_20_steps():
         grad = torch.randn(50, generator=generator) * 10.0 ** (step % 5 - 2)
         reference.grad = grad.clone()
         adam.step()
-        correction = optim.correction(torch.tensor(step))
+        correction = optim.bias_correction(torch.tensor(step))
         param, moments = optim.adam(param, grad, moments, correction, torch.tensor(3e-3))
         torch.testing.assert_close(param, reference.detach(), rtol=1e-6, atol=1e-7)
 

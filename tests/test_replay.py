@@ -4,9 +4,11 @@ import pytest
 import torch
 from scripted_env import ACTION, EPISODE, SEED, STEP
 from scripted_env import make as make_scripted
+from torch.utils import _pytree as pytree
 
 from fastsac.algorithms.batch import Batch
-from fastsac.learning.replay import Replay, bytes_per_transition, draw
+from fastsac.learning.draw import draw
+from fastsac.learning.replay import Replay, bytes_per_transition
 
 M, N, GAMMA = 2, 3, 0.9
 SEEDS = [0, 1, 2, 101, 103, 110]  # member by member
@@ -24,7 +26,7 @@ class Stream:
 
     def begin(self):
         self.obs = torch.from_numpy(self.env.reset()).view(M, N, -1)
-        self.replay.begin_(self.obs)
+        self.replay.reset_(self.obs)
         self.is_dummy = torch.zeros(M, N, dtype=torch.bool)
         self.first_row = self.replay.host_head
 
@@ -69,12 +71,12 @@ class Stream:
         return found
 
 
-def draw_all(replay, member, n_step, with_between=False):
+def draw_all(replay, member, n_step, with_window=False):
     """Every entry of the table once, through `draw`."""
-    ring = {k: v[member] for k, v in replay.ring().items()}
-    count = int(ring["count"])
+    ring = pytree.tree_map(lambda t: t[member], replay.ring())
+    count = int(ring.count)
     word = torch.tensor([-(-(i << 32) // count) for i in range(count)], dtype=torch.int64)
-    return draw(ring, word, N, n_step, torch.tensor(GAMMA), with_between)
+    return draw(ring, word, N, n_step, torch.tensor(GAMMA), with_window)
 
 
 def row_of(batch, i):
@@ -88,8 +90,8 @@ def test_draws_exactly_the_valid_transitions(n_step, capacity):
     for _ in range(40):
         stream.step()
         for member in range(M):
-            batch = draw_all(stream.replay, member, n_step, with_between=True)
-            assert draw_all(stream.replay, member, n_step).between is None
+            batch = draw_all(stream.replay, member, n_step, with_window=True)
+            assert draw_all(stream.replay, member, n_step).window is None
             one_step = draw_all(stream.replay, member, 1)
             expected = stream.expected(member, n_step)
             drawn = one_step.reward.tolist()
@@ -103,10 +105,10 @@ def test_draws_exactly_the_valid_transitions(n_step, capacity):
                 assert got.discount.item() == pytest.approx(discount, rel=1e-6)
                 assert torch.equal(got.next_obs, next_obs)
                 for k in range(n_step - 1):
-                    weight, obs = between[k] if k < len(between) else (0.0, batch.between.obs[k, i])
-                    assert batch.between.discount[k, i].item() == pytest.approx(weight, rel=1e-6)
-                    assert torch.equal(batch.between.obs[k, i], obs)
-                assert n_step > 1 or batch.between is None
+                    weight, obs = between[k] if k < len(between) else (0.0, batch.window.obs[k, i])
+                    assert batch.window.discount[k, i].item() == pytest.approx(weight, rel=1e-6)
+                    assert torch.equal(batch.window.obs[k, i], obs)
+                assert n_step > 1 or batch.window is None
 
 
 def test_no_transition_mixes_episodes():
@@ -128,8 +130,8 @@ def test_draws_are_uniform():
     stream = Stream(60)
     for _ in range(50):
         stream.step()
-    ring = {k: v[0] for k, v in stream.replay.ring().items()}
-    count = int(ring["count"])
+    ring = pytree.tree_map(lambda t: t[0], stream.replay.ring())
+    count = int(ring.count)
     word = torch.randint(0, 2**32, (200 * count,), generator=torch.Generator().manual_seed(1))
     rewards = draw(ring, word, N, 1, torch.tensor(GAMMA)).reward
     _, times = rewards.unique(return_counts=True)
@@ -176,19 +178,18 @@ def test_state_dict_round_trip(steps):
 def test_state_dict_holds_a_wrapped_ring_whatever_its_last_row_is():
     env = make_scripted("3t", [0], 0, {}, None)
     replay = Replay(1, 1, 9, env.spec.obs_dim, 2, torch.device("cpu"))
-    replay.begin_(torch.from_numpy(env.reset()).view(1, 1, -1))
+    replay.reset_(torch.from_numpy(env.reset()).view(1, 1, -1))
     for _ in range(60):
         env.send(torch.zeros(1, 2).numpy())
         obs, reward, terminated, truncated = (torch.from_numpy(x).view(1, 1, *x.shape[1:]) for x in env.recv())
         replay.add_(torch.zeros(1, 1, 2), reward, terminated, truncated, obs)
         other = Replay(1, 1, 9, env.spec.obs_dim, 2, torch.device("cpu"))
         other.load_state_dict({k: v.clone() for k, v in replay.state_dict().items()})
-        for key, value in replay.ring().items():
-            mine = other.ring()[key]
-            if key == "table":  # what is outside of tail and count is never read
-                slots = (int(replay.tail) + torch.arange(int(replay.count))) % (value.shape[1] - 1)
-                value, mine = value[:, slots], mine[:, slots]
-            assert torch.equal(mine, value), key
+        # Of the table, what is outside of tail and count is never read.
+        slots = (int(replay.tail) + torch.arange(int(replay.count))) % (replay.table.shape[1] - 1)
+        rings = (ring._replace(table=ring.table[:, slots]) for ring in (other.ring(), replay.ring()))
+        for mine, value in zip(*map(pytree.tree_leaves, rings), strict=True):
+            assert torch.equal(mine, value)
         assert torch.equal(other.row_count, replay.row_count)
         assert torch.equal(other.is_dummy, replay.is_dummy)
 
@@ -211,10 +212,10 @@ def test_parts_of_a_state_that_do_not_fit_together_are_refused(steps):
 
 def test_addresses_never_change():
     stream = Stream(24)
-    before = {k: v.data_ptr() for k, v in stream.replay.ring().items()}
+    before = [leaf.data_ptr() for leaf in pytree.tree_leaves(stream.replay.ring())]
     for _ in range(30):
         stream.step()
-    assert before == {k: v.data_ptr() for k, v in stream.replay.ring().items()}
+    assert before == [leaf.data_ptr() for leaf in pytree.tree_leaves(stream.replay.ring())]
 
 
 def test_bytes_are_counted():

@@ -6,8 +6,10 @@ Rewards are small whole numbers and gamma is 1/2, so that sums in float32 are ex
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.utils import _pytree as pytree
 
-from fastsac.learning.replay import Replay, draw
+from fastsac.learning.draw import draw
+from fastsac.learning.replay import Replay
 
 GAMMA = 0.5
 CPU = torch.device("cpu")
@@ -46,7 +48,7 @@ class Model:
         if self.is_dummy is None:
             self.is_dummy = torch.zeros(self.m, self.n, dtype=torch.bool)
         self.obs = obs
-        self.replay.begin_(obs)
+        self.replay.reset_(obs)
 
     def step(self, terminated, truncated):
         obs, action = self.fresh(), -self.obs
@@ -109,8 +111,8 @@ class Model:
             for n, i in self.valid(m):
                 window = self.window(self.rows[m][n], i)
                 expected[window[0]] = window
-            ring = {k: v[m] for k, v in self.replay.ring().items()}
-            count = int(ring["count"])
+            ring = pytree.tree_map(lambda t: t[m], self.replay.ring())  # noqa: B023
+            count = int(ring.count)
             assert count == len(expected)
             if count:
                 self.check_draws(ring, count, expected)
@@ -119,7 +121,7 @@ class Model:
         """Each valid transition is drawn by the least and by the greatest word of its share, and nothing else is."""
         bounds = [-(-(i << 32) // count) for i in range(count + 1)]
         words = torch.tensor([*bounds[:-1], *(bound - 1 for bound in bounds[1:])], dtype=torch.int64)
-        batch = draw(ring, words, self.n, self.n_step, torch.tensor(GAMMA), with_between=True)
+        batch = draw(ring, words, self.n, self.n_step, torch.tensor(GAMMA), with_window=True)
         drawn = batch.obs.squeeze(-1).tolist()
         assert sorted(drawn[:count]) == sorted(expected)
         assert drawn[count:] == drawn[:count]
@@ -128,8 +130,8 @@ class Model:
             got = [x[j].item() for x in batch[:5]]
             assert got == [obs, action, reward, discount, next_obs]
             for k, (weight, state) in enumerate(between):
-                assert batch.between.discount[k, j].item() == weight
-                assert weight == 0 or batch.between.obs[k, j].item() == state
+                assert batch.window.discount[k, j].item() == weight
+                assert weight == 0 or batch.window.obs[k, j].item() == state
 
 
 @st.composite

@@ -4,6 +4,7 @@ Environments cannot save their state, but for those that can: the other run make
 """
 
 import json
+import math
 import signal
 
 import pytest
@@ -26,18 +27,32 @@ SETTINGS = {
 }
 
 
-def interrupt(config, at):
-    """Train until a Ctrl-C in the middle of a vector step at `at` environment steps."""
+def drive(config, interrupt_at=math.inf, renew_at=math.inf):
+    """Train until a Ctrl-C in the middle of a vector step, with new environments after another one, if any."""
     with Run(make_plan(config)) as run:
-        recv = run.collector.recv
+        recv, sent = run.collector.recv, []
 
         def recv_and_interrupt():
             recv()
-            if min(run.collector.env_steps) >= at and run._signals.received is None:
-                signal.raise_signal(signal.SIGINT)
+            if run.env_steps >= interrupt_at and not sent:
+                sent.append(signal.raise_signal(signal.SIGINT))
 
         run.collector.recv = recv_and_interrupt
-        result = run.train()
+        run.start()
+        while not run.is_over:
+            before = run.env_steps
+            run.step()
+            if before < renew_at <= run.env_steps:
+                run.catch_up()
+                run.env.close()
+                run.env = run.collector.env = run.environments.make_for_training(run.collector.vec_steps)
+                run.collector.reset()
+        return run.finish()
+
+
+def interrupt(config, at, **changes):
+    """Train until a Ctrl-C in the middle of a vector step at `at` environment steps."""
+    result = drive(config, interrupt_at=at, **changes)
     assert result.interrupted
     assert at <= result.env_steps < at + 3 * config.num_envs
     return result.run_dir
@@ -60,8 +75,8 @@ def assert_same_tree(mine, other, path=""):
 
 def without_times(meta):
     evals = [{k: v for k, v in row.items() if k != "wall_s"} for row in meta["last_evals"]]
-    row = {k: v for k, v in meta["last_row"].items() if k != "ago_s"}
-    kept = {k: v for k, v in meta.items() if k not in ("wall_s", "waited", "name", "files", "replay")}
+    row = {k: v for k, v in meta["last_row"].items() if k not in ("ago_s", "waited")}
+    kept = {k: v for k, v in meta.items() if k not in ("wall_s", "name", "learner", "replay")}
     return {**kept, "last_evals": evals, "last_row": row}
 
 
@@ -84,8 +99,8 @@ def assert_exact(tmp_path, config, at, renews=True):
     """Interrupt `config` at `at`, go on, and compare."""
     folder = interrupt(config.replace(run_dir=str(tmp_path / "interrupted")), at)
     train(resumed(folder))
-    other = config.replace(run_dir=str(tmp_path / "other"), reset_envs_at=at if renews else None)
-    assert_same_run(folder, train(other).run_dir)
+    other = drive(config.replace(run_dir=str(tmp_path / "other")), renew_at=at if renews else math.inf)
+    assert_same_run(folder, other.run_dir)
 
 
 # Before learning, after a row, after an evaluation, with both, and after the ring has wrapped.
@@ -99,13 +114,13 @@ def test_a_resumed_run_is_one_that_made_its_environments_anew(tmp_path, name, at
 def test_a_run_resumes_exactly_a_second_time(tmp_path):
     config = EXACT.replace(**SETTINGS["n_step"])
     folders = []
-    for name, first in (("a", {}), ("b", {"reset_envs_at": 40})):
+    for name in ("a", "b"):
         folder = tmp_path / name
-        if not first:
+        if name == "a":
             interrupt(config.replace(run_dir=str(folder)), 40)
             interrupt(resumed(folder), 77)
         else:
-            interrupt(config.replace(run_dir=str(folder), **first), 77)
+            interrupt(config.replace(run_dir=str(folder)), 77, renew_at=40)
         train(resumed(folder))
         folders.append(folder)
     assert_same_run(*folders)

@@ -139,7 +139,7 @@ def test_a_process_that_ends_while_its_thread_writes_keeps_the_lock(tmp_path, mo
     monkeypatch.setattr(Writer, "write", lambda *args: go.wait(30) and write(*args))
 
     def interrupt(training):
-        if training.checkpoints.is_writing:
+        if training.checkpointer.thread.is_writing:
             raise KeyboardInterrupt
 
     try:
@@ -257,8 +257,8 @@ def once_at(env_steps, act):
     def hook(training):
         if not done and training.collector.env_steps[0] >= env_steps:
             done.append(True)
-            if training.checkpoints._pending:
-                training.checkpoints._pending.result()
+            if training.checkpointer.thread._pending:
+                training.checkpointer.thread._pending.result()
             act()
 
     return hook
@@ -432,7 +432,6 @@ def lose_rows(folder, rng):
 @pytest.mark.parametrize("seed", range(LOSSES))
 def test_rows_that_are_lost_in_the_middle_are_written_again(tmp_path, monkeypatch, seed):
     """FASTSAC_LOSSES=40 for more of them."""
-    monkeypatch.setattr("fastsac.checkpoint.writer.MERGE", 2000)
     monkeypatch.setattr("fastsac.checkpoint.writer.PIECE", 4000)
     rng = random.Random(seed)
     folder = tmp_path / "run"
@@ -455,7 +454,6 @@ def test_rows_that_are_lost_in_the_middle_are_written_again(tmp_path, monkeypatc
 
 def test_damage_that_the_last_checkpoint_finds_is_made_good(tmp_path, monkeypatch):
     folder = tmp_path / "run"
-    monkeypatch.setattr("fastsac.checkpoint.writer.MERGE", 0)
     remove = Writer._remove_others
 
     def damage_then(self):
@@ -477,10 +475,10 @@ def test_a_replay_that_is_whole_goes_along_also_where_none_is_kept_from_now_on(t
         Config.load(folder).replace(resume=str(folder), run_dir=None, total_steps=90, checkpoint_replay="none")
     )
     plan.place.release()
-    assert (plan.resume.with_replay, plan.resume.note) == (True, "")
+    assert (plan.resume.found.with_replay, plan.resume.found.note) == (True, "")
     for path in checkpoint.replay_dir(folder).glob("rows_*.pt"):
         path.unlink()
     plan = make_plan(plan.config)
     plan.place.release()
-    assert not plan.resume.with_replay
-    assert plan.resume.note.endswith("Going on without the replay.")
+    assert not plan.resume.found.with_replay
+    assert plan.resume.found.note.endswith("Going on without the replay.")

@@ -6,18 +6,17 @@ import pytest
 import torch
 from tensordict import TensorDict
 from tensordict.nn import ProbabilisticTensorDictModule, ProbabilisticTensorDictSequential, TensorDictModule
-from test_nets import module_of, parts
+from test_nets import module_of, parts, views_of
 from torchrl.modules import OneHotCategorical
 from torchrl.objectives import DiscreteSACLoss, ValueEstimators
 
-from fastsac.algorithms import losses
+from fastsac.algorithms import losses, step
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS
 from fastsac.algorithms.sac_discrete import SacDiscrete
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import make_hyper
-from fastsac.nn import nets
 
 O, A, B = 4, 3, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None, discrete=True)
@@ -44,15 +43,15 @@ def test_an_action_of_no_probability_is_harmless():
 
 
 def test_samples_follow_the_policy():
-    agent = SacDiscrete.from_config(CONFIG, SPEC)
-    actor = agent.init(torch.tensor(1), 1.0)["params"]["actor"] * 5
+    algorithm = SacDiscrete(CONFIG, SPEC)
+    actor = step.init(algorithm, torch.tensor(1), 1.0)["params"]["actor"] * 5
     obs = torch.randn(1, O, generator=torch.Generator().manual_seed(0))
-    probabilities = torch.softmax(nets.mlp(nets.unflatten(actor, agent.actor_shapes), obs), -1)[0]
+    probabilities = torch.softmax(algorithm.net("actor", actor)(obs), -1)[0]
     noise = torch.randn(50_000, A, generator=torch.Generator().manual_seed(1))
-    frequencies = agent.act(actor, obs.expand(50_000, -1), noise).mean(0)
+    frequencies = algorithm.act(actor, obs.expand(50_000, -1), noise).mean(0)
     assert probabilities.max() - probabilities.min() > 0.1
     torch.testing.assert_close(frequencies, probabilities, rtol=0, atol=4 * math.sqrt(0.25 / 50_000))
-    assert agent.act(actor, obs, None)[0].argmax() == probabilities.argmax()
+    assert algorithm.act(actor, obs, None)[0].argmax() == probabilities.argmax()
 
 
 def test_gumbel_numbers_stay_finite():
@@ -64,24 +63,20 @@ def test_gumbel_numbers_stay_finite():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("few_kernels", [False, True])
-def test_losses_and_gradients_equal_torchrl(few_kernels):
+@pytest.mark.parametrize("fuse_for_gpu", [False, True])
+def test_losses_and_gradients_equal_torchrl(fuse_for_gpu):
     generator = torch.Generator().manual_seed(0)
-    agent = SacDiscrete.from_config(CONFIG, SPEC, few_kernels)
-    state = agent.init(torch.tensor(1), ALPHA)
-    state["target_critic"] = state["target_critic"] + 0.1 * torch.randn(
-        state["target_critic"].shape, generator=generator
+    algorithm = SacDiscrete(CONFIG, SPEC, fuse_for_gpu)
+    state = step.init(algorithm, torch.tensor(1), ALPHA)
+    state["targets"]["critic"] = state["targets"]["critic"] + 0.1 * torch.randn(
+        state["targets"]["critic"].shape, generator=generator
     )
     draw = lambda *s: torch.randn(*s, generator=generator)  # noqa: E731
     terminated = torch.rand(B, generator=generator) < 0.3
     action = losses.one_hot(draw(B, A))
     batch = Batch(draw(B, O), action, draw(B), CONFIG.gamma * (~terminated), draw(B, O))
-    views = {
-        "actor": nets.unflatten(state["params"]["actor"], agent.actor_shapes),
-        "critic": nets.unflatten(state["params"]["critic"], agent.critic_shapes),
-        "log_alpha": state["params"]["log_alpha"],
-    }
-    target = nets.unflatten(state["target_critic"], agent.critic_shapes)
+    views = views_of(algorithm, state)
+    target = algorithm.learned["critic"].views(state["targets"]["critic"])
 
     actor = TensorDictModule(module_of(views["actor"], O), in_keys=["observation"], out_keys=["logits"])
     head = ProbabilisticTensorDictModule(
@@ -122,15 +117,17 @@ def test_losses_and_gradients_equal_torchrl(few_kernels):
     out = loss(data)
     (0.5 * out["loss_qvalue"] + out["loss_actor"] + out["loss_alpha"]).backward()  # their critic loss lacks the 1/2
 
-    hyper = {k: v[0] for k, v in make_hyper(agent, CONFIG, torch.device("cpu")).items()}
-    grads, metrics = torch.func.grad(lambda p: agent.loss(hyper, p, target, batch), has_aux=True)(views)
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, CONFIG, torch.device("cpu")).items()}
+    grads, (metrics, _) = torch.func.grad(
+        lambda p: step.objective(algorithm, hyper, p, {"critic": target}, batch, torch.empty(0), True), has_aux=True
+    )(views)
     ours = dict(zip(METRICS, metrics, strict=True))
     close = {"rtol": 1e-5, "atol": 1e-5}
     torch.testing.assert_close(2 * ours["critic_loss"], out["loss_qvalue"].detach(), **close)
     torch.testing.assert_close(ours["actor_loss"], out["loss_actor"].detach(), **close)
     torch.testing.assert_close(ours["alpha_loss"], out["loss_alpha"].detach(), **close)
     torch.testing.assert_close(ours["entropy"], out["entropy"].detach().mean(), **close)
-    torch.testing.assert_close(grads["log_alpha"], loss.log_alpha.grad, **close)
+    torch.testing.assert_close(grads["log_alpha"]["log_alpha"], loss.log_alpha.grad, **close)
     compared = 0
     for network, params in (("actor", loss.actor_network_params), ("critic", loss.qvalue_network_params)):
         for name, value in params.items(True, True):

@@ -6,19 +6,19 @@ import pytest
 import torch
 from tensordict import TensorDict
 from tensordict.nn import ProbabilisticTensorDictModule, ProbabilisticTensorDictSequential, TensorDictModule
-from test_nets import module_of, parts
+from test_nets import module_of, parts, views_of
 from test_torchrl import ActorModule, CriticModule, FixedNoise
 from torchrl.modules import ValueOperator
 from torchrl.objectives import SACLoss, ValueEstimators
 
-from fastsac.algorithms import losses
+from fastsac.algorithms import losses, step
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS
 from fastsac.algorithms.sac_v1 import SacV1
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import make_hyper
-from fastsac.nn import nets
+from fastsac.nn import vectors
 
 O, A, B = 4, 2, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
@@ -30,21 +30,17 @@ ALPHA = CONFIG.init_alpha
 NETWORKS = ("actor", "critic", "value")
 
 
-def make_hyper_of_one(agent, config=CONFIG):
-    return {k: v[0] for k, v in make_hyper(agent, config, torch.device("cpu")).items()}
+def make_hyper_of_one(algorithm, config=CONFIG):
+    return {k: v[0] for k, v in make_hyper(algorithm, config, torch.device("cpu")).items()}
 
 
-def views_of(agent, state):
-    shapes = {"actor": agent.actor_shapes, "critic": agent.critic_shapes, "value": agent.value_shapes}
-    return {name: nets.unflatten(state["params"][name], shapes[name]) for name in NETWORKS}
-
-
-def gradients(agent, views, target, batch, noise, with_actor=True):
+def gradients(algorithm, views, target, batch, noise, with_actor=True):
     """Flat gradients of all networks, and the metrics by name."""
-    grads, metrics = torch.func.grad(
-        lambda p: agent.loss(make_hyper_of_one(agent), p, target, batch, noise, with_actor), has_aux=True
+    hyper = make_hyper_of_one(algorithm)
+    grads, (metrics, _) = torch.func.grad(
+        lambda p: step.objective(algorithm, hyper, p, {"value": target}, batch, noise, with_actor), has_aux=True
     )(views)
-    return {name: nets.flatten(g) for name, g in grads.items()}, dict(zip(METRICS, metrics, strict=True))
+    return {name: vectors.flatten(g) for name, g in grads.items()}, dict(zip(METRICS, metrics, strict=True))
 
 
 @pytest.fixture(params=[False, True], ids=["for-cpus", "for-gpus"])
@@ -54,13 +50,13 @@ def problem(request):
     def draw(*shape):
         return torch.randn(*shape, generator=generator)
 
-    agent = SacV1.from_config(CONFIG, SPEC, few_kernels=request.param)
-    state = agent.init(torch.tensor(1), ALPHA)
-    shift = 0.1 * draw(*state["target_value"].shape) * (state["target_value"] != 0)
-    state["target_value"] = state["target_value"] + shift
+    algorithm = SacV1(CONFIG, SPEC, fuse_for_gpu=request.param)
+    state = step.init(algorithm, torch.tensor(1), ALPHA)
+    shift = 0.1 * draw(*state["targets"]["value"].shape) * (state["targets"]["value"] != 0)
+    state["targets"]["value"] = state["targets"]["value"] + shift
     terminated = torch.rand(B, generator=generator) < 0.3
     batch = Batch(draw(B, O), torch.tanh(draw(B, A)), draw(B), CONFIG.gamma * (~terminated), draw(B, O))
-    return agent, state, batch, terminated, draw(1, B, A)
+    return algorithm, state, batch, terminated, draw(1, B, A)
 
 
 def test_value_target_by_hand():
@@ -88,17 +84,18 @@ def constant(shapes, outputs):
 
 
 def test_all_losses_of_constant_networks_by_hand():
-    agent = SacV1.from_config(CONFIG, SPEC)
+    algorithm = SacV1(CONFIG, SPEC)
     params = {
-        "actor": constant(agent.actor_shapes, [0.0] * 2 * A),  # the mean is 0 and log_std -1.5
-        "critic": constant(agent.critic_shapes, [[3.0], [5.0]]),
-        "value": constant(agent.value_shapes, [[1.0]]),
+        "actor": constant(algorithm.networks["actor"].shapes, [0.0] * 2 * A),  # the mean is 0 and log_std -1.5
+        "critic": constant(algorithm.networks["critic"].shapes, [[3.0], [5.0]]),
+        "value": constant(algorithm.networks["value"].shapes, [[1.0]]),
     }
-    target = constant(agent.value_shapes, [[10.0]])
+    target = {"value": constant(algorithm.networks["value"].shapes, [[10.0]])}
     # The second transition terminated.
     batch = Batch(torch.ones(2, O), torch.zeros(2, A), torch.tensor([1.0, -1.0]), torch.tensor([0.9, 0.0]),
                   torch.ones(2, O))  # fmt: skip
-    total, metrics = agent.loss(make_hyper_of_one(agent), params, target, batch, torch.zeros(2, A))
+    hyper = make_hyper_of_one(algorithm)
+    total, (metrics, _) = step.objective(algorithm, hyper, params, target, batch, torch.zeros(1, 2, A), True)
     ours = dict(zip(METRICS, metrics.tolist(), strict=True))
     log_prob = A * (1.5 - 0.5 * math.log(2 * math.pi))  # the slope of tanh at 0 is 1
     value_loss = 0.5 * (1 - (3 - ALPHA * log_prob)) ** 2
@@ -114,48 +111,48 @@ def test_all_losses_of_constant_networks_by_hand():
 
 
 def test_each_loss_moves_its_own_parameters_only(problem):
-    agent, state, batch, _, noise = problem
-    views, target = views_of(agent, state), nets.unflatten(state["target_value"], agent.value_shapes)
-    grads, _ = gradients(agent, views, target, batch, noise)
+    algorithm, state, batch, _, noise = problem
+    views, target = views_of(algorithm, state), algorithm.learned["value"].views(state["targets"]["value"])
+    grads, _ = gradients(algorithm, views, target, batch, noise)
     assert all(g.abs().max() > 0 for g in grads.values())
     close = {"rtol": 1e-5, "atol": 1e-7}
 
     # Without the actor's loss nothing reaches the actor, and the others get what they got.
-    fewer, _ = gradients(agent, views, target, batch, noise, with_actor=False)
+    fewer, _ = gradients(algorithm, views, target, batch, noise, with_actor=False)
     assert not fewer["actor"].any()
     torch.testing.assert_close(fewer["critic"], grads["critic"], **close)
     torch.testing.assert_close(fewer["value"], grads["value"], **close)
 
     # The critics' gradient knows V only by its target; the actor's knows V not at all.
-    changed = {**views, "value": nets.unflatten(state["params"]["value"] * 2, agent.value_shapes)}
-    other, _ = gradients(agent, changed, target, batch, noise)
+    changed = {**views, "value": algorithm.learned["value"].views(state["params"]["value"] * 2)}
+    other, _ = gradients(algorithm, changed, target, batch, noise)
     torch.testing.assert_close(other["critic"], grads["critic"], rtol=0, atol=0)
     torch.testing.assert_close(other["actor"], grads["actor"], rtol=0, atol=0)
     assert not torch.equal(other["value"], grads["value"])
-    moved = nets.unflatten(state["target_value"] * 2, agent.value_shapes)
-    other, _ = gradients(agent, views, moved, batch, noise)
+    moved = algorithm.learned["value"].views(state["targets"]["value"] * 2)
+    other, _ = gradients(algorithm, views, moved, batch, noise)
     torch.testing.assert_close(other["value"], grads["value"], rtol=0, atol=0)
     torch.testing.assert_close(other["actor"], grads["actor"], rtol=0, atol=0)
     assert not torch.equal(other["critic"], grads["critic"])
 
     # The critics' gradient knows nothing of the sampled action, that of V and the actor's are made of it.
-    other, _ = gradients(agent, views, target, batch, noise + 1)
+    other, _ = gradients(algorithm, views, target, batch, noise + 1)
     torch.testing.assert_close(other["critic"], grads["critic"], **close)
     assert not torch.equal(other["value"], grads["value"])
 
     def target_loss(t):
-        return agent.loss(make_hyper_of_one(agent), views, t, batch, noise)[0]
+        return step.objective(algorithm, make_hyper_of_one(algorithm), views, {"value": t}, batch, noise, True)[0]
 
-    assert not nets.flatten(torch.func.grad(target_loss)(target)).any()
+    assert not vectors.flatten(torch.func.grad(target_loss)(target)).any()
 
 
 def test_a_delayed_actor_waits_and_the_others_do_not(problem):
-    agent, state, batch, _, noise = problem
-    hyper = make_hyper_of_one(agent)
-    between, metrics = agent.update(hyper, state, batch, noise, with_actor=False)
+    algorithm, state, batch, _, noise = problem
+    hyper = make_hyper_of_one(algorithm)
+    between, metrics = step.update(algorithm, hyper, state, batch, noise, with_actor=False)
     assert [torch.equal(between["params"][n], state["params"][n]) for n in NETWORKS] == [True, False, False]
     assert metrics[2:].tolist() == [0.0] * 4
-    full, metrics = agent.update(hyper, state, batch, noise)
+    full, metrics = step.update(algorithm, hyper, state, batch, noise)
     assert not torch.equal(full["params"]["actor"], state["params"]["actor"])
     assert metrics[METRICS.index("alpha")].item() == pytest.approx(ALPHA)
     for name in ("critic", "value"):
@@ -163,15 +160,15 @@ def test_a_delayed_actor_waits_and_the_others_do_not(problem):
 
 
 def test_the_target_follows_the_new_value_network(problem):
-    agent, state, batch, _, noise = problem
-    new, _ = agent.update(make_hyper_of_one(agent), state, batch, noise)
-    expected = state["target_value"] + CONFIG.tau * (new["params"]["value"] - state["target_value"])
-    torch.testing.assert_close(new["target_value"], expected)
+    algorithm, state, batch, _, noise = problem
+    new, _ = step.update(algorithm, make_hyper_of_one(algorithm), state, batch, noise)
+    expected = state["targets"]["value"] + CONFIG.tau * (new["params"]["value"] - state["targets"]["value"])
+    torch.testing.assert_close(new["targets"]["value"], expected)
 
 
 def test_the_value_network_has_layer_norm_where_the_critics_have():
-    agent = SacV1.from_config(CONFIG.replace(critic_layer_norm=True), SPEC)
-    assert {"scale0", "shift1"} <= agent.value_shapes.keys()
+    algorithm = SacV1(CONFIG.replace(critic_layer_norm=True), SPEC)
+    assert {"scale0", "shift1"} <= algorithm.networks["value"].shapes.keys()
 
 
 class WithMode(FixedNoise):
@@ -182,9 +179,9 @@ class WithMode(FixedNoise):
         return torch.tanh(self.base_dist.base_dist.loc)
 
 
-def torchrl_module(agent, state):
+def torchrl_module(algorithm, state):
     """torchrl's loss module over modules that hold our parameters."""
-    views, target = views_of(agent, state), nets.unflatten(state["target_value"], agent.value_shapes)
+    views, target = views_of(algorithm, state), algorithm.learned["value"].views(state["targets"]["value"])
     body = TensorDictModule(
         ActorModule(module_of(views["actor"], O)), in_keys=["observation"], out_keys=["loc", "scale"]
     )
@@ -216,8 +213,8 @@ def torchrl_module(agent, state):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 def test_losses_and_gradients_equal_torchrl(problem):
-    agent, state, batch, terminated, noise = problem
-    loss = torchrl_module(agent, state)
+    algorithm, state, batch, terminated, noise = problem
+    loss = torchrl_module(algorithm, state)
     data = TensorDict(
         {
             "observation": batch.obs,
@@ -238,9 +235,11 @@ def test_losses_and_gradients_equal_torchrl(problem):
     assert not FixedNoise.queue
     (out["loss_qvalue"] + 0.5 * out["loss_value"] + out["loss_actor"]).backward()
 
-    views, target = views_of(agent, state), nets.unflatten(state["target_value"], agent.value_shapes)
-    hyper = make_hyper_of_one(agent)
-    grads, metrics = torch.func.grad(lambda p: agent.loss(hyper, p, target, batch, noise), has_aux=True)(views)
+    views, target = views_of(algorithm, state), algorithm.learned["value"].views(state["targets"]["value"])
+    hyper = make_hyper_of_one(algorithm)
+    grads, (metrics, _) = torch.func.grad(
+        lambda p: step.objective(algorithm, hyper, p, {"value": target}, batch, noise, True), has_aux=True
+    )(views)
     ours = dict(zip(METRICS, metrics, strict=True))
 
     close = {"rtol": 1e-5, "atol": 1e-5}

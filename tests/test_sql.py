@@ -4,15 +4,16 @@ import math
 
 import pytest
 import torch
+from test_nets import output, views_of
 
-from fastsac.algorithms import losses
+from fastsac.algorithms import losses, step
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS
 from fastsac.algorithms.sql import Sql
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import make_hyper
-from fastsac.nn import nets
+from fastsac.nn.network import Net
 
 O, A, B = 3, 2, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
@@ -24,23 +25,23 @@ CPU = torch.device("cpu")
 
 
 def make(config=CONFIG, spec=SPEC):
-    agent = Sql.from_config(config, spec)
-    hyper = {k: v[0] for k, v in make_hyper(agent, config, CPU).items()}
-    return agent, hyper, agent.init(torch.tensor(1), config.init_alpha)
+    algorithm = Sql(config, spec)
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
+    return algorithm, hyper, step.init(algorithm, torch.tensor(1), config.init_alpha)
 
 
-def make_inputs(agent, seed=0):
+def make_inputs(algorithm, seed=0):
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *s: torch.randn(*s, generator=generator)  # noqa: E731
-    action = torch.tanh(draw(B, agent.action_dim))
+    action = torch.tanh(draw(B, algorithm.action_dim))
     discount = CONFIG.gamma * (draw(B) > -0.5)
-    batch = Batch(draw(B, agent.encoder.obs_dim), action, draw(B), discount, draw(B, agent.encoder.obs_dim))
-    return batch, draw(*agent.noise_shape(B))
+    batch = Batch(draw(B, algorithm.encoder.obs_dim), action, draw(B), discount, draw(B, algorithm.encoder.obs_dim))
+    return batch, draw(*algorithm.noise_shape(B))
 
 
-def views_of(agent, state):
-    shapes = {"actor": agent.actor_shapes, "critic": agent.critic_shapes}
-    return {name: nets.unflatten(state["params"][name], shape) for name, shape in shapes.items()}
+def q_of(algorithm, critic, obs, action):
+    """Q_e(s, a), [E, B]."""
+    return output(algorithm, "critic", critic, obs, action).squeeze(-1)
 
 
 # The value ---------------------------------------------------------------------------------------------------------
@@ -109,46 +110,49 @@ def test_particles_on_one_spot_stay_finite():
     assert torch.equal(losses.stein_direction(same, same, torch.ones_like(same), 0.5), torch.ones_like(same))
 
 
-# The agent ---------------------------------------------------------------------------------------------------------
+# The algorithm -----------------------------------------------------------------------------------------------------
 
 
 def test_score_is_the_gradient_of_the_log_density_before_tanh():
-    agent, _, state = make()
-    critic = views_of(agent, state)["critic"]
+    algorithm, _, state = make()
+    critic = views_of(algorithm, state)["critic"]
     u = torch.randn(5, B, A, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    obs = make_inputs(agent)[0].obs
+    obs = make_inputs(algorithm)[0].obs
     total = 0.0
     for k in range(5):
         action = torch.tanh(u[k])
-        q = nets.critic(critic, obs, action).amin(0)
+        q = q_of(algorithm, critic, obs, action).amin(0)
         total = total + (q + 0.3 * (1 - action**2).log().sum(-1)).sum()
     total.backward()
-    score = agent._score(critic, obs, u.detach(), torch.tensor(0.3))
+    score = algorithm._score(Net(algorithm.networks["critic"], critic), obs, u.detach(), torch.tensor(0.3))
     torch.testing.assert_close(score, u.grad, rtol=1e-4, atol=1e-5)
 
 
 def test_losses_by_their_parts_and_gradients_stop_where_they_must():
-    agent, hyper, state = make()
-    batch, noise = make_inputs(agent)
-    params = views_of(agent, state)
+    algorithm, hyper, state = make()
+    batch, noise = make_inputs(algorithm)
+    params = views_of(algorithm, state)
     target = {name: 1.5 * value for name, value in params["critic"].items()}
 
     leaves = {name: {k: v.clone().requires_grad_() for k, v in p.items()} for name, p in params.items()}
     with torch.no_grad():
         proposals = 2 * torch.special.ndtr(noise[:16]) - 1
-        next_q = torch.stack([nets.critic(target, batch.next_obs, a).amin(0) for a in proposals])
+        next_q = torch.stack([q_of(algorithm, target, batch.next_obs, a).amin(0) for a in proposals])
         value = 0.3 * (4 * (next_q / 0.3).exp()).mean(0).log()
         y = 2.0 * batch.reward + batch.discount * value
-    q = nets.critic(leaves["critic"], batch.obs, batch.action)
+    q = q_of(algorithm, leaves["critic"], batch.obs, batch.action)
     critic_loss = 0.5 * ((q - y) ** 2).sum(0).mean()
     critic_loss.backward()
-    u = torch.stack([xi + nets.mlp(leaves["actor"], torch.cat([batch.obs, xi], -1)) for xi in noise[16:]])
+    u = torch.stack([xi + output(algorithm, "actor", leaves["actor"], batch.obs, xi) for xi in noise[16:]])
     fixed, moved = u[:16].detach(), u[16:]
-    score = agent._score(params["critic"], batch.obs, fixed, torch.tensor(0.3))
+    score = algorithm._score(Net(algorithm.networks["critic"], params["critic"]), batch.obs, fixed, torch.tensor(0.3))
     actor_loss = -(losses.stein_direction(fixed, moved, score, 0.3) * moved).sum(-1).mean()
     actor_loss.backward()
 
-    ours, metrics = torch.func.grad(lambda p: agent.loss(hyper, p, target, batch, noise), has_aux=True)(params)
+    def objective(params, target):
+        return step.objective(algorithm, hyper, params, {"critic": target}, batch, noise, True)
+
+    ours, (metrics, _) = torch.func.grad(objective, has_aux=True)(params, target)
     rows = dict(zip(METRICS, metrics.tolist(), strict=True))
     assert rows["critic_loss"] == pytest.approx(critic_loss.item(), rel=1e-4)
     assert rows["actor_loss"] == pytest.approx(actor_loss.item(), rel=1e-4)
@@ -158,7 +162,7 @@ def test_losses_by_their_parts_and_gradients_stop_where_they_must():
         for key, leaf in leaves[name].items():
             torch.testing.assert_close(ours[name][key], leaf.grad, rtol=1e-3, atol=1e-6)
 
-    to_target = torch.func.grad(lambda t: agent.loss(hyper, params, t, batch, noise)[0])(target)
+    to_target = torch.func.grad(lambda t: objective(params, t)[0])(target)
     assert all((g == 0).all() for g in to_target.values())
 
 
@@ -173,15 +177,17 @@ TARGETS = {  # Q of the one action; the policy for alpha = 0.5 is uniform, a tru
 def test_the_sampler_learns_to_draw_from_the_boltzmann_policy(monkeypatch, target):
     q_of, num = TARGETS[target], 16
     config = CONFIG.replace(init_alpha=0.5, actor_lr=3e-3, hidden_dims=(32, 32))
-    agent, hyper, state = make(config, EnvSpec("test:test", O, 1, (("obs", O),), None))
-    monkeypatch.setattr(nets, "critic", lambda params, obs, action, how: q_of(action).squeeze(-1).unsqueeze(0))
+    algorithm, hyper, state = make(config, EnvSpec("test:test", O, 1, (("obs", O),), None))
+    monkeypatch.setattr(Sql, "_min_q", lambda self, critic, features, action: q_of(action).squeeze(-1))
     generator = torch.Generator().manual_seed(0)
     obs, zero = torch.randn(num, O, generator=generator), torch.zeros(num)
     batch = Batch(obs, zero.unsqueeze(-1), zero, zero, obs)
     for _ in range(500):
-        state, _ = agent.update(hyper, state, batch, torch.randn(*agent.noise_shape(num), generator=generator))
+        state, _ = step.update(
+            algorithm, hyper, state, batch, torch.randn(*algorithm.noise_shape(num), generator=generator)
+        )
     xi = torch.randn(20_000, 1, generator=generator)
-    sample = agent.act(state["params"]["actor"], obs.repeat(1250, 1), xi).flatten()
+    sample = algorithm.act(state["params"]["actor"], obs.repeat(1250, 1), xi).flatten()
 
     grid = torch.linspace(-1, 1, 20_001)
     density = (q_of(grid) / 0.5).exp()
@@ -191,23 +197,23 @@ def test_the_sampler_learns_to_draw_from_the_boltzmann_policy(monkeypatch, targe
 
 
 def test_without_the_sampler_its_parameters_and_metrics_rest():
-    agent, hyper, state = make()
-    batch, noise = make_inputs(agent)
-    new, metrics = agent.update(hyper, state, batch, noise, with_actor=False)
+    algorithm, hyper, state = make()
+    batch, noise = make_inputs(algorithm)
+    new, metrics = step.update(algorithm, hyper, state, batch, noise, with_actor=False)
     assert torch.equal(new["params"]["actor"], state["params"]["actor"])
     assert not torch.equal(new["params"]["critic"], state["params"]["critic"])
     assert (metrics[2:] == 0).all()
 
 
 def test_actions_are_in_the_box_and_differ_by_noise():
-    agent, _, state = make()
-    batch, _ = make_inputs(agent)
+    algorithm, _, state = make()
+    batch, _ = make_inputs(algorithm)
     noise = torch.randn(B, A, generator=torch.Generator().manual_seed(2))
     sampled, best = (
-        agent.act(state["params"]["actor"], batch.obs, noise),
-        agent.act(state["params"]["actor"], batch.obs, None),
+        algorithm.act(state["params"]["actor"], batch.obs, noise),
+        algorithm.act(state["params"]["actor"], batch.obs, None),
     )
     assert sampled.shape == best.shape == (B, A)
     assert sampled.abs().max() <= 1
     assert not torch.allclose(sampled, best)
-    assert torch.equal(best, agent.act(state["params"]["actor"], batch.obs, torch.zeros(B, A)))
+    assert torch.equal(best, algorithm.act(state["params"]["actor"], batch.obs, torch.zeros(B, A)))

@@ -4,15 +4,16 @@ import math
 
 import pytest
 import torch
+from test_nets import output
 
-from fastsac.algorithms import losses
+from fastsac.algorithms import losses, step
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS, choose
+from fastsac.algorithms.registry import resolve_algorithm
 from fastsac.algorithms.sql_discrete import SqlDiscrete
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import make_hyper
-from fastsac.nn import nets
 
 O, A, B = 4, 3, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None, discrete=True)
@@ -24,9 +25,9 @@ CPU = torch.device("cpu")
 
 
 def make(config=CONFIG, spec=SPEC):
-    agent = SqlDiscrete.from_config(config, spec)
-    hyper = {k: v[0] for k, v in make_hyper(agent, config, CPU).items()}
-    return agent, hyper, agent.init(torch.tensor(1), config.init_alpha)
+    algorithm = SqlDiscrete(config, spec)
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
+    return algorithm, hyper, step.init(algorithm, torch.tensor(1), config.init_alpha)
 
 
 def make_batch(seed=0, obs_dim=O):
@@ -50,21 +51,24 @@ def test_value_is_that_of_its_own_policy():
 
 
 def test_loss_metrics_and_gradient_beside_a_plain_reference():
-    agent, hyper, state = make()
+    algorithm, hyper, state = make()
     batch = make_batch()
-    critic = nets.unflatten(state["params"]["critic"], agent.critic_shapes)
+    critic = algorithm.learned["critic"].views(state["params"]["critic"])
     target = {name: 1.5 * value for name, value in critic.items()}
 
     leaves = {name: value.clone().requires_grad_() for name, value in critic.items()}
     with torch.no_grad():
-        next_q = nets.ensemble(target, batch.next_obs).amin(0)
+        next_q = output(algorithm, "critic", target, batch.next_obs).amin(0)
         y = 2.0 * batch.reward + batch.discount * 0.3 * (next_q / 0.3).exp().sum(-1).log()
-    q_all = nets.ensemble(leaves, batch.obs)  # [E, B, A]
+    q_all = output(algorithm, "critic", leaves, batch.obs)  # [E, B, A]
     q = torch.stack([q_all[:, i, batch.action[i].argmax()] for i in range(B)], 1)
     expected = 0.5 * ((q - y) ** 2).sum(0).mean()
     expected.backward()
 
-    ours, metrics = torch.func.grad(lambda c: agent.loss(hyper, c, target, batch), has_aux=True)(critic)
+    ours, (metrics, _) = torch.func.grad(
+        lambda c: step.objective(algorithm, hyper, {"critic": c}, {"critic": target}, batch, torch.empty(0), True),
+        has_aux=True,
+    )(critic)
     rows = dict(zip(METRICS, metrics.tolist(), strict=True))
     policy = torch.distributions.Categorical(logits=q_all.detach().amin(0) / 0.3)
     assert rows["critic_loss"] == pytest.approx(expected.item(), rel=1e-5)
@@ -77,17 +81,20 @@ def test_loss_metrics_and_gradient_beside_a_plain_reference():
 
 
 def test_no_gradient_reaches_the_target():
-    agent, hyper, state = make()
-    views = nets.unflatten(state["params"]["critic"], agent.critic_shapes)
-    gradient = torch.func.grad(lambda t: agent.loss(hyper, views, t, make_batch())[0])(views)
+    algorithm, hyper, state = make()
+    views = algorithm.learned["critic"].views(state["params"]["critic"])
+    inputs = (make_batch(), torch.empty(0))
+    gradient = torch.func.grad(
+        lambda t: step.objective(algorithm, hyper, {"critic": views}, {"critic": t}, *inputs, True)[0]
+    )(views)
     assert all((g == 0).all() for g in gradient.values())
 
 
 def test_steps_between_those_of_an_actor_are_the_same_steps():
-    agent, hyper, state = make(CONFIG.replace(actor_delay=4))
-    assert agent.actor_delay == 1
+    algorithm, hyper, state = make(CONFIG.replace(actor_delay=4))
+    assert algorithm.actor_delay == 1
     (one, with_actor), (other, without) = (
-        agent.update(hyper, state, make_batch(), torch.empty(0), flag) for flag in (True, False)
+        step.update(algorithm, hyper, state, make_batch(), torch.empty(0), flag) for flag in (True, False)
     )
     assert torch.equal(one["params"]["critic"], other["params"]["critic"])
     assert torch.equal(with_actor[:2], without[:2])
@@ -95,16 +102,16 @@ def test_steps_between_those_of_an_actor_are_the_same_steps():
 
 
 def test_samples_follow_exp_q_by_alpha():
-    agent, _, state = make()
+    algorithm, _, state = make()
     critic = state["params"]["critic"] * 3
     obs = torch.randn(1, O, generator=torch.Generator().manual_seed(0))
-    q = nets.ensemble(nets.unflatten(critic, agent.critic_shapes), obs).amin(0)[0]
+    q = algorithm.net("critic", critic)(obs).amin(0)[0]
     probabilities = torch.softmax(q / 0.3, -1)
     assert probabilities.max() - probabilities.min() > 0.1
     noise = torch.randn(50_000, A, generator=torch.Generator().manual_seed(1))
-    frequencies = agent.act(critic, obs.expand(50_000, -1), noise).mean(0)
+    frequencies = algorithm.act(critic, obs.expand(50_000, -1), noise).mean(0)
     torch.testing.assert_close(frequencies, probabilities, rtol=0, atol=4 * math.sqrt(0.25 / 50_000))
-    assert agent.act(critic, obs, None)[0].argmax() == q.argmax()
+    assert algorithm.act(critic, obs, None)[0].argmax() == q.argmax()
 
 
 def test_learns_the_soft_values_of_a_small_decision_process():
@@ -118,17 +125,17 @@ def test_learns_the_soft_values_of_a_small_decision_process():
         exact = reward + discount * (alpha * torch.logsumexp(exact / alpha, -1))[next_state]
 
     config = CONFIG.replace(gamma=gamma, init_alpha=alpha, reward_scale=1.0, tau=0.1, critic_lr=1e-2)
-    agent, hyper, state = make(config, EnvSpec("test:test", 2, A, (("obs", 2),), None, discrete=True))
+    algorithm, hyper, state = make(config, EnvSpec("test:test", 2, A, (("obs", 2),), None, discrete=True))
     s, a = torch.arange(6) // A, torch.arange(6) % A
     eye, actions = torch.eye(2), torch.eye(A)
     batch = Batch(eye[s], actions[a], reward[s, a], discount[a], eye[next_state[s, a]])
     for _ in range(400):
-        state, _ = agent.update(hyper, state, batch, torch.empty(0))
-    q = nets.ensemble(nets.unflatten(state["params"]["critic"], agent.critic_shapes), eye)  # [E, 2, A]
+        state, _ = step.update(algorithm, hyper, state, batch, torch.empty(0))
+    q = algorithm.net("critic", state["params"]["critic"])(eye)  # [E, 2, A]
     torch.testing.assert_close(q, exact.expand_as(q), rtol=0, atol=0.02)
 
 
 def test_sql_means_the_form_that_fits_the_actions():
-    assert choose("sql", discrete=True) == choose("sql-discrete", discrete=True) == "sql-discrete"
-    assert choose("sql", discrete=False) == "sql"
-    assert choose("sql-discrete", discrete=False) == "sql-discrete"  # which the plan refuses
+    assert resolve_algorithm("sql", discrete=True) == resolve_algorithm("sql-discrete", discrete=True) == "sql-discrete"
+    assert resolve_algorithm("sql", discrete=False) == "sql"
+    assert resolve_algorithm("sql-discrete", discrete=False) == "sql-discrete"  # which the plan refuses

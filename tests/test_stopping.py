@@ -21,8 +21,8 @@ HANGING = """
 import sys
 import time
 from pathlib import Path
-from fastsac.checkpoint_writer import Writer
-from fastsac.cli import main
+from fastsac.checkpoint.writer import Writer
+from fastsac.cli.main import main
 
 def hang(*_):
     Path(sys.argv[1]).touch()
@@ -102,7 +102,7 @@ def test_a_second_signal_ends_at_once_and_the_checkpoint_before_stays(start, tmp
     out, err = process.communicate(timeout=10)
     assert time.monotonic() - began < 10
     assert process.returncode == 143, (out, err)
-    assert err == "fastsac train: SIGTERM: ended at once; what was written before is kept.\n"
+    assert err == "fastsac train: SIGTERM: stopped at once; files written before are kept.\n"
     assert checkpoint.load(folder)[1]["env_steps"] == [100]
     assert not (folder / "summary.json").exists()
 
@@ -124,7 +124,7 @@ def test_a_second_signal_does_not_wait_for_a_disk_that_hangs(tmp_path):
             out, err = process.communicate(timeout=20)
             assert time.monotonic() - began < 5
             assert process.returncode == 143, (out, err)
-            assert err == "fastsac train: SIGTERM: ended at once; what was written before is kept.\n"
+            assert err == "fastsac train: SIGTERM: stopped at once; files written before are kept.\n"
         finally:
             process.kill()
 

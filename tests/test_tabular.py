@@ -7,8 +7,8 @@ import torch
 from fastsac.acting.collector import Collector
 from fastsac.config.settings import Config
 from fastsac.env import make_env, make_spec
-from fastsac.learning.learner import Learner
-from fastsac.nn import nets, philox
+from fastsac.learning.learner import make_parts
+from fastsac.nn import philox
 
 TASK, ALPHA, GAMMA = "random:5,3,1", 0.3, 0.8
 ENV = f"tests.chain_env:{TASK}"
@@ -23,9 +23,9 @@ def trained(algo, updates):
     config = CONFIG.replace(algo=algo)
     seeds = philox.derive_seeds(config.seed, philox.Purpose.ENV_SEED, config.num_envs)
     env = make_env(ENV, seeds)
-    learner = Learner(config, make_spec(ENV), torch.device("cpu"), "eager")
-    collector = Collector(config, env, learner)
-    collector.begin()
+    parts = make_parts(config, make_spec(ENV), torch.device("cpu"), "eager")
+    learner, collector = parts.learner, Collector(config, env, *parts)
+    collector.start()
     while collector.env_steps[0] < config.learning_starts:
         collector.send()
         collector.recv()
@@ -43,12 +43,12 @@ def test_values_and_policy_are_the_optimal_soft_ones(algo):
     p, r = chain_env.tables(TASK)
     q_exact, policy_exact = (torch.from_numpy(x).float() for x in chain_env.soft_policy_iteration(p, r, ALPHA, GAMMA))
     learner = trained(algo, 2_400)
-    agent, params = learner.agent, learner.buffers["state"]["params"]
+    algorithm, params = learner.algorithm, learner.buffers["state"]["params"]
     states = torch.eye(5)
-    q = nets.ensemble(nets.unflatten(params["critic"][0], agent.critic_shapes), states)[0]
+    q = algorithm.net("critic", params["critic"][0])(states)[0]
     spread = q_exact.max() - q_exact.min()
     if "actor" in params:
-        policy = torch.softmax(nets.mlp(nets.unflatten(params["actor"][0], agent.actor_shapes), states), -1)
+        policy = torch.softmax(algorithm.net("actor", params["actor"][0])(states), -1)
     else:
         policy = torch.softmax(q / ALPHA, -1)
     entropy, entropy_exact = (-(x * x.log()).sum(-1) for x in (policy, policy_exact))

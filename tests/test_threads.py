@@ -3,7 +3,7 @@
 import pytest
 import torch
 from image_env import make_spec as image_spec
-from test_learner import fill, make
+from test_learner import fill, make_filled
 from test_training import BASE, rows
 from torch.utils import _pytree as pytree
 
@@ -31,7 +31,9 @@ class Machine:
         self.done = getattr(self, "done", 0) + steps
         self.spent = getattr(self, "spent", 0.0) + steps * self.step_s[chosen.chosen]
         self.now += steps * self.step_s[chosen.chosen]
-        return chosen.look(self.spent, self.done)
+        before = chosen.chosen
+        chosen.look(self.spent, self.done)
+        return chosen.chosen != before
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +45,7 @@ def one_thread_again():
 @pytest.mark.parametrize(("all_s", "chosen"), [(0.0026, 2), (0.0039, 1), (0.07, 1)])
 def test_all_threads_are_taken_where_they_gain(all_s, chosen):
     machine = Machine(0.004, all_s)
-    found = Threads(2, machine.run, lambda: machine.now)
+    found = Threads(2, machine.run, print, lambda: machine.now)
     assert found.chosen == torch.get_num_threads() == chosen
     assert str(found).startswith(f"{chosen} thread{'s' if chosen > 1 else ''}: an update takes 4 ms with 1 and ")
     assert "--cpu-threads" in str(found)
@@ -51,7 +53,7 @@ def test_all_threads_are_taken_where_they_gain(all_s, chosen):
 
 def test_a_core_that_is_taken_away_is_noticed_within_seconds_and_its_return_within_a_minute_or_so():
     machine = Machine(0.004, 0.0026)
-    found = Threads(2, machine.run, lambda: machine.now)
+    found = Threads(2, machine.run, print, lambda: machine.now)
     for _ in range(10):
         assert not machine.train(found, 3.0)
     machine.step_s = {1: 0.004, 2: 0.06}
@@ -68,7 +70,7 @@ def test_a_core_that_is_taken_away_is_noticed_within_seconds_and_its_return_with
 
 def test_a_choice_by_a_moment_s_noise_is_put_right_within_seconds():
     machine = Machine(0.004, 0.06)
-    found = Threads(2, machine.run, lambda: machine.now)
+    found = Threads(2, machine.run, print, lambda: machine.now)
     machine.step_s = {1: 0.004, 2: 0.0026}
     while not machine.train(found, 3.0):
         assert machine.now < 20
@@ -78,7 +80,7 @@ def test_a_choice_by_a_moment_s_noise_is_put_right_within_seconds():
 @pytest.mark.parametrize("all_s", [0.0039, 0.06, 0.5])
 def test_measuring_takes_a_small_share_of_the_time(all_s):
     machine = Machine(0.004, all_s)
-    found = Threads(2, machine.run, lambda: machine.now)
+    found = Threads(2, machine.run, print, lambda: machine.now)
     while machine.now < 3600:
         machine.train(found, 3.0)
     assert machine.spent > 0.98 * machine.now
@@ -135,8 +137,9 @@ def test_the_numbers_do_not_depend_on_threads_nor_on_trials(tmp_path, monkeypatc
 def test_what_two_threads_compile_gives_the_numbers_of_one(changes):
     """A batch of 512 with 2 actions is enough for Inductor, left alone, to divide a sum among two threads."""
     torch.set_num_threads(2)
-    learner = make("compiled", batch_size=512, learning_starts=512, buffer_size=2000, **changes)
-    fill(learner, 300)
+    parts = make_filled("compiled", batch_size=512, learning_starts=512, buffer_size=2000, **changes)
+    fill(parts, 300)
+    learner = parts.learner
     before = pytree.tree_map(torch.clone, learner.buffers["state"])
     results = []
     for n in (1, 2):

@@ -4,20 +4,19 @@ import pytest
 import torch
 from tensordict import TensorDict
 from tensordict.nn import ProbabilisticTensorDictModule, ProbabilisticTensorDictSequential, TensorDictModule
-from test_nets import module_of, parts
+from test_nets import module_of, parts, views_of
 from torch import nn
 from torch.distributions import Independent, Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 from torchrl.modules import ValueOperator
 from torchrl.objectives import SACLoss, ValueEstimators
 
-from fastsac.algorithms import losses, sac
+from fastsac.algorithms import losses, sac, step
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.learner import make_hyper
-from fastsac.nn import nets
 
 O, A, B = 4, 2, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
@@ -64,20 +63,20 @@ def problem():
     def draw(*shape):
         return torch.randn(*shape, generator=generator)
 
-    agent = sac.Sac.from_config(CONFIG, SPEC)
-    state = agent.init(torch.tensor(1), ALPHA)
-    state["target_critic"] = state["target_critic"] + 0.1 * draw(*state["target_critic"].shape)
+    algorithm = sac.Sac(CONFIG, SPEC)
+    state = step.init(algorithm, torch.tensor(1), ALPHA)
+    state["targets"]["critic"] = state["targets"]["critic"] + 0.1 * draw(*state["targets"]["critic"].shape)
     terminated = torch.rand(B, generator=generator) < 0.3
     batch = Batch(draw(B, O), torch.tanh(draw(B, A)), draw(B), 0.97 * (~terminated), draw(B, O))
-    return agent, state, batch, terminated, draw(2, B, A)
+    return algorithm, state, batch, terminated, draw(2, B, A)
 
 
-def torchrl_module(agent, state, batch, terminated):
+def torchrl_module(algorithm, state, batch, terminated):
     """torchrl's loss module over modules that hold our parameters, and the batch as it wants it."""
-    views = nets.unflatten(state["params"]["critic"], agent.critic_shapes)
-    target_views = nets.unflatten(state["target_critic"], agent.critic_shapes)
+    views = algorithm.learned["critic"].views(state["params"]["critic"])
+    target_views = algorithm.learned["critic"].views(state["targets"]["critic"])
     body = TensorDictModule(
-        ActorModule(module_of(nets.unflatten(state["params"]["actor"], agent.actor_shapes), O)),
+        ActorModule(module_of(algorithm.learned["actor"].views(state["params"]["actor"]), O)),
         in_keys=["observation"],
         out_keys=["loc", "scale"],
     )
@@ -119,25 +118,20 @@ def torchrl_module(agent, state, batch, terminated):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("few_kernels", [False, True])
-def test_losses_and_gradients_equal_torchrl(problem, few_kernels):
+@pytest.mark.parametrize("fuse_for_gpu", [False, True])
+def test_losses_and_gradients_equal_torchrl(problem, fuse_for_gpu):
     _, state, batch, terminated, noise = problem
-    agent = sac.Sac.from_config(CONFIG, SPEC, few_kernels)
-    loss, data = torchrl_module(agent, state, batch, terminated)
+    algorithm = sac.Sac(CONFIG, SPEC, fuse_for_gpu)
+    loss, data = torchrl_module(algorithm, state, batch, terminated)
     FixedNoise.queue = [noise[1], noise[0]]
     out = loss(data)
     (0.5 * out["loss_qvalue"] + out["loss_actor"] + out["loss_alpha"]).backward()  # their critic loss lacks the 1/2
 
-    views = {
-        "actor": nets.unflatten(state["params"]["actor"], agent.actor_shapes),
-        "critic": nets.unflatten(state["params"]["critic"], agent.critic_shapes),
-        "log_alpha": state["params"]["log_alpha"],
-    }
-    target = nets.unflatten(state["target_critic"], agent.critic_shapes)
-    hyper = {k: v[0] for k, v in make_hyper(agent, CONFIG, torch.device("cpu")).items()}
-    grads, metrics = torch.func.grad(
-        lambda p: agent.loss(hyper, p, target, batch, noise), has_aux=True
-    )(views)  # fmt: skip
+    target = {"critic": algorithm.learned["critic"].views(state["targets"]["critic"])}
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, CONFIG, torch.device("cpu")).items()}
+    grads, (metrics, _) = torch.func.grad(
+        lambda p: step.objective(algorithm, hyper, p, target, batch, noise, True), has_aux=True
+    )(views_of(algorithm, state))
     ours = dict(zip(METRICS, metrics, strict=True))
 
     close = {"rtol": 1e-5, "atol": 1e-5}
@@ -145,7 +139,7 @@ def test_losses_and_gradients_equal_torchrl(problem, few_kernels):
     torch.testing.assert_close(ours["actor_loss"], out["loss_actor"].detach(), **close)
     torch.testing.assert_close(ours["alpha_loss"], out["loss_alpha"].detach(), **close)
     torch.testing.assert_close(ours["entropy"], out["entropy"].detach(), **close)
-    torch.testing.assert_close(grads["log_alpha"], loss.log_alpha.grad, **close)
+    torch.testing.assert_close(grads["log_alpha"]["log_alpha"], loss.log_alpha.grad, **close)
 
     compared = 0
     for network, params in (("actor", loss.actor_network_params), ("critic", loss.qvalue_network_params)):
@@ -161,13 +155,12 @@ def test_losses_and_gradients_equal_torchrl(problem, few_kernels):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 def test_td_target_equals_torchrl(problem):
-    agent, state, batch, terminated, noise = problem
-    loss, data = torchrl_module(agent, state, batch, terminated)
+    algorithm, state, batch, terminated, noise = problem
+    loss, data = torchrl_module(algorithm, state, batch, terminated)
     FixedNoise.queue = [noise[1]]
     theirs = loss._compute_target_v2(data)
-    actor = nets.unflatten(state["params"]["actor"], agent.actor_shapes)
-    action, log_prob = losses.tanh_normal(*nets.gaussian(actor, batch.next_obs), noise[1])
-    q = nets.critic(nets.unflatten(state["target_critic"], agent.critic_shapes), batch.next_obs, action)
+    action, log_prob = algorithm.sample(algorithm.net("actor", state["params"]["actor"]), batch.next_obs, noise[1])
+    q = algorithm.net("critic", state["targets"]["critic"])(batch.next_obs, action).squeeze(-1)
     ours = losses.td_target(CONFIG.reward_scale * batch.reward, batch.discount, q, log_prob, torch.tensor(ALPHA))
     assert terminated.any()
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)

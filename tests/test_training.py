@@ -11,7 +11,8 @@ from torch._dynamo.utils import counters
 import fastsac
 from fastsac import checkpoint
 from fastsac.acting.errors import NotFiniteError
-from fastsac.config.settings import Config, update_budget
+from fastsac.config.budget import update_budget
+from fastsac.config.settings import Config
 from fastsac.report.sinks import EVAL_COLUMNS, METRIC_COLUMNS
 from fastsac.run import plan
 from fastsac.run.trainer import train
@@ -81,7 +82,7 @@ def test_env_steps_count_transitions_only(tmp_path):
     state = checkpoint.load(result.run_dir)[0]
     assert meta["env_steps"] == [57]
     assert state["replay"]["count"].tolist() == [57]
-    assert int(state["behaviour"]["vec_steps"]) in range(57 + 11, 57 + 13)
+    assert int(state["actor"]["vec_steps"]) in range(57 + 11, 57 + 13)
 
 
 def test_a_run_stops_when_its_last_100_episodes_reach_the_goal(tmp_path):

@@ -5,34 +5,33 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_behaviour import ALL_OPTIONS, Stream, run
+from test_acting import ALL_OPTIONS, Loop, Stream, run
 from test_learner import BASE, CPU, A, N, O
 from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
-from fastsac.acting.behaviour import Behaviour
+from fastsac.algorithms import step
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS, VARIANTS, find
+from fastsac.algorithms.registry import get_algorithm
+from fastsac.config.algorithms import ALGORITHMS
 from fastsac.env import EnvSpec
-from fastsac.learning.learner import Learner, gradient_step_, make_hyper
+from fastsac.learning.gradient_step import gradient_step_, make_hyper
+from fastsac.learning.learner import make_parts
 
-ALGOS = pytest.mark.parametrize("algo", VARIANTS)
+ALGOS = pytest.mark.parametrize("algo", ALGORITHMS)
 
 
 def spec_of(algo):
-    return EnvSpec("test:test", O, A, (("obs", O),), None, discrete=find(algo).discrete)
+    return EnvSpec("test:test", O, A, (("obs", O),), None, discrete=get_algorithm(algo).discrete)
 
 
 def make(algo, mode="eager", **changes):
-    config = BASE.replace(algo=algo, **changes)
-    behaviour = Behaviour(config, Learner(config, spec_of(algo), CPU, mode))
-    behaviour.learner.warm_up()
-    behaviour.warm_up()
-    return behaviour
+    return Loop(BASE.replace(algo=algo, **changes), spec_of(algo), mode)
 
 
-def states(behaviour):
-    return behaviour.learner.buffers["state"]
+def states(loop):
+    return loop.learner.buffers["state"]
 
 
 @ALGOS
@@ -75,10 +74,10 @@ def test_a_member_agrees_with_its_own_run(algo):
 @pytest.mark.parametrize("changes", [{}, {"seeds": 2, "bf16": True, "max_grad_norm": 1.0, **ALL_OPTIONS}])
 def test_no_operation_of_an_update_needs_the_host(algo, changes):
     config = BASE.replace(algo=algo, **changes)
-    learner = Learner(config, spec_of(algo), torch.device("meta"), "eager")
+    learner = make_parts(config, spec_of(algo), torch.device("meta"), "eager").learner
     views = pytree.tree_map(lambda t: t[0], learner.buffers) if config.seeds == 1 else learner.buffers
     for with_actor in (True, False):
-        gradient_step_(learner.agent, config, views, with_actor)
+        gradient_step_(learner.algorithm, config, views, with_actor)
     with pytest.raises(RuntimeError, match="meta"):  # had it asked for a number
         bool(learner.buffers["sums"].sum() > 0)
 
@@ -89,16 +88,16 @@ def test_the_form_for_gpus_gives_the_numbers_of_the_one_for_cpus(algo, with_acto
     config, spec = BASE.replace(algo=algo, n_step=2), spec_of(algo)
     generator = torch.Generator().manual_seed(0)
     results = []
-    for few_kernels in (False, True):
-        agent = find(algo).from_config(config, spec, few_kernels)
-        hyper = {k: v[0] for k, v in make_hyper(agent, config, CPU).items()}
-        state = agent.init(torch.tensor(3), 0.5)
+    for fuse_for_gpu in (False, True):
+        algorithm = get_algorithm(algo)(config, spec, fuse_for_gpu)
+        hyper = {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
+        state = step.init(algorithm, torch.tensor(3), 0.5)
         generator.manual_seed(1)
         for _ in range(4):
             draw = lambda *s: torch.randn(*s, generator=generator)  # noqa: E731
-            action = agent.act_randomly(draw(8, A))
+            action = algorithm.act_randomly(draw(8, A))
             batch = Batch(draw(8, O), action, draw(8), torch.full((8,), 0.98), draw(8, O))
-            state, metrics = agent.update(hyper, state, batch, draw(*agent.noise_shape(8)), with_actor)
+            state, metrics = step.update(algorithm, hyper, state, batch, draw(*algorithm.noise_shape(8)), with_actor)
         results.append((state, metrics))
     pytree.tree_map(lambda a, b: torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5), *results)
     assert results[0][1].isfinite().all()
@@ -106,9 +105,9 @@ def test_the_form_for_gpus_gives_the_numbers_of_the_one_for_cpus(algo, with_acto
 
 @ALGOS
 def test_random_actions_are_uniform(algo):
-    agent = find(algo).from_config(BASE, spec_of(algo))
-    action = agent.act_randomly(torch.randn(20_000, A, generator=torch.Generator().manual_seed(0)))
-    if agent.discrete:
+    algorithm = get_algorithm(algo)(BASE, spec_of(algo))
+    action = algorithm.act_randomly(torch.randn(20_000, A, generator=torch.Generator().manual_seed(0)))
+    if algorithm.discrete:
         assert torch.equal(action.sum(-1), torch.ones(20_000))
         assert torch.allclose(action.mean(0), torch.full((A,), 1 / A), atol=4 * math.sqrt(1 / A / 20_000))
     else:

@@ -1,1 +1,1 @@
-"""Acting in environments: staging, collecting, evaluating, and what goes wrong there."""
+"""Acting in environments: others use `Collector`, `rollout` and the errors.  Knows no files and no run."""

@@ -1,4 +1,4 @@
-"""Stepping the environments: episode statistics, the update budget, where time goes.
+"""Stepping the environments: the update budget, and the seconds that the host waits.
 
 Owns the training environments and the host's counters.  What it stores at vector step t is exactly what the
 environments returned; dummy rows (see the contract in `fastsac.env`) count nowhere.
@@ -6,10 +6,7 @@ environments returned; dummy rows (see the contract in `fastsac.env`) count nowh
 Axes: M members, N environments per member.  The vector environment holds M * N environments, member by member.
 """
 
-import math
 import time
-from collections import deque
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -18,160 +15,112 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastsac.acting.behaviour import Behaviour
-from fastsac.acting.errors import ActionError, CheckedEnv, of_members, told
-from fastsac.config.settings import Config, update_budget
+from fastsac.acting.actor import Actor
+from fastsac.acting.episodes import EpisodeStats
+from fastsac.acting.errors import ActionError, CheckedEnv, call_env, of_members
+from fastsac.acting.store import Store
+from fastsac.config.budget import update_budget
+from fastsac.config.settings import Config
 from fastsac.env import SavesState, Step, VectorEnv
 from fastsac.learning.learner import Learner, copy_tree_
-
-RECENT_EPISODES = 100
-
-
-class EpisodeStats:
-    """Returns and lengths of finished episodes, per member.
-
-    Args:
-        num_members: M.
-        num_envs: N.
-    """
-
-    def __init__(self, num_members: int, num_envs: int) -> None:
-        self._running_return = np.zeros((num_members, num_envs))  # [M, N]
-        self._running_length = np.zeros((num_members, num_envs), np.int64)
-        self._returns: list[list[float]] = [[] for _ in range(num_members)]
-        self._lengths: list[list[int]] = [[] for _ in range(num_members)]
-        self.last_returns = [deque[float](maxlen=RECENT_EPISODES) for _ in range(num_members)]
-
-    def begin(self) -> None:
-        """All episodes begin now."""
-        self._running_return[:] = 0.0
-        self._running_length[:] = 0
-
-    def add(self, reward: NDArray[np.float32], done: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
-        """Take in one vector step: reward, done and whether the row is a transition, each [M, N]."""
-        self._running_return += np.where(valid, reward, 0.0)
-        self._running_length += valid
-        if not done.any():
-            return
-        for m, n in np.argwhere(done):
-            self._returns[m].append(float(self._running_return[m, n]))
-            self._lengths[m].append(int(self._running_length[m, n]))
-            self.last_returns[m].append(float(self._running_return[m, n]))
-        self._running_return[done] = 0.0
-        self._running_length[done] = 0
-
-    def last_means(self) -> list[float]:
-        """Mean return of the last 100 episodes, per member; nan where there were fewer."""
-        return [sum(r) / RECENT_EPISODES if len(r) == RECENT_EPISODES else math.nan for r in self.last_returns]
-
-    def take(self) -> list[dict[str, float]]:
-        """Means over the episodes that ended since the last call, per member; nan where none did."""
-        means = [
-            {
-                "episode_return": float(np.mean(returns)) if returns else math.nan,
-                "episode_length": float(np.mean(lengths)) if lengths else math.nan,
-            }
-            for returns, lengths in zip(self._returns, self._lengths, strict=True)
-        ]
-        self._returns = [[] for _ in self._returns]
-        self._lengths = [[] for _ in self._lengths]
-        return means
-
-    def finished(self) -> dict[str, list[list[float]]]:
-        """JSON values, per member: episodes since the last `take`, and the last 100 returns."""
-
-        def numbers(members: Iterable[Iterable[float]]) -> list[list[float]]:
-            return [[float(x) for x in member] for member in members]
-
-        return {
-            "returns": numbers(self._returns),
-            "lengths": numbers(self._lengths),
-            "last_returns": numbers(self.last_returns),
-        }
-
-    def load_finished(self, episodes: dict[str, list[list[float]]]) -> None:
-        """Take over what `finished` gave."""
-        self._returns = [*map(list, episodes["returns"])]
-        self._lengths = [[int(length) for length in lengths] for lengths in episodes["lengths"]]
-        self.last_returns = [deque(returns, maxlen=RECENT_EPISODES) for returns in episodes["last_returns"]]
-
-    def running(self) -> dict[str, Tensor]:
-        """Returns and lengths so far of the episodes that are under way, [M, N] each; views."""
-        return {name: torch.from_numpy(getattr(self, f"_{name}")) for name in ("running_return", "running_length")}
+from fastsac.learning.replay import Replay
+from fastsac.nn.normalizer import Normalizer
 
 
 class Collector:
-    """Steps the environments and feeds the learner's replay and normaliser.
+    """Steps the environments, and fills the replay and the normaliser.
 
     Args:
         config: settings.
         env: M * N environments.
-        learner: owns the replay, and the policy that acts.
+        learner: whose policy acts.
+        replay: of the learner.
+        normalizer: of the learner.
+
+    Attributes:
+        env_steps: of each member.
+        learn_from: env_steps of each member before which the replay holds too little to learn from.
+        stats: of the episodes.
     """
 
-    def __init__(self, config: Config, env: VectorEnv, learner: Learner) -> None:
-        self.config, self.env, self.learner = config, env, learner
-        self.behaviour = Behaviour(config, learner)
-        self.env_steps = [0] * config.num_members
-        self.learn_from = [0] * config.num_members  # env_steps before which the replay holds too little
+    def __init__(
+        self, config: Config, env: VectorEnv, learner: Learner, replay: Replay, normalizer: Normalizer
+    ) -> None:
+        self.config, self.env, self._learner = config, env, learner
+        self.actor = Actor(config, learner)
+        self.store = Store(config, learner, self.actor, replay, normalizer)
+        self.env_steps, self.learn_from = [0] * config.num_members, [0] * config.num_members
         self.stats = EpisodeStats(config.num_members, config.num_envs)
-        on_cuda = learner.device.type == "cuda"
-        self._overlap = on_cuda if config.overlap == "auto" else config.overlap == "on"
-        self._shape = (config.num_members, config.num_envs)
-        self._is_dummy = np.zeros(self._shape, np.bool_)
+        self._on_cuda = learner.device.type == "cuda"
+        self._overlap = self._on_cuda if config.overlap == "auto" else config.overlap == "on"
+        self._is_dummy = np.zeros((config.num_members, config.num_envs), np.bool_)
         self._locate = of_members(config, config.num_envs, lambda: self.env_steps)
         self._checked = self._check_env()
         self._early: Step | None = None
+        self._saved: dict[str, Any] | None = None  # where the environments were, of a checkpoint
         self._env_s = self._act_s = 0.0
 
     @property
     def waited(self) -> dict[str, float]:
         """Seconds that the host spent waiting for the environments, and for the device (on a CPU: computing)."""
-        return {"env": self._env_s, "device": self._act_s + self.learner.compute_s}
-
-    def warm_up(self) -> None:
-        """Compile and capture now; changes no number."""
-        self.behaviour.warm_up()
+        return {"env": self._env_s, "device": self._act_s + self._learner.compute_s}
 
     @property
     def vec_steps(self) -> int:
         """Vector steps so far."""
-        return self.behaviour.host_vec_steps
+        return self.actor.host_vec_steps
 
-    def begin(self) -> None:
-        """Reset all environments and start the stream, or start it anew with other environments."""
+    def warm_up(self) -> None:
+        """Compile and capture now; changes no number."""
+        self.actor.warm_up()
+        self.store.warm_up()
+
+    def start(self) -> None:
+        """Resume the episodes of the loaded state, or else reset."""
+        if self._saved is None:
+            self.reset()
+        else:
+            self._resume(self._saved)
+
+    def reset(self) -> None:
+        """Reset all environments: the stream of rows begins, or goes on in new episodes."""
         self._checked = self._check_env()
         obs = self._checked.reset()
         self._is_dummy[:] = False
-        self.stats.begin()
-        self.behaviour.begin(obs, self._is_random())
+        self.stats.reset()
+        self.store.reset(obs, self._is_random())
 
-    def env_state(self) -> dict[str, Any] | None:
-        """Where the environments and their episodes are; None where the back end cannot save that."""
-        if not isinstance(self.env, SavesState):
-            return None
-        saved = told(self.env.state_dict, "state_dict", self._locate)
-        simulator = {name: torch.from_numpy(np.array(value)) for name, value in saved.items()}
-        return {**self._episodes(), "obs": torch.from_numpy(self.behaviour.obs()), "simulator": simulator}
-
-    def go_on(self, state: dict[str, Any]) -> None:
-        """Instead of `begin`: continue the episodes of what `env_state` gave.
-
-        Raises:
-            ValueError: it is of other environments.
-        """
+    def _resume(self, saved: dict[str, Any]) -> None:
         assert isinstance(self.env, SavesState)
-        obs, simulator = state["obs"].numpy(), state["simulator"]
-        copy_tree_(self._episodes(), {name: state.get(name) for name in self._episodes()}, "env")
+        obs, simulator = saved["obs"].numpy(), saved["simulator"]
+        copy_tree_(self._episodes(), {name: saved.get(name) for name in self._episodes()}, "env")
         arrays = {name: value.numpy() for name, value in simulator.items()}
-        told(partial(self.env.load_state_dict, arrays), "load_state_dict", self._locate)
+        call_env(partial(self.env.load_state_dict, arrays), "load_state_dict", self._locate)
         self._checked = self._check_env()
         self._checked.check_obs(obs)
-        self.behaviour.go_on(obs, self._is_dummy, self._is_random())
+        self.store.resume(obs, self._is_random(), self._is_dummy)
 
-    def _episodes(self) -> dict[str, Tensor]:
-        """Views of what the collector knows of the episodes that are under way."""
-        return {**self.stats.running(), "is_dummy": torch.from_numpy(self._is_dummy)}
+    def state_dict(self) -> dict[str, Any]:
+        """The actor's state, and that of the environments and their episodes if the back end can save it."""
+        state = {"actor": self.actor.state_dict()}
+        if isinstance(self.env, SavesState):
+            saved = call_env(self.env.state_dict, "state_dict", self._locate)
+            simulator = {name: torch.from_numpy(np.array(value)) for name, value in saved.items()}
+            state["env"] = {**self._episodes(), "obs": torch.from_numpy(self.actor.obs()), "simulator": simulator}
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave, among other parts; the environments do so in `start`.
+
+        Raises:
+            ValueError: it is of other settings.
+        """
+        self.actor.load_state_dict(state.get("actor", {}))
+        self._saved = state.get("env") if isinstance(self.env, SavesState) else None
+
+    def sync_policy(self, member: int) -> None:
+        """Let a member act by its parameters of now at once, after it has gone back to earlier ones."""
+        self.actor.sync_policy(member)
 
     def send(self) -> None:
         """Choose actions and start the environments' step.
@@ -181,12 +130,12 @@ class Collector:
         `recv`, and everything happens in the same logical order on both.
         """
         began = time.perf_counter()
-        action = self.behaviour.act()
+        action = self.actor.act()
         acted = time.perf_counter()
         try:
             self._checked.send(action)
         except ActionError:
-            self.take_back()
+            self.undo_act()
             raise
         if not self._overlap:
             self._early = self._checked.recv()
@@ -198,19 +147,19 @@ class Collector:
         began = time.perf_counter()
         step, self._early = self._early or self._checked.recv(), None
         self._env_s += time.perf_counter() - began
-        flags = {k: getattr(step, k).reshape(self._shape) for k in ("reward", "terminated", "truncated")}
-        done, valid = flags["terminated"] | flags["truncated"], ~self._is_dummy
-        self.stats.add(flags["reward"], done, valid)
+        done = (step.terminated | step.truncated).reshape(self._is_dummy.shape)  # [M, N]
+        valid = ~self._is_dummy
+        self.stats.add(step.reward.reshape(done.shape), done, valid)
         self.env_steps = [s + int(v) for s, v in zip(self.env_steps, valid.sum(-1), strict=True)]
         self._is_dummy = done
-        self.behaviour.store({"obs": step.obs, **flags, "random": self._is_random()})
-        if not self._overlap and self.learner.device.type == "cuda":
+        self.store.add(step, self._is_random())
+        if self._on_cuda and not self._overlap:
             torch.cuda.synchronize()  # overlap was switched off: wait for the launches
 
-    def take_back(self) -> None:
+    def undo_act(self) -> None:
         """Forget the vector step that `send` began: the next one is it again."""
         self._early = None
-        self.behaviour.take_back()
+        self.actor.undo_act()
 
     def due(self) -> list[int]:
         """Gradient steps that each member's budget allows and that are not launched yet.
@@ -223,16 +172,20 @@ class Collector:
             max(0, update_budget(min(steps, c.total_steps), c.learning_starts, c.utd_ratio) - done)
             if steps >= start
             else 0
-            for steps, start, done in zip(self.env_steps, self.learn_from, self.learner.grad_steps, strict=True)
+            for steps, start, done in zip(self.env_steps, self.learn_from, self._learner.grad_steps, strict=True)
         ]
 
     def _is_random(self) -> list[bool]:
         return [steps < self.config.learning_starts for steps in self.env_steps]
 
+    def _episodes(self) -> dict[str, Tensor]:
+        """Views of the episodes that are under way."""
+        return {**self.stats.running(), "is_dummy": torch.from_numpy(self._is_dummy)}
+
     def _check_env(self) -> CheckedEnv:
-        num_envs = self.config.num_members * self.config.num_envs
-        return CheckedEnv(self.env, self._locate, self._ages, (num_envs, self.learner.agent.encoder.obs_dim))
+        shape = (self._is_dummy.size, self._learner.algorithm.encoder.obs_dim)
+        return CheckedEnv(self.env, self._locate, self._ages, shape)
 
     def _ages(self) -> NDArray[np.int64]:
         """Steps that the episode of each environment has had, [M * N]; -1 where it is over."""
-        return np.where(self._is_dummy, -1, self.stats.running()["running_length"].numpy()).reshape(-1)
+        return np.where(self._is_dummy, -1, self.stats.running_length).reshape(-1)

@@ -8,8 +8,9 @@ Axes: N environments, O obs_dim, A action_dim.
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,15 +42,15 @@ class ActionError(NotFiniteError):
 
 
 class Place(NamedTuple):
-    """Whose environment it is and what time it is there, as parts of a sentence."""
+    """Parts of a sentence: "ENVIRONMENT OWNER failed in a step WHEN. AFTER"."""
 
     env: str
     owner: str = ""
     when: str = ""
-    after: str = ""  # the sentence that follows
+    after: str = ""
 
 
-Locate = Callable[[int | None], Place]  # from the number of an environment; None: which one it is is not known
+Locate = Callable[[int | None], Place]  # from the number of an environment; None where that is not known
 
 
 def of_nobody(index: int | None) -> Place:
@@ -58,14 +59,7 @@ def of_nobody(index: int | None) -> Place:
 
 
 def of_members(config: Config, num_envs: int, env_steps: Callable[[], Sequence[int]], during: str = "") -> Locate:
-    """Places in a run.
-
-    Args:
-        config: of the run.
-        num_envs: environments of each member.
-        env_steps: gives the env steps of each member by now.
-        during: what goes on, as in " in an evaluation"; nothing while the agents learn.
-    """
+    """Places in a run with `num_envs` environments for each member; `during` may be " in an evaluation"."""
 
     def locate(index: int | None) -> Place:
         kept = " Checkpoints written so far are kept."
@@ -78,14 +72,14 @@ def of_members(config: Config, num_envs: int, env_steps: Callable[[], Sequence[i
     return locate
 
 
-# What environments raise ----------------------------------------------------------------------------------------------
+# Exceptions of environments -------------------------------------------------------------------------------------------
 
 
-def told(call: Callable[[], T], doing: str, locate: Locate) -> T:
-    """What `call` returns; what it raises is told in one line.
+def call_env(call: Callable[[], T], doing: str, locate: Locate) -> T:
+    """The result of `call`, with an error in one line.
 
     Raises:
-        EnvFailedError: it raised something, were it SystemExit; only a signal's Stopped passes.
+        EnvFailedError: it raised anything, SystemExit included; only a signal's Stopped passes.
     """
     try:
         return call()
@@ -95,33 +89,28 @@ def told(call: Callable[[], T], doing: str, locate: Locate) -> T:
         raise env_failed(error, doing, locate(None)) from error
 
 
-def made(make: Callable[[], VectorEnv]) -> VectorEnv:
-    """What `make` builds before any work has begun.
+def try_make(make: Callable[[], VectorEnv]) -> VectorEnv:
+    """The result of `make`, before any work has begun.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it raised anything, SystemExit included.
     """
     try:
         return make()
     except (KeyboardInterrupt, ValueError):
         raise
     except BaseException as error:
-        raise ValueError(f"the environments cannot be made: {_said(error)}.") from error
+        raise ValueError(f"the environments cannot be made: {_describe_error(error)}.") from error
 
 
 def env_failed(error: BaseException, doing: str, place: Place) -> EnvFailedError:
-    """One line on what an environment raised.
-
-    Args:
-        error: it.
-        doing: what the environment was asked for.
-        place: where.
-    """
-    return EnvFailedError(f"{place.env}{place.owner} failed in {doing}{place.when}: {_said(error)}.{place.after}")
+    """One line on an exception of an environment that was asked to do something."""
+    said = _describe_error(error)
+    return EnvFailedError(f"{place.env}{place.owner} failed in {doing}{place.when}: {said}.{place.after}")
 
 
-def _said(error: BaseException) -> str:
-    """Kind, message and line of the code, which is the user's where it comes into it."""
+def _describe_error(error: BaseException) -> str:
+    """Kind, message and line of code: the user's line, if the error came through one."""
     kind, line = type(error).__name__, first_line(error)
     text = kind if line == kind else f"{kind}: {line}"
     filename, lineno = _raised_at(error)
@@ -129,7 +118,7 @@ def _said(error: BaseException) -> str:
 
 
 def _raised_at(error: BaseException) -> tuple[str, int]:
-    """The last line outside of installed packages on the way to `error`, or to what it came of; else the very last."""
+    """The last line outside of installed packages on the way to `error` or to its cause; else the very last line."""
     cause: BaseException | None = error
     seen: list[BaseException] = []
     while cause is not None and cause not in seen:  # `raise e from e` is a circle
@@ -149,19 +138,15 @@ def _is_installed(frame: FrameType) -> bool:
     return ours or any(f"{name}-packages" in frame.f_code.co_filename for name in ("site", "dist"))
 
 
-# What environments return ---------------------------------------------------------------------------------------------
-
-Form = tuple[np.dtype[Any], tuple[int, ...]]
-
-FLOAT32, UINT8, BOOL = np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.bool_)
+# Checks of what environments return -----------------------------------------------------------------------------------
 
 
 class CheckedEnv:
     """A vector environment that is held to its contract; every fault is one line that says where it lies.
 
     Args:
-        env: it.
-        locate: whose environments these are, and when.
+        env: to check.
+        locate: for the errors.
         ages: gives the steps that each one's episode has had, [N]; -1 where it is over and the next step resets.
         obs_shape: (N, O).
     """
@@ -170,18 +155,11 @@ class CheckedEnv:
         self, env: VectorEnv, locate: Locate, ages: Callable[[], NDArray[np.int64]], obs_shape: tuple[int, int]
     ) -> None:
         self._env, self._locate, self._ages = env, locate, ages
-        self._obs: Form = (FLOAT32 if env.spec.image is None else UINT8, obs_shape)
-        self._reward: Form = (FLOAT32, obs_shape[:1])
-        self._flag: Form = (BOOL, obs_shape[:1])
+        self._obs_shape, self._has_images = obs_shape, env.spec.image is not None
 
     def reset(self) -> ObsArray:
-        """As of `VectorEnv`.
-
-        Raises:
-            BadStepError: an environment failed, or gave something else than the contract says.
-            NotFiniteError: an observation is not finite.
-        """
-        obs = self._call("reset")
+        """As of `VectorEnv`; raises as `recv`."""
+        obs = self._call(self._env.reset, "reset")
         self.check_obs(obs)
         return obs
 
@@ -193,88 +171,83 @@ class CheckedEnv:
             BadStepError: an environment failed.
         """
         if not np.isfinite(action).all():
-            place = self._locate(_first_bad(action))
+            place = self._locate(_first_not_finite(action))
             raise ActionError(f"the policy{place.owner} gave an action that is not finite{place.when}.")
-        self._call("send", action)
+        self._call(partial(self._env.send, action), "step")
 
     def recv(self) -> Step:
         """As of `VectorEnv`.
 
         Raises:
-            BadStepError: an environment failed, or gave something else than the contract says.
+            BadStepError: an environment failed, or returned something else than the contract says.
             NotFiniteError: an observation or a reward is not finite.
         """
-        step = self._call("recv")
+        step = self._call(self._env.recv, "step")
         if not isinstance(step, Step):
             self._refuse("a step as fastsac.Step(obs, reward, terminated, truncated)", step, "step")
-        self._check_form("reward", step.reward, self._reward, "step")
-        self._check_form("terminated", step.terminated, self._flag, "step")
-        self._check_form("truncated", step.truncated, self._flag, "step")
+        shape = self._obs_shape[:1]
+        self._check_array("reward", step.reward, np.float32, shape, "step")
+        self._check_array("terminated", step.terminated, np.bool_, shape, "step")
+        self._check_array("truncated", step.truncated, np.bool_, shape, "step")
         self.check_obs(step.obs, "step")
         self._check_finite("a reward", step.reward, "step")
         return step
 
-    def check_obs(self, obs: Any, doing: str = "reset") -> None:
-        """Check observations.
-
-        Raises:
-            BadStepError: they are of another type or shape than the contract says.
-            NotFiniteError: one is not finite.
-        """
-        self._check_form("obs", obs, self._obs, doing)
-        if self._obs[0] is FLOAT32:
+    def check_obs(self, obs: ObsArray, doing: str = "reset") -> None:
+        """Check observations; raises as `recv`."""
+        self._check_array("obs", obs, np.uint8 if self._has_images else np.float32, self._obs_shape, doing)
+        if not self._has_images:
             self._check_finite("an observation", obs, doing)
 
-    def _call(self, method: str, *args: Any) -> Any:
+    def _call(self, call: Callable[[], T], doing: str) -> T:
         try:
-            return getattr(self._env, method)(*args)
+            return call()
         except Stopped:
             raise
         except BaseException as error:
-            given: Any = getattr(error, "env_index", None)
-            is_known = isinstance(given, int | np.integer) and 0 <= given < self._obs[1][0]
+            given: object = getattr(error, "env_index", None)
+            is_known = isinstance(given, int | np.integer) and 0 <= given < self._obs_shape[0]
             index = int(given) if is_known else None
-            doing = method if method == "reset" else self._doing("step", index)
-            raise env_failed(error, doing, self._locate(index)) from error
+            raise env_failed(error, self._doing(doing, index), self._locate(index)) from error
 
-    def _check_form(self, name: str, value: Any, form: Form, doing: str) -> None:
-        dtype, shape = form
+    def _check_array(
+        self, name: str, value: object, dtype: type[np.generic], shape: tuple[int, ...], doing: str
+    ) -> None:
         # Not a subclass: a masked array, for one, hides from `isfinite` what would be stored.
         if not (type(value) is np.ndarray and value.dtype == dtype and value.shape == shape):
-            self._refuse(f"{name} as {dtype} {list(shape)}", value, doing)
+            self._refuse(f"{name} as {np.dtype(dtype)} {list(shape)}", value, doing)
 
-    def _refuse(self, wanted: str, value: Any, doing: str) -> NoReturn:
+    def _refuse(self, wanted: str, value: object, doing: str) -> NoReturn:
         place = self._locate(None)
         raise BadStepError(
-            f"{self._env.spec.env_id} must return {wanted}, got {_describe(value)} in {doing}{place.when}. Its back "
-            f"end must keep to the contract in fastsac/env/contract.py.{place.after}"
+            f"{self._env.spec.env_id} must return {wanted}, got {_describe_value(value)} in {doing}{place.when}. Its "
+            f"back end must keep to the contract in fastsac/env/contract.py.{place.after}"
         )
 
-    def _check_finite(self, what: str, value: NDArray[np.float32], doing: str) -> None:
+    def _check_finite(self, name: str, value: NDArray[np.float32], doing: str) -> None:
         if np.isfinite(value).all():
             return
-        index = _first_bad(value)
-        place = self._locate(index)
+        index = _first_not_finite(value)
+        place, doing = self._locate(index), self._doing(doing, index)
         raise NotFiniteError(
-            f"{place.env}{place.owner} returned {what} that is not finite in {self._doing(doing, index)}{place.when}."
-            f"{place.after}"
+            f"{place.env}{place.owner} returned {name} that is not finite in {doing}{place.when}.{place.after}"
         )
 
     def _doing(self, doing: str, index: int | None) -> str:
-        """What an environment does in a step of all: one of its episode's, or begin the next episode."""
+        """Of one environment in a vector step: a step of its episode, or the reset to its next one."""
         if doing != "step" or index is None:
             return doing
         age = int(self._ages()[index])
         return "reset" if age < 0 else f"step {age + 1} of its episode"
 
 
-def _first_bad(value: NDArray[np.float32]) -> int:
+def _first_not_finite(value: NDArray[np.float32]) -> int:
     """The first row that is not finite."""
     return int(np.argwhere(~np.isfinite(value))[0, 0])
 
 
-def _describe(value: Any) -> str:
-    """Type and shape of what is no such array as it should be."""
+def _describe_value(value: object) -> str:
+    """Type and shape."""
     if type(value) is np.ndarray:
         return f"{value.dtype} {list(value.shape)}"
     kind = type(value)

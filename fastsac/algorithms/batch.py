@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Between(NamedTuple):
+class WindowStates(NamedTuple):
     """The states s_1 ... s_{n-1} of n-step windows, at which a soft value counts entropy too."""
 
     obs: Tensor  # [n - 1, B, O]
@@ -23,4 +23,4 @@ class Batch(NamedTuple):
     reward: Tensor  # [B], the discounted sum over the window
     discount: Tensor  # [B]
     next_obs: Tensor  # [B, O]
-    between: Between | None = None  # where the entropy along the window counts
+    window: WindowStates | None = None  # where the entropy along the window counts

@@ -1,59 +1,38 @@
-"""The tanh-squashed Gaussian policy, as the algorithms have it that act by one (arXiv 1812.05905, appendix C).
+"""The tanh-squashed Gaussian policy (arXiv 1812.05905, appendix C), for algorithms that act by one.
 
-Axes: B batch, O obs_dim, A action_dim, P parameters of a network.
+Axes: B batch, O obs_dim, A action_dim.
 """
-
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from fastsac.algorithms import losses
-from fastsac.algorithms.batch import Between
-from fastsac.nn import nets
-from fastsac.nn.encoder import Encoder
+from fastsac.algorithms.algorithm import Algorithm
+from fastsac.nn.network import Net, Network
+
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
 
-class GaussianPolicy:
-    """What such an algorithm inherits; its own class has the sizes.
+class GaussianPolicy(Algorithm):
+    """An algorithm whose actor gives mean and log-std of actions before tanh."""
 
-    Attributes:
-        encoder: what the actor sees observations through.
-        actor_shapes: of the network, with 2A outputs.
-        products: how they are made.
-    """
+    def make_policy(self) -> Network:
+        """The actor, with 2A outputs."""
+        return self.make_actor(inputs=0, outputs=2 * self.action_dim)
 
-    encoder: Encoder
-    actor_shapes: nets.Shapes
-    products: nets.Products
-
-    discrete: ClassVar[bool] = False
-    acts_by: ClassVar[str] = "actor"
-
-    def act(self, actor: Tensor, obs: Tensor, noise: Tensor | None) -> Tensor:
-        """Actions [B, A] in [-1, 1].
-
-        Args:
-            actor: [P], the actor's vector.
-            obs: [B, O].
-            noise: standard normal [B, A] to sample; None for tanh of the mean.
-        """
-        mean, log_std = self._gaussian(nets.unflatten(actor, self.actor_shapes), obs)
+    def choose(self, net: Net, obs: Tensor, noise: Tensor | None) -> Tensor:
+        """Actions [B, A] in [-1, 1], as in `Algorithm`; the best is tanh of the mean."""
+        mean, log_std = self.gaussian(net, obs)
         return torch.tanh(mean if noise is None else mean + log_std.exp() * noise)
 
-    def act_randomly(self, noise: Tensor) -> Tensor:
-        """Actions [B, A], uniform in [-1, 1], of standard normal noise [B, A]."""
-        return losses.uniform(noise)
-
-    def _sample(self, actor: nets.Params, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def sample(self, actor: Net, obs: Tensor, noise: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
         """Actions [B, A] in [-1, 1] and their log-probabilities [B] for obs [B, O] and standard normal noise [B, A]."""
-        return losses.tanh_normal(*self._gaussian(actor, obs), noise)
+        return losses.tanh_normal(*self.gaussian(actor, obs, training), noise)
 
-    def _gaussian(self, actor: nets.Params, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-std before tanh, [B, A] each."""
-        return nets.gaussian(actor, self.encoder(actor, obs, self.products), self.products)
+    def gaussian(self, actor: Net, obs: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Mean and log-std before tanh, [B, A] each.
 
-    def _entropy_between(self, actor: nets.Params, between: Between, noise: Tensor, alpha: Tensor) -> Tensor:
-        """What the states between add to the rewards, [B]; noise [n - 1, B, A]."""
-        _, log_prob = self._sample(actor, between.obs.flatten(0, 1), noise.flatten(0, 1))
-        return losses.entropy_between(between.discount, -log_prob.view_as(between.discount), alpha)
+        log-std is mapped smoothly to [-5, 2], so that its gradient never vanishes at a clamp.
+        """
+        mean, raw = actor(actor.features(obs), training=training).chunk(2, -1)
+        return mean, LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (torch.tanh(raw) + 1)

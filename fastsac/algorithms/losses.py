@@ -56,7 +56,7 @@ def td_target(reward: Tensor, discount: Tensor, next_q: Tensor, next_log_prob: T
     Returns:
         [B]; gradients are stopped.
     """
-    return bootstrap(reward, discount, least(next_q) - alpha * next_log_prob)
+    return bootstrap(reward, discount, min_q(next_q) - alpha * next_log_prob)
 
 
 def bootstrap(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def bootstrap(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
     return (reward + discount * next_value).detach()
 
 
-def entropy_between(discount: Tensor, entropy: Tensor, alpha: Tensor | float) -> Tensor:
+def window_entropy(discount: Tensor, entropy: Tensor, alpha: Tensor | float) -> Tensor:
     """sum_k gamma^k alpha H(pi(.|s_k)) over k = 1 ... n-1, [B]: what a soft n-step return has beside its rewards.
 
     The n-step soft Bellman operator on Q counts the entropy at every state after the first up to the last, and the last
@@ -85,7 +85,7 @@ def entropy_between(discount: Tensor, entropy: Tensor, alpha: Tensor | float) ->
     return (discount * alpha * entropy).sum(0)
 
 
-def least(q: Tensor) -> Tensor:
+def min_q(q: Tensor) -> Tensor:
     """min_e Q_e, [B] of q [E, B], as elementwise minima: cheaper to differentiate than a reduction."""
     return reduce(torch.minimum, q.unbind(0))
 
@@ -108,7 +108,7 @@ def actor_loss(log_prob: Tensor, q: Tensor, alpha: Tensor) -> Tensor:
         q: [E, B], with gradient to the action only.
         alpha: [], without gradient.
     """
-    return alpha.detach() * log_prob - least(q)
+    return alpha.detach() * log_prob - min_q(q)
 
 
 def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor) -> Tensor:
@@ -232,7 +232,7 @@ def value_target(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
         log_prob: [B].
         alpha: [].
     """
-    return (least(q) - alpha * log_prob).detach()
+    return (min_q(q) - alpha * log_prob).detach()
 
 
 def value_loss(value: Tensor, target_value: Tensor) -> Tensor:

@@ -20,23 +20,67 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 4  # of names and layouts; other versions are not read
+from fastsac.config.kinds import conform
+
+FORMAT = 5  # of names and layouts; other versions are not read
 META, LEARNER = "meta.json", "learner.pt"
 _NAME = re.compile(r"(?:(\d{6,})_)?step_\d{12,}")  # formats before 3 had no number
 _SEGMENT = re.compile(r"rows_\d{12,}_\d{12,}_[0-9a-f]{16}\.pt")
 
-_FILE = {"bytes": int, "sha256": str}
-_SEGMENTS = [{**_FILE, "file": str, "first": int, "last": int}]
-_SCHEMA = {
-    "name": str, "env_id": str, "env_steps": [int], "grad_steps": [int], "vec_steps": int,
-    "wall_s": float, "goal_at": [(int, None)], "evaluation_due": bool, "rollbacks": [int],
-    "learn_from": [int], "last_evals": [{"return_mean": float, "return_std": float, "grad_steps": int}],
-    "episodes": {"returns": [[float]], "lengths": [[float]], "last_returns": [[float]]},
-    "rows": {"metrics.csv": int, "eval.csv": int},
-    "last_row": {"env_steps": int, "grad_steps": int, "ago_s": float}, "waited": {"env": float, "device": float},
-    "sizes": {"obs_dim": int, "action_dim": int, "algo": str}, "action_bounds": [[float]],
-    "files": {LEARNER: _FILE}, "replay": ({"span": [int], "segments": _SEGMENTS}, None),
-}  # fmt: skip
+
+Tree = dict[str, Any]
+"""Tensors by name, in dictionaries within dictionaries."""
+Meta = dict[str, Any]
+"""JSON values: those of `Parts`, and whatever else the run wants to find again."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it was written."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Segment(File):
+    """A file with rows [first, last) of the replay."""
+
+    file: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class ReplayFiles:
+    """The files of the rows [first, last) of a replay, in order."""
+
+    span: list[int]
+    segments: list[Segment]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The files of a checkpoint; its name is that of the folder."""
+
+    name: str
+    learner: File
+    replay: ReplayFiles | None
+
+    @classmethod
+    def of(cls, meta: Meta) -> "Parts":
+        """Those that a meta.json names.
+
+        Raises:
+            ValueError: it does not.
+        """
+        parts: Parts = conform(META, {key: meta.get(key, ...) for key in ("name", "learner", "replay")}, cls)
+        return parts
+
+    @property
+    def row_files(self) -> set[str]:
+        """Names of the files with rows of the replay."""
+        return set() if self.replay is None else {segment.file for segment in self.replay.segments}
 
 
 class DamagedError(ValueError):
@@ -55,9 +99,14 @@ class Found:
     """
 
     folder: Path
-    meta: dict[str, Any]
+    meta: Meta
     note: str
     with_replay: bool = True
+
+    @property
+    def parts(self) -> Parts:
+        """Its files."""
+        return Parts.of(self.meta)
 
 
 def checkpoint_dirs(run_dir: Path) -> list[Path]:
@@ -113,18 +162,18 @@ def find(run_dir: Path, with_replay: bool = True) -> Found:
     raise ValueError(f"{run_dir} has no checkpoint. Give a run directory that fastsac train has written to.")
 
 
-def load_meta(run_dir: Path) -> dict[str, Any]:
+def load_meta(run_dir: Path) -> Meta:
     """The counters and sizes of the checkpoint that `find` finds."""
     return find(run_dir).meta
 
 
-def load(run_dir: Path, with_replay: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
+def load(run_dir: Path, with_replay: bool = True) -> tuple[Tree, Meta]:
     """The tensors, on the CPU, and meta of the checkpoint that `find` finds."""
     found = find(run_dir, with_replay)
     return read(found), found.meta
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
+def read_meta(folder: Path) -> Meta:
     """The meta.json of a checkpoint.
 
     Raises:
@@ -144,87 +193,84 @@ def read_meta(folder: Path) -> dict[str, Any]:
         )
     if meta.pop("sha256", None) != meta_sha256(meta):
         raise _damaged(folder, f"{META} is not what was written")
-    if wrong := mismatch(meta, _SCHEMA, ""):
-        raise _damaged(folder, f"{META} has no right value at {wrong}")
-    if meta["name"] != folder.name:
-        raise _damaged(folder, f"{META} belongs to {meta['name']}")
+    try:
+        name = Parts.of(meta).name
+    except ValueError:
+        raise _damaged(folder, f"{META} names no files") from None
+    if name != folder.name:
+        raise _damaged(folder, f"{META} belongs to {name}")
     return meta
 
 
-def check_files(folder: Path, meta: dict[str, Any], with_replay: bool) -> None:
+def check_files(folder: Path, meta: Meta, with_replay: bool) -> None:
     """Read all files and compare them with what meta.json says.
 
     Raises:
         DamagedError: they differ.
     """
-    content(folder, folder / LEARNER, meta["files"][LEARNER])
-    if with_replay and meta["replay"] is not None:
-        for segment in _segments(folder, meta):
-            content(folder, segment_path(folder, segment), segment)
+    parts = Parts.of(meta)
+    _content(folder, folder / LEARNER, parts.learner)
+    if with_replay and parts.replay is not None:
+        for segment in _segments(folder, parts.replay):
+            _content(folder, segment_path(folder, segment), segment)
 
 
-def read(found: Found) -> dict[str, Any]:
+def read(found: Found) -> Tree:
     """The tensors of a checkpoint, on the CPU; the rows of the replay oldest first, unless it was found without.
 
     Raises:
         ValueError: they cannot be read.
     """
-    folder, meta = found.folder, found.meta
-    state = _tensors(folder, folder / LEARNER, meta["files"][LEARNER])
-    if meta["replay"] is None or not found.with_replay:
+    folder, parts = found.folder, found.parts
+    state = _tensors(folder, folder / LEARNER, parts.learner)
+    if parts.replay is None or not found.with_replay:
         state.pop("replay", None)
         return state
-    first, last = meta["replay"]["span"]
+    first, last = parts.replay.span
     rows: dict[str, Tensor] = {}
-    for segment in _segments(folder, meta):
-        begin, end = max(first, segment["first"]), segment["last"]
-        part = _tensors(folder, segment_path(folder, segment), segment)
-        for name, value in part.items():
-            if not isinstance(value, Tensor) or value.dim() < 3 or value.shape[1] != end - segment["first"]:
-                raise _damaged(folder, f"{segment['file']} holds something else")
+    for segment in _segments(folder, parts.replay):
+        begin, end = max(first, segment.first), segment.last
+        for name, value in _tensors(folder, segment_path(folder, segment), segment).items():
+            if not isinstance(value, Tensor) or value.dim() < 3 or value.shape[1] != end - segment.first:
+                raise _damaged(folder, f"{segment.file} holds something else")
             if name not in rows:
                 rows[name] = value.new_empty(len(value), last - first, *value.shape[2:])
-            if rows[name][:, begin - first : end - first].shape != value[:, begin - segment["first"] :].shape:
-                raise _damaged(folder, f"{segment['file']} has another shape than those before")
-            rows[name][:, begin - first : end - first] = value[:, begin - segment["first"] :]
+            mine, new = rows[name][:, begin - first : end - first], value[:, begin - segment.first :]
+            if mine.shape != new.shape:
+                raise _damaged(folder, f"{segment.file} has another shape than those before")
+            mine.copy_(new)
     return {**state, "replay": {**state.get("replay", {}), **rows}}
 
 
-def _segments(folder: Path, meta: dict[str, Any]) -> list[dict[str, Any]]:
+def _segments(folder: Path, replay: ReplayFiles) -> list[Segment]:
     """The files of the replay, which cover all its rows."""
-    replay = meta["replay"]
-    segments: list[dict[str, Any]] = replay["segments"]
-    span = replay["span"]
+    span = replay.span
     ends = [span[0]] if len(span) == 2 and 0 <= span[0] < span[1] <= span[0] + 2**31 else []
-    for segment in segments:
-        follows = ends and segment["first"] <= ends[-1] < segment["last"] <= span[1]
-        if not follows or not is_rows(segment["file"]):
+    for segment in replay.segments:
+        follows = ends and segment.first <= ends[-1] < segment.last <= span[1]
+        if not follows or not is_rows(segment.file):
             raise _damaged(folder, f"{META} names rows that do not follow each other")
-        ends.append(segment["last"])
+        ends.append(segment.last)
     if not ends or ends[-1] != span[1]:
         raise _damaged(folder, f"{META} lacks rows of the replay")
-    return segments
+    return replay.segments
 
 
-def segment_path(folder: Path, segment: dict[str, Any]) -> Path:
+def segment_path(folder: Path, segment: Segment) -> Path:
     """Where a file of the replay is."""
-    return folder.parent / "replay" / str(segment["file"])
+    return folder.parent / "replay" / segment.file
 
 
-def content(folder: Path, path: Path, entry: dict[str, Any]) -> bytes:
-    """A file's bytes, if they are what was written.
-
-    Raises:
-        DamagedError: they are not.
-    """
+def _content(folder: Path, path: Path, file: File) -> bytes:
+    """A file's bytes, if they are those that were written."""
     try:
         size = path.stat().st_size
-        data = path.read_bytes() if size == entry["bytes"] else b""
+        data = path.read_bytes() if size == file.bytes else b""
     except OSError as error:
         raise _damaged(folder, f"{path.name} cannot be read ({error.strerror})") from error
-    if size != entry["bytes"]:
-        raise _damaged(folder, f"{path.name} has {size} bytes instead of {entry['bytes']}")
-    if sha256(data) != entry["sha256"]:
+    if size != file.bytes:
+        raise _damaged(folder, f"{path.name} has {size} bytes instead of {file.bytes}")
+    if sha256(data) != file.sha256:
         raise _damaged(folder, f"{path.name} is not what was written")
     return data
 
@@ -234,31 +280,13 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def meta_sha256(meta: dict[str, Any]) -> str:
+def meta_sha256(meta: Meta) -> str:
     """Checksum of what meta.json holds beside it."""
     return sha256(json.dumps(meta, sort_keys=True).encode())
 
 
-def mismatch(value: Any, schema: Any, where: str) -> str | None:
-    """Where a JSON value is not of the schema: a type, None, a tuple of choices, [of each], or {of some keys}."""
-    if isinstance(schema, tuple):
-        return None if any(mismatch(value, choice, where) is None for choice in schema) else where
-    if isinstance(schema, dict):
-        if not isinstance(value, dict):
-            return where
-        return next((w for k, s in schema.items() if (w := mismatch(value.get(k, ...), s, f"{where}.{k}"))), None)
-    if isinstance(schema, list):
-        if not isinstance(value, list):
-            return where
-        return next((w for i, v in enumerate(value) if (w := mismatch(v, schema[0], f"{where}[{i}]"))), None)
-    if schema is None:
-        return None if value is None else where
-    kinds = (int, float) if schema is float else (schema,)
-    return None if type(value) in kinds else where
-
-
-def _tensors(folder: Path, path: Path, entry: dict[str, Any]) -> dict[str, Any]:
-    data = content(folder, path, entry)
+def _tensors(folder: Path, path: Path, file: File) -> Tree:
+    data = _content(folder, path, file)
     try:
         tree = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for hostile files

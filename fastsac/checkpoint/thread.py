@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch.utils import _pytree as pytree
 
+from fastsac.checkpoint.reader import Meta, Tree
 from fastsac.checkpoint.writer import Division, Rows, Writer
 
 CLONE = 256 << 20  # bytes of rows of the replay that the loop copies, at most
@@ -27,10 +28,10 @@ RETRY_S = 60.0  # between a checkpoint that could not be written and the next at
 
 
 class Synced(Protocol):
-    """What must be on the disk before a checkpoint counts on it."""
+    """Tables that a checkpoint counts rows of."""
 
     def sync(self) -> None:
-        """Wait until it is."""
+        """Wait until all rows are on the disk."""
         ...
 
 
@@ -38,7 +39,7 @@ class CheckpointError(RuntimeError):
     """A checkpoint could not be written."""
 
 
-class Background:
+class CheckpointThread:
     """Hands checkpoints to a thread that writes them; a context manager, which waits for it at its end.
 
     Args:
@@ -67,9 +68,9 @@ class Background:
         self._failed_at: float | None = None
         self.written = 0
         self.longest_s = self.thread_cpu_s = 0.0
-        self._stream: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream: torch.cuda.Stream | None = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def submit(self, env_steps: int, state: dict[str, Any], meta: dict[str, Any], rows: Rows | None) -> None:
+    def submit(self, env_steps: int, state: Tree, meta: Meta, rows: Rows | None) -> None:
         """Write a checkpoint of what the tensors hold now; see `Writer.write`.
 
         Raises:
@@ -100,7 +101,7 @@ class Background:
             self._say(f"{them} gone or damaged on the disk ({lost[0]}): the rows are written again.")
         return division
 
-    def _write(self, done: "Future[Path]", began: float, ready: Any, *checkpoint: Any) -> None:
+    def _write(self, done: "Future[Path]", began: float, ready: torch.cuda.Event | None, *checkpoint: Any) -> None:
         """The thread: write, and leave in `done` what came of it."""
         try:
             self._sinks.sync()
@@ -114,8 +115,8 @@ class Background:
             self.thread_cpu_s += time.thread_time()
             done.set_result(folder)
 
-    def _copying(self, ready: Any) -> AbstractContextManager[Any]:
-        if self._stream is None:
+    def _copying(self, ready: torch.cuda.Event | None) -> AbstractContextManager[Any]:
+        if self._stream is None or ready is None:
             return nullcontext()
         self._stream.wait_event(ready)
         return torch.cuda.stream(self._stream)

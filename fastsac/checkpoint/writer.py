@@ -12,9 +12,8 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +22,13 @@ from fastsac.checkpoint.reader import (
     FORMAT,
     LEARNER,
     META,
+    File,
     Found,
+    Meta,
+    Parts,
+    ReplayFiles,
+    Segment,
+    Tree,
     checkpoint_dirs,
     is_checkpoint,
     is_rows,
@@ -36,8 +41,8 @@ from fastsac.checkpoint.reader import (
 from fastsac.disk.files import sync_dir, write_file
 
 PIECE = 64 << 20  # bytes of rows in one file, at most
-MERGE = 8 << 20  # bytes up to which small files are merged into one
 VERIFY = 64 << 20  # bytes of older files that each checkpoint reads again, about
+Span = tuple[int, int]  # [first, last)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Rows:
         read: copies of rows [first, last), by name.
     """
 
-    span: tuple[int, int]
+    span: Span
     row_bytes: int
     read: Callable[[int, int], dict[str, Tensor]]
 
@@ -68,16 +73,16 @@ class Division:
     """How the rows of a replay come to be on disk.
 
     Attributes:
-        parts: in order, files that go on to serve, and ranges [first, last) that are to be written.
+        parts: in order, files that go on to serve, and ranges of rows that are to be written.
         lost: files that should serve, and are gone or damaged.
     """
 
-    parts: tuple[dict[str, Any] | tuple[int, int], ...]
+    parts: tuple[Segment | Span, ...]
     lost: tuple[str, ...]
 
     @property
-    def ranges(self) -> list[tuple[int, int]]:
-        """What is to be written, one range for each file."""
+    def ranges(self) -> list[Span]:
+        """The ranges that are to be written, one for each file."""
         return [part for part in self.parts if isinstance(part, tuple)]
 
 
@@ -96,31 +101,22 @@ class Writer:
     ) -> None:
         self.run_dir, self.keep, self._is_ours = run_dir, keep, is_ours
         self._kept: dict[str, set[str]] = {}  # the checkpoints that count, oldest first, with the rows they need
-        self._segments: list[dict[str, Any]] = []
+        self._segments: list[Segment] = []
         self._verified: set[str] = set()  # files of rows whose content was looked at, since all were
         self._damaged: set[str] = set()
         dirs = checkpoint_dirs(run_dir)
         self._serial = max(map(serial, dirs), default=0)
         if found is not None:
             for folder in dirs[: [p.name for p in dirs].index(found.folder.name)]:
-                self._keep_older(folder)
-            self._kept[found.folder.name] = _files(found.meta)
-            if found.with_replay and found.meta["replay"] is not None:
-                self._segments = found.meta["replay"]["segments"]
-
-    def _keep_older(self, folder: Path) -> None:
-        try:
-            self._kept[folder.name] = _files(read_meta(folder))
-        except ValueError:  # damaged: of no use
-            return
+                with suppress(ValueError):  # damaged: of no use
+                    self._kept[folder.name] = Parts.of(read_meta(folder)).row_files
+            parts = found.parts
+            self._kept[found.folder.name] = parts.row_files
+            if found.with_replay and parts.replay is not None:
+                self._segments = parts.replay.segments
 
     def write(
-        self,
-        env_steps: int,
-        state: dict[str, Any],
-        meta: dict[str, Any],
-        rows: Rows | None,
-        division: Division | None = None,
+        self, env_steps: int, state: Tree, meta: Meta, rows: Rows | None, division: Division | None = None
     ) -> Path:
         """Write a checkpoint; one that fails leaves nothing behind that would take room from the next.
 
@@ -135,53 +131,37 @@ class Writer:
             Its folder.
         """
         try:
-            return self._write(env_steps, state, meta, rows, division)
+            self._check_ours()
+            folder = self.run_dir / "checkpoints"
+            if not folder.exists():
+                folder.mkdir()
+                sync_dir(self.run_dir)
+            replay = None if rows is None else self._write_replay(rows, division or self.divide(rows))
+            name = f"{self._serial + 1:06d}_step_{env_steps:012d}"
+            parts = self._write_parts(folder, name, state, meta, replay)
         except Exception:
             with suppress(OSError):
                 self._remove_others()
             raise
+        self._serial += 1
+        self._kept[name] = parts.row_files
+        self._segments = [] if replay is None else replay.segments
+        self._remove_others()
+        self._verify()
+        return folder / name
 
-    def _write(
-        self,
-        env_steps: int,
-        state: dict[str, Any],
-        meta: dict[str, Any],
-        rows: Rows | None,
-        division: Division | None,
-    ) -> Path:
-        self._check_ours()
-        folder = self.run_dir / "checkpoints"
-        if not folder.exists():
-            folder.mkdir()
-            sync_dir(self.run_dir)
-        segments: list[dict[str, Any]] = []
-        if rows is not None:
-            replay_dir(self.run_dir).mkdir(exist_ok=True)
-            parts = (division or self.divide(rows)).parts
-            segments = [self._write_rows(rows, *part) if isinstance(part, tuple) else part for part in parts]
-        name = f"{self._serial + 1:06d}_step_{env_steps:012d}"
+    def _write_parts(self, folder: Path, name: str, state: Tree, meta: Meta, replay: ReplayFiles | None) -> Parts:
         learner = dump(state)
-        meta = {
-            **meta,
-            "format": FORMAT,
-            "name": name,
-            "files": {LEARNER: _entry(learner)},
-            "replay": None if rows is None else {"span": list(rows.span), "segments": segments},
-        }
+        parts = Parts(name, _entry(learner), replay)
+        meta = {**meta, "format": FORMAT, **asdict(parts)}
         partial = folder / f"{name}.tmp"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         write_file(partial / LEARNER, learner)
-        text = json.dumps({**meta, "sha256": meta_sha256(meta)}, indent=1)
-        write_file(partial / META, text.encode())
+        write_file(partial / META, json.dumps({**meta, "sha256": meta_sha256(meta)}, indent=1).encode())
         os.replace(partial, folder / name)
         sync_dir(folder)
-        self._serial += 1
-        self._kept[name] = _files(meta)
-        self._segments = segments
-        self._remove_others()
-        self._verify()
-        return folder / name
+        return parts
 
     def _check_ours(self) -> None:
         if not self._is_ours():
@@ -190,62 +170,62 @@ class Writer:
     @property
     def has_damage(self) -> bool:
         """Whether files that the newest checkpoint needs were found damaged after it was written."""
-        return any(segment["file"] in self._damaged for segment in self._segments)
+        return any(segment.file in self._damaged for segment in self._segments)
 
     def divide(self, rows: Rows) -> Division:
         """Which files of rows go on to serve, and what is to be written; looks whether the files are there."""
         first, last = rows.span
-        old = [segment for segment in self._segments if segment["last"] > first]
+        old = [segment for segment in self._segments if segment.last > first]
         begin = first
         if old:  # nothing where nothing is new: files must follow each other
-            begin = last if old[-1]["last"] == last else max(first, old[-1]["last"] - 2)
-        while old:  # many small files become a few: a new one takes those in that are no larger
-            both = last - max(first, old[-1]["first"])
-            if old[-1]["last"] - old[-1]["first"] > last - begin or both * rows.row_bytes > MERGE:
-                break
-            begin = max(first, old.pop()["first"])
+            begin = last if old[-1].last == last else max(first, old[-1].last - 2)
         step = max(3, PIECE // max(1, rows.row_bytes))  # more than the two rows that files have in common
 
-        def pieces(begin: int, end: int) -> list[tuple[int, int]]:
+        def pieces(begin: int, end: int) -> list[Span]:
             return [(a, min(a + step, end)) for a in range(begin, end, step)]
 
-        parts: list[dict[str, Any] | tuple[int, int]] = []
+        parts: list[Segment | Span] = []
         for segment in old:
-            parts += [segment] if self._serves(segment) else pieces(max(first, segment["first"]), segment["last"])
-        lost = tuple(segment["file"] for segment in self._segments if not self._serves(segment))
+            parts += [segment] if self._serves(segment) else pieces(max(first, segment.first), segment.last)
+        lost = tuple(segment.file for segment in self._segments if not self._serves(segment))
         return Division((*parts, *pieces(begin, last)), lost)
 
-    def _serves(self, segment: dict[str, Any]) -> bool:
+    def _serves(self, segment: Segment) -> bool:
         """Whether a file of rows is there, of its size, and was not found damaged."""
         try:
-            size = (replay_dir(self.run_dir) / segment["file"]).stat().st_size
+            size = (replay_dir(self.run_dir) / segment.file).stat().st_size
         except OSError:
             return False
-        return size == segment["bytes"] and segment["file"] not in self._damaged
+        return size == segment.bytes and segment.file not in self._damaged
 
     def _verify(self) -> None:
         """Read some of the files of rows again, in turn; the next checkpoint writes those anew that are damaged."""
         budget = VERIFY
-        if all(segment["file"] in self._verified for segment in self._segments):
+        if all(segment.file in self._verified for segment in self._segments):
             self._verified.clear()
         for segment in self._segments:
             if budget <= 0:
                 break
-            if segment["file"] not in self._verified:
-                budget -= segment["bytes"]
-                self._verified.add(segment["file"])
+            if segment.file not in self._verified:
+                budget -= segment.bytes
+                self._verified.add(segment.file)
                 with suppress(OSError):  # it is missed when the next checkpoint looks for it
-                    if sha256((replay_dir(self.run_dir) / segment["file"]).read_bytes()) != segment["sha256"]:
-                        self._damaged.add(segment["file"])
+                    if sha256((replay_dir(self.run_dir) / segment.file).read_bytes()) != segment.sha256:
+                        self._damaged.add(segment.file)
 
-    def _write_rows(self, rows: Rows, first: int, last: int) -> dict[str, Any]:
+    def _write_replay(self, rows: Rows, division: Division) -> ReplayFiles:
+        replay_dir(self.run_dir).mkdir(exist_ok=True)
+        segments = [part if isinstance(part, Segment) else self._write_rows(rows, *part) for part in division.parts]
+        return ReplayFiles(list(rows.span), segments)
+
+    def _write_rows(self, rows: Rows, first: int, last: int) -> Segment:
         data = dump(rows.read(first, last))
-        entry = _entry(data)
-        name = f"rows_{first:012d}_{last:012d}_{entry['sha256'][:16]}.pt"
+        file = _entry(data)
+        name = f"rows_{first:012d}_{last:012d}_{file.sha256[:16]}.pt"
         write_file(replay_dir(self.run_dir) / name, data)
         self._damaged.discard(name)
         self._verified.add(name)
-        return {"file": name, "first": first, "last": last, **entry}
+        return Segment(file.bytes, file.sha256, name, first, last)
 
     def _remove_others(self) -> None:
         """Remove what is left of older checkpoints, of broken ones and of half-written ones."""
@@ -266,7 +246,7 @@ class Writer:
                 file.unlink()
 
 
-def save(run_dir: Path, env_steps: int, state: dict[str, Any], meta: dict[str, Any]) -> Path:
+def save(run_dir: Path, env_steps: int, state: Tree, meta: Meta) -> Path:
     """Write a whole state, as `checkpoint.load` gives it, as the first checkpoint of a run; see `Writer.write`."""
     rows = None
     if "replay" in state:
@@ -278,29 +258,23 @@ def save(run_dir: Path, env_steps: int, state: dict[str, Any], meta: dict[str, A
     return Writer(run_dir).write(env_steps, state, meta, rows)
 
 
-def dump(tree: dict[str, Any]) -> bytes:
+def dump(tree: Tree) -> bytes:
     """Tensors as bytes that `torch.load` reads."""
     buffer = io.BytesIO()
     torch.save(_to_cpu(tree), buffer)
     return buffer.getvalue()
 
 
-def _to_cpu(tree: Any) -> Any:
+def _to_cpu(tree: Tree | Tensor) -> Tree | Tensor:
     """The tensors on the CPU; views are copied, since they would drag their whole storage into the file."""
     if isinstance(tree, dict):
         return {k: _to_cpu(v) for k, v in tree.items()}
-    value: Tensor = tree.detach()
+    value = tree.detach()
     if not value.is_contiguous():  # one part after the other: a GPU would make the whole contiguous first
         return torch.stack([part.cpu() for part in value])
     value = value.cpu()
     return value if value.nbytes == value.untyped_storage().nbytes() else value.clone()
 
 
-def _entry(data: bytes) -> dict[str, Any]:
-    return {"bytes": len(data), "sha256": sha256(data)}
-
-
-def _files(meta: dict[str, Any]) -> set[str]:
-    """Names of the files of rows that a checkpoint needs."""
-    replay = meta["replay"]
-    return set() if replay is None else {segment["file"] for segment in replay["segments"]}
+def _entry(data: bytes) -> File:
+    return File(len(data), sha256(data))

@@ -1,7 +1,7 @@
-"""Can this machine train?  Looks at versions, devices and tools, and tries what training relies on.
+"""`fastsac doctor`: can this machine train?  Looks at versions, devices and tools, and tries what training relies on.
 
-Owns the probes and how they are shown.  Imports what it probes inside each probe, so that a broken package becomes a
-line in the report and no traceback.  Changes nothing on the machine; the compile cache may grow.
+Imports what it probes inside each probe, so that a broken package becomes a line in the report and no traceback.
+Changes nothing on the machine; the compile cache may grow.
 """
 
 import importlib.metadata
@@ -10,13 +10,16 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fastsac.cli.parsing import parse
 from fastsac.runtime.versions import PACKAGES
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     from fastsac.runtime.launch import Mode
 
-Status = Literal["ok", "warning", "fail"]
+Status = Literal["ok", "warning", "fail"]  # fail: training does not work without it
 STYLES: dict[Status, str] = {"ok": "green", "warning": "yellow", "fail": "bold red"}
 ENV = "Pendulum-v1"
 LITTLE_MEMORY_BYTES = 2 * 1024**3
@@ -32,15 +35,12 @@ REINSTALL = "Install again: pip install --force-reinstall fastsac"
 
 
 @dataclass(frozen=True)
-class Check:
-    """One line of the report.
+class DoctorArgs:
+    """Check this machine: versions, devices, the choices of `auto`, and whether compiling and environments work."""
 
-    Attributes:
-        name: what was looked at.
-        status: "fail" is what training cannot do without.
-        detail: what was found.
-        remedy: what to do about it, unless all is well.
-    """
+
+class Check(NamedTuple):
+    """One line of the report: what was looked at, what was found, and what to do about it."""
 
     name: str
     status: Status
@@ -48,8 +48,9 @@ class Check:
     remedy: str = ""
 
 
-def main() -> int:
+def run(args: list[str]) -> int:
     """Print the report; returns 1 if training would fail here, else 0."""
+    parse(DoctorArgs, "fastsac doctor", args)
     console = Console(highlight=False)
     with console.status("looking at this machine ...") as status:
         checks = report(lambda name: status.update(f"looking at {name} ..."))
@@ -58,11 +59,7 @@ def main() -> int:
 
 
 def report(on_probe: Callable[[str], None] = lambda name: None) -> list[Check]:
-    """Run every probe; takes up to a minute where nothing is compiled yet.
-
-    Args:
-        on_probe: told the name of each probe before it runs.
-    """
+    """Run every probe, after a call of `on_probe` with its name; takes up to a minute if nothing is compiled yet."""
     checks = []
     for name, probe in PROBES.items():
         on_probe(name)
@@ -70,13 +67,13 @@ def report(on_probe: Callable[[str], None] = lambda name: None) -> list[Check]:
     return checks
 
 
-def attempt(name: str, probe: Callable[[], Check]) -> Check:
+def attempt(name: str, probe: Callable[[], Check], remedy: str = REINSTALL) -> Check:
     """The probe's check, or a failed one that says what it raised."""
     try:
         return probe()
     except Exception as error:  # whatever it is, it belongs in the report
-        lines = str(error).strip().splitlines()
-        return Check(name, "fail", f"{type(error).__name__}: {lines[0][:200] if lines else 'no message'}", REINSTALL)
+        lines = str(error).strip().splitlines() or ["no message"]
+        return Check(name, "fail", f"{type(error).__name__}: {lines[0][:200]}", remedy)
 
 
 def show(checks: list[Check], console: Console) -> None:
@@ -86,17 +83,13 @@ def show(checks: list[Check], console: Console) -> None:
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     for check in checks:
-        detail = Text(check.detail)
-        if check.remedy:
-            detail.append(f"\n{check.remedy}", STYLES[check.status])
-        table.add_row(Text(check.status, STYLES[check.status]), check.name, detail)
+        style = STYLES[check.status]
+        remedy = f"\n{check.remedy}" if check.remedy else ""
+        table.add_row(Text(check.status, style), check.name, Text(check.detail).append(remedy, style))
     console.print(table)
     failed = [check.name for check in checks if check.status == "fail"]
     verdict = f"Training would fail here: {', '.join(failed)}." if failed else "This machine can train."
     console.print(Text(f"\n{verdict}", STYLES["fail" if failed else "ok"]))
-
-
-# What is there ----------------------------------------------------------------------------------------------------
 
 
 def check_python() -> Check:
@@ -108,20 +101,18 @@ def check_python() -> Check:
 
 
 def check_packages() -> Check:
-    """Versions of what decides a run's numbers."""
-    versions = {name: _version(name) for name in PACKAGES}
-    detail = ", ".join(f"{name} {version or 'is missing'}" for name, version in versions.items())
-    missing = [name for name, version in versions.items() if version is None]
+    """Versions of the packages that decide a run's numbers."""
+    found, missing = [], []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{name} is missing")
+            missing.append(name)
     if missing:
-        return Check("packages", "fail", detail, f"Install what is missing: pip install {' '.join(missing)}")
-    return Check("packages", "ok", detail)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+        remedy = f"Install what is missing: pip install {' '.join(missing)}"
+        return Check("packages", "fail", ", ".join(found), remedy)
+    return Check("packages", "ok", ", ".join(found))
 
 
 def check_cpu() -> Check:
@@ -144,11 +135,9 @@ def check_memory() -> Check:
     from fastsac.runtime.device import free_memory
 
     free = free_memory(torch.device("cpu"))
-    if free is None:
-        return Check("memory", "ok", "cannot be told on this system")
-    if free.num_bytes < LITTLE_MEMORY_BYTES:
+    if free is not None and free.num_bytes < LITTLE_MEMORY_BYTES:
         return Check("memory", "warning", free.text, "Give --buffer-size less than the default.")
-    return Check("memory", "ok", free.text)
+    return Check("memory", "ok", free.text if free else "cannot be told on this system")
 
 
 def check_gpu() -> Check:
@@ -160,9 +149,8 @@ def check_gpu() -> Check:
     if torch.cuda.is_available():
         found = []
         for i in range(torch.cuda.device_count()):
-            free, total = torch.cuda.mem_get_info(i)
-            memory = f"{format_bytes(free)} of {format_bytes(total)} free"
-            found.append(f"cuda:{i} {torch.cuda.get_device_name(i)}, {memory}")
+            free, total = map(format_bytes, torch.cuda.mem_get_info(i))
+            found.append(f"cuda:{i} {torch.cuda.get_device_name(i)}, {free} of {total} free")
         return Check("gpu", "ok", f"{'; '.join(found)}; CUDA {torch.version.cuda}")
     if shutil.which("nvidia-smi") is None:
         return Check("gpu", "ok", "none; training runs on the CPU")
@@ -177,15 +165,14 @@ def check_compiler() -> Check:
     """The C++ compiler, which torch.compile needs."""
     from fastsac.runtime.device import cpp_compiler
 
-    path = cpp_compiler()
-    if path is None:
-        remedy = "Without one, updates run eagerly, at half the speed. On Debian and Ubuntu: apt install g++"
-        return Check("compiler", "warning", "no C++ compiler found", remedy)
-    return Check("compiler", "ok", path)
+    if path := cpp_compiler():
+        return Check("compiler", "ok", path)
+    remedy = "Without one, updates run eagerly, at half the speed. On Debian and Ubuntu: apt install g++"
+    return Check("compiler", "warning", "no C++ compiler found", remedy)
 
 
 def check_cache() -> Check:
-    """Where compiled updates are kept."""
+    """The folder of compiled updates."""
     from fastsac.runtime import compile_cache
 
     try:
@@ -197,33 +184,19 @@ def check_cache() -> Check:
 
 
 def check_auto() -> Check:
-    """What `auto` would choose for device, compile and CUDA graphs."""
-    from fastsac.run.plan import choose_mode
-
-    device, mode = chosen()
-    detail = f"device {device}, update {mode}"
-    short, _ = choose_mode(_config(total_steps=2_000), device)
-    if short != mode:
-        detail += f" ({short} in a short run)"
-    return Check("auto", "ok", detail)
+    """The choices of `auto` for device, compile and CUDA graphs."""
+    (device, mode), (_, short) = chosen(), chosen(total_steps=2_000)
+    return Check("auto", "ok", f"device {device}, update {mode}" + f" ({short} in a short run)" * (short != mode))
 
 
-def chosen() -> "tuple[torch.device, Mode]":
-    """The device and the mode of a long run with all on `auto`."""
+def chosen(total_steps: int = 1_000_000) -> "tuple[torch.device, Mode]":
+    """The device and the mode of a run of that length with all on `auto`."""
+    from fastsac.config.settings import Config
     from fastsac.run.plan import choose_mode
     from fastsac.runtime.device import choose_device
 
     device = choose_device("auto")
-    return device, choose_mode(_config(total_steps=1_000_000), device)[0]
-
-
-def _config(total_steps: int) -> Any:
-    from fastsac.config.settings import Config
-
-    return Config(env=ENV, total_steps=total_steps)
-
-
-# Whether it works -------------------------------------------------------------------------------------------------
+    return device, choose_mode(Config(env=ENV, total_steps=total_steps), device)[0]
 
 
 def check_environments() -> Check:
@@ -233,14 +206,11 @@ def check_environments() -> Check:
     from fastsac.env import backend_names, make_env
 
     start = time.perf_counter()
-    env = make_env(ENV, seeds=[0, 1])
-    try:
+    with closing(make_env(ENV, seeds=[0, 1])) as env:
         env.reset()
         for _ in range(10):
             env.send(np.zeros((2, env.spec.action_dim), np.float32))
             step = env.recv()
-    finally:
-        env.close()
     if not (np.isfinite(step.obs).all() and np.isfinite(step.reward).all()):
         return Check("environments", "fail", f"{env.spec.env_id} gives numbers that are not finite", REINSTALL)
     seconds = time.perf_counter() - start
@@ -248,36 +218,22 @@ def check_environments() -> Check:
     return Check("environments", "ok", detail)
 
 
-def check_compile() -> Check:
-    """Compile a small update, and compare its numbers with the eager ones."""
-    device, mode = chosen()
-    if mode == "eager":
-        return Check("compile", "ok", "not tried: auto runs eagerly here")
-    return _try_mode("compile", device, "compiled", "--compile off")
-
-
-def check_graphs() -> Check:
-    """Capture the small update as a CUDA graph, and compare."""
-    device, mode = chosen()
-    if mode != "captured":
-        return Check("cuda graphs", "ok", "not tried: they need a CUDA GPU")
-    return _try_mode("cuda graphs", device, "captured", "--cuda-graphs off")
-
-
-def _try_mode(name: str, device: "torch.device", mode: "Mode", flag: str) -> Check:
-    import torch
-
+def check_mode(name: str, mode: "Mode", flag: str) -> Check:
+    """Compare a small update in a mode with the eager one; `flag` does without that mode."""
+    device, auto = chosen()
+    if auto == "eager" or (auto, mode) == ("compiled", "captured"):
+        return Check(name, "ok", f"not tried: auto chooses update {auto} here")
     remedy = f"`fastsac train {flag}` trains without, slower. Compiling needs a C++ compiler and Python's headers."
-    start = time.perf_counter()
-    try:
+
+    def compare() -> Check:
+        start = time.perf_counter()
         result = run_small_update(device, mode)
-    except Exception as error:  # compilers fail in many ways
-        lines = str(error).strip().splitlines()
-        return Check(name, "fail", f"{type(error).__name__}: {lines[0][:200] if lines else 'no message'}", remedy)
-    seconds = time.perf_counter() - start
-    if not torch.allclose(result, run_small_update(device, "eager"), rtol=1e-4, atol=1e-6):
-        return Check(name, "fail", f"runs in {seconds:.1f} s, but gives other numbers than eager", remedy)
-    return Check(name, "ok", f"works, and gives the numbers of eager ({seconds:.1f} s)")
+        seconds = time.perf_counter() - start
+        if not result.allclose(run_small_update(device, "eager"), rtol=1e-4, atol=1e-6):
+            return Check(name, "fail", f"runs in {seconds:.1f} s, but gives other numbers than eager", remedy)
+        return Check(name, "ok", f"works, and gives the numbers of eager ({seconds:.1f} s)")
+
+    return attempt(name, compare, remedy)
 
 
 def run_small_update(device: "torch.device", mode: "Mode") -> "torch.Tensor":
@@ -301,15 +257,8 @@ def run_small_update(device: "torch.device", mode: "Mode") -> "torch.Tensor":
 
 
 PROBES: dict[str, Callable[[], Check]] = {
-    "python": check_python,
-    "packages": check_packages,
-    "cpu": check_cpu,
-    "memory": check_memory,
-    "gpu": check_gpu,
-    "compiler": check_compiler,
-    "compile cache": check_cache,
-    "auto": check_auto,
-    "environments": check_environments,
-    "compile": check_compile,
-    "cuda graphs": check_graphs,
-}
+    "python": check_python, "packages": check_packages, "cpu": check_cpu, "memory": check_memory, "gpu": check_gpu,
+    "compiler": check_compiler, "compile cache": check_cache, "auto": check_auto, "environments": check_environments,
+    "compile": partial(check_mode, "compile", "compiled", "--compile off"),
+    "cuda graphs": partial(check_mode, "cuda graphs", "captured", "--cuda-graphs off"),
+}  # fmt: skip

@@ -1,1 +1,1 @@
-"""What a run is told: settings, presets, sweeps, durations.  Knows no tensor, no environment and no command line."""
+"""The settings of a run: their ranges, presets, sweeps and JSON.  Knows no tensor, no environment, no command line."""

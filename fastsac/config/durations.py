@@ -13,7 +13,7 @@ def parse_duration(text: str) -> int:
     """Seconds of `90s`, `30m`, `3h55m`, `2d`, `HH:MM:SS` or `D-HH:MM:SS`.
 
     Raises:
-        ValueError: none of these, or nothing at all.
+        ValueError: the text has another form, or means no time at all.
     """
     match = _WITH_UNITS.fullmatch(text) or _CLOCK.fullmatch(text)
     seconds = match and sum(int(n or 0) * s for n, s in zip(match.groups(), _UNITS.values(), strict=True))

@@ -9,19 +9,19 @@ import numpy as np
 from fastsac.config.kinds import shown
 
 DEEPEST = 20
-"""Lists and objects within each other."""
+"""Levels of nested lists and objects."""
 
 
 def read_json(text: str | bytes) -> Any:
-    """The value of a JSON text, in UTF-8 where it is bytes.
+    """The value of a JSON text; bytes are UTF-8.
 
     Raises:
-        ValueError: it is none, names a key twice, or is nested too deeply to be read.
+        ValueError: the text is not JSON, repeats a key of an object, or is nested too deeply to be read.
     """
     try:
         return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text, object_pairs_hook=_object)
     except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is not of UTF-8") from None
+        raise ValueError(f"byte {error.start} is not UTF-8") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -56,5 +56,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {shown(next(key for key in keys if keys.count(key) > 1))} is there twice")
+        raise ValueError(f"the key {shown(next(key for key in keys if keys.count(key) > 1))} occurs twice")
     return result

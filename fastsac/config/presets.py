@@ -1,16 +1,13 @@
-"""Named defaults for families of environments: data, and the way from an environment's name to them.
-
-Knows the names of settings, which `fastsac.config.settings` documents and checks, and nothing else.
-"""
+"""Named defaults for families of environments: data, and the way from an environment's name to them."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from fastsac.config.kinds import shown
+from fastsac.config.sweeps import Range
 
-RANGES = {
+RANGES: dict[str, Range] = {
     "actor_lr": (1e-4, 3e-3, "log"), "critic_lr": (1e-4, 3e-3, "log"), "gamma": (3e-3, 5e-2, "log"),
     "tau": (2e-3, 3e-2, "log"),
 }  # fmt: skip
@@ -22,17 +19,17 @@ class Preset:
 
     Attributes:
         pattern: regular expression on the task's name.
-        values: by name.
+        values: settings, by name.
         about: where they come from.
-        by_algo: what else an algorithm wants, by its name: a temperature above all, where it stays as it is.
-        ranges: what `--sweep random:COUNT` draws from: low, high, "log" or "linear" (of gamma, 1 - gamma is drawn).
+        by_algo: settings for one algorithm, by its name: above all a temperature, for algorithms that keep it constant.
+        ranges: of `--sweep random:COUNT`.
     """
 
     pattern: str
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     about: str
-    by_algo: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    ranges: Mapping[str, tuple[float, float, str]] = field(default_factory=lambda: RANGES)
+    by_algo: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=lambda: RANGES)
 
 
 _DMC_DOMAINS = (
@@ -56,15 +53,17 @@ _PLAYGROUND = (
     r"(Aloha|Leap|Panda|AeroCube)\w+-v\d+)"
 )
 
+_SMALL = {
+    "num_envs": 4, "learning_starts": 500, "batch_size": 256, "hidden_dims": (64, 64), "actor_lr": 1e-3,
+    "alpha_lr": 1e-3, "log_every": 1_000, "checkpoint_every": 10_000,
+}  # fmt: skip
+
 PRESETS: dict[str, Preset] = {
     "pendulum": Preset(
         r"Pendulum-v\d+",
         {
-            "num_envs": 4, "total_steps": 20_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 20_000,
-            "hidden_dims": (64, 64), "tau": 0.02, "actor_lr": 1e-3, "critic_lr": 3e-3, "alpha_lr": 1e-3,
-            "eval_every": 1_000,
-            "eval_episodes": 20,
-            "log_every": 500, "checkpoint_every": 10_000,
+            **_SMALL, "total_steps": 20_000, "buffer_size": 20_000, "tau": 0.02, "critic_lr": 3e-3,
+            "eval_every": 1_000, "eval_episodes": 20, "log_every": 500,
         },
         "small networks, larger steps (rl-zoo3 uses 1e-3), fast critics and targets",
         {
@@ -75,21 +74,17 @@ PRESETS: dict[str, Preset] = {
     "seed-pendulum": Preset(
         r"(?!)",  # by name only
         {
-            "num_envs": 1, "total_steps": 200_000, "learning_starts": 64, "batch_size": 64, "buffer_size": 10_000,
-            "hidden_dims": (64, 64), "tau": 0.005, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-4, "gamma": 0.99,
-            "stop_at_episode_return": -300.0,
-            "eval_every": 0, "log_every": 2_000, "checkpoint_every": 10_000,
+            **_SMALL, "num_envs": 1, "total_steps": 200_000, "learning_starts": 64, "batch_size": 64, "gamma": 0.99,
+            "buffer_size": 10_000, "tau": 0.005, "critic_lr": 1e-3, "alpha_lr": 1e-4,
+            "stop_at_episode_return": -300.0, "eval_every": 0, "log_every": 2_000,
         },
         "a small PyTorch SAC of a course: 1,000 episodes of Pendulum-v1, or until the last 100 pass -300",
     ),
     "cartpole": Preset(
         r"(CartPole|Acrobot)-v\d+",
         {
-            "num_envs": 4, "total_steps": 60_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 60_000,
-            "hidden_dims": (64, 64), "tau": 0.01, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3,
-            "eval_every": 2_500,
-            "eval_episodes": 20,
-            "log_every": 1_000, "checkpoint_every": 10_000,
+            **_SMALL, "total_steps": 60_000, "buffer_size": 60_000, "tau": 0.01, "critic_lr": 1e-3,
+            "eval_every": 2_500, "eval_episodes": 20,
         },
         "small networks and larger steps, as for Pendulum, for discrete actions",
         {"sql": {"init_alpha": 0.5}},
@@ -97,10 +92,8 @@ PRESETS: dict[str, Preset] = {
     "inverted-double-pendulum": Preset(
         r"InvertedDoublePendulum-v\d+",
         {
-            "num_envs": 4, "total_steps": 30_000, "learning_starts": 500, "batch_size": 256, "buffer_size": 30_000,
-            "hidden_dims": (64, 64), "tau": 0.02, "actor_lr": 1e-3, "critic_lr": 3e-3, "alpha_lr": 1e-3,
+            **_SMALL, "total_steps": 30_000, "buffer_size": 30_000, "tau": 0.02, "critic_lr": 3e-3,
             "eval_every": 1_000,
-            "log_every": 1_000, "checkpoint_every": 10_000,
         },
         "small networks and larger steps; values near 900 want fast critics and targets",
         {"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.2}},
@@ -111,11 +104,7 @@ PRESETS: dict[str, Preset] = {
         "SAC's defaults with few environments",
         {"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.2}},
     ),
-    "swimmer": Preset(
-        r"Swimmer-v\d+",
-        {"gamma": 0.999, "learning_starts": 10_000},
-        "long horizon (rl-zoo3)",
-    ),
+    "swimmer": Preset(r"Swimmer-v\d+", {"gamma": 0.999, "learning_starts": 10_000}, "long horizon (rl-zoo3)"),
     "gym-mujoco": Preset(
         r"(HalfCheetah|Hopper|Walker2d|Ant|Humanoid|HumanoidStandup|Reacher|Pusher)-v\d+",
         {"learning_starts": 5_000, "critic_lr": 1e-3},
@@ -125,8 +114,7 @@ PRESETS: dict[str, Preset] = {
         r"(LunarLanderContinuous|BipedalWalker|BipedalWalkerHardcore)-v\d+",
         {
             "total_steps": 500_000, "learning_starts": 10_000, "buffer_size": 300_000, "hidden_dims": (400, 300),
-            "actor_lr": 7.3e-4,
-            "critic_lr": 7.3e-4, "alpha_lr": 7.3e-4, "tau": 0.01,
+            "actor_lr": 7.3e-4, "critic_lr": 7.3e-4, "alpha_lr": 7.3e-4, "tau": 0.01,
         },
         "rl-zoo3's settings for Box2D",
     ),
@@ -142,8 +130,7 @@ PRESETS: dict[str, Preset] = {
         r"MountainCarContinuous-v\d+",
         {
             "num_envs": 8, "total_steps": 50_000, "learning_starts": 4_000, "buffer_size": 50_000, "gamma": 0.9999,
-            "tau": 0.01,
-            "init_alpha": 0.1, "learn_alpha": False, "hidden_dims": (64, 64), "batch_size": 512,
+            "tau": 0.01, "init_alpha": 0.1, "learn_alpha": False, "hidden_dims": (64, 64), "batch_size": 512,
         },
         "fixed temperature for a deceptive reward (rl-zoo3)",
         ranges={**RANGES, "gamma": (5e-5, 1e-2, "log"), "init_alpha": (0.02, 0.5, "log")},
@@ -152,9 +139,8 @@ PRESETS: dict[str, Preset] = {
         rf"({_ATARI})-v5",
         {
             "num_envs": 8, "learning_starts": 20_000, "batch_size": 64, "buffer_size": 100_000, "utd_ratio": 0.25,
-            "hidden_dims": (512,), "reward_clip": 1.0,
-            "env_kwargs": {"episodic_life": True}, "eval_env_kwargs": {"episodic_life": False},
-            "eval_every": 50_000, "eval_episodes": 5, "log_every": 2_000,
+            "hidden_dims": (512,), "reward_clip": 1.0, "env_kwargs": {"episodic_life": True},
+            "eval_env_kwargs": {"episodic_life": False}, "eval_every": 50_000, "eval_episodes": 5, "log_every": 2_000,
         },
         "discrete SAC from pixels: networks, rewards and lives of DQN (Mnih et al. 2015), CleanRL's update frequency",
     ),
@@ -167,10 +153,9 @@ PRESETS: dict[str, Preset] = {
         _PLAYGROUND,
         {
             "num_envs": 1024, "total_steps": 50_000_000, "learning_starts": 65_536, "batch_size": 8_192,
-            "buffer_size": 5_000_000,
-            "utd_ratio": 0.0078125, "hidden_dims": (512, 256, 128), "gamma": 0.97, "tau": 0.05, "init_alpha": 0.01,
-            "obs_norm": True,
-            "critic_layer_norm": True, "eval_every": 1_000_000, "log_every": 50_000, "checkpoint_every": 10_000_000,
+            "buffer_size": 5_000_000, "utd_ratio": 0.0078125, "hidden_dims": (512, 256, 128), "gamma": 0.97,
+            "tau": 0.05, "init_alpha": 0.01, "obs_norm": True, "critic_layer_norm": True, "eval_every": 1_000_000,
+            "log_every": 50_000, "checkpoint_every": 10_000_000,
         },
         "many environments, large batches, few updates (FastSAC, FastTD3)",
         ranges={**RANGES, "gamma": (1e-2, 5e-2, "log"), "tau": (5e-3, 1e-1, "log")},
@@ -178,7 +163,7 @@ PRESETS: dict[str, Preset] = {
 }  # fmt: skip
 
 
-def find_preset(env: str, preset: str = "auto", algo: str = "auto") -> tuple[str, dict[str, Any]]:
+def find_preset(env: str, preset: str = "auto", algo: str = "auto") -> tuple[str, dict[str, object]]:
     """Name and values of the preset for an environment.
 
     Args:
@@ -189,23 +174,17 @@ def find_preset(env: str, preset: str = "auto", algo: str = "auto") -> tuple[str
     Raises:
         ValueError: no preset of that name.
     """
-    if preset == "none":
-        return "none", {}
-    if preset != "auto":
-        if preset not in PRESETS:
-            raise ValueError(f"unknown preset {shown(preset)}; choose from auto, none, {', '.join(PRESETS)}.")
-        return preset, _values(PRESETS[preset], algo)
-    task = env.rpartition(":")[2]
-    for name, candidate in PRESETS.items():
-        if re.fullmatch(candidate.pattern, task):
-            return name, _values(candidate, algo)
-    return "none", {}
+    name = preset
+    if preset == "auto":
+        task = env.rpartition(":")[2]
+        name = next((name for name, candidate in PRESETS.items() if re.fullmatch(candidate.pattern, task)), "none")
+    if name == "none":
+        return name, {}
+    if name not in list(PRESETS):
+        raise ValueError(f"unknown preset {shown(name)}; choose from auto, none, {', '.join(PRESETS)}.")
+    return name, {**PRESETS[name].values, **PRESETS[name].by_algo.get(algo, {})}
 
 
-def _values(preset: Preset, algo: str) -> dict[str, Any]:
-    return {**preset.values, **preset.by_algo.get(algo, {})}
-
-
-def find_ranges(preset: str) -> Mapping[str, tuple[float, float, str]]:
-    """What a random sweep draws from under a preset, or under "none"."""
+def find_ranges(preset: str) -> Mapping[str, Range]:
+    """The ranges that a random sweep draws from under a preset, or under "none"."""
     return PRESETS[preset].ranges if preset in PRESETS else RANGES

@@ -1,50 +1,46 @@
 """Sweeps: from `critic_lr=1e-4,3e-4 gamma=0.98,0.99` or `random:32` to the settings of the members.
 
-Only what is a tensor [M] on the device can differ between members of one graph; everything else needs runs of its own.
-Knows names, texts and ranges of settings; `fastsac.config.settings` documents and checks them.
+Members of one graph can differ only in numbers that are tensors [M] on the device; other settings need separate runs.
+Knows no setting by name but gamma; `fastsac.config.settings` says which can be swept, and checks the values.
 """
 
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from fastsac.config.kinds import shown
 
-SWEEPABLE = (
-    "actor_lr", "critic_lr", "alpha_lr", "gamma", "tau", "init_alpha", "target_entropy", "target_entropy_share",
-    "reward_scale",
-)  # fmt: skip
-
 MOST = 10_000
 """Settings of one sweep."""
 
-Range = tuple[float, float, str]  # from, to, and how a number is drawn between them
+Range = tuple[float, float, str]  # low, high, and "log" or "linear"; of gamma, 1 - gamma is drawn
 Setting = dict[str, float]
 
 
-def settings(sweep: Sequence[str], ranges: Mapping[str, Range], seed: int) -> list[Setting]:
-    """What the members of a sweep differ in, in order; one empty setting where there is no sweep.
+def settings(sweep: Sequence[str], ranges: Mapping[str, Range], seed: int, sweepable: Collection[str]) -> list[Setting]:
+    """The values that each setting of a sweep gives, in order; one empty setting without a sweep.
 
     Args:
         sweep: `name=value,value,...` of each, whose combinations are taken, the last name changing fastest; or
             `random:COUNT` alone.
-        ranges: what a random sweep draws from: low, high, and "log" or "linear"; 1 - gamma is what is drawn of gamma.
+        ranges: the range of each value that a random sweep draws.
         seed: of the draw.
+        sweepable: names that a sweep may have.
 
     Raises:
-        ValueError: a text that is neither, a name twice or not of SWEEPABLE, a value that is not a number, or too many.
+        ValueError: a text of another form, a name that is repeated or not sweepable, a value that is not a number, or
+            too many settings.
     """
     if any(part.startswith("random") for part in sweep):
         if len(sweep) > 1:
             raise ValueError("sweep takes random:COUNT alone, or name=value,value,... as often as needed, not both.")
         return draw(_at_most(_count(sweep[0])), ranges, seed)
-    axes = [_axis(part) for part in sweep]
+    axes = [_axis(part, sweepable) for part in sweep]
     names = [name for name, _ in axes]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
+    if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"sweep names {twice} twice. Give all its values at once: {twice}=value,value.")
     _at_most(math.prod(len(values) for _, values in axes))
     return [dict(zip(names, values, strict=True)) for values in itertools.product(*(values for _, values in axes))]
@@ -77,15 +73,15 @@ def _count(text: str) -> int:
     return MOST + 1 if len(number) > 9 else int(number)
 
 
-def _axis(text: str) -> tuple[str, list[float]]:
+def _axis(text: str, sweepable: Collection[str]) -> tuple[str, list[float]]:
     name, equals, values = text.partition("=")
     name = name.strip().replace("-", "_")
     if not equals or not values:
         raise ValueError(f"sweep must be name=value,value,... or random:COUNT, got {shown(text)}.")
-    if name not in SWEEPABLE:
+    if name not in sweepable:
         raise ValueError(
-            f"{shown(name)} cannot be swept: members share one graph, and may differ in {', '.join(SWEEPABLE)}. "
-            "Start a run of its own for each other setting."
+            f"{shown(name)} cannot be swept: members share one graph, and may differ in {', '.join(sweepable)}. "
+            "For other settings, start a separate run for each value."
         )
     try:
         numbers = [float(value) for value in values.split(",")]

@@ -1,1 +1,1 @@
-"""The replay, and the learner that takes gradient steps from it."""
+"""Learning from a replay: others use `make_parts` and `gradient_step`.  Steps no environment; knows no files."""

@@ -8,39 +8,28 @@ Axes: B batch, O obs_dim, F features, C channels.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastsac.nn import nets
+from fastsac.nn.linear import PLAIN, MatmulConfig
+from fastsac.nn.vectors import Params, Shapes
 
 KERNELS = ((8, 4), (4, 2), (3, 1))  # side and stride of each convolution (Mnih et al. 2015, "Nature DQN")
 MAX_PIXEL = 255.0
 
 
-@dataclass(frozen=True)
 class Encoder:
     """From observations [B, O] to features [B, F].
 
-    Attributes:
+    Args:
         obs_dim: O.
         image: (channels, height, width) of observations that are images, flattened; None for vectors, which pass.
         channels: of each convolution; their kernels and strides are KERNELS.
     """
 
-    obs_dim: int
-    image: tuple[int, int, int] | None = None
-    channels: tuple[int, ...] = ()
-
-    @classmethod
-    def make(cls, obs_dim: int, image: Sequence[int] | None, channels: tuple[int, ...]) -> Self:
-        """The encoder for observations of this kind."""
-        if image is None:
-            return cls(obs_dim)
-        num_channels, height, width = image
-        return cls(obs_dim, (num_channels, height, width), channels)
+    def __init__(self, obs_dim: int, image: Sequence[int] | None = None, channels: tuple[int, ...] = ()) -> None:
+        self.obs_dim, self.image, self.channels = obs_dim, image and tuple(image), channels
 
     @property
     def num_features(self) -> int:
@@ -53,9 +42,9 @@ class Encoder:
         return self.channels[-1] * math.prod(sides)
 
     @property
-    def shapes(self) -> nets.Shapes:
+    def shapes(self) -> Shapes:
         """Shapes of kernels [C, C_in, k, k] and biases [C] by name; none for vectors."""
-        shapes: nets.Shapes = {}
+        shapes: Shapes = {}
         if self.image is not None:
             fan_in = self.image[0]
             for i, (width, (kernel, _)) in enumerate(zip(self.channels, KERNELS, strict=False)):
@@ -63,20 +52,25 @@ class Encoder:
                 fan_in = width
         return shapes
 
-    def __call__(self, params: nets.Params, obs: Tensor, how: nets.Products = nets.PLAIN) -> Tensor:
+    def init(self, draw: Params) -> Params:
+        """Kernels and biases uniform in +-1/sqrt(fan_in), of numbers uniform in [-1, 1] of the same names."""
+        fan_in = [math.prod(shape[1:]) for name, shape in self.shapes.items() if name.startswith("conv")]
+        return {name: draw[name] / math.sqrt(fan_in[int(name[-1])]) for name in self.shapes}
+
+    def __call__(self, params: Params, obs: Tensor, matmul: MatmulConfig = PLAIN) -> Tensor:
         """Features [B, F] of obs [B, O].
 
         Args:
             params: views of the vector of the network that owns the encoder.
             obs: float32, or uint8 in [0, 255] for images.
-            how: products are made.
+            matmul: how products are made.
         """
         if self.image is None:
             return obs
         x = (obs.float() / MAX_PIXEL).unflatten(-1, self.image)  # [B, C, H, W]
         for i, (_, stride) in enumerate(KERNELS[: len(self.channels)]):
             kernel, bias = params[f"conv{i}"], params[f"bias{i}"]
-            if how.bf16:
+            if matmul.bf16:
                 x, kernel, bias = x.bfloat16(), kernel.bfloat16(), bias.bfloat16()
             x = F.relu(F.conv2d(x, kernel, bias, stride))
         return x.flatten(1).float()

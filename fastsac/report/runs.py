@@ -16,11 +16,6 @@ from fastsac.report.style import COLOURS
 
 OTHER = "#C4C4C4"  # of groups that are there for comparison only
 BEST = 6  # groups in colour where there are more than COLOURS
-NOT_A_SETTING = (
-    "seed", "seeds", "sweep", "run_dir", "resume", "tensorboard", "wandb", "checkpoint_every", "log_every",
-    "stop_at_return", "stop_at_episode_return", "stop_when", "wait_for_lock",
-)  # fmt: skip
-"""Members that differ only in these are repeats of one another: they learn alike, and may stop at other times."""
 MOST_NAMED = 3  # settings in a label
 LARGEST = 1e30  # no number of a run is as large; one that is, or is no number, cannot be drawn
 
@@ -143,7 +138,7 @@ def make_groups(runs: list[Run]) -> list[Group]:
 
 
 def group_members(runs: list[Run]) -> list[Group]:
-    """Put members together that differ only in NOT_A_SETTING, in the order of their first one.
+    """Put members together that differ only in settings that affect nothing, in the order of their first one.
 
     A run with a sweep gives a group for each of its settings; seeds of one run and of several are repeats alike.
     """
@@ -178,8 +173,9 @@ def by_task(groups: list[Group]) -> dict[str, list[Group]]:
 
 
 def settings(config: Config) -> Setting:
-    """All settings that affect learning or its speed, by name."""
-    return {name: value for name, value in asdict(config).items() if name not in NOT_A_SETTING}
+    """All settings that affect learning, its speed or evaluations, by name."""
+    no_effect = Config.names(affects="nothing")
+    return {name: value for name, value in asdict(config).items() if name not in no_effect}
 
 
 def differences(groups: list[Group]) -> list[Setting]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from fastsac.learning.learner import Learner, copy_tree_
 
 
-class Best:
+class BestPolicies:
     """Copies of the policies with which members had their best evaluations.
 
     Args:
@@ -37,7 +37,7 @@ class Best:
             self._policy[name].copy_(torch.where(better.unsqueeze(-1), value, self._policy[name]))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """policy [M, P], mean and rstd [M, O], return [M] (minus infinity before any evaluation), env_steps [M]."""
+        """params [M, P], mean and rstd [M, O], return [M] (minus infinity before any evaluation), env_steps [M]."""
         return {**self._policy, "return": self._return, "env_steps": self._env_steps}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -49,6 +49,4 @@ class Best:
         copy_tree_(self.state_dict(), state, "best")
 
     def _current(self) -> dict[str, Tensor]:
-        norm = self._learner.normalizer
-        parts = {"policy": self._learner.policy, "mean": norm.mean, "rstd": norm.rstd}
-        return {name: value.detach().clone() for name, value in parts.items()}
+        return {name: value.detach().clone() for name, value in self._learner.policy._asdict().items()}

@@ -15,6 +15,7 @@ from fastsac.config.settings import Config
 from fastsac.disk.tables import read_numbers, table_with
 from fastsac.run.result import read_summary
 from fastsac.run.run_dir import RunDir
+from fastsac.run.run_state import RunState
 
 
 def best_member(run_dir: Path) -> int:
@@ -52,26 +53,23 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
     config = Config.load(run_dir)
     if not 0 <= member < config.num_members:
         raise ValueError(f"member must be best or in [0, {config.num_members - 1}], got {member}.")
-    state, meta = checkpoint.load(run_dir)
+    found = checkpoint.find(run_dir)
+    tensors, state = checkpoint.read(found), RunState.read(found)
     alone = config.of_member(member).replace(run_dir=str(out))
 
-    def cut(value: Any) -> Any:
+    def cut(value: Tensor) -> Tensor:
         """What members have of their own is [M, ...]; counters that they share are []."""
-        return value[member : member + 1] if isinstance(value, Tensor) and value.dim() else value
+        return value[member : member + 1] if value.dim() else value
 
-    state = pytree.tree_map(cut, state)
-    state.pop("env", None)  # of all members together: the one alone begins new episodes
-    own = ("env_steps", "grad_steps", "goal_at", "rollbacks", "learn_from")
-    mine: dict[str, Any] = {key: [meta[key][member]] for key in own}
-    mine["last_evals"] = [{**row, "member": 0} for row in meta["last_evals"][member : member + 1]]
-    mine["episodes"] = {name: values[member : member + 1] for name, values in meta["episodes"].items()}
-    tables = {name: rows_of(run_dir / name, member) for name in meta["rows"]}
-    mine["rows"] = {name: len(rows_of(run_dir / name, member, count)[1]) for name, count in meta["rows"].items()}
-    same = {name: getattr(alone, name) for name in ("seed", "seeds")}
-    sizes = {**meta["sizes"], **same, "sweep": []}
+    tensors = pytree.tree_map(cut, tensors)
+    tensors.pop("env", None)  # of all members together: the one alone begins new episodes
+    tables = {name: rows_of(run_dir / name, member) for name in state.tables}
+    kept = {name: len(rows_of(run_dir / name, member, count)[1]) for name, count in state.tables.items()}
+    sizes = {**state.sizes, "seed": alone.seed, "seeds": alone.seeds, "sweep": []}
+    mine = state.of_member(member, sizes, kept)
     place.acquire()
     place.start()
-    checkpoint_writer.save(out, min(mine["env_steps"]), state, {**meta, **mine, "sizes": sizes})
+    checkpoint_writer.save(out, min(mine.env_steps), tensors, mine.to_json())
     (out / "config.json").write_text(alone.to_json())
     for name, (columns, rows) in tables.items():
         write_rows(out / name, columns, rows)

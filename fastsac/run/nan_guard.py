@@ -1,7 +1,7 @@
 """Losses and parameters that are NaN or infinite: what it was, a dump to look into it, and the way back.
 
 Owns the dumps and the last state in which all was finite.  Looks at log points, where the host waits for the device
-anyway; the update itself only notes which step was the first bad one (`learner.BAD`).
+anyway; the update itself only notes which step was the first bad one (`gradient_step.FAULT_COLUMNS`).
 
 Axes: M members, B batch.
 """
@@ -18,11 +18,15 @@ from torch.utils import _pytree as pytree
 
 from fastsac.acting.collector import Collector
 from fastsac.acting.errors import NotFiniteError
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.registry import METRICS
 from fastsac.config.settings import Config
 from fastsac.disk.files import write_file
-from fastsac.learning.learner import BAD, NEVER, Learner, copy_tree_, draw_batch
+from fastsac.learning.draw import draw_batch
+from fastsac.learning.gradient_step import FAULT_COLUMNS, NO_FAULT_STEP
+from fastsac.learning.learner import Learner, copy_tree_
+from fastsac.learning.replay import Ring
+from fastsac.nn.normalizer import Normalizer
 
 MAX_ROLLBACKS = 3  # of each member
 
@@ -47,16 +51,17 @@ def find(learner: Learner, parameters: bool) -> list[Fault]:
         parameters: look at all parameters, targets and moments, too.
     """
     faults = []
-    for member, row in enumerate(learner.buffers["bad"].tolist()):
-        bad = dict(zip(BAD, row, strict=True))
-        if bad["step"] != NEVER:
-            losses = bad.pop("losses")
-            faults.append(Fault(member, names=tuple(n for i, n in enumerate(METRICS) if losses >> i & 1), **bad))
+    for member, row in enumerate(learner.buffers["fault"].tolist()):
+        found = dict(zip(FAULT_COLUMNS, row, strict=True))
+        if found["step"] != NO_FAULT_STEP:
+            losses = found.pop("losses")
+            faults.append(Fault(member, names=tuple(n for i, n in enumerate(METRICS) if losses >> i & 1), **found))
     known = {fault.member for fault in faults}
-    for member in set(learner.not_finite()) - known if parameters else ():
-        ring = {name: int(learner.buffers["ring"][name][member]) for name in ("head", "tail", "count")}
-        names, step = tuple(learner.not_finite_parts(member)), max(0, learner.grad_steps[member] - 1)
-        faults.append(Fault(member, step, names, **ring))
+    ring = learner.buffers["ring"]
+    for member, names in learner.not_finite().items() if parameters else ():
+        if member not in known:
+            counters = (int(counter[member]) for counter in (ring.head, ring.tail, ring.count))
+            faults.append(Fault(member, max(0, learner.grad_steps[member] - 1), names, *counters))
     return faults
 
 
@@ -66,32 +71,44 @@ def redraw(learner: Learner, fault: Fault) -> tuple[Batch, Tensor]:
     Returns:
         The batch, as drawn, and per transition whether its first row is overwritten by now, [B].
     """
-    m, device, config = fault.member, learner.device, learner.config
-    now = {name: value[m] for name, value in learner.buffers["ring"].items()}
-    then = {name: torch.tensor(getattr(fault, name), device=device) for name in ("head", "tail", "count")}
+    m, config = fault.member, learner.config
+    now: Ring = pytree.tree_map(lambda t: t[m], learner.buffers["ring"])
+    head, tail, count = torch.tensor([fault.head, fault.tail, fault.count], device=learner.device)
+    then = now._replace(head=head, tail=tail, count=count)
     gamma, seed = learner.buffers["hyper"]["gamma"][m], learner.buffers["seed"][m]
-    counter = fault.step + learner.buffers["skipped"][m]
-    batch = draw_batch(config, {**now, **then}, gamma, seed, counter)
+    counter = fault.step + learner.buffers["counter_offset"][m]
+    batch = draw_batch(config, then, gamma, seed, counter)
 
-    num_rows = learner.replay.num_rows
-    row = torch.arange(num_rows * config.num_envs, device=device).div(config.num_envs, rounding_mode="floor")
-    is_overwritten = (row - then["head"] - 1) % num_rows < (now["head"] - then["head"]) % num_rows
-    of_rows = draw_batch(config, {**now, **then, "obs": is_overwritten.unsqueeze(1)}, gamma, seed, counter)
-    return batch, of_rows.obs[:, 0]
+    num_positions = len(now.rows.reward)
+    num_rows = num_positions // config.num_envs
+    row = torch.arange(num_positions, device=learner.device).div(config.num_envs, rounding_mode="floor")
+    is_overwritten = (row - head - 1) % num_rows < (now.head - head) % num_rows
+    marked = then._replace(rows=now.rows._replace(obs=is_overwritten.unsqueeze(1)))
+    return batch, draw_batch(config, marked, gamma, seed, counter).obs[:, 0]
 
 
-class Guard:
+class NanGuard:
     """Looks for faults, and stops the run or takes members back, as `on_nan` says.
 
     Args:
         config: settings.
-        collector: what is looked at; its learner and behaviour.
+        learner: to look at.
+        normalizer: of the learner.
+        collector: whose copy of the policy follows a member that goes back.
         run_dir: for dumps.
         say: prints one line.
     """
 
-    def __init__(self, config: Config, collector: Collector, run_dir: Path, say: Callable[[str], None]) -> None:
-        self.config, self.collector, self.learner = config, collector, collector.learner
+    def __init__(
+        self,
+        config: Config,
+        learner: Learner,
+        normalizer: Normalizer,
+        collector: Collector,
+        run_dir: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        self.config, self.learner, self.normalizer, self.collector = config, learner, normalizer, collector
         self.run_dir, self._say = run_dir, say
         self._rolls_back = config.on_nan == "rollback"
         self._held: Any = None
@@ -105,14 +122,14 @@ class Guard:
         """Take over what `state_dict` gave, where it did, and how often each member was taken back.
 
         Raises:
-            ValueError: it is of another agent.
+            ValueError: it is of another algorithm.
         """
         self.rollbacks = list(rollbacks)
         if self._rolls_back and "held" in state:
             self.hold()
             copy_tree_(self._held, state["held"], "held")
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Hold the state, unless a continued run brought what to go back to."""
         if self._held is None:
             self.hold()
@@ -149,7 +166,7 @@ class Guard:
     def _roll_back(self, member: int) -> None:
         self.rollbacks[member] += 1
         self.learner.rewind_(member, self._held)
-        self.collector.behaviour.follow(member)
+        self.collector.sync_policy(member)
 
     def _describe(self, fault: Fault) -> str:
         names = ", ".join(fault.names)
@@ -172,7 +189,8 @@ class Guard:
         batch, stale = redraw(self.learner, fault)
         content = {
             "names": list(fault.names), "member": fault.member, "seed": self.config.member_seeds[fault.member],
-            "grad_step": fault.step, "skipped": int(self.learner.buffers["skipped"][fault.member]),
+            "grad_step": fault.step,
+            "counter_offset": int(self.learner.buffers["counter_offset"][fault.member]),
             "replay": {"head": fault.head, "tail": fault.tail, "count": fault.count},
             "noticed_at": {
                 "env_steps": self.collector.env_steps[fault.member],
@@ -180,7 +198,7 @@ class Guard:
             },
             "config": self.config.to_json(),
             "batch": _tensors(batch), "overwritten": stale,
-            "state": self.learner.buffers["state"], "normalizer": self.learner.normalizer.state_dict(),
+            "state": self.learner.buffers["state"], "normalizer": self.normalizer.state_dict(),
         }  # fmt: skip
         if self._held is not None:
             content["held"] = self._held
@@ -199,6 +217,6 @@ class Guard:
 
 def _tensors(batch: Batch) -> dict[str, Tensor]:
     """A batch as a dictionary, which loads without running code."""
-    plain = {k: v for k, v in batch._asdict().items() if k != "between"}
-    between = {f"between.{k}": v for k, v in batch.between._asdict().items()} if batch.between else {}
-    return plain | between
+    plain = {k: v for k, v in batch._asdict().items() if k != "window"}
+    window = {f"window.{k}": v for k, v in batch.window._asdict().items()} if batch.window else {}
+    return plain | window

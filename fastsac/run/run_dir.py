@@ -9,13 +9,11 @@ settings and a whole checkpoint what it is.  Reading a run needs no lock.
 """
 
 import errno
-import itertools
 import json
 import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,7 +24,6 @@ from fastsac import checkpoint
 from fastsac.config.settings import Config
 from fastsac.disk.files import write_file
 from fastsac.disk.tables import read_numbers
-from fastsac.run.result import read_summary
 
 MARK, LOCK, SOFT_LOCK, OWNER = ".fastsac", "lock", "lock-file", "owner.json"
 NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what network file systems answer that cannot lock
@@ -201,13 +198,15 @@ class RunDir:
         return aside
 
     def release(self) -> None:
-        """Let others have it.  A folder that this process made, and that came to nothing, is taken away again."""
+        """Let others have it, unless it is kept.  A folder made by this process that came to nothing is taken away."""
+        if self in _KEPT:
+            return
         if not self._started:
             self._take_away()
         self._unlock()
 
     def keep(self) -> None:
-        """Hold it until the process ends: a thread may still write there."""
+        """Hold it until the process ends, whoever releases it: a thread may still write there."""
         _KEPT.append(self)
 
     def _take_away(self) -> None:
@@ -244,98 +243,6 @@ def check_writable(folder: Path) -> None:
     """
     with tempfile.TemporaryFile(dir=folder):
         pass
-
-
-def claim(config: Config) -> tuple[RunDir, bool]:
-    """The folder to write to, held by this process, and whether to go on from a checkpoint in it.
-
-    Raises:
-        ValueError: another process has it, it is of something else, or what is asked for is contradictory.
-    """
-    if config.resume not in (None, "auto"):
-        if config.run_dir is not None and Path(config.run_dir) != Path(config.resume):
-            raise ValueError("resume and run_dir exclude each other: a run continues in its own folder.")
-        return _held(Path(config.resume), config.wait_for_lock, _check_resumable), True
-    if config.run_dir is None:
-        if config.resume == "auto":
-            raise ValueError("resume auto needs run_dir, the folder that every start of the run uses. Give --run-dir.")
-        return _new_one(config), False
-    path = Path(config.run_dir)
-    place = _held(path, config.wait_for_lock, _check_auto if config.resume == "auto" else _check_free)
-    return place, bool(checkpoint.checkpoint_dirs(path))
-
-
-def _held(path: Path, wait_s: float, check: Callable[[RunDir], None]) -> RunDir:
-    """The folder, held; checked before anything is written to it, and again when nobody else does any more."""
-    place = RunDir(path)
-    try:
-        if not place.is_run():
-            check(place)
-    except OSError as error:
-        raise ValueError(f"run_dir {path} cannot be looked at ({error.strerror}).") from None
-    place.acquire(wait_s)
-    try:
-        check(place)
-    except BaseException:
-        place.release()
-        raise
-    return place
-
-
-def _new_one(config: Config) -> RunDir:
-    """A folder of its own below runs/."""
-    name = f"{config.task.replace('/', '-')}-s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-    for number in itertools.count(1):
-        place = RunDir(Path("runs") / (name if number == 1 else f"{name}-{number}"))
-        if not place.path.exists():
-            with suppress(InUseError):  # another process was quicker
-                place.acquire()
-                return place
-    raise AssertionError("there is always another number")
-
-
-def _check_free(place: RunDir) -> None:
-    if not place.is_free:
-        raise ValueError(
-            f"run_dir {place.path} exists and is not empty. Give another one, or --resume {place.path} to continue."
-        )
-
-
-def _check_resumable(place: RunDir) -> None:
-    """Refuse what is no run; what is wrong with a run is told by who reads its checkpoints."""
-    if not place.is_run():
-        checkpoint.find(place.path, with_replay=False)
-        raise ValueError(f"{place.path} is not a run directory: it has no config.json that this version reads.")
-
-
-def _check_auto(place: RunDir) -> None:
-    """Refuse what is neither free nor a run of ours that has a checkpoint or nothing worth keeping."""
-    if place.is_free:
-        return
-    if not place.is_run():
-        _check_free(place)
-    if not checkpoint.checkpoint_dirs(place.path) and (lost := worth_keeping(place.path)):
-        raise ValueError(
-            f"run_dir {place.path} holds {lost}, and no checkpoint of it. Bring its folder checkpoints back, or give "
-            "another --run-dir."
-        )
-
-
-def worth_keeping(path: Path) -> str | None:
-    """What a run without checkpoints has come to, in words; None if it was only started.
-
-    A run that was ended before, or while, its first checkpoint was written had no chance: it starts again.
-    """
-    summary, reached = read_summary(path), last_steps(path / "metrics.csv")
-    if summary and summary.get("stopped_by") != "error":
-        return f"a run that ended at {summary.get('env_steps')} steps"
-    if reached == 0:
-        return None
-    try:
-        every = Config.load(path).checkpoint_every
-    except ValueError:
-        return f"a run that came to {reached:,} steps, with a config.json that cannot be read"
-    return f"a run that came to {reached:,} steps" if every == 0 or reached > 2 * every else None
 
 
 def last_steps(table: Path) -> int:

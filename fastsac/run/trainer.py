@@ -3,52 +3,34 @@
 (Not `train.py`: a package cannot hold both a module and a function, `fastsac.train`, of one name.)
 """
 
-import json
 import time
-import traceback
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Self
-
-import torch
 
 from fastsac import checkpoint
 from fastsac.acting.collector import Collector
-from fastsac.acting.errors import ActionError, BadStepError, Locate, NotFiniteError, made, of_members, told
-from fastsac.acting.evaluation import rollout
-from fastsac.checkpoint.thread import Background, CheckpointError
-from fastsac.checkpoint.writer import Rows, Writer
+from fastsac.acting.errors import ActionError, BadStepError, NotFiniteError
 from fastsac.config.settings import Config
 from fastsac.disk.errors import DiskErrorTolerance
-from fastsac.disk.files import write_file
-from fastsac.env import FloatArray, SavesState, VectorEnv, first_line, make_env
-from fastsac.learning.learner import Learner
-from fastsac.nn import philox
+from fastsac.learning.learner import make_parts
 from fastsac.report.displays import Display, make_display
-from fastsac.report.sinks import METRIC_COLUMNS, Sinks
-from fastsac.report.statistics import iqm_of_finite, mean_of_finite
-from fastsac.run.best_policies import Best
-from fastsac.run.nan_guard import Guard
-from fastsac.run.plan import Plan, make_plan, sizes
+from fastsac.run import ending, snapshot
+from fastsac.run.best_policies import BestPolicies
+from fastsac.run.checkpointer import Checkpointer
+from fastsac.run.environments import Environments
+from fastsac.run.evaluator import Evaluator, evaluate
+from fastsac.run.files import RunFiles
+from fastsac.run.log_points import LogPoints
+from fastsac.run.nan_guard import NanGuard
+from fastsac.run.plan import Plan, make_plan
 from fastsac.run.result import Result
-from fastsac.run.run_dir import check_writable
+from fastsac.run.rows import RowClock
+from fastsac.run.stop_rule import StopRule
 from fastsac.runtime import precompile
-from fastsac.runtime.launch import CaptureError
 from fastsac.runtime.signals import Deadline, StopSignals
 from fastsac.runtime.threads import Threads
-from fastsac.runtime.versions import git_commit, versions
-
-# What ends a run by no fault of the program: the message says all.
-ENVIRONMENTS = (BadStepError, NotFiniteError)  # of which any error may be the cause
-FAILURES = (*ENVIRONMENTS, CaptureError, CheckpointError)
-ERROR_FILES = ("error.txt", "error-fastsac.txt")  # why a run ended; the second where the first is somebody else's
-ERROR_HEAD = b"fastsac: the run ended by an error.\n"
-
-
-class _EvaluationStopped(Exception):
-    """An interruption came while an evaluation went on."""
+from fastsac.runtime.torch_settings import torch_settings
 
 
 def train(config: Config) -> Result:
@@ -63,7 +45,7 @@ def train(config: Config) -> Result:
         NotFiniteError: an environment or a loss gave NaN or infinity; checkpoints written before are kept.
     """
     plan = make_plan(config)
-    if plan.complete:
+    if plan.is_complete:
         plan.place.release()
         return Result.read(plan.run_dir)
     with Run(plan) as run:
@@ -73,53 +55,53 @@ def train(config: Config) -> Result:
 class Run:
     """One training run: owns environments, learner, files and display for its duration; a context manager.
 
+    `train` does all of it; `start`, `step` until `is_over`, and `finish` are its parts.
+
     Args:
         plan: what `make_plan` checked and chose.
+        evaluator: evaluates the policies.
 
     Raises:
         ValueError: the checkpoint to resume from cannot be read.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, evaluator: Evaluator = evaluate) -> None:
         config = plan.config
         self.plan, self.config = plan, config
-        self.start = time.perf_counter()
-        self.stopped_by: str | None = None
-        self.evaluation_due = False  # one was given up when the run was interrupted
-        self._deadline = Deadline(config.max_wall_time, since=plan.began)
-        self._signals = StopSignals()
         self.compile_s = 0.0
         self._threads: Threads | None = None
-        self.checkpointing_s = 0.0  # that the loop stood still for checkpoints
-        self.last_evals: list[dict[str, Any]] = []
-        self.goal_at: list[int | None] = [None] * config.num_members  # env_steps when each member reached its goal
         self._open = ExitStack()
-        self._open.callback(self._let_go)
+        self._open.callback(plan.place.release)
         with self._open:  # closes what is open if something below fails
             self.display: Display = make_display(config, config.total_steps)
             self._open.callback(self.display.close)
-            self._tolerance = DiskErrorTolerance(self.display.info)
             for note in plan.notes:
                 self.display.info(note)
-            self._set_up_torch()
-            self.learner = Learner(config, plan.spec, plan.device, plan.mode)
-            state = checkpoint.read(plan.resume) if plan.resume else {}
+            tolerance = DiskErrorTolerance(self.display.info)
+            # Kernels are compiled for all the threads that they may get.
+            self._open.enter_context(torch_settings(plan.device, plan.cpu_threads[-1], config.matmul_precision))
+            parts = make_parts(config, plan.spec, plan.device, plan.mode)
+            self.learner, self.replay, self.normalizer = parts
+            tensors = checkpoint.read(plan.resume.found) if plan.resume else {}
+            self.environments = Environments(config, lambda: self.collector.env_steps)
             # A resumed run goes on with episodes of its own rather than with the first ones again.
-            episodes_from = plan.resume.meta["vec_steps"] if plan.resume else 0
-            self.env = self._make_env(philox.Purpose.ENV_SEED, config.num_envs, episodes_from)
+            self.env = self.environments.make_for_training(plan.resume.state.vec_steps if plan.resume else 0)
             self._open.callback(lambda: self.env.close())  # whichever it is then
-            self.collector = Collector(config, self.env, self.learner)
-            self.guard = Guard(config, self.collector, plan.run_dir, self.display.info)
-            self._last_row = (time.perf_counter(), 0, 0)
-            self._waited = self.collector.waited
-            self._rows = {"metrics.csv": 0, "eval.csv": 0}
-            self._env_state: dict[str, Any] | None = None
-            self.best = Best(self.learner)
+            self.collector = Collector(config, self.env, *parts)
+            say = self.display.info
+            self.guard = NanGuard(config, self.learner, self.normalizer, self.collector, plan.run_dir, say)
+            self.best_policies = BestPolicies(self.learner)
+            self.clock = RowClock(config, self.collector, self.learner)
+            self._signals = self._open.enter_context(StopSignals())
+            deadline = Deadline(config.max_wall_time, since=plan.began)
+            self.stop_rule = StopRule(config, self._signals, deadline, say)
+            self.files = RunFiles(plan, say)
+            self._open.callback(self.files.close)
+            self.checkpointer = Checkpointer(self, tolerance)
+            self._open.enter_context(self.checkpointer)
+            self.log_points = LogPoints(self, evaluator, tolerance)
             if plan.resume:
-                self._restore(state, plan.resume.meta)
-            self.run_dir = plan.run_dir.absolute()  # an environment may change the working directory
-            self._writer = Writer(self.run_dir, config.keep_checkpoints, plan.resume, lambda: plan.place.is_held)
-            self._open.enter_context(self._signals)
+                snapshot.restore(self, tensors, plan.resume.state)
             self._open = self._open.pop_all()
 
     def __enter__(self) -> Self:
@@ -128,192 +110,122 @@ class Run:
     def __exit__(self, *error: Any) -> None:
         self._open.__exit__(*error)
 
-    # The loop ---------------------------------------------------------------------------------------------------
+    # The loop: Soft Actor-Critic (arXiv 1812.05905, algorithm 1), vectorised ----------------------------------------
 
     def train(self) -> Result:
-        """Compile, open the files, and learn; an error leaves word in them."""
-        self._compile()
-        self._choose_threads()
-        self._signals.armed = True  # from here on a signal ends the run with a checkpoint
-        self.display.info(f"writing to {self.plan.run_dir}")
-        self.sinks = self._open_run_dir()  # after compiling: a Ctrl-C there leaves no run directory behind
-        self._open.callback(self.sinks.close)
-        for note in self.sinks.notes:
-            self.display.info(note)
-        self.checkpoints = Background(self._writer, self.sinks, self.plan.device, self.display.info)
-        self._open.enter_context(self.checkpoints)
-        try:
-            result = self._learn()
-        except (Exception, SystemExit) as error:
-            self._leave_word(error)
-            raise
-        self._show(result)
+        """Learn until the steps are done or something ends the run; an error leaves word in the run directory."""
+        self.start()
+        with self._leaving_word():
+            while not self.is_over:
+                self.step()
+            result = self.finish()
+        self.display.table(ending.closing_table(result, self.log_points.last_evals))
         return result
 
-    def _learn(self) -> Result:
-        """Soft Actor-Critic (arXiv 1812.05905, algorithm 1), vectorised."""
-        config, collector, learner = self.config, self.collector, self.learner
-        self.guard.begin()  # before any update of this process: a checkpoint's state is finite
-        self._launch_due()  # of the last step before an interruption
-        if self._env_state is None:
-            collector.begin()  # s_0
-        else:
-            collector.go_on(self._env_state)
-        if self.evaluation_due and self._env_steps() < config.total_steps:
-            self._evaluate()
-        while self._env_steps() < config.total_steps and not self._should_stop():
-            before = self._env_steps()
-            try:
-                collector.send()  # a_t ~ pi(.|s_t); the environments step ...
-                learner.launch(collector.due())  # ... while Q, pi and alpha take the gradient steps that are due
-                collector.recv()  # D <- D + (s_t, a_t, r_t, s_{t+1})
-            except (BadStepError, NotFiniteError) as error:
-                self._recover_from(error)
-                continue
+    def start(self) -> None:
+        """Compile, open the files, and take the first observation."""
+        self._compile()
+        if self.plan.device.type == "cpu" and len(self.plan.cpu_threads) > 1:
+            most = self.plan.cpu_threads[-1]
+            self._threads = Threads(most, self.learner.rehearse, self.display.info, steps=self.grad_steps)
+        self._signals.armed = self.environments.started = True  # from here on a signal ends the run with a checkpoint
+        self.files.open()  # a Ctrl-C before leaves no run directory behind
+        with self._leaving_word():
+            self.guard.start()  # before any update of this process: a checkpoint's state is finite
+            self.update_stop_rule()
+            self.catch_up()  # of the last step before an interruption
+            self.collector.start()  # s_0
+            if self.log_points.evaluation_due and self.env_steps < self.config.total_steps:
+                self.log_points.evaluate()
 
-            self._mind_threads()
-            if self._crossed(before, config.log_every):
-                self._log()
-            if self._crossed(before, config.eval_every):
-                self._evaluate()
-            if self._crossed(before, config.checkpoint_every):
-                with self._tolerance.allow("a checkpoint"):
-                    self._checkpoint()
-            if config.reset_envs_at is not None and before < config.reset_envs_at <= self._env_steps():
-                self._renew_envs()
-        if self._interrupted():
-            self.display.info(f"{self.stopped_by}: writing a checkpoint; Ctrl-C or SIGTERM now quits without")
-        while not self._interrupted() and not self._reached_goal() and max(collector.due()) > 0:
-            self._launch_due()  # of the last step, and again if it had to be taken back
-            self.guard.check(parameters=True)
-        return self._finish()
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no further step to take: all are done, or the stop rule ends the run."""
+        return self.env_steps >= self.config.total_steps or self.stop_rule.reason is not None
 
-    def _launch_due(self) -> None:
-        """Launch now what is due: the numbers are those of a launch beside the next vector step."""
-        if not self._reached_goal():  # the policy that reached it is the one to keep
+    def step(self) -> None:
+        """One vector step, the gradient steps that are due beside it, and the log points that it passes."""
+        before = self.env_steps
+        try:
+            self.collector.send()  # a_t ~ pi(.|s_t); the environments step ...
+            self.learner.launch(self.collector.due())  # ... while Q, pi and alpha take the gradient steps that are due
+            self.collector.recv()  # D <- D + (s_t, a_t, r_t, s_{t+1})
+        except (BadStepError, NotFiniteError) as error:
+            self._recover_from(error)
+            return
+        self.update_stop_rule()
+        if self._threads is not None:
+            self._threads.look(self.learner.compute_s, self.grad_steps)
+        self.log_points.pass_by(before)
+
+    def catch_up(self) -> None:
+        """Launch the gradient steps that are due: the numbers are those of a launch beside the next vector step."""
+        if not self.stop_rule.has_reached_goal:  # the policy that reached it is the one to keep
             self.learner.launch(self.collector.due())
 
-    def _should_stop(self) -> bool:
-        if self.stopped_by is None and self._reached_goal():
-            self.stopped_by = "goal"
-        return self.stopped_by is not None or self._interrupted()
+    def finish(self) -> Result:
+        """Take the gradient steps that are still due, evaluate, and write everything."""
+        if not self.update_stop_rule():
+            self.display.info(f"{self.stop_rule.reason}: writing a checkpoint; Ctrl-C or SIGTERM now quits without")
+        while self.update_stop_rule() and not self.stop_rule.has_reached_goal and max(self.collector.due()) > 0:
+            self.catch_up()  # of the last step, and again if it had to be taken back
+            self.guard.check(parameters=True)
+        if self.update_stop_rule() and self.env_steps > self.clock.env_steps:  # else the resumed run completes the row
+            self.log_points.log()
+        up_to_date = [row["grad_steps"] for row in self.log_points.last_evals] == self.learner.grad_steps
+        if self.update_stop_rule() and not up_to_date:
+            self.log_points.evaluate()
+        interrupted, stopped_by = not self.update_stop_rule(), self.stop_rule.reason or "total_steps"
+        self.files.restore()  # a disk that refuses now is an error: the results would be lost
+        self.files.sinks.flush()
+        self.checkpointer.write_last()
+        result = ending.result_of(self, interrupted, stopped_by)
+        result.write(ending.about(self))
+        for path in ending.error_files(self.files.folder):  # of a run that this one continued
+            path.unlink()
+        return result
 
-    def _interrupted(self) -> bool:
-        """Whether a signal has come or the time is nearly up; also asked within evaluations, which take long."""
-        if self.stopped_by in (None, "goal"):
-            if self._signals.received is not None:
-                self.stopped_by = self._signals.received
-            elif self._deadline.is_near(self._checkpoint_bytes, self.checkpoints.longest_s):
-                self.stopped_by = "max_wall_time"
-        return self.stopped_by not in (None, "goal")
+    def update_stop_rule(self, eval_returns: Sequence[float] = ()) -> bool:
+        """Let the stop rule decide anew; also within evaluations, which take long.
 
-    def _checkpoint_bytes(self) -> float:
-        """About the size of a checkpoint now."""
-        filled = min(1.0, self._env_steps() / self.config.buffer_size)
-        return self.learner.state_bytes + filled * self.learner.replay.nbytes()
+        Args:
+            eval_returns: of each member, the mean of the evaluation just made.
 
-    def _reached_goal(self) -> bool:
-        """Whether all members, or one if that is enough, have reached their goal at some time."""
-        if self.config.stop_at_episode_return is not None:
-            self._note_goals(self.collector.stats.last_means(), self.config.stop_at_episode_return)
-        return (any if self.config.stop_when == "any" else all)(at is not None for at in self.goal_at)
+        Returns:
+            Whether nothing has interrupted the run.
+        """
+        means = self.collector.stats.last_means() if self.config.stop_at_episode_return is not None else ()
+        nbytes, longest_s = self.checkpointer.nbytes, self.checkpointer.thread.longest_s
+        self.stop_rule.update(self.collector.env_steps, nbytes, longest_s, means, eval_returns)
+        return not self.stop_rule.is_interrupted
 
-    def _note_goals(self, returns: list[float], goal: float) -> None:
-        """Keep, and say, which members reach the goal for the first time; they go on as the others do."""
-        for member, value in enumerate(returns):
-            if self.goal_at[member] is None and value >= goal:
-                self.goal_at[member] = self.collector.env_steps[member]
-                if self.config.num_members > 1:
-                    name, at = self.config.member_name(member), self.goal_at[member]
-                    self.display.info(f"{name} reached {goal:g} with {value:.1f} at {at:,} steps")
-
-    def _crossed(self, before: int, every: int) -> bool:
-        """Whether a log point was passed; the one at the very end is left to `_finish`."""
-        now = self._env_steps()
-        return every > 0 and before // every < now // every and now < self.config.total_steps
-
-    def _env_steps(self) -> int:
+    @property
+    def env_steps(self) -> int:
+        """Environment steps of the member that has made the fewest."""
         return min(self.collector.env_steps)
 
-    def _grad_steps(self) -> int:
+    @property
+    def grad_steps(self) -> int:
+        """Gradient steps of the member that has made the fewest."""
         return min(self.learner.grad_steps)
-
-    def _wall_s(self) -> float:
-        return time.perf_counter() - self.start
-
-    # Log points: the only places that wait for the device ---------------------------------------------------------
 
     def _compile(self) -> None:
         if self.plan.mode == "eager":
             return
-        readied = precompile.readied() if self.plan.device.type == "cpu" else nullcontext()
-        with self.display.stage("compiling the update") as stage, readied:
+        beside = precompile.precompiling() if self.plan.device.type == "cpu" else nullcontext()
+        with self.display.stage("compiling the update") as stage, beside:
             self.learner.warm_up()
             self.collector.warm_up()
         self.compile_s = stage.seconds
-        self._last_row = (self._last_row[0] + stage.seconds, *self._last_row[1:])  # rates leave compiling out
-
-    def _choose_threads(self) -> None:
-        if self.plan.device.type == "cpu" and len(self.plan.cpu_threads) > 1:
-            self._threads = Threads(self.plan.cpu_threads[-1], self.learner.rehearse, steps=self._grad_steps())
-            self.display.info(str(self._threads))
-
-    def _mind_threads(self) -> None:
-        """On a CPU: see now and then whether the number of threads still is the better one."""
-        if self._threads is not None and self._threads.look(self.learner.compute_s, self._grad_steps()):
-            self.display.info(str(self._threads))
-
-    def _log(self) -> None:
-        self.guard.check()
-        self.guard.hold()
-        restored = False
-        with self._tolerance.allow(str(self.plan.run_dir)):
-            restored = self._keep_run_dir()
-        with self._tolerance.allow("a checkpoint"):
-            self.checkpoints.check()
-            if restored or self.checkpoints.should_retry():
-                self._checkpoint()
-        now, env_steps, grad_steps = time.perf_counter(), self._env_steps(), self._grad_steps()
-        then, env_steps_then, grad_steps_then = self._last_row
-        self._last_row = (now, env_steps, grad_steps)
-        before, self._waited = self._waited, self.collector.waited
-        waited = {key: seconds - before[key] for key, seconds in self._waited.items()}
-        rates = {
-            "wall_s": self._wall_s(),
-            "env_steps_per_s": (env_steps - env_steps_then) / (now - then),
-            "grad_steps_per_s": max(0, grad_steps - grad_steps_then) / (now - then),
-            "env_wait_s": waited["env"],
-            "device_wait_s": waited["device"],
-            "host_s": max(0.0, now - then - waited["env"] - waited["device"]),
-        }
-        episodes, losses = self.collector.stats.take(), self.learner.read_metrics()
-        rows = [
-            {**self._counters(m), **rates, **losses[m], **episodes[m]} for m in range(self.config.num_members)
-        ]  # fmt: skip
-        with self._tolerance.allow("metrics.csv"):
-            self.sinks.metrics(rows)
-        mean = {key: mean_of_finite(row[key] for row in rows) for key in METRIC_COLUMNS if key in rows[0]}
-        recent = [list(returns)[-20:] for returns in self.collector.stats.last_returns]
-        mean["episode_return"] = mean_of_finite(r for returns in recent for r in returns)
-        mean["eval_return"] = mean_of_finite(e["return_mean"] for e in self.last_evals)
-        self.display.update({**mean, "env_steps": env_steps, "grad_steps": grad_steps})
+        self.clock.set_aside(stage.seconds)  # rates leave compiling out
 
     @contextmanager
-    def _aside(self, name: str) -> Iterator[None]:
-        """Show what goes on, and leave its time out of the rates of the next row."""
+    def aside(self, name: str) -> Iterator[None]:
+        """Show what goes on inside, and leave its time out of the rates of the next row."""
         began = time.perf_counter()
         with self.display.aside(name):
             yield
-        self._last_row = (self._last_row[0] + time.perf_counter() - began, *self._last_row[1:])
-
-    def _counters(self, member: int) -> dict[str, Any]:
-        return {
-            "member": member,
-            "env_steps": self.collector.env_steps[member],
-            "grad_steps": self.learner.grad_steps[member],
-            "seed": self.config.member_seeds[member],
-            **self.config.member_setting(member),
-        }
+        self.clock.set_aside(time.perf_counter() - began)
 
     def _recover_from(self, error: Exception) -> None:
         """Return if the vector step can be taken again; else see to a checkpoint and raise.
@@ -324,318 +236,14 @@ class Run:
         if rolled_back and isinstance(error, ActionError):
             return
         if not isinstance(error, ActionError):
-            self.collector.take_back()
-        self._rescue()
+            self.collector.undo_act()
+        self.checkpointer.rescue()
         raise error
 
-    def _rescue(self) -> None:
-        """A checkpoint of the state before an environment failed, if one can be written."""
-        with suppress(Exception):
-            self.learner.launch(self.collector.due())  # unless it is done: of the step that failed
-            self._checkpoint()
-            self.checkpoints.wait()
-            self.display.info(f"wrote a checkpoint of the state before, at {self._env_steps():,} steps")
-
-    def _evaluate(self) -> None:
-        self.evaluation_due = True
-        if self._interrupted():  # the run that goes on makes it
-            return
-        self._launch_due()
-        self.guard.check()
-        config, m = self.config, self.config.num_members
-        locate = self._locate(config.eval_episodes, " in an evaluation")
-
-        def act(obs: FloatArray) -> FloatArray:
-            if self._interrupted():
-                raise _EvaluationStopped
-            members = torch.from_numpy(obs).view(m, config.eval_episodes, -1).to(self.plan.device)
-            return self.learner.act_deterministic(members).flatten(0, 1).cpu().numpy()
-
+    @contextmanager
+    def _leaving_word(self) -> Iterator[None]:
         try:
-            with self._aside("evaluating"):
-                # Environments of its own each time, so that a resumed run evaluates as the other would have.
-                env = self._make_env(philox.Purpose.EVAL_SEED, config.eval_episodes, self.collector.vec_steps)
-                try:
-                    per_episode = rollout(env, act, locate)[0].reshape(m, config.eval_episodes)
-                finally:
-                    told(env.close, "close", locate)
-        except _EvaluationStopped:
-            return
-        except (BadStepError, NotFiniteError):
-            self.guard.check(parameters=True)  # a policy of NaNs makes environments fail: that is what to report
-            self._rescue()
+            yield
+        except (Exception, SystemExit) as error:
+            ending.leave_word(self, error)
             raise
-        self.evaluation_due = False
-        self.last_evals = [
-            {
-                **self._counters(i),
-                "wall_s": self._wall_s(),
-                "return_mean": float(per_episode[i].mean()),
-                "return_std": float(per_episode[i].std()),
-                "episodes": config.eval_episodes,
-            }
-            for i in range(m)
-        ]
-        with self._tolerance.allow("eval.csv"):
-            self.sinks.evaluation(self.last_evals)
-        returns = [e["return_mean"] for e in self.last_evals]
-        self.best.update_(returns, self.collector.env_steps)
-        mean = mean_of_finite(returns)
-        self.display.update({"env_steps": self._env_steps(), "eval_return": mean}, returns)
-        if config.stop_at_return is not None:
-            self._note_goals(returns, config.stop_at_return)
-
-    def _checkpoint(self) -> None:
-        if not self._interrupted():  # else there may be little time, and the run that goes on launches it first
-            self._launch_due()
-        began = time.perf_counter()
-        self.guard.check(parameters=True)
-        with self._aside("writing a checkpoint"):
-            with self._tolerance.allow("a checkpoint"):
-                self.checkpoints.wait()  # for the one before; should it have failed, this one is tried all the same
-            with suppress(OSError):  # rows go on waiting
-                self.sinks.flush()
-            self.checkpoints.submit(self._env_steps(), *self._state(), self._rows_to_keep())
-        self.checkpointing_s += time.perf_counter() - began
-
-    def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Tensors, without the rows of the replay, and JSON values: what a continued run needs."""
-        state = {
-            **self.learner.state_dict(with_replay=False),
-            "behaviour": self.collector.behaviour.state_dict(),
-            "best": self.best.state_dict(),
-            **self.guard.state_dict(),
-        }
-        if (env_state := self.collector.env_state()) is not None:
-            state["env"] = env_state
-        if self.config.checkpoint_replay == "full":
-            state["replay"] = self.learner.replay.cursor()
-        return state, self._meta()
-
-    def _rows_to_keep(self) -> Rows | None:
-        replay = self.learner.replay
-        return Rows(replay.span(), replay.row_bytes, replay.read) if self.config.checkpoint_replay == "full" else None
-
-    def _meta(self) -> dict[str, Any]:
-        """What goes into meta.json."""
-        began, env_steps, grad_steps = self._last_row
-        waited = self.collector.waited
-        return {
-            "env_id": self.plan.spec.env_id,
-            "env_steps": self.collector.env_steps,
-            "grad_steps": self.learner.grad_steps,
-            "vec_steps": self.collector.vec_steps,
-            "wall_s": self._wall_s(),
-            "goal_at": list(self.goal_at),  # written while the run goes on and changes it
-            "evaluation_due": self.evaluation_due,
-            "rollbacks": list(self.guard.rollbacks),
-            "learn_from": self.collector.learn_from,
-            "last_evals": self.last_evals,
-            "episodes": self.collector.stats.finished(),
-            "rows": self.sinks.num_rows,
-            "last_row": {"env_steps": env_steps, "grad_steps": grad_steps, "ago_s": time.perf_counter() - began},
-            "waited": {key: seconds - self._waited[key] for key, seconds in waited.items()},  # since the last row
-            "sizes": sizes(self.config, self.plan.spec),
-            "action_bounds": self.plan.spec.action_bounds,
-        }
-
-    # Start and end ------------------------------------------------------------------------------------------------
-
-    def _set_up_torch(self) -> None:
-        """Threads, device and precision, which are put back at the end."""
-        self._open.callback(torch.set_num_threads, torch.get_num_threads())
-        torch.set_num_threads(self.plan.cpu_threads[-1])  # kernels are compiled for all that they may get
-        if self.plan.device.type == "cuda":
-            self._open.enter_context(torch.cuda.device(self.plan.device))  # graphs are captured on the current one
-            self._open.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
-            torch.set_float32_matmul_precision(self.config.matmul_precision)
-
-    def _make_env(self, purpose: philox.Purpose, num_envs: int, counter: int = 0) -> VectorEnv:
-        c = self.config
-        seeds = [s for seed in c.member_seeds for s in philox.derive_seeds(seed, purpose, num_envs, counter)]
-        kwargs = c.env_kwargs_of_evaluation if purpose is philox.Purpose.EVAL_SEED else c.env_kwargs
-        make = partial(make_env, c.env, seeds, c.env_threads, kwargs, c.action_limit)
-        if not self._signals.armed:
-            return made(make)
-        during = " in an evaluation" if purpose is philox.Purpose.EVAL_SEED else ""
-        return told(make, "make", self._locate(num_envs, during))
-
-    def _locate(self, num_envs: int, during: str = "") -> Locate:
-        """Places of environments, so many of each member, for the errors."""
-        return of_members(self.config, num_envs, lambda: self.collector.env_steps, during)
-
-    def _restore(self, state: dict[str, Any], meta: dict[str, Any]) -> None:
-        """Take over a checkpoint.
-
-        Raises:
-            ValueError: its parts are not those of this run.
-        """
-        self.learner.load_state_dict(state)
-        self.collector.behaviour.load_state_dict(state.get("behaviour", {}))
-        self.best.load_state_dict(state.get("best", {}))
-        self.guard.load(state, meta["rollbacks"])
-        self.collector.env_steps = list(meta["env_steps"])
-        self.collector.learn_from = list(meta["learn_from"])
-        if "replay" not in state:  # learning waits until there is a batch again
-            self.collector.learn_from = [steps + self.config.batch_size for steps in meta["env_steps"]]
-        self.collector.stats.load_finished(meta["episodes"])
-        self._env_state = state.get("env") if isinstance(self.env, SavesState) else None
-        self.goal_at, self.last_evals, self._rows = meta["goal_at"], meta["last_evals"], meta["rows"]
-        self.evaluation_due = meta["evaluation_due"]
-        self.start -= meta["wall_s"]
-        row = meta["last_row"]
-        self._last_row = (time.perf_counter() - row["ago_s"], row["env_steps"], row["grad_steps"])
-        self._waited = {key: seconds - meta["waited"][key] for key, seconds in self.collector.waited.items()}
-
-    def _renew_envs(self) -> None:
-        """What stopping and resuming here does: other environments, and new episodes in them."""
-        self._launch_due()
-        self.env.close()
-        self.env = self._make_env(philox.Purpose.ENV_SEED, self.config.num_envs, self.collector.vec_steps)
-        self.collector.env = self.env
-        self.collector.begin()
-
-    def _open_run_dir(self) -> Sinks:
-        self.plan.place.start()
-        if not self.plan.resume and (aside := self.plan.place.set_aside()):
-            self.display.info(f"an earlier start left no checkpoint: its tables are in {aside} now")
-        self._write_config()
-        wandb_config = json.loads(self._settings()) if self.config.wandb else None
-        swept = tuple(self.config.member_setting(0))
-        return Sinks(self.run_dir, swept, self.config.tensorboard, wandb_config, keep=self._rows)
-
-    def _settings(self) -> str:
-        """What config.json holds."""
-        return self.config.replace(resume=None, run_dir=str(self.plan.run_dir), wait_for_lock=0.0).to_json()
-
-    def _write_config(self) -> None:
-        write_file(self.run_dir / "config.json", self._settings().encode())
-
-    def _keep_run_dir(self) -> bool:
-        """Put back what is gone of the run directory; returns whether there was anything.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        place, gone = self.plan.place, []
-        if not place.is_held:
-            place.acquire_again(is_ours=self.sinks.are_there())
-        check_writable(self.run_dir)
-        if not (self.run_dir / "config.json").exists():
-            self._write_config()
-            gone = ["config.json"]
-        if gone := [*gone, *self.sinks.restore()]:
-            self.display.info(f"{', '.join(gone)} of {self.plan.run_dir} had disappeared: written again")
-        return bool(gone)
-
-    def _finish(self) -> Result:
-        up_to_date = [row["grad_steps"] for row in self.last_evals] == self.learner.grad_steps
-        if not self._interrupted() and self._env_steps() > self._last_row[1]:  # else the resumed run completes the row
-            self._log()
-        if not self._interrupted() and not up_to_date:
-            self._evaluate()
-        interrupted, stopped_by = self._interrupted(), self.stopped_by or "total_steps"
-        self._keep_run_dir()  # what cannot be written now is an error: the results would be lost
-        self.sinks.flush()
-        self._checkpoint()
-        self.checkpoints.wait()
-        if self._writer.has_damage:  # which nobody would write again any more
-            self._checkpoint()
-            self.checkpoints.wait()
-        result = self._result(interrupted, stopped_by)
-        result.write(self._about())
-        for path in self._error_files():  # of a run that this one continued
-            path.unlink()
-        return result
-
-    def _result(self, interrupted: bool, stopped_by: str) -> Result:
-        """The figures so far."""
-        return Result(
-            run_dir=self.plan.run_dir,
-            env_steps=self._env_steps(),
-            grad_steps=self._grad_steps(),
-            wall_s=self._wall_s(),
-            compile_s=self.compile_s,
-            eval_return_mean=mean_of_finite(e["return_mean"] for e in self.last_evals),
-            eval_return_std=mean_of_finite(e["return_std"] for e in self.last_evals),
-            interrupted=interrupted,
-            stopped_by=stopped_by,
-            members=[self._member_summary(m) for m in range(self.config.num_members)],
-        )
-
-    def _leave_word(self, error: BaseException) -> None:
-        """Write what ended the run into its folder, as far as that can be done: the error itself is what to report."""
-        if not self.plan.place.is_held:
-            return
-        with suppress(Exception):
-            paths = [self.run_dir / name for name in ERROR_FILES]
-            path = next((p for p in paths if not p.exists() or p in self._error_files()), paths[-1])
-            write_file(path, ERROR_HEAD + "".join(traceback.format_exception(error)).encode(errors="replace"))
-            error.add_note(f"See {self.plan.run_dir / path.name}.")
-        with suppress(Exception):
-            text = str(error) if isinstance(error, FAILURES) else f"{type(error).__name__}: {first_line(error)}"
-            about = {**self._about(), "error": " ".join(text.split())}
-            self._result(interrupted=True, stopped_by="error").write(about)
-
-    def _error_files(self) -> list[Path]:
-        """Those that are there and are ours: a user may have files of such names."""
-        paths = [self.run_dir / name for name in ERROR_FILES]
-        return [path for path in paths if path.is_file() and path.read_bytes().startswith(ERROR_HEAD)]
-
-    def _let_go(self) -> None:
-        """Let others have the run directory, unless the thread is still writing to it while the program ends."""
-        if hasattr(self, "checkpoints") and self.checkpoints.is_writing:
-            self.plan.place.keep()
-        else:
-            self.plan.place.release()
-
-    def _show(self, result: Result) -> None:
-        self.display.table(
-            {
-                "env steps": f"{result.env_steps:,}",
-                "updates": f"{result.grad_steps:,}",
-                "wall seconds": f"{result.wall_s:.1f}, of which compiling {result.compile_s:.1f}",
-                "evaluation return": self._return_text(result),
-            }
-        )
-
-    def _return_text(self, result: Result) -> str:
-        returns = [e["return_mean"] for e in self.last_evals]
-        if not returns:
-            return "-"
-        if len(returns) == 1:
-            return f"{result.eval_return_mean:.1f} +- {result.eval_return_std:.1f}"
-        return (
-            f"{result.eval_return_mean:.1f} on average, {iqm_of_finite(returns):.1f} interquartile mean, "
-            f"{min(returns):.1f} to {max(returns):.1f}"
-        )
-
-    def _member_summary(self, member: int) -> dict[str, Any]:
-        last = self.last_evals[member] if self.last_evals else {"return_mean": None, "return_std": None}
-        return {
-            **self._counters(member),
-            "goal_at": self.goal_at[member],
-            "eval_return_mean": last["return_mean"],
-            "eval_return_std": last["return_std"],
-        }
-
-    def _about(self) -> dict[str, Any]:
-        """What summary.json says beside the figures."""
-        return {
-            "env_id": self.plan.spec.env_id,
-            "env_kwargs": self.config.env_kwargs,
-            "eval_env_kwargs": self.config.eval_env_kwargs,
-            "algo": self.config.algo,
-            "preset": self.config.preset,
-            "eval_episodes": self.config.eval_episodes,
-            "checkpoints": {
-                "written": self.checkpoints.written,
-                "loop_s": self.checkpointing_s,
-                "longest_s": self.checkpoints.longest_s,
-                "thread_cpu_s": self.checkpoints.thread_cpu_s,
-            },
-            "device": str(self.plan.device),
-            "mode": self.plan.mode,
-            "versions": versions(),
-            "git_commit": git_commit(),
-        }

@@ -1,8 +1,8 @@
-"""Where compiled updates are kept, whose shared libraries are loaded: a folder that nobody else can write to.
+"""The folder of compiled updates.  Their libraries are loaded and run, so nobody else may be able to write there.
 
-Left to itself, torch keeps them in a folder of the system's temporary directory whose name can be guessed, and names
-that in the environment when its compiler is first imported.  `claim` comes before; it runs when fastsac is imported and
-therefore imports neither torch nor anything else that takes time.
+torch's own choice is a folder with a guessable name in the system's temporary directory; it names that in the
+environment when its compiler is first imported.  `claim` comes before: it runs when fastsac is imported, and therefore
+imports neither torch nor anything else that takes time.
 """
 
 import errno
@@ -47,7 +47,7 @@ def folder() -> str:
 
 
 def check() -> None:
-    """Refuse to compile where others could exchange what is loaded, or nothing can be written.
+    """Refuse to compile where others could exchange the libraries, or nothing can be written.
 
     Raises:
         ValueError: which folder, and what is wrong with it.

@@ -1,4 +1,4 @@
-"""What machine this is: the device that `auto` means, and how much memory is free.  Starts no GPU work of its own."""
+"""The machine: the device that `auto` chooses, its free memory, its compilers.  Starts no GPU work."""
 
 import os
 import resource
@@ -48,7 +48,7 @@ def c_compiler() -> str | None:
 
 @dataclass(frozen=True)
 class Memory:
-    """What can still be allocated."""
+    """Memory that can still be allocated."""
 
     num_bytes: int
     text: str
@@ -56,8 +56,8 @@ class Memory:
     """The user set it, and may raise it."""
 
 
-# What a run takes beside replay and networks: for threads, the allocator's arenas, compiler and simulators.  Measured
-# with a limit of the address space that binds: Pendulum-v1, eager and compiled, runs with 0.5 GiB and not with 0.25,
+# Memory of a run beside replay and networks: threads, the allocator's arenas, compiler, simulators.  Measured with a
+# limit of the address space that binds: Pendulum-v1, eager and compiled, runs with 0.5 GiB and not with 0.25,
 # HalfCheetah-v5 with 64 environments with 1 GiB and not with 0.75.  Their data grew by 0.4 GiB at most.
 ADDRESS_SPACE_BESIDE = 1 << 30
 DATA_BESIDE = 1 << 29
@@ -93,7 +93,7 @@ def _system_memory() -> list[int]:
 
 
 def _left_by_limits() -> list[Memory]:
-    """What the limits of this process leave for replay and networks."""
+    """Memory that the limits of this process leave for replay and networks."""
     found = []
     for limit, (counter, beside, name) in _LIMITS.items():
         most = resource.getrlimit(getattr(resource, limit))[0]

@@ -23,15 +23,16 @@ from fastsac.runtime.device import num_cpus
 
 Mode = Literal["eager", "compiled", "captured"]
 Step = Callable[..., None]
+Call = Callable[[], object]
 
 # How Inductor shapes code for a GPU: one kernel where it would make several that wait for each other.
-GPU_OPTIONS: dict[str, Any] = {
+GPU_OPTIONS: dict[str, object] = {
     "force_pointwise_cat": True,  # a concatenation is part of the kernel that makes its input
     "inplace_padding": False,  # and so is padding
     "deterministic": True,  # no choice by timing: another tile sums in another order
     "realize_opcount_threshold": 50,  # longer chains of operations before a result is stored
 }
-CPU_OPTIONS: dict[str, Any] = {
+CPU_OPTIONS: dict[str, object] = {
     "cpp_wrapper": True,  # the calls between kernels are C++ too: with small networks Python's share would be 40%
     # Vector instructions that torch itself uses here need not be tried with the compiler first, for seconds.
     "cpp.vec_isa_ok": True if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") else None,
@@ -67,9 +68,9 @@ class Inductor:
         options: of Inductor.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, object]) -> None:
         self._options = options
-        self._calls: list[Callable[[], Any]] | None = None  # while somebody wants to know
+        self._calls: list[Call] | None = None  # while somebody wants to know
 
     @classmethod
     @cache
@@ -79,21 +80,21 @@ class Inductor:
             return cls({**CPU_OPTIONS, "cpp.min_chunk_size": chunk_size(short_reductions)})
         return cls(GPU_OPTIONS | ({"split_reductions": False} if short_reductions else {}))
 
-    def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., object]:
         """Compile a graph."""
         from torch._inductor.compile_fx import compile_fx
 
         compile_cache.move_headers()
         compiled: Any = compile_fx(graph, inputs, config_patches=self._options)
 
-        def run(*tensors: torch.Tensor) -> Any:
+        def run(*tensors: torch.Tensor) -> object:
             if self._calls is not None:
                 self._calls.append(partial(compiled, *tensors))
             return compiled(*tensors)
 
         return run
 
-    def record(self, work: Callable[[], Any]) -> Callable[[], Any]:
+    def record(self, work: Call) -> Call:
         """Do some work that is one compiled graph; returns the call of it."""
         self._calls = []
         try:
@@ -122,11 +123,11 @@ class CompiledStep:
         self._backend = Inductor.for_device(device.type, short_reductions)
         self._step = torch.compile(step, fullgraph=True, dynamic=False, backend=self._backend)
 
-    def __call__(self, *args: Any) -> None:
+    def __call__(self, *args: object) -> None:
         """Run the step, which is compiled at the first call with these constants."""
         self._step(*args)
 
-    def record(self, *args: Any) -> Callable[[], Any]:
+    def record(self, *args: object) -> Call:
         """Run the step; the result runs it again on the same tensors.
 
         What it leaves out, Dynamo's frame and guards, takes a CPU as long as the policy of a small network.
@@ -210,13 +211,13 @@ class Launch:
     def __init__(
         self,
         step: Step,
-        variants: Mapping[Any, tuple[Any, ...]],
-        written: Any,
+        variants: Mapping[Any, tuple[object, ...]],
+        written: object,
         mode: Mode,
         steps_per_graph: int = 1,
         compiled: bool = True,
         short_reductions: bool = False,
-        stream: Any = None,
+        stream: torch.cuda.Stream | None = None,
     ) -> None:
         assert steps_per_graph >= 1
         self._variants = dict(variants)
@@ -226,7 +227,7 @@ class Launch:
         self._sizes = [steps_per_graph >> i for i in range(steps_per_graph.bit_length())]
         device = self._written[0].device
         self._step = CompiledStep(step, device, short_reductions) if self._compiled else step
-        self._again: dict[Hashable, Callable[[], Any]] = {}  # compiled steps that have run
+        self._again: dict[Hashable, Call] = {}  # compiled steps that have run
         self._graphs: dict[tuple[Hashable, ...], Callable[[], None]] = {}
 
     @torch.no_grad()

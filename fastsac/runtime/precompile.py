@@ -1,8 +1,7 @@
-"""What every compilation for a CPU needs once per machine, made ready beside the first one.
+"""Precompiles torch's C++ headers, which the first compilation on a machine needs, in a process of its own.
 
-The first compilation of a machine spends seconds in the C++ compiler before there is any code of its own to compile:
-precompiling torch's headers.  A process of its own does that while this one traces and generates code; the compiler's
-own locks make one wait for the other.
+That process takes seconds, while this one traces and generates code; the compiler's own locks make one wait for the
+other.
 """
 
 import os
@@ -32,13 +31,13 @@ COMMAND = (sys.executable, "-P", "-c", START, str(Path(__file__).parents[1] / "_
 
 
 def _mark() -> Path:
-    """The file that says that all of it is there, for this torch."""
-    return Path(compile_cache.folder(), f"toolchain-{torch.__version__}")
+    """The file that says that the headers of this torch are precompiled."""
+    return Path(compile_cache.folder(), f"precompiled-{torch.__version__}")
 
 
 @contextmanager
-def readied() -> Iterator[None]:
-    """Inside, a process makes the compiler ready, where that is not done yet and there is a core for it."""
+def precompiling() -> Iterator[None]:
+    """Inside, another process precompiles the headers, unless that is done already or there is no core for it."""
     if num_cpus() < 2 or _mark().exists():
         yield
         return

@@ -1,23 +1,25 @@
-"""What ends a run before its time: signals, of which the first is kept until the loop looks, and a limit on seconds.
+"""Signals and the time limit, which end a run early, and the exit statuses that tell of them.
 
-Owns the handlers for as long as a run lasts, and the exit statuses.  Knows nothing of training.
+The first signal is kept until the loop looks.  Knows nothing of training.
 """
 
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from types import FrameType
+from typing import Self
 
 from fastsac.config.durations import parse_duration
 
+Handler = Callable[[int, FrameType | None], object] | int | None
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C; what schedulers send before they kill; and what `sbatch --signal=USR1@60` sends as a warning."""
-SAME_S = 0.5  # what comes so soon after a signal is the same one: torchrun and terminals pass on what all have got
+"""Ctrl-C; the signal of schedulers before they kill; the warning of `sbatch --signal=USR1@60`."""
+SAME_S = 0.5  # seconds in which another signal counts as the same: torchrun and terminals pass on what all have got
 OUT_OF_TIME = 75  # exit status of a run that max_wall_time ended: EX_TEMPFAIL of sysexits.h, try again
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that nothing waits for: it ends the program where it is."""
+    """A signal that ends the program at once, wherever it is."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -44,7 +46,7 @@ class StopSignals:
         self.armed = False
         self._at = 0.0
         self._clock = clock
-        self._previous: dict[signal.Signals, Any] = {}
+        self._previous: dict[signal.Signals, Handler] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -59,7 +61,7 @@ class StopSignals:
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)  # None: it was set from C
         self._previous.clear()
 
-    def _handle(self, signum: int, _: Any) -> None:
+    def _handle(self, signum: int, _: object) -> None:
         name, now = signal.Signals(signum).name, self._clock()
         if self.received is not None and now - self._at < SAME_S:
             return

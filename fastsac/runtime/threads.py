@@ -26,6 +26,7 @@ class Threads:
     Args:
         most: all.
         run: runs so many steps of the work, and leaves everything as it was.
+        say: prints one line.
         steps: done already.
         clock: seconds that only grow.
 
@@ -35,12 +36,18 @@ class Threads:
     """
 
     def __init__(
-        self, most: int, run: Callable[[int], None], clock: Callable[[], float] = time.perf_counter, steps: int = 0
+        self,
+        most: int,
+        run: Callable[[int], None],
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.perf_counter,
+        steps: int = 0,
     ) -> None:
-        self._most, self._run, self._clock = most, run, clock
+        self._most, self._run, self._say, self._clock = most, run, say, clock
         self._looked_at = (0.0, steps)
         self._again_s = AGAIN_SOON_S
         self.measure()
+        say(str(self))
 
     def measure(self) -> None:
         """Time the work with one thread and with all in turn, and take what is faster."""
@@ -57,8 +64,8 @@ class Threads:
         self._measured_at = self._clock()
         self._cost_s = self._measured_at - began
 
-    def look(self, spent_s: float, steps: int) -> bool:
-        """Measure again if it is time, or if steps have become slow; whether the choice is another.
+    def look(self, spent_s: float, steps: int) -> None:
+        """Measure again if it is time, or if steps have become slow; says so if the choice is another.
 
         Args:
             spent_s: on steps, since the beginning.
@@ -66,7 +73,7 @@ class Threads:
         """
         then_s, steps_then = self._looked_at
         if spent_s - then_s < LOOK_S or steps == steps_then:
-            return False
+            return
         self._looked_at = (spent_s, steps)
         step_s = (spent_s - then_s) / (steps - steps_then)
         if self._usual_s is None:
@@ -75,12 +82,13 @@ class Threads:
         since_s = self._clock() - self._measured_at
         share = SHARE_SOON if is_slow or self._again_s < AGAIN_S else SHARE
         if since_s * share < self._cost_s or not (is_slow or since_s > self._again_s):
-            return False
+            return
         before = self.chosen
         self.measure()
         is_new = self.chosen != before  # perhaps by a moment's noise: try it again soon
         self._again_s = AGAIN_SOON_S if is_new else min(2 * self._again_s, AGAIN_S)
-        return is_new
+        if is_new:
+            self._say(str(self))
 
     def _trial(self, threads: int, chunk: int) -> float:
         """Seconds of a step, from as many chunks of steps as fit into the time of a trial."""

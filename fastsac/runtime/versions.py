@@ -1,4 +1,4 @@
-"""What produced a result: versions of the packages that decide its numbers, and the commit of the checkout."""
+"""Versions of the packages that decide the numbers of a run, and the commit of the checkout."""
 
 import importlib.util
 import platform

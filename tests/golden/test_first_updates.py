@@ -17,7 +17,7 @@ sys.path[:0] = [str(HERE.parent)] if str(HERE.parent) not in sys.path else []  #
 from test_learner import BASE, SPEC, fill  # noqa: E402
 
 from fastsac.env import EnvSpec  # noqa: E402
-from fastsac.learning.learner import Learner  # noqa: E402
+from fastsac.learning.learner import make_parts  # noqa: E402
 
 FIGURES = HERE / "first_updates.json"
 UPDATES = 12
@@ -42,11 +42,12 @@ def figures(case):
     changes = CASES[case]
     discrete = changes["algo"].endswith("discrete")
     spec = EnvSpec(SPEC.env_id, SPEC.obs_dim, SPEC.action_dim, SPEC.obs_layout, None, discrete=discrete)
-    learner = Learner(BASE.replace(**changes), spec, torch.device("cpu"), "eager")
-    fill(learner)
+    parts = make_parts(BASE.replace(**changes), spec, torch.device("cpu"), "eager")
+    fill(parts)
+    learner, action = parts.learner, parts.replay.rows.action
     if discrete:
-        choice = learner.replay.rows["action"].argmax(-1)
-        learner.replay.rows["action"].copy_(torch.nn.functional.one_hot(choice, SPEC.action_dim).float())
+        choice = action.argmax(-1)
+        action.copy_(torch.nn.functional.one_hot(choice, SPEC.action_dim).float())
     learner.launch([UPDATES] * learner.config.num_members)
     params = learner.buffers["state"]["params"]
     sums = [

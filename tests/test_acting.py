@@ -9,21 +9,30 @@ from scripted_env import make as make_scripted
 from test_learner import BASE, CPU, SPEC, A, N, O
 from torch.utils import _pytree as pytree
 
-from fastsac.acting.behaviour import POLICY, Behaviour, act_step, act_step_
+from fastsac.acting.actor import Actor, Slot, act_step, act_step_
 from fastsac.acting.collector import Collector
-from fastsac.learning.learner import Learner, gradient_step_
-from fastsac.learning.replay import Replay
-from fastsac.nn.normalizer import Normalizer
+from fastsac.acting.store import Store
+from fastsac.env import Step
+from fastsac.learning.gradient_step import gradient_step_
+from fastsac.learning.learner import PolicyTensors, make_parts
 
 ALL_OPTIONS = {"obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}
 
 
+class Loop:
+    """Acting, learning and storing without environments."""
+
+    def __init__(self, config, spec=SPEC, mode="eager"):
+        self.config = config
+        self.learner, self.replay, self.normalizer = make_parts(config, spec, CPU, mode)
+        self.actor = Actor(config, self.learner)
+        self.store = Store(config, self.learner, self.actor, self.replay, self.normalizer)
+        for part in (self.learner, self.actor, self.store):
+            part.warm_up()
+
+
 def make(mode="eager", **changes):
-    config = BASE.replace(**changes)
-    behaviour = Behaviour(config, Learner(config, SPEC, CPU, mode))
-    behaviour.learner.warm_up()
-    behaviour.warm_up()
-    return behaviour
+    return Loop(BASE.replace(**changes), mode=mode)
 
 
 class Stream:
@@ -35,56 +44,52 @@ class Stream:
     def draw(self, *shape):
         return torch.cat([torch.randn(N, *shape, generator=g) for g in self.generators]).numpy()
 
-    def step(self, is_random):
-        return {
-            "obs": self.draw(O), "reward": self.draw(), "terminated": self.draw() > 1.3, "truncated": self.draw() > 1.3,
-            "random": [is_random] * len(self.generators),
-        }  # fmt: skip
+    def step(self):
+        return Step(self.draw(O), self.draw(), self.draw() > 1.3, self.draw() > 1.3)
 
 
-def run(behaviour, steps=12, updates=3):
-    """Actions of a short run, [steps, M, N, A]; after each step, `seen` is called."""
-    stream, members = Stream(behaviour.config), behaviour.config.seeds
-    behaviour.begin(stream.draw(O), [True] * members)
+def run(loop, steps=12, updates=3):
+    """Actions of a short run, [steps, M, N, A]."""
+    stream, members = Stream(loop.config), loop.config.seeds
+    loop.store.reset(stream.draw(O), [True] * members)
     actions = []
     for step in range(steps):
-        actions.append(behaviour.act().copy().reshape(members, N, A))
-        behaviour.learner.launch([updates if step >= 4 else 0] * members)
-        behaviour.store(stream.step(is_random=step < 4))
+        actions.append(loop.actor.act().copy().reshape(members, N, A))
+        loop.learner.launch([updates if step >= 4 else 0] * members)
+        loop.store.add(stream.step(), [step < 4] * members)
     return np.stack(actions)
 
 
 @pytest.mark.parametrize("obs_norm", [False, True])
 def test_the_policy_is_that_of_two_vector_steps_before(obs_norm):
-    behaviour = make(obs_norm=obs_norm)
-    learner, stream = behaviour.learner, Stream(behaviour.config)
-    behaviour.begin(stream.draw(O), [False])
+    loop = make(obs_norm=obs_norm)
+    learner, stream = loop.learner, Stream(loop.config)
+    loop.store.reset(stream.draw(O), [False])
 
     def newest():
-        norm = learner.normalizer
-        policy = learner.policy, norm.mean, norm.rstd
-        return {name: value[0].clone() for name, value in zip(POLICY, policy, strict=True)}
+        return PolicyTensors(*(value[0].clone() for value in learner.policy))
 
     left = [newest(), newest()]  # by the steps before the first
     for step in range(8):
-        inputs = {name: behaviour.slots[step % 2][name][0].clone() for name in ("obs", "random")}
+        slot = loop.actor.slots[step % 2]
+        obs, random = slot.obs[0].clone(), slot.random[0].clone()
         seed, counter = learner.buffers["seed"][0], torch.tensor(step)
         by_rule, by_newest = (
-            act_step(learner.agent, behaviour.config, {**inputs, **policy}, seed, counter)
+            act_step(learner.algorithm, loop.config, obs, random, policy, seed, counter)
             for policy in (left[step], newest())
         )
-        assert torch.equal(torch.from_numpy(behaviour.act()), by_rule)
+        assert torch.equal(torch.from_numpy(loop.actor.act()), by_rule)
         if step >= 3:
             assert not torch.equal(by_rule, by_newest)
         learner.launch([2 if step >= 1 else 0])
-        behaviour.store(stream.step(is_random=False))
+        loop.store.add(stream.step(), [False])
         left.append(newest())
 
 
 def test_random_actions_are_uniform():
-    behaviour = make(num_envs=500, buffer_size=5000)
-    behaviour.begin(np.zeros((500, O), np.float32), [True])
-    actions = np.sort(behaviour.act().ravel())
+    loop = make(num_envs=500, buffer_size=5000)
+    loop.store.reset(np.zeros((500, O), np.float32), [True])
+    actions = np.sort(loop.actor.act().ravel())
     distance = np.abs((actions + 1) / 2 - np.linspace(0, 1, 1000)).max()
     assert distance < 1.95 / math.sqrt(1000)  # Kolmogorov and Smirnov's, at 0.1%
 
@@ -102,19 +107,19 @@ def test_compiled_acts_as_eager(changes):
 
 
 def test_a_resumed_run_acts_as_if_it_had_not_stopped():
-    behaviours = make(obs_norm=True), make(obs_norm=True)
-    run(behaviours[0], steps=7)  # ends in an odd slot
-    behaviours[1].learner.load_state_dict(behaviours[0].learner.state_dict())
-    behaviours[1].load_state_dict(behaviours[0].state_dict())
-    first, second = (run(b, steps=5) for b in behaviours)
+    stopped, resumed = make(obs_norm=True), make(obs_norm=True)
+    run(stopped, steps=7)  # ends in an odd slot
+    for name in ("learner", "replay", "normalizer", "actor"):
+        getattr(resumed, name).load_state_dict(getattr(stopped, name).state_dict())
+    first, second = (run(loop, steps=5) for loop in (stopped, resumed))
     assert np.array_equal(first, second)
 
 
 # CUDA graphs without a GPU --------------------------------------------------------------------------------------------
 
 
-def addresses(behaviour):
-    tree = behaviour.learner.buffers, behaviour.slots, behaviour.learner.replay.ring(), behaviour.vec_steps
+def addresses(loop):
+    tree = loop.learner.buffers, loop.actor.slots, loop.replay.ring(), loop.actor.vec_steps
     return [leaf.untyped_storage().data_ptr() for leaf in pytree.tree_leaves(tree)]
 
 
@@ -124,12 +129,15 @@ def test_recorded_launches_give_the_numbers_of_eager_ones(recorder, changes):
     changes = {**changes, "updates_per_launch": 4, "buffer_size": 40}
     eager, captured = make(**changes), make("captured", **changes)
     before, recorded = addresses(captured), recorder.recorded
-    actions = [run(b, steps=30, updates=7) for b in (eager, captured)]  # wraps the ring
+    actions = [run(loop, steps=30, updates=7) for loop in (eager, captured)]  # wraps the ring
     assert recorder.recorded == recorded  # all was recorded while warming up
     assert recorder.replayed > 100
     assert addresses(captured) == before
     assert np.array_equal(*actions)
-    states = [{**b.learner.state_dict(), **b.state_dict()} for b in (eager, captured)]
+    states = [
+        [part.state_dict() for part in (loop.learner, loop.replay, loop.normalizer, loop.actor)]
+        for loop in (eager, captured)
+    ]
     pytree.tree_map(lambda a, b: torch.testing.assert_close(a, b, rtol=0, atol=0), *states)
     assert eager.learner.read_metrics() == captured.learner.read_metrics()
 
@@ -138,21 +146,19 @@ def test_recorded_launches_give_the_numbers_of_eager_ones(recorder, changes):
 def test_no_operation_of_a_launch_needs_the_host(changes):
     """On device meta there are no numbers: whatever asks for one fails."""
     config, meta = BASE.replace(**changes), torch.device("meta")
-    learner = Learner(config, SPEC, meta, "eager")
-    assert learner.agent.joint_pass  # the form for GPUs
+    learner, replay, normalizer = make_parts(config, SPEC, meta, "eager")
+    assert learner.algorithm.joint_pass  # the form for GPUs
     m = config.seeds
     views = pytree.tree_map(lambda t: t[0], learner.buffers) if m == 1 else learner.buffers
     for with_actor in (True, False):
-        gradient_step_(learner.agent, config, views, with_actor)
-    slot = {
-        "obs": torch.zeros(m, N, O, device=meta), "random": torch.zeros(m, dtype=torch.bool, device=meta),
-        "action": torch.zeros(m, N, A, device=meta), "policy": learner.policy,
-        "mean": learner.normalizer.mean, "rstd": learner.normalizer.rstd,
-    }  # fmt: skip
-    act_step_(learner.agent, config, slot, learner.buffers["seed"], torch.zeros((), dtype=torch.int64, device=meta))
+        gradient_step_(learner.algorithm, config, views, with_actor)
     reward = torch.zeros(m, N, device=meta)
-    Replay(m, N, 40, O, A, meta).add_(slot["action"], reward, reward.bool(), reward.bool(), slot["obs"])
-    Normalizer(m, O, meta).update_(slot["obs"])
+    flags, random = reward.bool(), torch.zeros(m, dtype=torch.bool, device=meta)
+    obs, action = torch.zeros(m, N, O, device=meta), torch.zeros(m, N, A, device=meta)
+    slot = Slot(obs, reward, flags, flags, random, action, learner.policy)
+    act_step_(learner.algorithm, config, slot, learner.buffers["seed"], torch.zeros((), dtype=torch.int64, device=meta))
+    replay.add_(action, reward, flags, flags, obs)
+    normalizer.update_(obs)
     with pytest.raises(RuntimeError, match="meta"):
         bool(reward.sum() > 0)
 
@@ -163,12 +169,13 @@ def test_no_operation_of_a_launch_needs_the_host(changes):
 def test_waiting_is_counted():
     env = make_scripted("9t", [1, 2], 0, {}, None)
     config = BASE.replace(num_envs=2)
-    collector = Collector(config, env, Learner(config, env.spec, CPU, "eager"))
-    collector.begin()
+    parts = make_parts(config, env.spec, CPU, "eager")
+    collector = Collector(config, env, *parts)
+    collector.start()
     assert collector.waited == {"env": 0.0, "device": 0.0}
     for _ in range(6):
         collector.send()
-        collector.learner.launch([1])
+        parts.learner.launch([1])
         collector.recv()
     assert 0 < collector.waited["env"] < collector.waited["device"]
-    assert collector.waited["device"] > collector.learner.compute_s > 0
+    assert collector.waited["device"] > parts.learner.compute_s > 0

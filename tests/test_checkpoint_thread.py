@@ -15,7 +15,7 @@ from test_training import BASE
 
 from fastsac import checkpoint
 from fastsac.checkpoint import thread
-from fastsac.checkpoint.thread import Background, CheckpointError
+from fastsac.checkpoint.thread import CheckpointError, CheckpointThread
 from fastsac.checkpoint.writer import Rows, Writer
 from fastsac.cli.main import main
 from fastsac.run.trainer import train
@@ -35,7 +35,7 @@ def held(tmp_path):
     writer, go = Writer(tmp_path), threading.Event()
     write = writer.write
     writer.write = lambda *args: go.wait(30) and write(*args)
-    held = Background(writer, NoSinks(), CPU)
+    held = CheckpointThread(writer, NoSinks(), CPU)
     yield held, go
     go.set()
     held.close()
@@ -90,7 +90,7 @@ def test_a_failed_checkpoint_is_due_again_after_a_minute(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Writer, "write", fail)
-    broken = Background(Writer(tmp_path), NoSinks(), CPU, clock=lambda: now)
+    broken = CheckpointThread(Writer(tmp_path), NoSinks(), CPU, clock=lambda: now)
     assert not broken.should_retry()
     broken.submit(1, STATE, META, None)
     with pytest.raises(CheckpointError):
@@ -110,7 +110,7 @@ def test_what_goes_wrong_in_the_thread_is_told(tmp_path, caplog, capsys, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Writer, "write", write)
-    broken = Background(Writer(tmp_path), NoSinks(), CPU)
+    broken = CheckpointThread(Writer(tmp_path), NoSinks(), CPU)
     broken.submit(1, STATE, META, None)
     with pytest.raises(CheckpointError, match=r"could not be written \(OSError: .*No space left"):
         broken.wait()

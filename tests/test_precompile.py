@@ -31,7 +31,7 @@ def test_it_compiles_and_is_not_started_again(tmp_path, started, monkeypatch):
     monkeypatch.setattr(precompile, "_mark", lambda: mark)
     precompile.main()  # here, with the cache that the other tests fill
     assert mark.exists()
-    with precompile.readied():
+    with precompile.precompiling():
         assert started == []
 
 
@@ -39,7 +39,7 @@ def test_it_ends_with_the_run(tmp_path, started, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(precompile, "COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
     began = time.monotonic()
-    with precompile.readied():
+    with precompile.precompiling():
         assert started[0].poll() is None
     assert started[0].returncode is not None
     assert time.monotonic() - began < 30
@@ -48,7 +48,7 @@ def test_it_ends_with_the_run(tmp_path, started, monkeypatch):
 def test_one_core_has_other_things_to_do(tmp_path, started, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(precompile, "num_cpus", lambda: 1)
-    with precompile.readied():
+    with precompile.precompiling():
         assert started == []
 
 

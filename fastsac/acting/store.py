@@ -1,0 +1,91 @@
+"""Storing: completes the rows of the replay with what came of the actions, and updates the normaliser.
+
+A store is a launch on the learner's stream; `actor.py` says how it is ordered with what happens on the other one.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fastsac.acting.actor import Actor, Slot
+from fastsac.config.settings import Config
+from fastsac.env import ObsArray, Step
+from fastsac.learning.learner import Learner, PolicyTensors
+from fastsac.learning.replay import Replay
+from fastsac.nn.normalizer import Normalizer
+from fastsac.runtime.launch import Launch
+
+
+@torch.no_grad()
+def store_step_(
+    replay: Replay, normalizer: Normalizer | None, reward_clip: float, policy: PolicyTensors, slots: list[Slot], p: int
+) -> None:
+    """Complete the row of slot p with what the other one brought, and let its copy of the policy follow."""
+    here, there = slots[p], slots[1 - p]
+    reward = there.reward.clamp(-reward_clip, reward_clip) if reward_clip else there.reward
+    replay.add_(here.action, reward, there.terminated, there.truncated, there.obs)
+    if normalizer is not None:
+        normalizer.update_(there.obs)
+    here.copy_policy_(policy, obs_norm=normalizer is not None)
+
+
+class Store:
+    """Stores what comes of an actor's actions.
+
+    Args:
+        config: settings.
+        learner: whose policy the actor's copies follow.
+        actor: whose slots are stored.
+        replay: to complete rows of.
+        normalizer: to update, if observations are normalised.
+    """
+
+    def __init__(self, config: Config, learner: Learner, actor: Actor, replay: Replay, normalizer: Normalizer) -> None:
+        self._actor, self._replay = actor, replay
+        self._normalizer = normalizer if config.obs_norm else None
+        self._reward_clip, self._policy, self._mode = config.reward_clip, learner.policy, learner.mode
+        step = partial(store_step_, replay, self._normalizer, self._reward_clip, self._policy, actor.slots)
+        self._launch = Launch(step, {0: (0,), 1: (1,)}, [replay.added], learner.mode, compiled=False)
+        self._stored = [torch.cuda.Event() if learner.device.type == "cuda" else None for _ in range(2)]
+
+    def warm_up(self) -> None:
+        """Capture now; changes no number."""
+        if self._mode == "captured":  # run the kernels once before, into a replay of two rows
+            (m, _, n, obs_dim), action_dim = self._replay.rows.obs.shape, self._replay.rows.action.shape[-1]
+            device, dtype = self._replay.table.device, self._replay.rows.obs.dtype
+            replay = Replay(m, n, n, obs_dim, action_dim, device, dtype)
+            normalizer = Normalizer(m, obs_dim, device) if self._normalizer is not None else None
+            policy = PolicyTensors(*map(torch.clone, self._actor.slots[0].policy))
+            store_step_(replay, normalizer, self._reward_clip, policy, self._actor.slots, 0)
+        self._launch.warm_up([0, 1])
+
+    def reset(self, obs: ObsArray, is_random: Sequence[bool]) -> None:
+        """Begin the stream at obs [M * N, O] of environments that were reset.  Waits for the device."""
+        with self._actor.idle():
+            staged = self._actor.stage(obs, is_random)
+            self._replay.reset_(staged)
+            if self._normalizer is not None:
+                self._normalizer.update_(staged)
+            if self._actor.host_vec_steps == 0:
+                for slot in self._actor.slots:
+                    slot.copy_policy_(self._policy, obs_norm=self._normalizer is not None)
+
+    def resume(self, obs: ObsArray, is_random: Sequence[bool], is_dummy: NDArray[np.bool_]) -> None:
+        """Go on with the stream at obs [M * N, O] of environments that are again in that state.  Waits for the device.
+
+        Should the replay have been left out of the checkpoint, it begins here.
+        """
+        with self._actor.idle():
+            self._replay.resume_(self._actor.stage(obs, is_random), torch.from_numpy(is_dummy))
+
+    def add(self, step: Step, is_random: Sequence[bool]) -> None:
+        """Take in what the environments returned for the last actions, and let the copy of the policy follow."""
+        after = self._actor.coming
+        before = 1 - after
+        self._actor.copy_in(step, is_random, after=self._stored[after])
+        self._launch([before])
+        if (stored := self._stored[before]) is not None:
+            stored.record()

@@ -1,0 +1,175 @@
+"""An algorithm: the networks that it has, how it acts, and its loss.  Everything else is shared.
+
+A file has one algorithm, written for one member; `torch.func.vmap` adds the member axis.  It composes networks, heads
+and losses, and knows no other algorithm.  `fastsac.algorithms.step` makes states and gradient steps of it.
+
+Axes: B batch, O obs_dim, F features, A action_dim, P parameters of a network.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from fastsac.algorithms import losses
+from fastsac.algorithms.batch import Batch
+from fastsac.algorithms.heads import HEADS
+from fastsac.config.settings import Config
+from fastsac.env import EnvSpec
+from fastsac.nn import vectors
+from fastsac.nn.encoder import Encoder
+from fastsac.nn.linear import MatmulConfig
+from fastsac.nn.network import ARCHITECTURES, Net, Network
+from fastsac.nn.vectors import Params
+
+Scalars = dict[str, Tensor]
+Nets = dict[str, Net]
+Loss = tuple[Tensor, dict[str, Tensor]]
+
+METRICS = ("critic_loss", "q_mean", "actor_loss", "alpha_loss", "alpha", "entropy")
+NUM_CRITIC_METRICS = 2  # the rest are of the actor's and the temperature's step
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A network that an algorithm learns, or log_alpha.
+
+    Attributes:
+        network: None for log_alpha.
+        lr: name of its learning rate among the hyper-parameters.
+        stream: of the random numbers that it begins with; each network of an algorithm has another.
+        has_target: a copy follows it by Polyak averaging.
+        delayed: updated at every actor_delay-th step only.
+        is_fixed: never updated.
+    """
+
+    network: Network | None
+    lr: str
+    stream: int = 0
+    has_target: bool = False
+    delayed: bool = False
+    is_fixed: bool = False
+
+    def views(self, vector: Tensor) -> Params:
+        """The vector [P], or log_alpha [], by name."""
+        return {"log_alpha": vector} if self.network is None else vectors.unflatten(vector, self.network.shapes)
+
+    def vector(self, views: Params) -> Tensor:
+        """What `views` took apart."""
+        return views["log_alpha"] if self.network is None else vectors.flatten(views)
+
+
+class Algorithm(ABC):
+    """Sizes, switches and pure functions of one algorithm.
+
+    Args:
+        config: settings; numbers that members may differ in are taken from `Scalars`.
+        spec: the task's sizes.
+        fuse_for_gpu: shape the update for a GPU, where the number of kernels counts and not the arithmetic: biases
+            inside the products, and what the actor is asked in one pass (half of whose backward pass is then of
+            zeros).  The same numbers up to rounding.
+
+    Attributes:
+        discrete: acts by choices, as one-hot rows; else in [-1, 1]^A.
+        adjusts_alpha: the temperature can follow a target entropy; else it is init_alpha throughout.
+        acts_by: the network that acts.
+        action_dim: A; of discrete actions the number of choices.
+        encoder: before the first layer of every network.
+        head: of the critics.
+        learned: what it learns, by name.
+        networks: those that are networks.
+        actor_delay: steps between those of what is delayed.
+    """
+
+    discrete: ClassVar[bool] = False
+    adjusts_alpha: ClassVar[bool] = False
+    acts_by: ClassVar[str] = "actor"
+    actor_architecture: ClassVar[str] = "mlp"
+    critic_architecture: ClassVar[str] = "mlp"
+    critic_head: ClassVar[str] = "scalar"
+
+    def __init__(self, config: Config, spec: EnvSpec, fuse_for_gpu: bool = False) -> None:
+        self.config, self.action_dim = config, spec.action_dim
+        self.encoder = Encoder(spec.obs_dim, spec.image, config.conv_channels)
+        self.matmul = MatmulConfig(config.bf16, bias_inside=fuse_for_gpu)
+        self.head = HEADS[self.critic_head].from_config(config)
+        self.learned = self.declare()
+        self.networks = {name: part.network for name, part in self.learned.items() if part.network is not None}
+        self.actor_delay = config.actor_delay if any(part.delayed for part in self.learned.values()) else 1
+        # Statistics of a batch must not depend on how it is computed.
+        self.joint_pass = fuse_for_gpu and not self.networks[self.acts_by].body.stat_shapes
+
+    @abstractmethod
+    def declare(self) -> dict[str, Learned]:
+        """What the algorithm learns, by name."""
+
+    @abstractmethod
+    def choose(self, net: Net, obs: Tensor, noise: Tensor | None) -> Tensor:
+        """Actions [B, A] of the network that acts, for obs [B, O].
+
+        Args:
+            net: the network named `acts_by`.
+            obs: normalised, of images uint8.
+            noise: standard normal [B, A] to sample; None for the best action.
+        """
+
+    @abstractmethod
+    def noise_shape(self, batch_size: int) -> tuple[int, ...]:
+        """Shape of the standard normal numbers that `loss` wants."""
+
+    @abstractmethod
+    def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, with_actor: bool) -> Loss:
+        """The sum of all losses per transition, [B]; stop-gradients keep each from the others' parameters.
+
+        Args:
+            scalars: hyper-parameters, and log_alpha where it is learned, [] each.
+            nets: the networks, at the parameters before the step.  A call with `training` moves their statistics.
+            targets: the target networks.
+            batch: transitions, obs normalised.
+            noise: standard normal, of `noise_shape`.
+            with_actor: False leaves out the losses of what is delayed.
+
+        Returns:
+            [B], and those of METRICS that the algorithm has, [B] each or one number [] for all.
+        """
+
+    def hyper(self, config: Config) -> dict[str, float]:
+        """Hyper-parameters that members may differ in."""
+        names = ("gamma", "tau", "reward_scale", *(part.lr for part in self.learned.values()))
+        return {name: getattr(config, name) for name in names}
+
+    def act(self, vector: Tensor, obs: Tensor, noise: Tensor | None) -> Tensor:
+        """As `choose`, of the vector [P] of the network that acts."""
+        return self.choose(self.net(self.acts_by, vector), obs, noise)
+
+    def act_randomly(self, noise: Tensor) -> Tensor:
+        """Uniform actions [B, A] of standard normal noise [B, A]."""
+        return losses.one_hot(noise) if self.discrete else losses.uniform(noise)
+
+    def net(self, name: str, vector: Tensor) -> Net:
+        """A network with the numbers of a vector [P]."""
+        return Net(self.networks[name], self.learned[name].views(vector))
+
+    def make_actor(self, inputs: int, outputs: int) -> Network:
+        """A network for `inputs` beside the observation's features."""
+        return self._make(self.actor_architecture, inputs, outputs, None, False)
+
+    def make_critics(self, inputs: int, outputs: int, num_nets: int) -> Network:
+        """An ensemble for `inputs` beside the observation's features."""
+        return self._make(self.critic_architecture, inputs, outputs, num_nets, self.config.critic_layer_norm)
+
+    def _make(self, kind: str, inputs: int, outputs: int, num_nets: int | None, layer_norm: bool) -> Network:
+        sizes = (self.encoder.num_features + inputs, self.config.hidden_dims, outputs)
+        return Network(self.encoder, ARCHITECTURES[kind](*sizes, num_nets, layer_norm, self.matmul))
+
+    def soft_reward(
+        self, scalars: Scalars, batch: Batch, alpha: Tensor | float, entropy_of: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Scaled rewards [B], with the entropy at the states within the window, of obs [(n - 1) * B, O]."""
+        reward = scalars["reward_scale"] * batch.reward
+        if batch.window is None:
+            return reward
+        entropy = entropy_of(batch.window.obs.flatten(0, 1)).view_as(batch.window.discount)
+        return reward + losses.window_entropy(batch.window.discount, entropy, alpha)

@@ -1,0 +1,119 @@
+"""The gradient step that all algorithms share: their losses' gradient, Adam, projections, targets and counters.
+
+Pure functions of one member.
+
+Axes: B batch, P parameters of a network.
+"""
+
+from collections.abc import Mapping
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from fastsac.algorithms.algorithm import METRICS, Algorithm, Scalars
+from fastsac.algorithms.batch import Batch
+from fastsac.nn import optim
+from fastsac.nn.network import Net
+from fastsac.nn.vectors import Params
+
+Views = Mapping[str, Params]
+Outcome = tuple[Tensor, tuple[Tensor, Views]]  # the scalar, and beside it METRICS and statistics
+
+
+class State(TypedDict):
+    """A member's state; a step carries it on.  Vectors are [P], log_alpha is []."""
+
+    params: dict[str, Tensor]  # by the names of what is learned
+    exp_avg: dict[str, Tensor]  # Adam's moments, likewise
+    exp_avg_sq: dict[str, Tensor]
+    bias_correction: Tensor  # [2, 2], of the coming step: [0] of what is updated at every step, [1] of what is delayed
+    grad_steps: Tensor  # int64 []
+    targets: dict[str, Tensor]
+
+
+def init(algorithm: Algorithm, seed: Tensor, init_alpha: float) -> State:
+    """A fresh member of a seed, int64 [], with the temperature at `init_alpha` where it is learned."""
+    log_alpha = torch.full((), init_alpha, device=seed.device).log()
+    params = {n: p.network.init(seed, p.stream) if p.network else log_alpha for n, p in algorithm.learned.items()}
+    return State(
+        params=params,
+        exp_avg={name: torch.zeros_like(value) for name, value in params.items()},
+        exp_avg_sq={name: torch.zeros_like(value) for name, value in params.items()},
+        bias_correction=optim.bias_correction(torch.ones_like(seed).expand(2)),
+        grad_steps=torch.zeros_like(seed),
+        targets={name: params[name].clone() for name, part in algorithm.learned.items() if part.has_target},
+    )
+
+
+def objective(
+    algorithm: Algorithm, hyper: Scalars, views: Views, targets: Views, batch: Batch, noise: Tensor, with_actor: bool
+) -> tuple[Tensor, tuple[Tensor, Views]]:
+    """The scalar to be minimised, as a function of `views`, all that is learned, by name (see `Algorithm.loss`).
+
+    Returns:
+        The scalar; METRICS [6], 0 where the algorithm has none; the networks' statistics.
+    """
+    nets = {name: Net(network, views[name]) for name, network in algorithm.networks.items()}
+    target_nets = {name: Net(algorithm.networks[name], target) for name, target in targets.items()}
+    numbers = {name: views[name]["log_alpha"] for name in algorithm.learned if name not in nets}
+    loss, metrics = algorithm.loss(hyper | numbers, nets, target_nets, batch, noise, with_actor)
+    zero = torch.zeros_like(loss)
+    columns = torch.stack([metrics[name].expand_as(loss) if name in metrics else zero for name in METRICS])
+    return loss.mean(), (columns.detach().mean(-1), {name: net.stats for name, net in nets.items()})
+
+
+def update(
+    algorithm: Algorithm, hyper: Scalars, state: State, batch: Batch, noise: Tensor, with_actor: bool = True
+) -> tuple[State, Tensor]:
+    """One gradient step: all losses at the old parameters, then Adam, projections and the targets.
+
+    Args:
+        algorithm: whose.
+        hyper: hyper-parameters, [] each.
+        state: from `init` or the step before.
+        batch: transitions, obs normalised.
+        noise: standard normal, of the algorithm's `noise_shape`.
+        with_actor: False for the steps between those of what is delayed.
+
+    Returns:
+        The new state and METRICS [6].
+    """
+    parts = {n: p for n, p in algorithm.learned.items() if not p.is_fixed and (with_actor or not p.delayed)}
+    views = {name: part.views(state["params"][name]) for name, part in algorithm.learned.items()}
+    targets = {name: algorithm.learned[name].views(vector) for name, vector in state["targets"].items()}
+
+    def of_some(some: Views) -> Outcome:
+        return objective(algorithm, hyper, {**views, **some}, targets, batch, noise, with_actor)
+
+    grads, (metrics, stats) = torch.func.grad(of_some, has_aux=True)({name: views[name] for name in parts})
+    moved = {name: _move(algorithm, hyper, state, name, grads[name], stats.get(name, {})) for name in parts}
+    params = state["params"] | {name: vector for name, (vector, _) in moved.items()}
+    grad_steps = state["grad_steps"] + 1
+    coming = torch.stack([grad_steps, -(-grad_steps // algorithm.actor_delay)]) + 1
+    new = State(
+        params=params,
+        exp_avg=state["exp_avg"] | {name: moments.exp_avg for name, (_, moments) in moved.items()},
+        exp_avg_sq=state["exp_avg_sq"] | {name: moments.exp_avg_sq for name, (_, moments) in moved.items()},
+        bias_correction=optim.bias_correction(coming),
+        grad_steps=grad_steps,
+        targets={
+            name: optim.polyak(target, params[name], hyper["tau"]) if name in parts else target
+            for name, target in state["targets"].items()
+        },
+    )
+    return new, metrics
+
+
+def _move(
+    algorithm: Algorithm, hyper: Scalars, state: State, name: str, grads: Params, stats: Params
+) -> tuple[Tensor, optim.Moments]:
+    """One of what is learned and its moments after Adam, a projection, and new statistics."""
+    part, max_grad_norm = algorithm.learned[name], algorithm.config.max_grad_norm
+    grad = part.vector(grads)
+    if part.network is not None and max_grad_norm > 0:
+        grad = optim.clip(grad, max_grad_norm)
+    moments = optim.Moments(state["exp_avg"][name], state["exp_avg_sq"][name])
+    correction = state["bias_correction"][1 if part.delayed else 0]
+    vector, moments = optim.adam(state["params"][name], grad, moments, correction, hyper[part.lr])
+    return vector if part.network is None else part.network.finish(vector, stats), moments

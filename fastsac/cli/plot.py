@@ -1,0 +1,38 @@
+"""`fastsac plot`: pictures of runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from fastsac.cli.parsing import parse
+
+
+@dataclass(frozen=True)
+class PlotArgs:
+    """Draw the learning curves of one or more runs as PNG: returns over environment steps and over wall-clock time.
+
+    For a sweep, also draw the final returns by setting (RUN_DIR/sweep.png), and print them as a table, best first."""
+
+    run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run directories, as `fastsac train` writes them."""
+    out: Path | None = None
+    """PNG file to write.  Default: RUN_DIR/curves.png, or curves.png for several runs.  The picture of a sweep gets the
+    same name with -sweep added."""
+
+
+def run(args: list[str]) -> int:
+    """Draw; returns the exit status."""
+    options = parse(PlotArgs, "fastsac plot", args)
+    from fastsac.report.curves import plot
+    from fastsac.report.ranking import rank, show
+    from fastsac.report.runs import read_runs
+    from fastsac.report.sweep_charts import beside, plot_sweep
+
+    runs = read_runs(options.run_dirs)
+    print(plot(runs, options.out))
+    if picture := plot_sweep(runs, options.out and beside(options.out)):
+        print(picture)
+        show(rank(runs))
+    return 0

@@ -1,0 +1,71 @@
+"""Whether a configuration is valid.  Errors are one line: the setting, the rule, the value."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from fastsac.config.durations import parse_duration
+from fastsac.config.fields import check_range
+from fastsac.config.json_text import plain_json
+from fastsac.config.kinds import as_kind, shown
+from fastsac.config.presets import PRESETS
+
+if TYPE_CHECKING:
+    from fastsac.config.settings import Config
+
+
+def check(config: "Config") -> None:
+    """Check each value, make it plain so that JSON gives back an equal one, and check the values together.
+
+    Raises:
+        ValueError: a value of a wrong type or out of range, or values that do not go together.
+    """
+    for field in fields(config):
+        try:
+            value = as_kind(getattr(config, field.name), field.type)
+            value = plain_json(value) if isinstance(value, dict) else value
+            check_range(value, field.metadata)
+        except ValueError as error:
+            raise ValueError(f"{field.name} {error}.") from None
+        object.__setattr__(config, field.name, value)
+    for holds, message in _rules(config):
+        if not holds:
+            raise ValueError(message)
+    for setting in config.settings if config.sweep else ():
+        config.replace(sweep=(), **setting)  # checks its values
+
+
+def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
+    """What must hold of values whose types and ranges are right, and the message if it does not."""
+    yield c.seed + c.seeds <= 2**31, f"seed must be in [0, 2^31 - seeds], got {c.seed}. Choose a smaller one."
+    yield len(c.hidden_dims) > 0, "hidden_dims must be one or more widths of at least 1, got ()."
+    yield 1 <= len(c.conv_channels) <= 3, f"conv_channels must be one to three widths, got {shown(c.conv_channels)}."
+    yield (
+        c.batch_size <= c.learning_starts,
+        f"batch_size must be at most learning_starts ({c.learning_starts}), which fills the replay before the first "
+        f"update, got {c.batch_size}. Lower batch_size or raise learning_starts.",
+    )
+    yield (
+        c.learning_starts <= c.buffer_size,
+        f"buffer_size must be at least learning_starts ({c.learning_starts}), got {c.buffer_size}.",
+    )
+    yield (
+        c.buffer_size // c.num_envs > c.n_step,
+        f"buffer_size must hold more than n_step = {c.n_step} transitions for each of num_envs = {c.num_envs} "
+        f"environments, got {c.buffer_size}. Raise buffer_size or lower num_envs.",
+    )
+    yield (
+        c.preset in ("none", *PRESETS),
+        f"preset must be none or one of {', '.join(PRESETS)}, got {shown(c.preset)}. "
+        "Config.for_env(env, preset=...) applies one.",
+    )
+    yield (
+        re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?", c.device) is not None,
+        f"device must be auto, cpu, cuda or cuda:N, got {shown(c.device)}.",
+    )
+    if c.max_wall_time is not None:
+        try:
+            parse_duration(c.max_wall_time)
+        except ValueError as error:
+            yield False, f"max_wall_time {error}"

@@ -1,0 +1,56 @@
+"""Settings as fields of a dataclass: the default of each, and its traits as data.  Knows no setting by name."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
+
+T = TypeVar("T")
+
+
+class Traits(TypedDict, total=False):
+    """What is true of a setting besides its type; where a trait is missing, `DEFAULTS` holds."""
+
+    at_least: float  # the smallest number
+    above: float  # a number that the value must exceed
+    at_most: float  # the largest number
+    sweepable: bool  # members of one run may differ in it
+    fixed: bool  # a resumed run must keep it
+    affects: Literal["learning", "speed", "evaluation", "nothing"]
+    # speed: how fast, with the same numbers save for rounding; nothing: runs that differ only in these are repeats
+
+
+DEFAULTS: dict[str, object] = {"sweepable": False, "fixed": False, "affects": "learning"}
+
+
+def setting(default: T, **traits: Unpack[Traits]) -> T:
+    """A field of a dataclass with its traits as metadata; to a type checker, its default."""
+    factory = {"default_factory": default.copy} if isinstance(default, dict) else {"default": default}
+    made: Any = field(**factory, metadata=traits)
+    result: T = made
+    return result
+
+
+def check_range(value: object, metadata: Mapping[str, float]) -> None:
+    """Check a number, or each number of a tuple; other values have no range.
+
+    Raises:
+        ValueError: "must be ...": it is not finite, or out of the range that the metadata gives.
+    """
+    each = "each " * isinstance(value, tuple)
+    low, above = (metadata.get(name, -math.inf) for name in ("at_least", "above"))
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            continue
+        if not math.isfinite(number):
+            raise ValueError(f"must be finite, got {number}")
+        if number < low or number <= above or number > metadata.get("at_most", math.inf):
+            raise ValueError(f"must {each}be {range_text(metadata)}, got {number}")
+
+
+def range_text(metadata: Mapping[str, float]) -> str:
+    """`at least 1`, `above 0`, `in [0, 1]` or `in (0, 1]`."""
+    low = metadata.get("at_least", metadata.get("above"))
+    if "at_most" in metadata:
+        return f"in {'(' if 'above' in metadata else '['}{low}, {metadata['at_most']}]"
+    return f"above {low}" if "above" in metadata else f"at least {low}"

@@ -1,0 +1,68 @@
+"""The batch of a gradient step: an exact, uniform draw of transitions from the replay's ring, and its normalisation.
+
+Axes: R positions of the ring, N environments, B batch, O obs_dim.
+"""
+
+import torch
+from torch import Tensor
+
+from fastsac.algorithms.batch import Batch, WindowStates
+from fastsac.config.settings import Config
+from fastsac.learning.replay import Ring
+from fastsac.nn import normalizer, philox
+
+
+def draw_batch(config: Config, ring: Ring, gamma: Tensor, seed: Tensor, counter: Tensor) -> Batch:
+    """The batch of one member at `counter` []; a pure function of its arguments."""
+    word = philox.words(seed, philox.Purpose.DRAW, counter, config.batch_size)
+    return draw(ring, word, config.num_envs, config.n_step, gamma, with_window=config.num_between > 0)
+
+
+def normalize_batch(batch: Batch, mean: Tensor, rstd: Tensor) -> Batch:
+    """The batch with all observations normalised by mean [O] and rstd [O]."""
+    obs, next_obs = (normalizer.apply(o, mean, rstd) for o in (batch.obs, batch.next_obs))
+    window = batch.window and batch.window._replace(obs=normalizer.apply(batch.window.obs, mean, rstd))
+    return batch._replace(obs=obs, next_obs=next_obs, window=window)
+
+
+def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor, with_window: bool = False) -> Batch:
+    """Transitions of one member, uniform over all valid ones, with n-step windows.
+
+    A window stops at an episode's end and at the write head; `discount` holds gamma to the number of rewards summed.
+
+    Args:
+        ring: of one member.
+        word: [B], uniform 32-bit words.
+        num_envs: N.
+        n_step: rewards per window.
+        gamma: [], discount per step.
+        with_window: give the states between the first and the last of the windows, too.
+    """
+    rows, num_positions = ring.rows, ring.rows.reward.shape[0]
+    num_rows = num_positions // num_envs
+    slot = ring.tail + philox.index(word, ring.count)  # [B]
+    slot = torch.where(slot >= num_positions, slot - num_positions, slot)
+    start = ring.table[slot].long()
+    row, env = start // num_envs, start % num_envs
+    room = (ring.head - row) % num_rows  # complete rows from here to the head, at least 1
+
+    position, live = start, torch.ones_like(start, dtype=torch.bool)
+    reward = torch.zeros_like(rows.reward[start])
+    discount = torch.ones_like(reward)
+    terminated = torch.zeros_like(live)
+    next_position = start
+    between = []
+    for k in range(n_step):
+        if with_window and k > 0:
+            between.append(WindowStates(rows.obs[position], torch.where(live, discount, 0.0)))
+        reward = reward + torch.where(live, discount * rows.reward[position], 0.0)
+        discount = torch.where(live, discount * gamma, discount)
+        end = rows.terminated[position]
+        terminated = terminated | (live & end)
+        after = (row + (k + 1)) % num_rows * num_envs + env
+        next_position = torch.where(live, after, next_position)
+        live = live & ~end & ~rows.truncated[position] & (k + 1 < room)
+        position = after
+    discount = torch.where(terminated, 0.0, discount)
+    states = WindowStates(*(torch.stack(x) for x in zip(*between, strict=True))) if between else None
+    return Batch(rows.obs[start], rows.action[start], reward, discount, rows.obs[next_position], states)

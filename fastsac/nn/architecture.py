@@ -1,0 +1,65 @@
+"""The seam behind which network architectures lie, one a file.
+
+An architecture says how features become outputs.  Parameters are learned by gradient; statistics, such as the running
+mean of BatchNorm, lie after them in the network's vector and have none.
+
+Axes: B batch, E networks of an ensemble.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fastsac.nn.linear import PLAIN, MatmulConfig
+from fastsac.nn.vectors import Params, Shapes
+
+
+@dataclass(frozen=True)
+class Architecture(ABC):
+    """Sizes of one network, or of an ensemble of equal ones, and functions of their parameters.
+
+    Attributes:
+        num_inputs: of the first layer.
+        hidden_dims: widths of the hidden layers.
+        num_outputs: of the last layer.
+        num_nets: E; None for a network without that axis.
+        layer_norm: LayerNorm in the hidden layers.
+        matmul: how products are made.
+    """
+
+    num_inputs: int
+    hidden_dims: tuple[int, ...]
+    num_outputs: int
+    num_nets: int | None = None
+    layer_norm: bool = False
+    matmul: MatmulConfig = PLAIN
+
+    @property
+    @abstractmethod
+    def shapes(self) -> Shapes:
+        """Shapes of the parameters by name."""
+
+    @property
+    def stat_shapes(self) -> Shapes:
+        """Shapes of the statistics by name."""
+        return {}
+
+    @abstractmethod
+    def init(self, draw: Params) -> Params:
+        """Parameters and statistics at the start, by name, of numbers uniform in [-1, 1] of the same names."""
+
+    @abstractmethod
+    def apply(self, params: Params, stats: Params, x: Tensor, training: bool) -> tuple[Tensor, Params]:
+        """Outputs [B, num_outputs], of an ensemble [E, B, num_outputs], float32, and the statistics after.
+
+        Args:
+            params: by name, among others that are not its own.
+            stats: by name; without training they come back as they are.
+            x: [B, num_inputs].
+            training: by the batch's statistics, which move the running ones.
+        """
+
+    def project(self, params: Params) -> Params:
+        """The parameters that each gradient step is followed by a change of, by name, changed."""
+        return {}

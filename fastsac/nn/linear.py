@@ -1,0 +1,79 @@
+"""Linear layers as functions of one matrix each.
+
+A layer is [..., K, out]: a row for each input, one for the bias, and rows of zeros up to a multiple of ALIGN.  With the
+bias inside the product, the input gets a column of ones and columns of zeros: one product forward and two backward, no
+reductions for the gradients of biases, and sizes that tensor cores want.  Otherwise the bias is added.  The zeros stay
+zero: their gradient is.
+
+Axes: B batch, K rows of a layer.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ALIGN = 8
+
+
+@dataclass(frozen=True)
+class MatmulConfig:
+    """How matrix products are made.
+
+    Attributes:
+        bf16: in bfloat16; results are float32 all the same.
+        bias_inside: the bias is a row of the matrix.  Fewer kernels on a GPU; a CPU is faster without.
+    """
+
+    bf16: bool = False
+    bias_inside: bool = False
+
+
+PLAIN = MatmulConfig()
+
+
+def num_rows(num_inputs: int) -> int:
+    """K: inputs, bias, and zeros."""
+    return -(-(num_inputs + 1) // ALIGN) * ALIGN
+
+
+def init(draw: Tensor, num_inputs: int) -> Tensor:
+    """A layer with weights and bias uniform in +-1/sqrt(num_inputs), as torch.nn.Linear; draw is uniform in [-1, 1]."""
+    is_used = torch.arange(draw.shape[-2], device=draw.device).unsqueeze(-1) <= num_inputs  # [K, 1]
+    return torch.where(is_used, draw / math.sqrt(num_inputs), 0.0)
+
+
+def affine(x: Tensor, layer: Tensor, matmul: MatmulConfig) -> Tensor:
+    """x [..., B, in] through a layer [..., K, out], float32."""
+    if matmul.bias_inside:
+        return _product(with_ones(x, layer), layer, matmul.bf16)
+    weight, bias = _split(layer, x.shape[-1])
+    return _product(x, weight, matmul.bf16) + bias
+
+
+def affine_to_one(x: Tensor, layer: Tensor, matmul: MatmulConfig) -> Tensor:
+    """The same for one output, as a reduction: it fuses with the ReLU before it, a matrix product would not."""
+    if matmul.bias_inside:
+        return (with_ones(x, layer) * layer.transpose(-1, -2)).sum(-1, keepdim=True)
+    weight, bias = _split(layer, x.shape[-1])
+    return (x * weight.transpose(-1, -2)).sum(-1, keepdim=True) + bias
+
+
+def with_ones(x: Tensor, layer: Tensor) -> Tensor:
+    """x [..., in] with a column of ones to meet the bias and columns of zeros, [..., K]; x that has them stays."""
+    num_inputs, width = x.shape[-1], layer.shape[-2]
+    if num_inputs == width:
+        return x
+    ones = (torch.arange(width, device=x.device) == num_inputs).to(x.dtype)
+    return F.pad(x, (0, width - num_inputs)) + ones
+
+
+def _split(layer: Tensor, num_inputs: int) -> tuple[Tensor, Tensor]:
+    """Weight [..., in, out] and bias [..., 1, out]."""
+    return layer[..., :num_inputs, :], layer[..., num_inputs : num_inputs + 1, :]
+
+
+def _product(x: Tensor, matrix: Tensor, bf16: bool) -> Tensor:
+    return (x.bfloat16() @ matrix.bfloat16()).float() if bf16 else x @ matrix

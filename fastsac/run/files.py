@@ -1,0 +1,78 @@
+"""The files of a run beside its checkpoints: config.json and the tables, put back where they disappear."""
+
+import json
+from collections.abc import Callable
+
+from fastsac.disk.files import write_file
+from fastsac.report.sinks import Sinks
+from fastsac.run.plan import Plan
+from fastsac.run.run_dir import check_writable
+
+
+class RunFiles:
+    """Writes config.json and opens the tables.
+
+    Args:
+        plan: of the run, which holds its folder.
+        say: prints one line.
+
+    Attributes:
+        folder: the run directory, as an absolute path: an environment may change the working directory.
+        sinks: the tables, from `open` on.
+    """
+
+    sinks: Sinks
+
+    def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
+        self._plan, self._say = plan, say
+        self.folder = plan.run_dir.absolute()
+
+    def open(self) -> None:
+        """Begin to write; the rows that a checkpoint counted on stay."""
+        plan, config = self._plan, self._plan.config
+        self._say(f"writing to {plan.run_dir}")
+        plan.place.start()
+        if not plan.resume and (aside := plan.place.set_aside()):
+            self._say(f"an earlier start left no checkpoint: its tables are in {aside} now")
+        self._write_config()
+        wandb_config = json.loads(self._settings()) if config.wandb else None
+        swept = tuple(config.member_setting(0))
+        self.sinks = Sinks(
+            self.folder, swept, config.tensorboard, wandb_config, keep=plan.resume.state.tables if plan.resume else {}
+        )
+        for note in self.sinks.notes:
+            self._say(note)
+
+    def close(self) -> None:
+        """Write what waits, and close the tables, if they are open."""
+        if hasattr(self, "sinks"):
+            self.sinks.close()
+
+    def sync(self) -> None:
+        """Wait until the rows of the tables are on the disk."""
+        self.sinks.sync()
+
+    def restore(self) -> bool:
+        """Put back what is gone of the run directory; returns whether there was anything.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        place, gone = self._plan.place, []
+        if not place.is_held:
+            place.acquire_again(is_ours=self.sinks.are_there())
+        check_writable(self.folder)
+        if not (self.folder / "config.json").exists():
+            self._write_config()
+            gone = ["config.json"]
+        if gone := [*gone, *self.sinks.restore()]:
+            self._say(f"{', '.join(gone)} of {self._plan.run_dir} had disappeared: written again")
+        return bool(gone)
+
+    def _write_config(self) -> None:
+        write_file(self.folder / "config.json", self._settings().encode())
+
+    def _settings(self) -> str:
+        """The content of config.json."""
+        config = self._plan.config.replace(resume=None, run_dir=str(self._plan.run_dir), wait_for_lock=0.0)
+        return config.to_json()

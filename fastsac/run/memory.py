@@ -1,0 +1,50 @@
+"""Whether the members of a run fit into memory."""
+
+import torch
+from torch.utils import _pytree as pytree
+
+from fastsac.algorithms import registry, step
+from fastsac.config.settings import Config
+from fastsac.env import EnvSpec
+from fastsac.learning import replay
+from fastsac.runtime.device import format_bytes, free_memory
+
+
+def member_bytes(config: Config, spec: EnvSpec, fuse_for_gpu: bool) -> tuple[int, int]:
+    """Bytes that one member takes: its replay, and its networks with moments, targets and copies to act by."""
+    obs_dtype = torch.float32 if spec.image is None else torch.uint8
+    rows = -(-config.buffer_size // config.num_envs) + 1
+    ring = replay.bytes_per_transition(spec.obs_dim, spec.action_dim, obs_dtype) * rows * config.num_envs
+    algorithm = registry.get_algorithm(config.algo)(config, spec, fuse_for_gpu)
+    state = step.init(algorithm, torch.tensor(0, device="meta"), 1.0)
+    copies = 2 if config.on_nan == "rollback" else 1
+    networks = copies * sum(t.nbytes for t in pytree.tree_leaves(state)) + 2 * state["params"][algorithm.acts_by].nbytes
+    return ring, networks
+
+
+def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> str:
+    """The memory that the members take, in words.
+
+    Raises:
+        ValueError: more than the device has free; says what fits.
+    """
+    m = config.num_members
+    ring, networks = member_bytes(config, spec, fuse_for_gpu=device.type != "cpu")
+    free = free_memory(device)
+    if free is not None and m * (ring + networks) > 0.9 * free.num_bytes:
+        fits = int(0.9 * free.num_bytes / (ring + networks))
+        transitions = int((0.9 * free.num_bytes / m - networks) / ring * config.buffer_size)
+        may_be = transitions >= config.learning_starts  # any smaller replay is refused
+        if m > 1 and fits >= 1:
+            smaller = f", or all with --buffer-size {transitions}" if may_be else ""
+            raise ValueError(
+                f"{m} members need {format_bytes(m * (ring + networks))} ({format_bytes(ring)} of replay and "
+                f"{format_bytes(networks)} of networks each), but {free.text}. {fits} of them fit{smaller}."
+            )
+        what = f"Give --buffer-size {transitions} or less" if may_be else "No replay that is large enough fits"
+        raise ValueError(
+            f"buffer_size {config.buffer_size:,} needs {format_bytes(m * ring)} for {m} member(s), but {free.text}. "
+            f"{what}{', or raise the limit' * free.is_limit}."
+        )
+    each = f"{format_bytes(ring)} for {config.buffer_size:,} transitions, networks {format_bytes(networks)}"
+    return f"replay {each}" + (f", for each of {m} members" if m > 1 else "")

@@ -1,0 +1,102 @@
+"""Rows of the tables: counters of the members, and rates since the row before."""
+
+import time
+
+import numpy as np
+
+from fastsac.acting.collector import Collector
+from fastsac.config.settings import Config
+from fastsac.learning.learner import Learner
+from fastsac.run.run_state import LastRow, Row
+
+
+class RowClock:
+    """Time and steps since the last row of metrics.csv; what is set aside (compiling, evaluating) does not count.
+
+    Args:
+        config: of the run.
+        collector: of the run.
+        learner: of the run.
+
+    Attributes:
+        env_steps: at the last row.
+    """
+
+    def __init__(self, config: Config, collector: Collector, learner: Learner) -> None:
+        self._config, self._collector, self._learner = config, collector, learner
+        self._start = self._at = time.perf_counter()
+        self.env_steps = self._grad_steps = 0
+        self._waited = collector.waited
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of the run so far, those before an interruption included."""
+        return time.perf_counter() - self._start
+
+    def set_aside(self, seconds: float) -> None:
+        """Leave so many seconds out of the rates of the next row."""
+        self._at += seconds
+
+    def counters(self, member: int) -> Row:
+        """The columns that all tables have."""
+        return {
+            "member": member,
+            "env_steps": self._collector.env_steps[member],
+            "grad_steps": self._learner.grad_steps[member],
+            "seed": self._config.member_seeds[member],
+            **self._config.member_setting(member),
+        }
+
+    def rates(self) -> Row:
+        """Columns of the time since the last row, which is now."""
+        now, env_steps, grad_steps = time.perf_counter(), min(self._collector.env_steps), min(self._learner.grad_steps)
+        seconds, waited = now - self._at, self._since()
+        rates: Row = {
+            "wall_s": self.wall_s,
+            "env_steps_per_s": (env_steps - self.env_steps) / seconds,
+            "grad_steps_per_s": max(0, grad_steps - self._grad_steps) / seconds,
+            "env_wait_s": waited["env"],
+            "device_wait_s": waited["device"],
+            "host_s": max(0.0, seconds - waited["env"] - waited["device"]),
+        }
+        self._at, self.env_steps, self._grad_steps, self._waited = now, env_steps, grad_steps, self._collector.waited
+        return rates
+
+    def metrics(self) -> list[Row]:
+        """Rows of metrics.csv; means over the steps and episodes since the last ones.  Waits for the device."""
+        rates, losses, episodes = self.rates(), self._learner.read_metrics(), self._collector.stats.take()
+        return [
+            {**self.counters(m), **rates, **losses[m], **episodes[m]} for m in range(self._config.num_members)
+        ]  # fmt: skip
+
+    def evaluations(self, returns: list[list[float]]) -> list[Row]:
+        """Rows of eval.csv.
+
+        Args:
+            returns: of the episodes of each member.
+        """
+        return [
+            {
+                **self.counters(member),
+                "wall_s": self.wall_s,
+                "return_mean": float(np.mean(episodes)),
+                "return_std": float(np.std(episodes)),
+                "episodes": len(episodes),
+            }
+            for member, episodes in enumerate(returns)
+        ]
+
+    def last_row(self) -> LastRow:
+        """What a continued run needs."""
+        return LastRow(self.env_steps, self._grad_steps, time.perf_counter() - self._at, self._since())
+
+    def resume(self, wall_s: float, row: LastRow) -> None:
+        """Go on as the clock of a run that came to `wall_s`, with its last row."""
+        now = time.perf_counter()
+        self._start -= wall_s
+        self._at, self.env_steps, self._grad_steps = now - row.ago_s, row.env_steps, row.grad_steps
+        self._waited = {key: seconds - row.waited.get(key, 0.0) for key, seconds in self._collector.waited.items()}
+
+    def _since(self) -> dict[str, float]:
+        """Seconds waited since the last row, by what for."""
+        return {key: seconds - self._waited[key] for key, seconds in self._collector.waited.items()}
