@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench import harness
 from bench.gpu_show import source
-from fastsac.report.style import COLOURS, FAINT, INK, short_number
+from fastsac.report.style import COLOURS, INK, frame, short_number
 
 OURS, THEIRS = COLOURS[0], "#A6A6A6"
 LABEL_WIDTH, NOTE_WIDTH = 34, 118  # in characters
@@ -98,11 +98,8 @@ def draw_bars(axes: Axes, rows: Sequence[harness.Row], all_ours: bool) -> None:
     axes.set_xlim(0, 1.32 * max(row["max"] for row in rows))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(short_number))
-    axes.grid(axis="x", color=FAINT, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.spines["left"].set_color("#999999")
-    axes.tick_params(colors=INK, length=0, labelsize=9)
+    frame(axes, "x")
+    axes.spines["bottom"].set_visible(False)
 
 
 def better(unit: str) -> str:

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentF
 
 from bench import harness
 from fastsac.report.statistics import Array
-from fastsac.report.style import FAINT, INK, MINUS, new_figure, save, short_number
+from fastsac.report.style import INK, MINUS, frame, new_figure, save, short_number
 
 COLUMNS = ("env", "system", "seed", "env_steps", "wall_s", "return_mean", "return_std", "episodes")
 AXES = {"wall_s": "wall seconds since the process was started", "env_steps": "environment steps"}
@@ -262,11 +262,7 @@ def dress(axes: Axes, x_name: str, axis: str) -> None:
     axes.set_xscale("log")
     axes.set_xlabel(x_name, color=INK)
     axes.set_ylim(-0.03, 1.04)
-    axes.grid(color=FAINT, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#999999")
-    axes.tick_params(which="both", colors=INK, length=0, labelsize=9)
+    frame(axes)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(short_number))
     axes.xaxis.set_minor_formatter(NullFormatter())

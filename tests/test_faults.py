@@ -506,7 +506,7 @@ def test_gymnasium_tells_which_environment_gave_another_shape(seeds):
     env = make_env("gymnasium:tests.failing_env:Grows-v0", seeds, env_kwargs={"after": 1})
     env.reset()
     env.send(np.zeros((3, 1), np.float32))
-    with pytest.raises(ValueError, match="same shape") as error:
+    with pytest.raises(TypeError, match="step of Grows must return an observation of Box") as error:
         env.recv()
     assert error.value.env_index == seeds.index(5)
     env.close()
@@ -535,13 +535,14 @@ def two_steps(task, **env_kwargs):
             ("reward", gift, "step of Gives must return reward as one number, got ")
             for gift in ("text", "none", "complex", "pair")
         ],
-        ("obs", "complexes", "Cannot cast"),
-        ("obs", "objects", "Cannot cast"),
-        ("obs", "text", "same shape"),
+        *[
+            ("obs", gift, "step of Gives must return an observation of Box")
+            for gift in ("complexes", "objects", "text", "none")
+        ],
     ],
 )
 def test_gymnasium_takes_truths_and_numbers_only_and_tells_who_gave_others(key, gift, message):
-    with pytest.raises((TypeError, ValueError), match=message) as error:
+    with pytest.raises(TypeError, match=message) as error:
         two_steps("Gives", key=key, gift=gift)
     assert error.value.env_index == 1
 

@@ -31,10 +31,6 @@ def test_iqm_by_point_of_a_curve() -> None:
     assert iqm(runs).tolist() == [2.0, 25.0]
 
 
-def test_iqm_pools_strata() -> None:
-    assert iqm(array(1.0, 2.0), array(4.0, 100.0)) == pytest.approx(3.0)
-
-
 def test_no_runs() -> None:
     with pytest.raises(ValueError, match="at least one run"):
         iqm(array())
@@ -62,11 +58,6 @@ def test_of_five_runs_by_counting_all_draws() -> None:
 def test_equal_runs_leave_no_doubt() -> None:
     low, high = iqm_interval(np.full((5, 2), 3.0))
     assert low.tolist() == high.tolist() == [3.0, 3.0]
-
-
-def test_strata_are_drawn_from_apart() -> None:
-    """Draws across tasks would mix their levels; within them nothing is left to vary."""
-    assert iqm_interval(array(0.0, 0.0, 0.0), array(6.0, 6.0, 6.0)) == (3.0, 3.0)
 
 
 def test_shapes_and_the_same_numbers_again() -> None:

@@ -19,9 +19,8 @@ Atari's keywords, with envpool's defaults:
 - `noop_max` 30: a game starts with up to so many idle frames, which are all that a seed decides unless
   `repeat_action_probability` (0) is set.  `use_fire_reset` true: where FIRE starts a game, it is pressed then.
 - `reward_clip` false: the reward is the game's score; true: its sign.
-- `episodic_life` false: an episode is a game.  Where it is true, a lost life reads as terminated, and the reset row
-  goes on with the same game and its stack of frames, until all lives are lost or the game has lasted
-  `max_episode_steps`, which reads as truncated.  Returns are then those of one life.  `reset` starts a new game.
+- `episodic_life` false.  Where it is true, a lost life reads as terminated, and the reset row goes on with the same
+  game, until all lives are lost or `max_episode_steps` of the game have passed, which reads as truncated.
 - `zero_discount_on_life_loss` has no effect here.
 
 ViZDoom's buttons have no bounds: give action_limit 1.  It writes files into the working directory.  Procgen needs Qt 5.
@@ -175,9 +174,6 @@ def _num_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# A task as envpool describes it -----------------------------------------------------------------------------------
-
-
 def _native_spec(task: str, env_kwargs: EnvKwargs) -> NativeSpec:
     """envpool's own spec, with its long messages made one line."""
     import envpool
@@ -257,9 +253,6 @@ def _time_limit(task: str, native: NativeSpec) -> int | None:
     return limit if 0 < limit < NO_TIME_LIMIT else None  # 0: BabyAI's depends on the mission
 
 
-# From envpool to the contract -------------------------------------------------------------------------------------
-
-
 def _adapter(task: str, native: NativeSpec, action_limit: float | None) -> Adapter:
     """Raises ValueError for a task that fastsac cannot train, with the reason."""
     name = f"envpool:{task}"
@@ -269,7 +262,8 @@ def _adapter(task: str, native: NativeSpec, action_limit: float | None) -> Adapt
         raise ValueError(f"{name} never ends an episode in envpool, so that it has no return. Choose another task.")
     action = next(a for key, a in native.action_array_spec.items() if key not in ("env_id", "players.env_id"))
     action_map = _action_map(name, action, action_limit)
-    parts = [_part(key, native.state_array_spec[key]) for key in _obs_keys(native)]
+    arrays = {key.removeprefix("obs:"): native.state_array_spec[key] for key in _obs_keys(native)}
+    parts = [ObsPart(part, _shape(array), array.dtype, _values(array)) for part, array in arrays.items()]
     for part in parts:
         if np.dtype(part.dtype).kind in "iu" and not part.shape and part.states is None:
             raise ValueError(
@@ -297,10 +291,6 @@ def _obs_keys(native: NativeSpec) -> list[str]:
     """Keys of the state arrays that make up the observation, sorted."""
     keys = sorted(k for k in native.state_array_spec if k == "obs" or k.startswith("obs:"))
     return ["obs:state"] if set(keys) == {"obs:state", "obs:privileged_state"} else keys
-
-
-def _part(key: str, array: NativeArray) -> ObsPart:
-    return ObsPart(key.removeprefix("obs:"), _shape(array), array.dtype, _values(array))
 
 
 def _shape(array: NativeArray) -> tuple[int, ...]:

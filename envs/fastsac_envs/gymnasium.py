@@ -12,16 +12,13 @@ Everything runs in the calling thread: `send` keeps the action and `recv` steps.
 the same task.
 """
 
-import os
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, SupportsFloat
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, sync_vector_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from fastsac.env import (
     ActionChoice,
@@ -39,7 +36,6 @@ from fastsac.env import (
     near_matches,
 )
 
-VECTOR_FOLDER = os.path.dirname(sync_vector_env.__file__)
 RESERVED_KWARGS = ("id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker")
 NUMBERS = frozenset((float, int, np.float64, np.float32))
 TRUTHS = frozenset((bool, np.bool_))
@@ -103,8 +99,7 @@ class GymnasiumEnv:
 
     def reset(self) -> ObsArray:
         """Start a new episode in every environment; returns obs [N, O].  The first call seeds them."""
-        with _naming_the_environment():
-            obs, _ = self._env.reset(seed=self._seeds)
+        obs, _ = self._env.reset(seed=self._seeds)
         self._seeds = None
         return self._join(obs)
 
@@ -117,8 +112,7 @@ class GymnasiumEnv:
         assert self._action is not None, "send before recv"
         action = self._adapter.action(self._action)
         self._action = None
-        with _naming_the_environment():
-            obs, reward, terminated, truncated, _ = self._env.step(action)
+        obs, reward, terminated, truncated, _ = self._env.step(action)
         return Step(self._join(obs), reward.astype(np.float32), terminated, truncated)
 
     def close(self) -> None:
@@ -130,81 +124,72 @@ class GymnasiumEnv:
         return self._adapter.obs([_at(obs, path).copy() for path in self._paths], self.num_envs)
 
 
-class CheckedReturn(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """One copy, which gives a number for its reward and truths for its flags.
+class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """One copy, whose errors carry its index, and which returns values of the types that Gymnasium asks for.
 
     Gymnasium's vector environment writes them into arrays, which would make truths of NaN and of any text.
     """
 
-    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.index = 0  # among the copies
+        self._space = env.observation_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As of `gymnasium.Env`."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        if type(reward) not in NUMBERS:
-            reward = self._number("reward", "one number", reward)
-        if type(terminated) not in TRUTHS:
-            terminated = self._truth("terminated", terminated)
-        if type(truncated) not in TRUTHS:
-            truncated = self._truth("truncated", truncated)
-        return obs, reward, terminated, truncated, info
+        try:
+            obs, info = self.env.reset(seed=seed, options=options)
+            return self._fitting("reset", obs), info
+        except BaseException as error:
+            error.env_index = self.index  # type: ignore[attr-defined]
+            raise
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """As of `gymnasium.Env`."""
+        try:
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            if type(reward) not in NUMBERS:
+                reward = self._number("reward as one number", reward)
+            if type(terminated) not in TRUTHS:
+                terminated = self._truth("terminated", terminated)
+            if type(truncated) not in TRUTHS:
+                truncated = self._truth("truncated", truncated)
+            return self._fitting("step", obs), reward, terminated, truncated, info
+        except BaseException as error:
+            error.env_index = self.index  # type: ignore[attr-defined]
+            raise
+
+    def _fitting(self, function: str, obs: Any) -> Any:
+        if not _fits(obs, self._space):
+            self._refuse(function, f"an observation of {self._space}", obs)
+        return obs
 
     def _truth(self, name: str, value: object) -> bool:
-        wanted = "True or False"
-        number = self._number(name, wanted, value)
+        wanted = f"{name} as True or False"
+        number = self._number(wanted, value)
         if number not in (0, 1):
-            self._refuse(name, wanted, value)
+            self._refuse("step", wanted, value)
         return bool(number)
 
-    def _number(self, name: str, wanted: str, value: object) -> float:
+    def _number(self, wanted: str, value: object) -> float:
         """A number from anything that holds one: other integers and floats, arrays and tensors."""
         array = np.asarray(value)
         if array.dtype.kind not in "biuf" or array.size != 1:
-            self._refuse(name, wanted, value)
+            self._refuse("step", wanted, value)
         number: float = array.item()
         return number
 
-    def _refuse(self, name: str, wanted: str, value: object) -> NoReturn:
-        raise TypeError(f"step of {type(self.unwrapped).__name__} must return {name} as {wanted}, got {value!r}")
-
-
-@contextmanager
-def _naming_the_environment() -> Iterator[None]:
-    """Put on an exception which environment it came from, where that can be told.
-
-    It is the index of Gymnasium's loop over environments, or, where it joins their observations after that loop, of
-    the first observation that is not of the task's shape and type.
-    """
-    try:
-        yield
-    except BaseException as error:
-        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        for at, frame in enumerate(frames):
-            if frame.f_code.co_filename == sync_vector_env.__file__ and "i" in frame.f_locals:
-                is_joining = any(below.f_code.co_filename.startswith(VECTOR_FOLDER) for below in frames[at + 1 :])
-                index = _misfit(frame.f_locals["self"]) if is_joining else frame.f_locals["i"]
-                if index is not None:
-                    error.env_index = index  # type: ignore[attr-defined]
-                break
-        raise
-
-
-def _misfit(vec: SyncVectorEnv) -> int | None:
-    """The first environment whose observation does not fit into the arrays of the space, where one does not."""
-    for i, obs in enumerate(vec._env_obs):
-        with suppress(Exception):  # an observation that cannot even be looked at does not fit
-            if _fits(obs, vec.single_observation_space):
-                continue
-        return i
-    return None
+    def _refuse(self, function: str, wanted: str, value: object) -> NoReturn:
+        raise TypeError(f"{function} of {type(self.unwrapped).__name__} must return {wanted}, got {value!r}")
 
 
 def _fits(obs: Any, space: Space) -> bool:
+    """Whether an observation can be written into the arrays of its space."""
     if isinstance(space, spaces.Dict):
         return isinstance(obs, Mapping) and all(k in obs and _fits(obs[k], s) for k, s in space.items())
-    if isinstance(space, spaces.Tuple):
-        return len(obs) == len(space) and all(map(_fits, obs, space))
-    if space.shape is None or space.dtype is None:
-        return True
-    return np.shape(obs) == space.shape and np.can_cast(np.asarray(obs).dtype, space.dtype, "same_kind")
+    array, dtype = np.asarray(obs), space.dtype
+    can_cast = array.dtype == dtype or (dtype is not None and np.can_cast(array.dtype, dtype, "same_kind"))
+    return array.shape == space.shape and can_cast
 
 
 def _make_vec(task: str, num_envs: int, env_kwargs: EnvKwargs) -> SyncVectorEnv:
@@ -220,7 +205,7 @@ def _make_vec(task: str, num_envs: int, env_kwargs: EnvKwargs) -> SyncVectorEnv:
             num_envs=num_envs,
             vectorization_mode="sync",
             vector_kwargs={"autoreset_mode": AutoresetMode.NEXT_STEP, "copy": False},
-            wrappers=(CheckedReturn,),
+            wrappers=(CheckedEnv,),
             disable_env_checker=True,
             **env_kwargs,
         )
@@ -233,10 +218,10 @@ def _make_vec(task: str, num_envs: int, env_kwargs: EnvKwargs) -> SyncVectorEnv:
     except (Exception, SystemExit) as error:  # whatever a user's constructor raises
         raise cannot_make("gymnasium", task, env_kwargs, error) from error
     assert isinstance(env, SyncVectorEnv)
+    for index, copy in enumerate(env.envs):
+        assert isinstance(copy, CheckedEnv)
+        copy.index = index
     return env
-
-
-# From Gymnasium to the contract -----------------------------------------------------------------------------------
 
 
 def _adapter(task: str, env: SyncVectorEnv, action_limit: float | None) -> Adapter:

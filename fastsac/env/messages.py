@@ -15,18 +15,16 @@ def near_matches(name: str, choices: Sequence[str]) -> str:
     A version such as `-v1` only decides between names that are equally near: any two share one.
     """
 
+    def likeness(a: str, b: str) -> float:
+        return difflib.SequenceMatcher(None, a, b).ratio()
+
     def nearness(choice: str) -> tuple[float, float, str]:
         a, b = name.lower(), choice.lower()
-        return _likeness(_VERSION.sub("", a), _VERSION.sub("", b)), _likeness(a, b), b
+        return likeness(_VERSION.sub("", a), _VERSION.sub("", b)), likeness(a, b), b
 
     close = [c for c in choices if nearness(c)[0] > 0.65]
     close = sorted(close, key=nearness, reverse=True)[:3]
     return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
-def _likeness(a: str, b: str) -> float:
-    """Share of the characters that two names have in common, in order: 0 to 1."""
-    return difflib.SequenceMatcher(None, a, b).ratio()
 
 
 def check_known_kwargs(

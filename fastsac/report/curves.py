@@ -28,21 +28,18 @@ def plot(runs: Sequence[Source], out: str | Path | None = None) -> Path:
     together, so wall seconds are those of all members together.
 
     Args:
-        runs: directories that `fastsac train` wrote.
+        runs: run directories.
         out: the file to write; its suffix decides the format.  Default RUN_DIR/curves.png, or curves.png in the
             current folder for several runs.
 
     Returns:
-        The file written.  Returns by setting of a sweep are a picture of their own: `fastsac.report.sweep_charts`.
+        The file written.
 
     Raises:
         ValueError: no run, not a run directory, nothing to draw yet, or an unknown format.
     """
     read = read_runs(runs)
     return save(draw(make_groups(read)), Path(out or default_path(read, "curves.png")))
-
-
-# Panels -----------------------------------------------------------------------------------------------------------
 
 
 def draw(groups: list[Group]) -> Figure:
@@ -120,9 +117,6 @@ def along(curves: Sequence[Curve], steps: Array, axis: str) -> Array:
     return x
 
 
-# Words ------------------------------------------------------------------------------------------------------------
-
-
 def title(groups: list[Group]) -> str:
     """The task and the seeds that all groups have in common."""
     names, seeds = list(by_task(groups)), {seeds_text(group) for group in groups}
@@ -150,7 +144,7 @@ def group_handles(groups: list[Group]) -> list[Artist]:
     handles: list[Artist] = []
     for group in groups:
         if group.colour != OTHER:
-            name = ", ".join(filter(None, [group.task if several else "", group.label]))
+            name = ", ".join(filter(None, [group.config.task if several else "", group.label]))
             handles.append(Line2D([], [], color=group.colour, linewidth=4, label=name))
     if others := sum(group.colour == OTHER for group in groups):
         handles.append(Line2D([], [], color=OTHER, linewidth=1.5, label=f"{others} other settings"))

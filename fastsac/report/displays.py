@@ -36,13 +36,7 @@ class Stage:
 
 
 class Display(ABC):
-    """Shows the progress of a run.  Made by `make_display`; `close` it whatever happens.
-
-    Args:
-        progress: of the run.
-        stream: where to write.
-        clock: seconds that only grow.
-    """
+    """Shows the progress of a run.  Made by `make_display`; `close` it whatever happens."""
 
     def __init__(self, progress: Progress, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._progress, self._stream, self._clock = progress, stream, clock
@@ -61,10 +55,7 @@ class Display(ABC):
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
-        """Show that `name` goes on, then a line with its seconds, which the stage also holds.
-
-        A stage that ends in an exception leaves no line: the error tells why.
-        """
+        """Show that `name` goes on, then a line with its seconds, which the stage also holds; none after an error."""
         stage, start = Stage(), self._clock()
         try:
             with self.aside(name):
@@ -225,10 +216,7 @@ class LiveDisplay(Display):
 def make_display(config: Config, total_steps: int, stream: TextIO | None = None) -> Display:
     """A live display on a terminal that understands control characters and is watched; plain lines elsewhere.
 
-    Args:
-        config: of the run.
-        total_steps: environment steps at its end.
-        stream: where to write; default standard output.
+    It goes to `stream`, by default standard output; `total_steps` are environment steps at the end of the run.
     """
     stream = sys.stdout if stream is None else stream
     can_draw = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")

@@ -74,9 +74,6 @@ def rank(runs: Sequence[Source]) -> list[Ranking]:
     return rankings
 
 
-# Text -------------------------------------------------------------------------------------------------------------
-
-
 def show(rankings: list[Ranking], console: Console | None = None) -> None:
     """Print a table per task, whole also where the terminal is narrow or none."""
     console = console or Console(highlight=False)

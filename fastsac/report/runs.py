@@ -4,7 +4,7 @@ Knows the columns of eval.csv and metrics.csv; draws nothing, and needs neither 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -50,24 +50,19 @@ class Run:
     members: list[Member]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Group:
     """Members that are repeats of one another, drawn in one colour, and the runs that they come from."""
 
     members: list[Member]
     runs: list[Run]
-    colour: str = COLOURS[0]
+    colour: str = OTHER
     label: str = ""
 
     @property
     def config(self) -> Config:
         """Settings that all members share, and the seed of the first."""
         return self.members[0].config
-
-    @property
-    def task(self) -> str:
-        """The environment's name."""
-        return self.config.task
 
     @property
     def evals(self) -> list[Curve]:
@@ -93,9 +88,6 @@ class Group:
 Source = str | Path | Run  # a run directory, or one that was read
 
 
-# Reading ----------------------------------------------------------------------------------------------------------
-
-
 def read_runs(runs: Sequence[Source]) -> list[Run]:
     """Read run directories, each once, and keep those that have been read; raises ValueError as `read_run`."""
     if not runs:
@@ -111,7 +103,7 @@ def read_run(path: Path) -> Run:
         ValueError: not a run directory, or nothing to draw in it yet.
     """
     if not (path / "config.json").is_file():
-        raise ValueError(f"{path} is not a run directory: it has no config.json. Give what `fastsac train` wrote.")
+        raise ValueError(f"{path} is not a run directory: it has no config.json. Give a folder of `fastsac train`.")
     config = Config.load(path)
     evals = read_curves(path / "eval.csv", config.num_members, "return_mean", "return_std")
     episodes = read_curves(path / "metrics.csv", config.num_members, "episode_return")
@@ -138,12 +130,11 @@ def default_path(runs: list[Run], name: str) -> Path:
     return runs[0].path / name if len(runs) == 1 else Path(name)
 
 
-# Grouping ---------------------------------------------------------------------------------------------------------
-
-
 def make_groups(runs: list[Run]) -> list[Group]:
     """Groups with colours and labels, as they are drawn."""
-    return label_groups(colour_groups(group_members(runs)))
+    groups = colour_groups(group_members(runs))
+    label_groups(groups)
+    return groups
 
 
 def group_members(runs: list[Run]) -> list[Group]:
@@ -162,27 +153,23 @@ def group_members(runs: list[Run]) -> list[Group]:
 
 
 def colour_groups(groups: list[Group]) -> list[Group]:
-    """A colour for each; where there are too many, for the best of each task, which come first, and grey for others."""
+    """Give each a colour; where there are too many, only the best of each task.  Returns those with colours first."""
     coloured: list[Group] = []
-    others: list[Group] = []
     for mine in [groups] if len(groups) <= len(COLOURS) else by_task(groups).values():
         if len(mine) > len(COLOURS):
-            mine = sorted(mine, key=lambda group: -group.score)
-            others += [replace(group, colour=OTHER) for group in mine[BEST:]]
-            mine = mine[:BEST]
-        coloured += [replace(group, colour=colour) for group, colour in zip(mine, COLOURS, strict=False)]
-    return [*coloured, *others]
+            mine = sorted(mine, key=lambda group: -group.score)[:BEST]
+        for group, colour in zip(mine, COLOURS, strict=False):
+            group.colour = colour
+        coloured += mine
+    return [*coloured, *(group for group in groups if group.colour == OTHER)]
 
 
 def by_task(groups: list[Group]) -> dict[str, list[Group]]:
     """The groups of each environment, in order."""
     tasks: dict[str, list[Group]] = {}
     for group in groups:
-        tasks.setdefault(group.task, []).append(group)
+        tasks.setdefault(group.config.task, []).append(group)
     return tasks
-
-
-# Naming -----------------------------------------------------------------------------------------------------------
 
 
 def settings(config: Config) -> Setting:
@@ -202,15 +189,12 @@ def differences(groups: list[Group]) -> list[Setting]:
     return [{**folder, **{n: mine[n] for n in names}} for folder, mine in zip(folders, every, strict=True)]
 
 
-def label_groups(groups: list[Group]) -> list[Group]:
+def label_groups(groups: list[Group]) -> None:
     """Name each group by the settings that tell it from others of its task, after its seeds where those differ."""
     several = len({seeds_text(group) for group in groups}) > 1
-    labels = {}
     for mine in by_task(groups).values():
         for group, setting in zip(mine, differences(mine), strict=True):
-            seeds = seeds_text(group) if several else ""
-            labels[id(group)] = ", ".join(filter(None, [seeds, setting_text(setting)]))
-    return [replace(group, label=labels[id(group)]) for group in groups]
+            group.label = ", ".join(filter(None, [seeds_text(group) if several else "", setting_text(setting)]))
 
 
 def setting_text(setting: Setting) -> str:

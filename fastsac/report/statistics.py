@@ -2,7 +2,7 @@
 
 Numbers in, numbers out: knows neither runs nor pictures.
 
-Axes: R runs (seeds) of a stratum, P any further axes, such as the points of a curve.
+Axes: R runs (seeds), P any further axes, such as the points of a curve.
 """
 
 import math
@@ -15,60 +15,50 @@ Array = NDArray[np.float64]
 
 LEVEL = 0.95  # of the intervals
 RESAMPLES = 2_000  # per interval: another random seed then moves its ends by about two hundredths of its width
-LEAST_RUNS = 3  # per stratum, for an interval: two runs say next to nothing of how a third would do
+LEAST_RUNS = 3  # for an interval: two runs say next to nothing of how a third would do
 MOST_NUMBERS = 4_000_000  # resampled at a time, which bounds the memory (32 MB)
 
 
-def iqm(*strata: Array) -> Array:
-    """Interquartile mean: the mean without the floor(R / 4) lowest and as many of the highest.
+def iqm(runs: Array) -> Array:
+    """Interquartile mean [*P] of runs [R, *P]: without the floor(R / 4) lowest and as many of the highest.
 
     It ignores a seed that fails or shines as the median does, and wastes less of the rest.  Source: section 4.3.
 
-    Args:
-        strata: [R, *P] each; several tasks are one pool, so their returns must have a common scale.
-
-    Returns:
-        [*P].
-
     Raises:
         ValueError: no runs.
     """
-    pool = np.concatenate(strata)
-    if not len(pool):
+    if not len(runs):
         raise ValueError("iqm needs at least one run, got none.")
-    return _middle_mean(np.moveaxis(pool, 0, -1))
+    return _middle_mean(np.moveaxis(runs, 0, -1))
 
 
-def iqm_interval(*strata: Array, resamples: int = RESAMPLES, seed: int = 0) -> tuple[Array, Array]:
-    """Percentile interval of the interquartile mean from the stratified bootstrap, at `LEVEL`.  Source: section 4.1.
+def iqm_interval(runs: Array, resamples: int = RESAMPLES, seed: int = 0) -> tuple[Array, Array]:
+    """Percentile interval of the interquartile mean from the bootstrap over runs, at `LEVEL`.  Source: section 4.1.
 
-    Runs are drawn with replacement within each stratum (task), as many as there are; all points P of a curve share the
-    draws, so that bands are as smooth as their curves.  Few runs give intervals that are too narrow: of three or four
-    it is the range from the worst to the best, which holds the true value less often than `LEVEL`; ten come near.
+    All points P of a curve share the draws, so that bands are as smooth as their curves.  Few runs give intervals that
+    are too narrow: of three or four it is the range from the worst to the best, which holds the true value less often
+    than `LEVEL`; ten come near.
 
     Args:
-        strata: [R, *P] each; R may differ.
-        resamples: draws.
+        runs: [R, *P].
+        resamples: draws of R runs with replacement.
         seed: of the draws; the same runs give the same interval.
 
     Returns:
-        Lower and upper ends, [*P] each; NaN where a stratum has fewer than `LEAST_RUNS` runs.
+        Lower and upper ends, [*P] each; NaN for fewer than `LEAST_RUNS` runs.
 
     Raises:
         ValueError: no runs.
     """
-    shape = iqm(*strata).shape
-    if min(map(len, strata)) < LEAST_RUNS or 0 in shape:
+    shape = iqm(runs).shape
+    if len(runs) < LEAST_RUNS or 0 in shape:
         return np.full(shape, np.nan), np.full(shape, np.nan)
     rng = np.random.default_rng(seed)
-    most = max(1, MOST_NUMBERS // sum(stratum.size for stratum in strata))
+    points, most = np.moveaxis(runs, 0, -1), max(1, MOST_NUMBERS // runs.size)
     means = []  # [*P, draws] each
     for start in range(0, resamples, most):
-        drawn = []  # [*P, draws, R] each
-        for stratum in strata:
-            chosen = rng.integers(len(stratum), size=(min(most, resamples - start), len(stratum)))
-            drawn.append(np.moveaxis(stratum, 0, -1)[..., chosen])
-        means.append(_middle_mean(np.concatenate(drawn, axis=-1)))
+        drawn = rng.integers(len(runs), size=(min(most, resamples - start), len(runs)))
+        means.append(_middle_mean(points[..., drawn]))
     low, high = np.quantile(np.concatenate(means, axis=-1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=-1)
     return low, high
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -36,17 +37,22 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def tidy(axes: Axes, x_name: str) -> None:
-    """Few ticks, short numbers, a light grid, no frame on top and right."""
+    """Few ticks, short numbers, and `frame`."""
+    frame(axes)
     axes.set_xlabel(x_name, color=INK)
     axes.set_xlim(left=0)
-    axes.grid(color=FAINT, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#999999")
-    axes.tick_params(colors=INK, length=0, labelsize=9)
     for ticks in (axes.xaxis, axes.yaxis):
         ticks.set_major_formatter(FuncFormatter(short_number))
         ticks.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+
+
+def frame(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
+    """A light grid below the data, no lines on top and right, no tick marks."""
+    axes.grid(axis=grid, color=FAINT, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#999999")
+    axes.tick_params(which="both", colors=INK, length=0, labelsize=9)
 
 
 def short_number(value: float, _: object = None) -> str:

@@ -34,14 +34,14 @@ def plot_sweep(runs: Sequence[Source], out: str | Path | None = None) -> Path | 
     """Draw the final return of each setting: of two settings a heat map, else a ranking with intervals.
 
     Args:
-        runs: directories that `fastsac train` wrote; runs beside those with a sweep take part.
+        runs: run directories; those without a sweep take part.
         out: the file to write.  Default RUN_DIR/sweep.png, or sweep.png in the current folder for several runs.
 
     Returns:
         The file written; None where there is nothing to rank, see `rank`.
 
     Raises:
-        ValueError: no run, not a run directory, nothing in it yet, or an unknown format.
+        ValueError: as `plot` of learning curves.
     """
     read = read_runs(runs)
     rankings = rank(read)
@@ -51,9 +51,6 @@ def plot_sweep(runs: Sequence[Source], out: str | Path | None = None) -> Path | 
 def beside(out: Path) -> Path:
     """Where the sweep goes when the curves go to `out`: `curves-sweep.png` for `curves.png`."""
     return out.with_name(f"{out.stem}-sweep{out.suffix}")
-
-
-# Panels -----------------------------------------------------------------------------------------------------------
 
 
 def shape(ranking: Ranking) -> str:
