@@ -199,6 +199,6 @@ class Guard:
 
 def _tensors(batch: Batch) -> dict[str, Tensor]:
     """A batch as a dictionary, which loads without running code."""
-    plain = {k: v for k, v in batch._asdict().items() if k != "between"}
-    between = {f"between.{k}": v for k, v in batch.between._asdict().items()} if batch.between else {}
-    return plain | between
+    plain = {k: v for k, v in batch._asdict().items() if k != "window"}
+    window = {f"window.{k}": v for k, v in batch.window._asdict().items()} if batch.window else {}
+    return plain | window
