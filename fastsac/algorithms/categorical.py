@@ -3,6 +3,7 @@
 Axes: B batch, O obs_dim, A number of actions, E critics, W outputs for one value.
 """
 
+import torch
 from torch import Tensor
 
 from fastsac.algorithms import losses
@@ -22,7 +23,7 @@ class DiscreteActions(Algorithm):
     def outputs(self, critic: Net, obs: Tensor, training: bool = False) -> Tensor:
         """Outputs for every action, [E, B, A, W], for obs [B, O]."""
         out = critic(critic.features(obs), training=training)
-        return out.unflatten(-1, (self.action_dim, self.head.width))
+        return torch.unflatten(out, -1, (self.action_dim, self.head.width))
 
     def q(self, critic: Net, obs: Tensor) -> Tensor:
         """min_e Q_e(s, a) of every action, [B, A], for obs [B, O]."""

@@ -67,8 +67,8 @@ class Sql(Algorithm):
         exp((Q - V) / alpha) at next_obs, estimated from the proposals, and never below A log 2 - log NUM_PROPOSALS.
         """
         actor, critic, target_critic, alpha = nets["actor"], nets["critic"], targets["critic"], scalars["alpha"]
-        proposal_noise, xi, window_noise = noise.split(
-            [NUM_PROPOSALS, NUM_FIXED + NUM_MOVED, NUM_PROPOSALS * self.config.num_between]
+        proposal_noise, xi, window_noise = torch.split(
+            noise, [NUM_PROPOSALS, NUM_FIXED + NUM_MOVED, NUM_PROPOSALS * self.config.num_between]
         )
         next_q = self._proposal_q(target_critic, batch.next_obs, proposal_noise)  # [K, B]
         next_value = losses.sampled_value(next_q, self._log_proposal, alpha)  # [B]
@@ -88,7 +88,7 @@ class Sql(Algorithm):
 
         seen = actor.features(batch.obs)  # [B, F]
         if self.joint_pass:
-            fixed, moved = self._sample(actor, seen, xi, training=True).split([NUM_FIXED, NUM_MOVED])
+            fixed, moved = torch.split(self._sample(actor, seen, xi, training=True), [NUM_FIXED, NUM_MOVED])
         else:
             fixed = self._sample(actor.frozen(), seen.detach(), xi[:NUM_FIXED])  # [K, B, A]
             moved = self._sample(actor, seen, xi[NUM_FIXED:], training=True)  # [K, B, A]
@@ -107,7 +107,7 @@ class Sql(Algorithm):
     def _sample(self, actor: Net, features: Tensor, xi: Tensor, training: bool = False) -> Tensor:
         """Actions before tanh, [K, B, A], for features [B, F] and standard normal xi [K, B, A]."""
         x = torch.cat([features.expand(xi.shape[0], -1, -1), xi], -1)
-        return xi + actor(x.flatten(0, 1), training=training).unflatten(0, xi.shape[:2])
+        return xi + torch.unflatten(actor(x.flatten(0, 1), training=training), 0, xi.shape[:2])
 
     def _proposal_q(self, critic: Net, obs: Tensor, noise: Tensor) -> Tensor:
         """min_e Q_e, [K, B], of uniform actions of noise [K, B, A] at obs [B, O]."""
@@ -117,7 +117,7 @@ class Sql(Algorithm):
         """min_e Q_e of actions [K, B, A] at features [B, F], [K, B]."""
         features = features.expand(action.shape[0], -1, -1)
         q = self.head.value(critic(features.flatten(0, 1), action.flatten(0, 1)))  # [E, K * B]
-        return losses.min_q(q).unflatten(0, action.shape[:2])
+        return torch.unflatten(losses.min_q(q), 0, action.shape[:2])
 
     def _score(self, critic: Net, features: Tensor, u: Tensor, alpha: Tensor) -> Tensor:
         """Gradient of Q(s, tanh u) + alpha sum_i log(1 - tanh(u_i)^2) in u [K, B, A]: alpha times log-density's."""
@@ -126,4 +126,5 @@ class Sql(Algorithm):
             q = self._min_q(critic, features, torch.tanh(u))  # [K, B]
             return (q + alpha * losses.log_tanh_slope(u).sum(-1)).sum()
 
-        return grad(log_density)(u)
+        score: Tensor = grad(log_density)(u)
+        return score

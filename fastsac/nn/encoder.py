@@ -9,6 +9,7 @@ Axes: B batch, O obs_dim, F features, C channels.
 import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -67,7 +68,7 @@ class Encoder:
         """
         if self.image is None:
             return obs
-        x = (obs.float() / MAX_PIXEL).unflatten(-1, self.image)  # [B, C, H, W]
+        x = torch.unflatten(obs.float() / MAX_PIXEL, -1, self.image)  # [B, C, H, W]
         for i, (_, stride) in enumerate(KERNELS[: len(self.channels)]):
             kernel, bias = params[f"conv{i}"], params[f"bias{i}"]
             if matmul.bf16:

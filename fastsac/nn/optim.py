@@ -49,7 +49,8 @@ def adam(param: Tensor, grad: Tensor, moments: Moments, bias_correction: Tensor,
 
 def clip(grad: Tensor, max_norm: float) -> Tensor:
     """Scale grad [P] so that its Euclidean norm is at most `max_norm`."""
-    return grad * (max_norm / (grad.norm() + 1e-6)).clamp(max=1.0)
+    norm: Tensor = grad.norm()
+    return grad * (max_norm / (norm + 1e-6)).clamp(max=1.0)
 
 
 def polyak(target: Tensor, online: Tensor, tau: Tensor) -> Tensor:

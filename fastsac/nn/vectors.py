@@ -19,7 +19,7 @@ def num_params(shapes: Shapes) -> int:
 
 def unflatten(vector: Tensor, shapes: Shapes) -> Params:
     """Named views of a vector [P]."""
-    parts = vector.split([math.prod(shape) for shape in shapes.values()])
+    parts = torch.split(vector, [math.prod(shape) for shape in shapes.values()])
     return {name: part.view(shape) for part, (name, shape) in zip(parts, shapes.items(), strict=True)}
 
 
