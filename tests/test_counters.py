@@ -86,7 +86,7 @@ def test_updates(counter, offset):
     batch = draw_batch(
         learner.config, ring, torch.tensor(0.99), torch.tensor(LEARNER.seed), torch.tensor(counter + offset)
     )
-    count, tail = int(ring.count), int(ring.tail)
+    count, tail = int(ring.num_entries), int(ring.tail)
     drawn = [w[0] * count >> 32 for w in words(LEARNER.seed, philox.Purpose.DRAW, counter + offset, 8)]
     positions = ring.table[[tail + i for i in drawn]].long()
     assert torch.equal(batch.obs, ring.rows.obs[positions])

@@ -74,7 +74,7 @@ class Stream:
 def draw_all(replay, member, n_step, with_window=False):
     """Every entry of the table once, through `draw`."""
     ring = pytree.tree_map(lambda t: t[member], replay.ring())
-    count = int(ring.count)
+    count = int(ring.num_entries)
     word = torch.tensor([-(-(i << 32) // count) for i in range(count)], dtype=torch.int64)
     return draw(ring, word, N, n_step, torch.tensor(GAMMA), with_window)
 
@@ -131,7 +131,7 @@ def test_draws_are_uniform():
     for _ in range(50):
         stream.step()
     ring = pytree.tree_map(lambda t: t[0], stream.replay.ring())
-    count = int(ring.count)
+    count = int(ring.num_entries)
     word = torch.randint(0, 2**32, (200 * count,), generator=torch.Generator().manual_seed(1))
     rewards = draw(ring, word, N, 1, torch.tensor(GAMMA)).reward
     _, times = rewards.unique(return_counts=True)

@@ -112,7 +112,7 @@ class Model:
                 window = self.window(self.rows[m][n], i)
                 expected[window[0]] = window
             ring = pytree.tree_map(lambda t: t[m], self.replay.ring())  # noqa: B023
-            count = int(ring.count)
+            count = int(ring.num_entries)
             assert count == len(expected)
             if count:
                 self.check_draws(ring, count, expected)

@@ -31,7 +31,7 @@ from fastsac.acting.staging import Shapes, Staging
 from fastsac.algorithms.algorithm import Algorithm
 from fastsac.config.settings import Config
 from fastsac.env import FloatArray, ObsArray, Step
-from fastsac.learning.learner import Learner, PolicyTensors, Tree, copy_tree_
+from fastsac.learning.learner import Learner, PolicyTensors, copy_tree_
 from fastsac.nn import normalizer, philox
 from fastsac.runtime.launch import Launch
 
@@ -217,7 +217,7 @@ class Actor:
         if self.stream is not None:
             torch.cuda.synchronize()
 
-    def state_dict(self) -> dict[str, Tree]:
+    def state_dict(self) -> dict[str, object]:
         """The counter and both copies of the policy."""
         return {"vec_steps": self.vec_steps, "policy": {str(p): s.policy._asdict() for p, s in enumerate(self.slots)}}
 

@@ -206,8 +206,7 @@ class CheckedEnv:
             raise
         except BaseException as error:
             given: object = getattr(error, "env_index", None)
-            is_known = isinstance(given, int | np.integer) and 0 <= given < self._obs_shape[0]
-            index = int(given) if is_known else None
+            index = int(given) if isinstance(given, int | np.integer) and 0 <= given < self._obs_shape[0] else None
             raise env_failed(error, self._doing(doing, index), self._locate(index)) from error
 
     def _check_array(

@@ -40,7 +40,7 @@ def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor, wi
     """
     rows, num_positions = ring.rows, ring.rows.reward.shape[0]
     num_rows = num_positions // num_envs
-    slot = ring.tail + philox.index(word, ring.count)  # [B]
+    slot = ring.tail + philox.index(word, ring.num_entries)  # [B]
     slot = torch.where(slot >= num_positions, slot - num_positions, slot)
     start = ring.table[slot].long()
     row, env = start // num_envs, start % num_envs

@@ -65,7 +65,7 @@ def member_step(
         batch = normalize_batch(batch, *buffers["norm"])
     new, metrics = step.update(algorithm, hyper, state, batch, noise, with_actor)
     losses = ((~metrics.isfinite()).long() << torch.arange(len(METRICS), device=seed.device)).sum()
-    return new, metrics, torch.stack([state["grad_steps"], losses, ring.head, ring.tail, ring.count])
+    return new, metrics, torch.stack([state["grad_steps"], losses, ring.head, ring.tail, ring.num_entries])
 
 
 def gradient_step_(algorithm: Algorithm, config: Config, buffers: Buffers, with_actor: bool) -> None:
@@ -99,7 +99,8 @@ def keep_inactive(algorithm: Algorithm, new: State, old: State, active: Tensor, 
         mask = acting if path[-1].key in delayed else active
         return torch.where(mask.view(-1, *[1] * (value.dim() - 1)), value, before)
 
-    return pytree.tree_map_with_path(choose, new, old)
+    chosen: State = pytree.tree_map_with_path(choose, new, old)
+    return chosen
 
 
 def make_hyper(algorithm: Algorithm, config: Config, device: torch.device) -> Scalars:

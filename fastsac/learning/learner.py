@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,7 +27,6 @@ from fastsac.nn.normalizer import Normalizer
 from fastsac.runtime.launch import Launch, Mode
 
 SHORT_REDUCTION = 1024  # batches up to here are summed by one kernel
-Tree: TypeAlias = "Tensor | Mapping[str, Tree]"
 
 
 class PolicyTensors(NamedTuple):
@@ -187,11 +186,10 @@ class Learner:
         self.grad_steps[member] = grad_steps
         self._read_at[member] = grad_steps
 
-    def state_dict(self) -> dict[str, Tree]:
+    def state_dict(self) -> dict[str, object]:
         """Everything of the learner that a continued run needs."""
-        b = self.buffers
-        counters: dict[str, Tree] = {"counter_offset": b["counter_offset"], "read_at": self._read_at}
-        return {"state": b["state"], "sums": b["sums"], "fault": b["fault"], **counters}
+        names = ("state", "counter_offset", "sums", "fault")
+        return {**{name: value for name, value in self.buffers.items() if name in names}, "read_at": self._read_at}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Take over what `state_dict` gave, among other parts, in place.
@@ -219,20 +217,21 @@ def make_parts(config: Config, spec: EnvSpec, device: torch.device, mode: Mode) 
     return Parts(Learner(config, spec, device, mode, replay, normalizer), replay, normalizer)
 
 
-def copy_tree_(target: Tree, source: object, name: str = "state") -> None:
-    """Copy a tree of tensors into one of the same keys, shapes and types.
+def copy_tree_(target: object, source: object, name: str = "state") -> None:
+    """Copy a tensor, or a dictionary of such, into one of the same keys, shapes and types.
 
     Raises:
         ValueError: they differ; nothing is copied from there on.
     """
-    if not isinstance(target, Tensor):
+    if isinstance(target, dict):
         if not isinstance(source, dict) or source.keys() != target.keys():
             found = sorted(source) if isinstance(source, dict) else type(source).__name__
             raise ValueError(f"{name} must have parts {sorted(target)}, got {found}.")
         for key, value in target.items():
             copy_tree_(value, source[key], f"{name}.{key}")
-    elif not isinstance(source, Tensor) or source.shape != target.shape or source.dtype != target.dtype:
+        return
+    assert isinstance(target, Tensor)
+    if not isinstance(source, Tensor) or source.shape != target.shape or source.dtype != target.dtype:
         found = f"{list(source.shape)} {source.dtype}" if isinstance(source, Tensor) else type(source).__name__
         raise ValueError(f"{name} must be {list(target.shape)} {target.dtype}, got {found}.")
-    else:
-        target.copy_(source)
+    target.copy_(source)

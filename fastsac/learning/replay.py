@@ -37,7 +37,7 @@ class Ring(NamedTuple):
     table: Tensor  # [R + 1] int32, positions of transitions
     head: Tensor  # [] int64, the row of the current obs
     tail: Tensor  # [] int64, the oldest entry of the table
-    count: Tensor  # [] int64, entries of the table
+    num_entries: Tensor  # [] int64, of the table
 
 
 def bytes_per_transition(obs_dim: int, action_dim: int, obs_dtype: torch.dtype = torch.float32) -> int:

@@ -60,7 +60,7 @@ def find(learner: Learner, parameters: bool) -> list[Fault]:
     ring = learner.buffers["ring"]
     for member, names in learner.not_finite().items() if parameters else ():
         if member not in known:
-            counters = (int(counter[member]) for counter in (ring.head, ring.tail, ring.count))
+            counters = (int(counter[member]) for counter in (ring.head, ring.tail, ring.num_entries))
             faults.append(Fault(member, max(0, learner.grad_steps[member] - 1), names, *counters))
     return faults
 
@@ -74,7 +74,7 @@ def redraw(learner: Learner, fault: Fault) -> tuple[Batch, Tensor]:
     m, config = fault.member, learner.config
     now: Ring = pytree.tree_map(lambda t: t[m], learner.buffers["ring"])
     head, tail, count = torch.tensor([fault.head, fault.tail, fault.count], device=learner.device)
-    then = now._replace(head=head, tail=tail, count=count)
+    then = now._replace(head=head, tail=tail, num_entries=count)
     gamma, seed = learner.buffers["hyper"]["gamma"][m], learner.buffers["seed"][m]
     counter = fault.step + learner.buffers["counter_offset"][m]
     batch = draw_batch(config, then, gamma, seed, counter)
