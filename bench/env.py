@@ -162,7 +162,7 @@ def beside_learner(settings: Settings, case: Case, device: torch.device) -> harn
     finally:
         steps.env.close()
         for one in trainings.values():
-            one.env.close()
+            one.close()
     return {
         "name": case.name,
         **vars(case),

@@ -6,6 +6,7 @@ import io
 import math
 import tempfile
 import time
+import weakref
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -160,14 +161,15 @@ class Training:
     """
 
     def __init__(self, config: Config, mode: Mode, device: torch.device) -> None:
-        self._open = contextlib.ExitStack()
-        folder = self._open.enter_context(tempfile.TemporaryDirectory())
+        stack = contextlib.ExitStack()
+        self.close = weakref.finalize(self, stack.close)  # closes the run, and removes what it wrote
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         config = config.replace(
             total_steps=ENDLESS, log_every=ENDLESS, eval_every=0, checkpoint_every=0, tensorboard=False,
             run_dir=f"{folder}/run", device=str(device), cpu_threads=torch.get_num_threads(),
         )  # fmt: skip
         with contextlib.redirect_stdout(io.StringIO()):
-            self._run = self._open.enter_context(Run(dataclasses.replace(make_plan(config), mode=mode)))
+            self._run = stack.enter_context(Run(dataclasses.replace(make_plan(config), mode=mode)))
             self._run.start()
         self.learner, self.collector, self.compile_s = self._run.learner, self._run.collector, self._run.compile_s
         self.run(config.learning_starts)
@@ -192,10 +194,6 @@ class Training:
         utd = self._run.config.utd_ratio
         again = [math.ceil(sum(member) / utd) for member in zip(*launches, strict=True)]
         self.collector.env_steps = [s + more for s, more in zip(self.collector.env_steps, again, strict=True)]
-
-    def close(self) -> None:
-        """Close the run, and remove what it wrote."""
-        self._open.close()
 
 
 class RandomSteps:

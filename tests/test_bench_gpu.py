@@ -87,7 +87,7 @@ def test_updates_made_alone_do_not_change_what_is_due() -> None:
     training.learn_alone(launched)
     assert training.learner.grad_steps[0] == done + sum(due[0] for due in launched) > done
     assert training.collector.due() == before
-    training.env.close()
+    training.close()
 
 
 def test_random_steps_count_every_environment() -> None:

@@ -194,7 +194,7 @@ def test_a_warm_cache_is_filled_for_one_and_for_all(monkeypatch: pytest.MonkeyPa
         (["--total-steps", "10"], "learning_starts"),
         (["--transitions", "4"], "transitions must be at least batch_size (16), got 4"),
         (["--batch-size", "0"], "batch_size must be at least 1, got 0"),
-        (["--hidden-dims", "0"], "hidden_dims must be"),
+        (["--hidden-dims", "0"], "hidden_dims must each be"),
     ],
 )
 def test_a_wrong_call_is_one_clear_line(args: list[str], message: str, tmp_path: Path) -> None:
