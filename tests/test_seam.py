@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_behaviour import run
+from test_acting import run
 from test_learner import BASE, CPU, A, O
 from test_variants import make, spec_of, states
 
