@@ -92,17 +92,9 @@ def show(checks: list[Check], console: Console) -> None:
     console.print(Text(f"\n{verdict}", STYLES["fail" if failed else "ok"]))
 
 
-def check_python() -> Check:
-    """The interpreter's version."""
-    found = f"{platform.python_version()} ({sys.executable})"
-    if (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return Check("python", "ok", found)
-    return Check("python", "fail", found, "Use Python 3.11, 3.12 or 3.13.")
-
-
 def check_packages() -> Check:
-    """Versions of the packages that decide a run's numbers."""
-    found, missing = [], []
+    """Versions of Python and of the packages that decide a run's numbers."""
+    found, missing = [f"python {platform.python_version()} ({sys.executable})"], []
     for name in PACKAGES:
         try:
             found.append(f"{name} {importlib.metadata.version(name)}")
@@ -257,7 +249,7 @@ def run_small_update(device: "torch.device", mode: "Mode") -> "torch.Tensor":
 
 
 PROBES: dict[str, Callable[[], Check]] = {
-    "python": check_python, "packages": check_packages, "cpu": check_cpu, "memory": check_memory, "gpu": check_gpu,
+    "packages": check_packages, "cpu": check_cpu, "memory": check_memory, "gpu": check_gpu,
     "compiler": check_compiler, "compile cache": check_cache, "auto": check_auto, "environments": check_environments,
     "compile": partial(check_mode, "compile", "compiled", "--compile off"),
     "cuda graphs": partial(check_mode, "cuda graphs", "captured", "--cuda-graphs off"),

@@ -7,6 +7,7 @@ numpy's scalars) become the plain Python value of the type.  Knows no field by n
 import os
 import re
 import reprlib
+from contextlib import suppress
 from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -57,7 +58,9 @@ def _plain(value: Any, kind: Any) -> Any:
         value = value.tolist()
     origin = get_origin(kind) or kind
     if origin in (Union, UnionType):
-        return _first(value, get_args(kind))
+        for each in get_args(kind):
+            with suppress(TypeError):
+                return _plain(value, each)
     if origin is Literal and isinstance(value, str) and value in get_args(kind):
         return str.__str__(value)
     if origin in (list, tuple) and isinstance(value, list | tuple | range):
@@ -74,16 +77,6 @@ def _plain(value: Any, kind: Any) -> Any:
         return _text(os.fspath(value))
     if origin in (int, float) and isinstance(value, int | float if origin is float else int):
         return _number(value, origin)
-    raise TypeError
-
-
-def _first(value: object, kinds: tuple[object, ...]) -> Any:
-    """The value as the first of the kinds that it is of."""
-    for kind in kinds:
-        try:
-            return _plain(value, kind)
-        except TypeError:
-            continue
     raise TypeError
 
 
