@@ -18,14 +18,11 @@ MAX_FLAT_SIZE = 4096  # numbers of an array of three or more axes, at most, that
 
 
 class ActionScale:
-    """Affine map from the policy's [-1, 1] to the bounds of a Box.  `dim` is A.
+    """Affine map from the policy's [-1, 1] to the bounds of a Box, in the simulator's dtype.  `dim` is A.
 
     Args:
-        low: lower bounds, [A].
+        low: lower bounds, [A]; where they or `high` are infinite, -action_limit to action_limit counts.
         high: upper bounds, [A].
-        dtype: of the simulator's actions.
-        action_limit: bounds to use where `low` or `high` is not finite.
-        env_id: for the error message.
 
     Raises:
         ValueError: a bound is infinite and `action_limit` is None.
@@ -111,11 +108,9 @@ class Adapter:
     """The way into one task of a simulator and out of it; `spec` describes the task.
 
     Args:
-        env_id: for the spec.
         parts: of the observation, in the order of concatenation.
         action_map: from the policy's actions to the simulator's.
         action_shape: of the simulator's actions, for one environment.
-        max_episode_steps: for the spec.
 
     Raises:
         ValueError: as `find_image`.

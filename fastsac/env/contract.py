@@ -49,28 +49,17 @@ ImageShape = tuple[int, int, int]  # channels, height, width
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """A task as seen from behind the door.
+    """A task as seen from behind the door."""
 
-    Attributes:
-        env_id: the full name, back end included: `"envpool:Pendulum-v1"`.
-        obs_dim: O, the length of the flattened observation.
-        action_dim: A, the number of actuators, or of choices for a discrete task.
-        obs_layout: name and length of each part of the observation, in the order of concatenation.
-        max_episode_steps: the time limit in steps; None where there is none or it is not known.
-        action_bounds: (low, high) of each actuator in the task's own units; empty where all are (-1, 1), and for a
-            discrete task.
-        discrete: an action is one of A choices, sent as a one-hot row.
-        image: of a task whose observation is one image: uint8, flattened channels first; None for vectors.
-    """
-
-    env_id: str
-    obs_dim: int
-    action_dim: int
-    obs_layout: tuple[tuple[str, int], ...]
-    max_episode_steps: int | None
+    env_id: str  # the full name, back end included: "envpool:Pendulum-v1"
+    obs_dim: int  # O, the length of the flattened observation
+    action_dim: int  # A, the number of actuators, or of choices for a discrete task
+    obs_layout: tuple[tuple[str, int], ...]  # name and length of each part of the observation, as they are joined
+    max_episode_steps: int | None  # the time limit; None where there is none or it is not known
+    # (low, high) of each actuator in the task's own units; empty where all are (-1, 1), and for a discrete task.
     action_bounds: tuple[tuple[float, float], ...] = ()
-    discrete: bool = False
-    image: ImageShape | None = None
+    discrete: bool = False  # an action is one of A choices, sent as a one-hot row
+    image: ImageShape | None = None  # of a task whose observation is one image; None for vectors
 
 
 class Step(NamedTuple):

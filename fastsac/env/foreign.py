@@ -17,7 +17,7 @@ from fastsac.env.registry import OWN_BACKENDS, backend_modules, modules_of
 def check_env(env: str, config_file: Path, is_trusted: bool, say: Callable[[str], None]) -> None:
     """Refuse modules that lie beside or below the file that names the environment, and say where others lie.
 
-    What this Python has installed did not come along, though a file may well lie above it, beside a `.venv`.
+    Modules that this Python has installed are allowed even where the file lies above them, beside a `.venv`.
 
     Args:
         env: the environment's name.

@@ -54,8 +54,7 @@ class Ranking:
 def rank(runs: Sequence[Source]) -> list[Ranking]:
     """Settings by final return, best first, for each task.
 
-    Returns:
-        Empty where no run has a sweep; without tasks of which fewer than two settings have been evaluated.
+    Empty where no run has a sweep; without tasks of which fewer than two settings have been evaluated.
 
     Raises:
         ValueError: no run, not a run directory, or nothing in it yet.
