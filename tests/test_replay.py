@@ -8,7 +8,7 @@ from torch.utils import _pytree as pytree
 
 from fastsac.algorithms.batch import Batch
 from fastsac.learning.draw import draw
-from fastsac.learning.replay import Replay, bytes_per_transition
+from fastsac.learning.replay import Replay
 
 M, N, GAMMA = 2, 3, 0.9
 SEEDS = [0, 1, 2, 101, 103, 110]  # member by member
@@ -220,6 +220,6 @@ def test_addresses_never_change():
 
 def test_bytes_are_counted():
     replay = Replay(2, 4, 400, 7, 3, torch.device("cpu"))
-    positions = 2 * replay.num_rows * 4
     assert replay.num_rows == 101
-    assert positions * bytes_per_transition(7, 3) == pytest.approx(replay.nbytes(), rel=0.05)
+    position = 4 * 7 + 4 * 3 + 4 + 2 + 4  # obs, action, reward, two flags, an entry of the table
+    assert replay.nbytes() == 2 * (101 * 4 * position + 4 + 101 * 8)  # one more entry, counts of the rows

@@ -185,10 +185,8 @@ class CheckedEnv:
         step = self._call(self._env.recv, "step")
         if not isinstance(step, Step):
             self._refuse("a step as fastsac.Step(obs, reward, terminated, truncated)", step, "step")
-        shape = self._obs_shape[:1]
-        self._check_array("reward", step.reward, np.float32, shape, "step")
-        self._check_array("terminated", step.terminated, np.bool_, shape, "step")
-        self._check_array("truncated", step.truncated, np.bool_, shape, "step")
+        for name, dtype in (("reward", np.float32), ("terminated", np.bool_), ("truncated", np.bool_)):
+            self._check_array(name, getattr(step, name), dtype, self._obs_shape[:1], "step")
         self.check_obs(step.obs, "step")
         self._check_finite("a reward", step.reward, "step")
         return step

@@ -40,11 +40,6 @@ class Ring(NamedTuple):
     num_entries: Tensor  # [] int64, of the table
 
 
-def bytes_per_transition(obs_dim: int, action_dim: int, obs_dtype: torch.dtype = torch.float32) -> int:
-    """Memory of one position: obs, action and reward in float32, two flags, one entry of the table."""
-    return obs_dtype.itemsize * obs_dim + 4 * (action_dim + 1) + 2 + 4
-
-
 class Replay:
     """Ring of T rows by N environments for each of M members.
 

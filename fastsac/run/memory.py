@@ -6,17 +6,16 @@ from torch.utils import _pytree as pytree
 from fastsac.algorithms import registry, step
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learning import replay
+from fastsac.learning.replay import make_replay
 from fastsac.runtime.device import format_bytes, free_memory
 
 
 def member_bytes(config: Config, spec: EnvSpec, fuse_for_gpu: bool) -> tuple[int, int]:
     """Bytes that one member takes: its replay, and its networks with moments, targets and copies to act by."""
-    obs_dtype = torch.float32 if spec.image is None else torch.uint8
-    rows = -(-config.buffer_size // config.num_envs) + 1
-    ring = replay.bytes_per_transition(spec.obs_dim, spec.action_dim, obs_dtype) * rows * config.num_envs
+    meta = torch.device("meta")  # tensors without memory
+    ring = make_replay(config.of_member(0), spec, meta).nbytes()
     algorithm = registry.get_algorithm(config.algo)(config, spec, fuse_for_gpu)
-    state = step.init(algorithm, torch.tensor(0, device="meta"), 1.0)
+    state = step.init(algorithm, torch.tensor(0, device=meta), 1.0)
     copies = 2 if config.on_nan == "rollback" else 1
     networks = copies * sum(t.nbytes for t in pytree.tree_leaves(state)) + 2 * state["params"][algorithm.acts_by].nbytes
     return ring, networks
