@@ -1,6 +1,8 @@
 """Acting: with the policy of two steps before, members as in their own runs, eager, compiled and recorded alike."""
 
 import math
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -161,6 +163,77 @@ def test_no_operation_of_a_launch_needs_the_host(changes):
     normalizer.update_(obs)
     with pytest.raises(RuntimeError, match="meta"):
         bool(reward.sum() > 0)
+
+
+# Streams without a GPU ------------------------------------------------------------------------------------------------
+
+
+class Tracer:
+    """Stands in for CUDA's streams and events: keeps what was asked of them, and on which stream work is enqueued."""
+
+    def __init__(self, monkeypatch):
+        self.seen, self.current = [], "learner"
+        monkeypatch.setattr(torch.cuda, "stream", self.on)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: self.stream(self.current))
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: self.seen.append("wait for the device"))
+
+    @contextmanager
+    def on(self, stream):
+        before, self.current = self.current, stream.name
+        yield
+        self.current = before
+
+    def stream(self, name):
+        wait = lambda event: self.seen.append(f"{name} stream waits for {event.name}")  # noqa: E731
+        return SimpleNamespace(name=name, wait_event=wait)
+
+    def event(self, name):
+        record = lambda: self.seen.append(f"{name}, on the {self.current} stream")  # noqa: E731
+        return SimpleNamespace(name=name, record=record, synchronize=lambda: self.seen.append(f"host waits for {name}"))
+
+    def work(self, owner, method, name):
+        call = getattr(owner, method)
+
+        def traced(*args, **kwargs):
+            self.seen.append(f"{name}, on the {self.current} stream")
+            return call(*args, **kwargs)
+
+        setattr(owner, method, traced)
+
+
+def test_events_order_the_streams(monkeypatch):
+    """The order that the docstring of actor.py gives; captured graphs are enqueued in the same places."""
+    loop, tracer = make(), Tracer(monkeypatch)
+    actor, store = loop.actor, loop.store
+    actor.stream, actor._acted, actor._arrived = (
+        tracer.stream("actor"), tracer.event("acted"), tracer.event("arrived"),
+    )  # fmt: skip
+    store._stored = [tracer.event("stored 0"), tracer.event("stored 1")]
+    actor._host_actions = [torch.zeros(1, N, A)] * 2
+    tracer.work(actor.staging, "write", "write")
+    tracer.work(actor.staging, "copy", "copy")
+    tracer.work(actor, "_launch", "act")
+    tracer.work(store, "_launch", "store")
+    stream = Stream(loop.config)
+    store.reset(stream.draw(O), [True])
+    expected = ["wait for the device", "write, on the learner stream", "copy, on the learner stream"]
+    assert tracer.seen == [*expected, "wait for the device"]  # twice: in no order with the streams
+    for step in range(4):
+        tracer.seen.clear()
+        actor.act()
+        assert tracer.seen == ["act, on the actor stream", "acted, on the actor stream", "host waits for acted"]
+        tracer.seen.clear()
+        store.add(stream.step(), [True])
+        before, after = step % 2, 1 - step % 2
+        assert tracer.seen == [
+            "write, on the learner stream",
+            f"actor stream waits for stored {after}",
+            "copy, on the actor stream",
+            "arrived, on the actor stream",
+            "learner stream waits for arrived",
+            "store, on the learner stream",
+            f"stored {before}, on the learner stream",
+        ]
 
 
 # Where the time goes --------------------------------------------------------------------------------------------------
