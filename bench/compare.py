@@ -166,7 +166,7 @@ def cannot(task: Task) -> str | None:
         if task.discrete and not peer.discrete:
             return "is for continuous actions"
         return peer.missing
-    return None if registry.get_algorithm(task.variant).discrete == task.discrete else "is for continuous actions"
+    return None if registry.get_algorithm(task.algorithm).discrete == task.discrete else "is for continuous actions"
 
 
 # Figures ------------------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def name_of(task: Task) -> harness.Row:
         peer = PEERS[task.algo]
         system, algo, name = peer.system, task.algo, peer.name
     else:
-        system, algo, name = "fastsac", task.variant, OWN[task.algo]
+        system, algo, name = "fastsac", task.algorithm, OWN[task.algo]
     return {"system": system, "algo": algo, "key": task.algo, "name": name, "seed": task.seed}
 
 

@@ -35,7 +35,7 @@ class Task:
         return self.env.rpartition(":")[2]
 
     @property
-    def variant(self) -> str:
+    def algorithm(self) -> str:
         """The algorithm's name among `fastsac.algorithms.registry`, for one of ours."""
         return registry.resolve_algorithm("auto" if self.algo == "sac" else self.algo, self.discrete)
 

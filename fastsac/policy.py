@@ -53,7 +53,7 @@ class Policy:
 
         Args:
             run_dir: what `fastsac train` wrote.
-            member: which of the run's agents.
+            member: which of the run's members.
             checkpoint: last is the policy as it was then, best the one with the member's best evaluation until then.
 
         Raises:

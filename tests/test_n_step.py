@@ -133,7 +133,7 @@ def test_without_entropy_in_the_backup_targets_are_those_of_the_mean_q(algo):
     config = CONFIG.replace(algo=algo, backup_entropy=False)
     spec = EnvSpec("test:test", S, A, (), None, discrete=get_algorithm(algo).discrete)
     algorithm = get_algorithm(algo)(config, spec)
-    assert config.num_between == 0
+    assert config.num_window_states == 0
     hyper = {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
     state = step.init(algorithm, torch.tensor(1), ALPHA)
     views = views_of(algorithm, state) | {"log_alpha": {"log_alpha": torch.tensor(2.0)}}

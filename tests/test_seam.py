@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from test_acting import run
+from test_algorithms import make, spec_of, states
 from test_learner import BASE, CPU, A, O
-from test_variants import make, spec_of, states
 
-from fastsac.algorithms import losses, step
+from fastsac.algorithms import step
 from fastsac.algorithms.algorithm import METRICS, Algorithm
 from fastsac.algorithms.batch import Batch
 from fastsac.algorithms.heads import HEADS
@@ -84,14 +84,14 @@ def toys(monkeypatch):
         monkeypatch.setattr(Algorithm, name, value)
 
 
-def one_step(algo, with_actor=True, **changes):
-    """An algorithm, a batch, and its state before and after an update with it."""
-    config = BASE.replace(algo=algo, **changes)
+def one_step(algo, with_actor=True, discount=0.9):
+    """An algorithm, a batch, its state before and after an update with that, and metrics by name."""
+    config = BASE.replace(algo=algo)
     algorithm = get_algorithm(algo)(config, spec_of(algo))
     hyper = {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
-    batch = Batch(1 + draw(8, O), algorithm.act_randomly(draw(8, A)), draw(8), torch.full((8,), 0.9), draw(8, O))
+    batch = Batch(1 + draw(8, O), algorithm.act_randomly(draw(8, A)), draw(8), torch.full((8,), discount), draw(8, O))
     old = step.init(algorithm, torch.tensor(1), 0.5)
     new, metrics = step.update(algorithm, hyper, old, batch, draw(*algorithm.noise_shape(8)), with_actor)
     return algorithm, batch, old, new, dict(zip(METRICS, metrics, strict=True))
@@ -117,23 +117,25 @@ def test_a_delayed_actor_keeps_its_statistics():
     assert not torch.equal(old["params"]["critic"], new["params"]["critic"])
 
 
-def test_the_loss_is_the_heads_own():
-    """With discount 0 the target is the reward: its two neighbours among the atoms share it."""
-    algorithm, batch, old, _, metrics = one_step("sac-v1", gamma=0.0)
-    batch = batch._replace(discount=torch.zeros(8))
+def test_the_loss_and_the_values_are_the_heads_own():
+    """With discount 0 the target is the reward, which its two neighbours among the atoms share."""
+    algorithm, batch, old, _, metrics = one_step("sql-discrete", discount=0.0)
     critic = algorithm.learned["critic"].views(old["params"]["critic"])
-    x = torch.cat([batch.obs, batch.action], -1)
-    log_p = ((x - x.mean(0)) @ critic["weight"]).log_softmax(-1)  # [E, B, W]
-    q = (log_p.exp() * ATOMS).sum(-1)
-    assert metrics["q_mean"].item() == pytest.approx(q.mean().item(), rel=1e-5)
-    low = ((batch.reward.clamp(-4, 4) + 4) / 2).floor().clamp(max=3).long()
-    share = (batch.reward.clamp(-4, 4) - ATOMS[low]) / 2
-    rows = torch.arange(8)
-    expected = -((1 - share) * log_p[:, rows, low] + share * log_p[:, rows, low + 1]).sum(0)
-    torch.testing.assert_close(Atoms().loss((x - x.mean(0)) @ critic["weight"], batch.reward), expected)
-    one = Atoms().target(batch.reward, batch.discount, log_p, torch.zeros(8), torch.tensor(0.5))
-    torch.testing.assert_close(one, Atoms().spread(batch.reward))
-    assert losses.min_q(q).shape == (8,)
+    out = (batch.obs - batch.obs.mean(0)) @ critic["weight"]  # [E, B, A * W]
+    log_p = out.view(2, 8, A, 5)[:, torch.arange(8), batch.action.argmax(-1)].log_softmax(-1)  # [E, B, W]
+    assert metrics["q_mean"].item() == pytest.approx((log_p.exp() * ATOMS).sum(-1).mean().item(), rel=1e-5)
+    place = (batch.reward + 4) / 2
+    low, share, rows = place.long(), place.frac(), torch.arange(8)
+    expected = -((1 - share) * log_p[:, rows, low] + share * log_p[:, rows, low + 1]).sum(0).mean()
+    assert metrics["critic_loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_target_of_a_head_may_be_a_distribution():
+    """Of two critics, the lower one's: all its weight is at 2, which comes to lie at 1 + 0.5 (2 - 0.4 * 5) = 1."""
+    next_out = torch.tensor([[[0.0, 0.0, 0.0, 0.0, 99.0]], [[0.0, 0.0, 0.0, 99.0, 0.0]]])
+    one, half, log_prob = torch.tensor([1.0]), torch.tensor([0.5]), torch.tensor([5.0])
+    target = Atoms().target(one, half, next_out, log_prob, torch.tensor(0.4))
+    torch.testing.assert_close(target, torch.tensor([[0.0, 0.0, 0.5, 0.5, 0.0]]))
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)

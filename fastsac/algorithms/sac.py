@@ -34,7 +34,7 @@ class Sac(GaussianPolicy):
 
     def noise_shape(self, batch_size: int) -> tuple[int, ...]:
         """For the actions at obs, at next_obs, and at the states within the window."""
-        return (2 + self.config.num_between, batch_size, self.action_dim)
+        return (2 + self.config.num_window_states, batch_size, self.action_dim)
 
     def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, with_actor: bool) -> Loss:
         """J_Q + J_pi + J(alpha) (equations 5, 9 and 18)."""

@@ -37,7 +37,7 @@ class SacV1(GaussianPolicy):
 
     def noise_shape(self, batch_size: int) -> tuple[int, ...]:
         """For the actions at obs and at the states within the window."""
-        return (1 + self.config.num_between, batch_size, self.action_dim)
+        return (1 + self.config.num_window_states, batch_size, self.action_dim)
 
     def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, with_actor: bool) -> Loss:
         """J_Q + J_V + J_pi (equations 7, 5 and 12); the metric critic_loss is J_Q + J_V."""

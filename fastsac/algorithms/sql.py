@@ -57,7 +57,7 @@ class Sql(Algorithm):
 
     def noise_shape(self, batch_size: int) -> tuple[int, ...]:
         """For proposals at next_obs, fixed and moved particles at obs, proposals at the states within the window."""
-        num_draws = NUM_PROPOSALS * (1 + self.config.num_between) + NUM_FIXED + NUM_MOVED
+        num_draws = NUM_PROPOSALS * (1 + self.config.num_window_states) + NUM_FIXED + NUM_MOVED
         return (num_draws, batch_size, self.action_dim)
 
     def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, with_actor: bool) -> Loss:
@@ -68,7 +68,7 @@ class Sql(Algorithm):
         """
         actor, critic, target_critic, alpha = nets["actor"], nets["critic"], targets["critic"], scalars["alpha"]
         proposal_noise, xi, window_noise = torch.split(
-            noise, [NUM_PROPOSALS, NUM_FIXED + NUM_MOVED, NUM_PROPOSALS * self.config.num_between]
+            noise, [NUM_PROPOSALS, NUM_FIXED + NUM_MOVED, NUM_PROPOSALS * self.config.num_window_states]
         )
         next_q = self._proposal_q(target_critic, batch.next_obs, proposal_noise)  # [K, B]
         next_value = losses.sampled_value(next_q, self._log_proposal, alpha)  # [B]

@@ -221,7 +221,7 @@ class Config:
         return self.replace(**changes)
 
     @property
-    def num_between(self) -> int:
+    def num_window_states(self) -> int:
         """States within an n-step window whose entropy counts."""
         return self.n_step - 1 if self.n_step_entropy and self.backup_entropy else 0
 

@@ -15,7 +15,7 @@ from fastsac.nn import normalizer, philox
 def draw_batch(config: Config, ring: Ring, gamma: Tensor, seed: Tensor, counter: Tensor) -> Batch:
     """The batch of one member at `counter` []; a pure function of its arguments."""
     word = philox.words(seed, philox.Purpose.DRAW, counter, config.batch_size)
-    return draw(ring, word, config.num_envs, config.n_step, gamma, with_window=config.num_between > 0)
+    return draw(ring, word, config.num_envs, config.n_step, gamma, with_window=config.num_window_states > 0)
 
 
 def normalize_batch(batch: Batch, mean: Tensor, rstd: Tensor) -> Batch:

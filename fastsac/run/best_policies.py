@@ -44,7 +44,7 @@ class BestPolicies:
         """Take over what `state_dict` gave, in place.
 
         Raises:
-            ValueError: it is of another agent.
+            ValueError: it is of another algorithm.
         """
         copy_tree_(self.state_dict(), state, "best")
 
