@@ -14,6 +14,7 @@ Axes: M members, T ring rows, N environments, R = T * N positions, O obs_dim, A 
 from typing import NamedTuple
 
 import torch
+from tensordict import TensorDict
 from torch import Tensor
 
 from fastsac.config.settings import Config
@@ -53,6 +54,10 @@ class Replay:
         action_dim: A.
         device: of the ring.
         obs_dtype: float32, or uint8 for images.
+
+    Attributes:
+        data: the columns of `Rows` as a TensorDict, [M, T, N].
+        rows: the same tensors, typed.
     """
 
     def __init__(
@@ -70,13 +75,15 @@ class Replay:
         if t * n >= 2**31:
             raise ValueError(f"buffer_size must be below 2^31 transitions per member, got {capacity}.")
         self.num_envs = n
-        self.rows = Rows(
+        self.data = TensorDict(
             obs=torch.zeros(m, t, n, obs_dim, dtype=obs_dtype, device=device),
             action=torch.zeros(m, t, n, action_dim, device=device),
             reward=torch.zeros(m, t, n, device=device),
             terminated=torch.zeros(m, t, n, dtype=torch.bool, device=device),
             truncated=torch.zeros(m, t, n, dtype=torch.bool, device=device),
+            batch_size=(m, t, n),
         )
+        self.rows = Rows(**self.data)  # the same tensors: looking a name up in a TensorDict takes microseconds
         # Position R of the table takes the writes of rows that are no transition.
         self.table = torch.zeros(m, t * n + 1, dtype=torch.int32, device=device)  # [M, R + 1]
         self.row_count = torch.zeros(m, t, dtype=torch.int64, device=device)  # valid transitions in each row
