@@ -11,7 +11,7 @@ from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
 from fastsac.algorithms import step
-from fastsac.algorithms.algorithm import METRICS
+from fastsac.algorithms.algorithm import METRICS, NUM_CRITIC_METRICS
 from fastsac.algorithms.batch import Batch
 from fastsac.algorithms.registry import get_algorithm
 from fastsac.config.algorithms import ALGORITHMS
@@ -101,6 +101,28 @@ def test_the_form_for_gpus_gives_the_numbers_of_the_one_for_cpus(algo, with_acto
         results.append((state, metrics))
     pytree.tree_map(lambda a, b: torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5), *results)
     assert results[0][1].isfinite().all()
+
+
+@ALGOS
+def test_losses_are_per_transition_and_metrics_have_names_of_the_list(algo):
+    config = BASE.replace(algo=algo)
+    algorithm = get_algorithm(algo)(config, spec_of(algo))
+    state = step.init(algorithm, torch.tensor(3), 0.5)
+    scalars = {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
+    scalars |= {name: value for name, value in state["params"].items() if name == "log_alpha"}
+    nets, targets = (
+        {name: algorithm.net(name, vector) for name, vector in state[key].items() if name in algorithm.networks}
+        for key in ("params", "targets")
+    )
+    action = algorithm.act_randomly(torch.randn(8, A))
+    batch = Batch(torch.randn(8, O), action, torch.randn(8), torch.full((8,), 0.9), torch.randn(8, O))
+    for with_actor in (True, False):
+        noise = torch.randn(*algorithm.noise_shape(8))
+        loss, metrics = algorithm.loss(scalars, nets, targets, batch, noise, with_actor)
+        assert loss.shape == (8,)
+        assert all(metric.shape in ((8,), ()) for metric in metrics.values())
+        names = METRICS if with_actor else METRICS[:NUM_CRITIC_METRICS]
+        assert set(METRICS[:NUM_CRITIC_METRICS]) <= metrics.keys() <= set(names)
 
 
 @ALGOS

@@ -66,7 +66,7 @@ class Sql(Algorithm):
         The surrogate's gradient is -mean Delta df/dphi; its value means nothing.  The metric entropy is that of
         exp((Q - V) / alpha) at next_obs, estimated from the proposals, and never below A log 2 - log NUM_PROPOSALS.
         """
-        actor, critic, target_critic, alpha = nets["actor"], nets["critic"], targets["critic"], scalars["alpha"]
+        critic, target_critic, alpha = nets["critic"], targets["critic"], scalars["alpha"]
         proposal_noise, xi, window_noise = torch.split(
             noise, [NUM_PROPOSALS, NUM_FIXED + NUM_MOVED, NUM_PROPOSALS * self.config.num_window_states]
         )
@@ -86,18 +86,24 @@ class Sql(Algorithm):
         if not with_actor:
             return critic_loss, metrics
 
-        seen = actor.features(batch.obs)  # [B, F]
+        actor_loss = self._sampler_loss(nets["actor"], critic.frozen(), batch.obs, features.detach(), xi, alpha)  # [B]
+        entropy = losses.sampled_entropy(next_q, self._log_proposal, alpha)  # [B]
+        return critic_loss + actor_loss, metrics | {"actor_loss": actor_loss, "alpha": alpha, "entropy": entropy}
+
+    def _sampler_loss(
+        self, actor: Net, critic: Net, obs: Tensor, features: Tensor, xi: Tensor, alpha: Tensor
+    ) -> Tensor:
+        """The sampler's surrogate [B], at obs [B, O], whose features [B, F] are the critics', for xi [K, B, A]."""
+        seen = actor.features(obs)  # [B, F]
         if self.joint_pass:
             fixed, moved = torch.split(self._sample(actor, seen, xi, training=True), [NUM_FIXED, NUM_MOVED])
         else:
             fixed = self._sample(actor.frozen(), seen.detach(), xi[:NUM_FIXED])  # [K, B, A]
             moved = self._sample(actor, seen, xi[NUM_FIXED:], training=True)  # [K, B, A]
         fixed = fixed.detach()
-        score = self._score(critic.frozen(), features.detach(), fixed, alpha)  # [K, B, A]
+        score = self._score(critic, features, fixed, alpha)  # [K, B, A]
         direction = losses.stein_direction(fixed, moved, score, alpha)  # [K, B, A]
-        actor_loss = -(direction * moved).sum(-1).mean(0)  # [B]
-        entropy = losses.sampled_entropy(next_q, self._log_proposal, alpha)  # [B]
-        return critic_loss + actor_loss, metrics | {"actor_loss": actor_loss, "alpha": alpha, "entropy": entropy}
+        return -(direction * moved).sum(-1).mean(0)
 
     @property
     def _log_proposal(self) -> float:

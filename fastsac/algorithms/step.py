@@ -80,13 +80,7 @@ def update(
         The new state and METRICS [6].
     """
     parts = {n: p for n, p in algorithm.learned.items() if not p.is_fixed and (with_actor or not p.delayed)}
-    views = {name: part.views(state["params"][name]) for name, part in algorithm.learned.items()}
-    targets = {name: algorithm.learned[name].views(vector) for name, vector in state["targets"].items()}
-
-    def of_some(some: Views) -> Outcome:
-        return objective(algorithm, hyper, {**views, **some}, targets, batch, noise, with_actor)
-
-    grads, (metrics, stats) = torch.func.grad(of_some, has_aux=True)({name: views[name] for name in parts})
+    grads, (metrics, stats) = _gradients(algorithm, hyper, state, list(parts), batch, noise, with_actor)
     moved = {name: _move(algorithm, hyper, state, name, grads[name], stats.get(name, {})) for name in parts}
     params = state["params"] | {name: vector for name, (vector, _) in moved.items()}
     grad_steps = state["grad_steps"] + 1
@@ -103,6 +97,21 @@ def update(
         },
     )
     return new, metrics
+
+
+def _gradients(
+    algorithm: Algorithm, hyper: Scalars, state: State, names: list[str], batch: Batch, noise: Tensor, with_actor: bool
+) -> tuple[Views, tuple[Tensor, Views]]:
+    """Gradients by name, and what `objective` gives beside the scalar."""
+    views = {name: part.views(state["params"][name]) for name, part in algorithm.learned.items()}
+    targets = {name: algorithm.learned[name].views(vector) for name, vector in state["targets"].items()}
+
+    def of_some(some: Views) -> Outcome:
+        return objective(algorithm, hyper, {**views, **some}, targets, batch, noise, with_actor)
+
+    result: tuple[Views, tuple[Tensor, Views]]
+    result = torch.func.grad(of_some, has_aux=True)({name: views[name] for name in names})
+    return result
 
 
 def _move(

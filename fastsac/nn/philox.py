@@ -28,15 +28,7 @@ class Purpose(IntEnum):
 
 
 def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Philox-4x32-10, equations of section 4.3 of Salmon et al. (2011).
-
-    Args:
-        counter: four int64 tensors of one shape, each a 32-bit word.
-        key: two int64 tensors that broadcast with them.
-
-    Returns:
-        Four int64 tensors of 32-bit words.
-    """
+    """Philox-4x32-10 (section 4.3) on 32-bit words in int64: a counter of four tensors of one shape, a key of two."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
@@ -64,7 +56,7 @@ def words(seed: Tensor, purpose: int, counter: Tensor, num: int) -> Tensor:
     """`num` uniform 32-bit words as int64 [num], one of each block; a smaller `num` gives a prefix of them.
 
     Args:
-        seed: int64 [], the member's seed.
+        seed: int64 [], the member's.
         purpose: a `Purpose`.
         counter: int64 [], for example the gradient step.
         num: how many.
