@@ -64,7 +64,7 @@ class Child:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._log = Path(self._folder.name) / "stderr"
         if checkout is not None:  # python -m looks into the folder it runs in before all others
-            for package in (checkout / "fastsac", checkout / "envs" / "fastsac_envs"):
+            for package in (checkout / "fastsac", checkout / "envs" / "fastsac_envs", checkout / "bench"):
                 (Path(self._folder.name) / package.name).symlink_to(package)
         env = variables(threads, PYTHONWARNINGS="ignore")
         with self._log.open("wb") as log:
