@@ -73,7 +73,8 @@ class Replay:
         m, n = num_members, num_envs
         self.num_rows = t = -(-capacity // n) + 1  # one row is the head, which holds no transition
         if t * n >= 2**31:
-            raise ValueError(f"buffer_size must be below 2^31 transitions per member, got {capacity}.")
+            most = 2**31 - 1 - 2 * n  # positions are 32-bit numbers
+            raise ValueError(f"buffer_size must be at most {most}, got {capacity}. Give --buffer-size {most} or less.")
         self.num_envs = n
         self.data = TensorDict(
             obs=torch.zeros(m, t, n, obs_dim, dtype=obs_dtype, device=device),
