@@ -24,6 +24,31 @@ def recorder(monkeypatch):
     return GraphRecorder
 
 
+@pytest.fixture(params=["eager", "compiled", "captured"])
+def mode(request):
+    """Each way to run a step; "captured" is recorded, where there is no GPU."""
+    if request.param == "captured":
+        request.getfixturevalue("recorder")
+    return request.param
+
+
+@pytest.fixture
+def call(mode):
+    """`call(function, *args)` gives what a function of tensors returns, run in each mode."""
+
+    def call(function, *args):
+        if mode == "compiled":
+            return torch.compile(function, fullgraph=True, dynamic=False)(*args)
+        if mode == "eager":
+            return function(*args)
+        out = []
+        with torch.no_grad():
+            GraphRecorder().record(lambda: out.append(function(*args)))()
+        return out[0]
+
+    return call
+
+
 @pytest.fixture
 def start():
     """`fastsac train` in processes of their own, which do not outlive the test."""

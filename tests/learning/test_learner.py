@@ -56,6 +56,7 @@ def test_no_graph_break_and_no_recompilation_over_a_run(compiled_parts):
     generator = torch.Generator().manual_seed(1)
     flags = torch.zeros(N, dtype=torch.bool).numpy()
     store.reset(torch.randn(N, O, generator=generator).numpy(), [True])
+    graphs = counters["stats"]["unique_graphs"]
     for i in range(60):  # wraps the ring
         actor.act()
         learner.launch([i % 6])
@@ -63,7 +64,7 @@ def test_no_graph_break_and_no_recompilation_over_a_run(compiled_parts):
         store.add(Step(obs, reward, flags, flags), [i < 30])
     assert int(replay.added) >= replay.num_rows
     assert not counters["graph_break"]
-    assert counters["stats"]["unique_graphs"] == 2  # the update and the actor
+    assert counters["stats"]["unique_graphs"] == graphs
 
 
 def test_all_options_with_two_members_agree_compiled_and_eager():
@@ -161,7 +162,7 @@ def test_fixed_alpha_stays():
     assert learner.read_metrics()[0]["alpha"] == pytest.approx(0.2)
 
 
-def test_update_equals_the_textbook_with_separate_optimizers():
+def test_update_equals_the_textbook_with_separate_optimizers(call):
     """The fused update beside .backward() and torch.optim, over 10 steps."""
     algorithm = sac.Sac(BASE, SPEC)
     hyper = {k: v[0] for k, v in make_hyper(algorithm, BASE, CPU).items()}
@@ -178,7 +179,7 @@ def test_update_equals_the_textbook_with_separate_optimizers():
         draw = lambda *s: torch.randn(*s, generator=generator)  # noqa: E731
         batch = Batch(draw(8, O), torch.tanh(draw(8, A)), draw(8), torch.full((8,), 0.99), draw(8, O))
         noise = draw(2, 8, A)
-        state, _ = step.update(algorithm, hyper, state, batch, noise)
+        state, _ = call(step.update, algorithm, hyper, state, batch, noise)
 
         actor = algorithm.net("actor", leaves["actor"])
         alpha = leaves["log_alpha"].exp().detach()
@@ -233,7 +234,7 @@ def test_state_dict_continues_bit_for_bit():
     for mine, other in zip((second, *others), (first, replay, normalizer), strict=True):
         mine.load_state_dict(pytree.tree_map(torch.clone, other.state_dict()))
     for learner in (first, second):
+        learner.read_metrics()  # what is summed between log points begins anew
         learner.launch([5])
-    for a, b in zip(pytree.tree_leaves(first.buffers), pytree.tree_leaves(second.buffers), strict=True):
-        if a.shape != (1, 6):  # sums and counts since the last log point
-            assert torch.equal(a, b)
+    assert first.read_metrics() == second.read_metrics()
+    pytree.tree_map(lambda a, b: torch.testing.assert_close(a, b, rtol=0, atol=0), first.buffers, second.buffers)
