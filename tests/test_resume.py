@@ -14,6 +14,7 @@ from test_training import BASE, TIME_COLUMNS, rows
 from fastsac import checkpoint
 from fastsac.config.settings import Config
 from fastsac.run import plan
+from fastsac.run.evaluator import make_training_envs
 from fastsac.run.plan import make_plan
 from fastsac.run.trainer import Run, train
 
@@ -45,7 +46,7 @@ def drive(config, interrupt_at=math.inf, renew_at=math.inf):
             if before < renew_at <= run.env_steps:
                 run.catch_up()
                 run.env.close()
-                run.env = run.collector.env = run.environments.make_for_training(run.collector.vec_steps)
+                run.env = run.collector.env = make_training_envs(config, run.collector.vec_steps)
                 run.collector.reset()
         return run.finish()
 
