@@ -20,23 +20,15 @@ from fastsac.run.run_state import RunState
 
 
 class Policy:
-    """One member's policy with its normaliser.
-
-    Args:
-        config: the run's settings.
-        algorithm: sizes and functions of the algorithm.
-        vector: [P], what the algorithm acts by.
-        norm: mean and reciprocal deviation of observations, [O] each; None where they are not normalised.
-        action_bounds: (low, high) of each actuator; empty for (-1, 1).
-    """
+    """One member's policy with its normaliser; `load` makes it."""
 
     def __init__(
         self,
         config: Config,
         algorithm: Algorithm,
-        vector: Tensor,
-        norm: tuple[Tensor, Tensor] | None,
-        action_bounds: Sequence[Sequence[float]],
+        vector: Tensor,  # [P], what the algorithm acts by
+        norm: tuple[Tensor, Tensor] | None,  # mean and reciprocal deviation of observations, [O], if normalised
+        action_bounds: Sequence[Sequence[float]],  # (low, high) of each actuator; empty for (-1, 1)
     ) -> None:
         self.config, self.algorithm, self._vector, self._norm = config, algorithm, vector, norm
         self._bounds = torch.tensor(action_bounds).T if action_bounds else None  # [2, A]

@@ -159,13 +159,7 @@ class Actor:
         return self.slots[self.coming].obs
 
     def copy_in(self, step: Step, is_random: Sequence[bool], after: torch.cuda.Event | None) -> None:
-        """Enqueue the copy of a step into the coming slot; the current stream waits for it.
-
-        Args:
-            step: what the environments returned for the last actions.
-            is_random: of each member.
-            after: the last read of the slot's old values.
-        """
+        """Enqueue the copy of a step into the coming slot `after` its last read; the current stream waits for it."""
         slot = self.coming
         # The host has waited for actions since: the copy before this one is over.
         self.staging.write(slot, **step._asdict(), random=is_random)

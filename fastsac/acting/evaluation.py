@@ -14,7 +14,7 @@ NO_LIMIT = 10_000  # steps after which an episode is cut off where the task has 
 def rollout(
     env: VectorEnv, act: Callable[[FloatArray], FloatArray], locate: Locate = of_nobody
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Undiscounted return and length of one episode per environment.
+    """Undiscounted returns [N] and lengths [N] of one episode per environment; errors are those of `CheckedEnv`.
 
     Taking the first episode of each avoids the bias towards short episodes that "the first k to finish" has.
 
@@ -22,12 +22,6 @@ def rollout(
         env: N environments; they are reset first.
         act: maps obs [N, O] to actions [N, A], as `VectorEnv.send` wants them.
         locate: whose environments these are, for the errors.
-
-    Returns:
-        returns [N], lengths [N].
-
-    Raises:
-        BadStepError, NotFiniteError: as of `CheckedEnv`.
     """
     age = np.zeros(env.num_envs, np.int64)  # of the running episodes; -1 where one is over
     checked = CheckedEnv(env, locate, lambda: age, (env.num_envs, env.spec.obs_dim))

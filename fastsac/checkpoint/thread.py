@@ -32,20 +32,12 @@ class CheckpointError(RuntimeError):
 
 
 class CheckpointThread:
-    """Hands checkpoints to a thread that writes them.
-
-    Args:
-        writer: how they are written; the thread's alone while one is under way.
-        sync: waits until all rows of the tables that a checkpoint counts on are on the disk.
-        device: of the tensors.
-        say: prints one line.
-        clock: seconds that only grow.
-    """
+    """Hands checkpoints to a thread that writes them; the writer is the thread's alone while one is under way."""
 
     def __init__(
         self,
         writer: Writer,
-        sync: Callable[[], None],
+        sync: Callable[[], None],  # waits until all rows that a checkpoint counts on are on the disk
         device: torch.device,
         say: Callable[[str], None] = LOGGER.warning,
         clock: Callable[[], float] = time.monotonic,

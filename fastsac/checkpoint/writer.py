@@ -54,9 +54,9 @@ class Writer:
     """Writes the checkpoints of one run, one after the other, and removes those that are no longer kept.
 
     Args:
-        run_dir: the run's folder.
-        keep: how many checkpoints stay.
-        found: the checkpoint that the run continues from.  Newer ones are damaged, and go when the next is written.
+        run_dir: where the checkpoints are.
+        keep: how many of them stay.
+        found: the one that the run continues from.  Newer ones are damaged, and go when the next is written.
         is_ours: whether the folder still is the run's; else nothing is written to it or removed.
     """
 
@@ -85,12 +85,8 @@ class Writer:
     ) -> Path:
         """Write a checkpoint, and return its folder; one that fails leaves nothing that takes room from the next.
 
-        Args:
-            env_steps: becomes part of its name.
-            state: with the replay's cursor under "replay" where there are rows.
-            meta: what else its meta.json is to hold.
-            rows: of the replay; None leaves it out.
-            division: what `divide` said of these rows, if it was asked already.
+        Where there are rows of a replay, `state` has its cursor under "replay", and `division` is what `divide` said of
+        them, if it was asked already.
         """
         try:
             self._check_ours()

@@ -30,12 +30,7 @@ def best_member(run_dir: Path) -> int:
 
 
 def extract(run_dir: Path, member: int, out: Path) -> Config:
-    """Write a run directory with one member of `run_dir`: settings, newest checkpoint and rows; returns the settings.
-
-    Args:
-        run_dir: what `fastsac train` wrote.
-        member: its number.
-        out: the folder to write, new or empty.
+    """Write one member of `run_dir` into the run directory `out`: settings, which it returns, newest checkpoint, rows.
 
     Raises:
         ValueError: no such member, no checkpoint, a table that cannot be read, or `out` is not empty.

@@ -43,7 +43,7 @@ class Fault:
 
 
 def find(learner: Learner, parameters: bool) -> list[Fault]:
-    """What is wrong now, at most one fault per member; looks at losses, or at all `parameters`, too.  Waits."""
+    """At most one fault per member, in its losses, or in its `parameters`, too.  Waits for the device."""
     faults = []
     for member, row in enumerate(learner.buffers["fault"].tolist()):
         found = dict(zip(FAULT_COLUMNS, row, strict=True))
@@ -78,15 +78,7 @@ def redraw(learner: Learner, fault: Fault) -> tuple[Batch, Tensor]:
 
 
 class NanGuard:
-    """Looks for faults, and stops the run or takes members back, as `on_nan` says.
-
-    Args:
-        learner: to look at.
-        normalizer: of the learner.
-        collector: whose copies of the policy follow a member that goes back.
-        run_dir: for dumps.
-        say: prints one line.
-    """
+    """Looks for faults, writes dumps of them, and stops the run or takes members back, as `on_nan` says."""
 
     def __init__(
         self, learner: Learner, normalizer: Normalizer, collector: Collector, run_dir: Path, say: Callable[[str], None]
@@ -167,7 +159,7 @@ class NanGuard:
 
 
 def _tensors(batch: Batch) -> dict[str, Tensor]:
-    """A batch as a dictionary, which loads without running code."""
+    """As a dictionary, which loads without running code."""
     plain = {k: v for k, v in batch._asdict().items() if k != "window"}
     window = {f"window.{k}": v for k, v in batch.window._asdict().items()} if batch.window else {}
     return plain | window

@@ -32,14 +32,13 @@ class StopRule:
         episode_returns: Sequence[float] = (),
         eval_returns: Sequence[float] = (),
     ) -> None:
-        """Decide anew; steps and returns are of each member.
+        """Decide anew, with the steps so far and the mean returns of each member.
 
         Args:
-            env_steps: so far.
             checkpoint_bytes: gives the size of a checkpoint, which must be written in what is left of the time.
             checkpoint_s: the longest that one has taken so far.
-            episode_returns: means of the last training episodes, NaN where there were too few.
-            eval_returns: means of the evaluation just made.
+            episode_returns: of the last training episodes, NaN where there were too few.
+            eval_returns: of the evaluation just made.
         """
         self._note(env_steps, episode_returns, self._config.stop_at_episode_return)
         self._note(env_steps, eval_returns, self._config.stop_at_return)
