@@ -35,7 +35,7 @@ class Policy:
 
     @classmethod
     def load(cls, run_dir: str | Path, member: int = 0, checkpoint: Literal["last", "best"] = "last") -> Self:
-        """A policy from a run's newest checkpoint; or the one before where that is damaged, which the logger tells.
+        """A policy from a run's newest whole checkpoint; the logger "fastsac" tells if newer ones are damaged.
 
         Args:
             run_dir: what `fastsac train` wrote.

@@ -158,18 +158,17 @@ class Writer:
 
     def _verify(self) -> None:
         """Read some of the files of rows again, in turn; the next checkpoint writes those anew that are damaged."""
-        budget = VERIFY
         if all(segment.file in self._verified for segment in self._segments):
             self._verified.clear()
-        for segment in self._segments:
+        budget = VERIFY
+        for segment in [segment for segment in self._segments if segment.file not in self._verified]:
             if budget <= 0:
                 break
-            if segment.file not in self._verified:
-                budget -= segment.bytes
-                self._verified.add(segment.file)
-                with suppress(OSError):  # it is missed when the next checkpoint looks for it
-                    if sha256((self._replay / segment.file).read_bytes()) != segment.sha256:
-                        self._damaged.add(segment.file)
+            budget -= segment.bytes
+            self._verified.add(segment.file)
+            with suppress(OSError):  # it is missed when the next checkpoint looks for it
+                if sha256((self._replay / segment.file).read_bytes()) != segment.sha256:
+                    self._damaged.add(segment.file)
 
     def _write_replay(self, rows: Rows, division: Division) -> ReplayFiles:
         self._replay.mkdir(exist_ok=True)
