@@ -25,9 +25,8 @@ KILLS = int(os.environ.get("FASTSAC_KILLS", "8"))
 CPU = torch.device("cpu")
 
 
-class NoSinks:
-    def sync(self):
-        pass
+def no_sync():
+    pass
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def held(tmp_path):
     writer, go = Writer(tmp_path), threading.Event()
     write = writer.write
     writer.write = lambda *args: go.wait(30) and write(*args)
-    held = CheckpointThread(writer, NoSinks(), CPU)
+    held = CheckpointThread(writer, no_sync, CPU)
     yield held, go
     go.set()
     held.close()
@@ -91,7 +90,7 @@ def test_a_failed_checkpoint_is_due_again_after_a_minute(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Writer, "write", fail)
-    broken = CheckpointThread(Writer(tmp_path), NoSinks(), CPU, clock=lambda: now)
+    broken = CheckpointThread(Writer(tmp_path), no_sync, CPU, clock=lambda: now)
     assert not broken.should_retry()
     broken.submit(1, STATE, META, None)
     with pytest.raises(CheckpointError):
@@ -111,7 +110,7 @@ def test_what_goes_wrong_in_the_thread_is_told(tmp_path, caplog, capsys, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Writer, "write", write)
-    broken = CheckpointThread(Writer(tmp_path), NoSinks(), CPU)
+    broken = CheckpointThread(Writer(tmp_path), no_sync, CPU)
     broken.submit(1, STATE, META, None)
     with pytest.raises(CheckpointError, match=r"could not be written \(OSError: .*No space left"):
         broken.wait()

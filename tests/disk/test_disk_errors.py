@@ -51,7 +51,7 @@ def test_a_run_outlives_a_full_disk(tmp_path, capsys, monkeypatch, tensorboard):
         if 280 <= env_steps < 300:
             thread = training.checkpointer.thread
             thread.close()  # waits for it; comes to nothing
-            training.checkpointer.thread = CheckpointThread(thread._writer, training.files, training.plan.device)
+            training.checkpointer.thread = CheckpointThread(thread._writer, thread._sync, training.plan.device)
             during.append([p.name for p in (tmp_path / "run" / "checkpoints").glob("*step_*")])
 
     try:
@@ -176,7 +176,7 @@ def test_the_estimate_of_memory_is_near_the_truth(spec, changes):
     config, cpu = CONFIG.replace(**{"algo": "sac", **changes}), torch.device("cpu")
     learner, replay, normalizer = make_parts(config, spec, cpu, "eager")
     actor = Actor(config, learner)
-    guard = NanGuard(config, learner, normalizer, None, None, print)
+    guard = NanGuard(learner, normalizer, None, None, print)
     guard.hold()
     owned = [
         learner.buffers, normalizer.state_dict(), replay.rows, actor.slots, replay.row_count, guard._held or [],

@@ -8,6 +8,7 @@ import torch
 
 from fastsac import checkpoint
 from fastsac.config.settings import Config
+from fastsac.run.evaluator import make_training_envs
 from fastsac.run.plan import make_plan
 from fastsac.run.trainer import Run
 from tests.support.runs import BASE, TIME_COLUMNS, rows
@@ -33,7 +34,7 @@ def drive(config, interrupt_at=math.inf, renew_at=math.inf):
             if before < renew_at <= run.env_steps:
                 run.catch_up()
                 run.env.close()
-                run.env = run.collector.env = run.environments.make_for_training(run.collector.vec_steps)
+                run.env = run.collector.env = make_training_envs(config, run.collector.vec_steps)
                 run.collector.reset()
         return run.finish()
 
