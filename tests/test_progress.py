@@ -16,8 +16,7 @@ from rich.text import Text
 from fastsac.config.settings import Config
 from fastsac.report import progress
 from fastsac.report.displays import LiveDisplay, PlainDisplay, make_display
-from fastsac.report.panel import PANEL_WIDTH
-from fastsac.report.progress import Progress
+from fastsac.report.progress import PANEL_WIDTH, Progress
 
 CONFIG = Config.for_env("Pendulum-v1")
 ROW = {
@@ -348,7 +347,7 @@ def test_live_gives_the_terminal_back(live: LiveDisplay) -> None:
 def test_live_table_closes(live: LiveDisplay) -> None:
     live.update(ROW)
     live.table({"env steps": "20,000"})
-    assert live._live is None
+    assert not live._live.is_started
     assert "20,000" in live._stream.getvalue().rsplit("\x1b[?25h", 1)[1]  # type: ignore[attr-defined]
 
 
