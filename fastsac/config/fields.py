@@ -32,11 +32,7 @@ def setting(default: T, **traits: Unpack[Traits]) -> T:
 
 
 def check_range(value: object, metadata: Mapping[str, float]) -> None:
-    """Check a number, or each number of a tuple; other values have no range.
-
-    Raises:
-        ValueError: "must be ...": it is not finite, or out of the range that the metadata gives.
-    """
+    """Raise a ValueError, "must be ...", for a number, or one of a tuple, that is not finite or out of its range."""
     each = "each " * isinstance(value, tuple)
     low, above = (metadata.get(name, -math.inf) for name in ("at_least", "above"))
     for number in value if isinstance(value, tuple) else (value,):
