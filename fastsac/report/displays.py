@@ -10,7 +10,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -24,13 +23,6 @@ from fastsac.report.progress import Progress, count, draw_panel, duration, numbe
 
 PLAIN_EVERY_S = 2.0
 REFRESH_PER_S = 4
-
-
-@dataclass
-class Stage:
-    """A piece of work; `seconds` is set when it is done."""
-
-    seconds: float = 0.0
 
 
 class Display(ABC):
@@ -52,15 +44,12 @@ class Display(ABC):
             self.info(f"{name:{width}}  {value}")
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Stage]:
-        """Show that `name` goes on, then a line with its seconds, which the stage also holds; none after an error."""
-        stage, start = Stage(), self._clock()
-        try:
-            with self.aside(name):
-                yield stage
-        finally:
-            stage.seconds = self._clock() - start
-        self.info(f"{name}: {stage.seconds:.1f} s")
+    def stage(self, name: str) -> Iterator[None]:
+        """Show that `name` goes on, then a line with its seconds; none after an error."""
+        start = self._clock()
+        with self.aside(name):
+            yield
+        self.info(f"{name}: {self._clock() - start:.1f} s")
 
     @contextmanager
     def aside(self, name: str) -> Iterator[None]:
@@ -94,12 +83,12 @@ class PlainDisplay(Display):
         self._stream.flush()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Stage]:
+    def stage(self, name: str) -> Iterator[None]:
         """Print a line at the beginning and one at the end."""
         self._flush()
         self.info(f"{name} ...")
-        with super().stage(name) as stage:
-            yield stage
+        with super().stage(name):
+            yield
 
     def update(self, figures: Mapping[str, float], eval_returns: Sequence[float] | None = None) -> None:
         """Print a line if the last one is old enough."""
