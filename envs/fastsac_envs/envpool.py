@@ -81,7 +81,6 @@ def list_slow_tasks() -> list[str]:
 
 
 def _modules() -> dict[str, str]:
-    """envpool's module of each id."""
     # Here and below envpool is imported where it is used: that takes a second, and is not always needed.
     from envpool.registration import registry
 
@@ -257,7 +256,6 @@ def _action_map(name: str, action: NativeArray, action_limit: float | None) -> A
 
 
 def _obs_keys(native: NativeSpec) -> list[str]:
-    """Keys of the state arrays that make up the observation, sorted."""
     keys = sorted(k for k in native.state_array_spec if k == "obs" or k.startswith("obs:"))
     return ["obs:state"] if set(keys) == {"obs:state", "obs:privileged_state"} else keys
 

@@ -7,7 +7,8 @@ import io
 import itertools
 import json
 import re
-from dataclasses import field, fields, is_dataclass, make_dataclass
+from copy import copy
+from dataclasses import fields, is_dataclass, make_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -44,11 +45,7 @@ def for_help(cls: Any, default: Any) -> Any:
     """A class with the same flags, and its default; help texts are not broken where the source breaks their lines."""
     hints, docs = get_type_hints(cls, include_extras=True), docs_of(cls)
     flags = [
-        (
-            each.name,
-            Annotated[hints[each.name], tyro.conf.arg(help=docs.get(each.name))],
-            field(default=each.default, default_factory=each.default_factory),
-        )
+        (each.name, Annotated[hints[each.name], tyro.conf.arg(help=docs.get(each.name))], copy(each))
         for each in fields(cls)
     ]
     made: Any = make_dataclass(cls.__name__, flags, kw_only=True, namespace={"__doc__": cls.__doc__})

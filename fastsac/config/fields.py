@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast
 
 T = TypeVar("T")
 
@@ -25,10 +25,8 @@ DEFAULTS: dict[str, object] = {"sweepable": False, "fixed": False, "affects": "l
 
 def setting(default: T, **traits: Unpack[Traits]) -> T:
     """A field of a dataclass with its traits as metadata; to a type checker, its default."""
-    factory = {"default_factory": default.copy} if isinstance(default, dict) else {"default": default}
-    made: Any = field(**factory, metadata=traits)
-    result: T = made
-    return result
+    factory: dict[str, Any] = {"default_factory": default.copy} if isinstance(default, dict) else {"default": default}
+    return cast(T, field(**factory, metadata=traits))
 
 
 def check_range(value: object, metadata: Mapping[str, float]) -> None:

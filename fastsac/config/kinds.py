@@ -97,7 +97,6 @@ def _number(value: int | float, kind: type) -> int | float:
 
 
 def _words(kind: Any) -> str:
-    """A type, in words."""
     origin: object = get_origin(kind)
     args = get_args(kind)
     if origin in (Union, UnionType):
@@ -142,7 +141,6 @@ def plain_json(value: Any, depth: int = 0) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, whose keys must differ."""
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]

@@ -41,8 +41,10 @@ def plot(runs: Sequence[Source], out: str | Path | None = None) -> Path:
 
 def draw(groups: list[Group]) -> Figure:
     """Two panels per environment with a common y axis, and the legend below them."""
-    tasks = by_task(groups)
-    figure = new_figure(11, 0.9 + 3.6 * len(tasks), title(groups))
+    tasks, seeds = by_task(groups), {seeds_text(group) for group in groups}
+    subject = next(iter(tasks)) if len(tasks) == 1 else "Learning curves"
+    title = ", ".join([subject, *(seeds if len(seeds) == 1 else ())])
+    figure = new_figure(11, 0.9 + 3.6 * len(tasks), title)
     add_legend(figure, [*group_handles(groups), *line_handles(groups)])
     rows = figure.subplots(len(tasks), 2, sharey="row", squeeze=False)
     for panels, (task, mine) in zip(rows, tasks.items(), strict=True):
@@ -108,12 +110,6 @@ def along(curves: Sequence[Curve], steps: Array, axis: str) -> Array:
     """Where the steps lie on an axis: the mean over curves, [rows]."""
     x: Array = np.stack([np.interp(steps, c.env_steps, getattr(c, axis)) for c in curves]).mean(0)
     return x
-
-
-def title(groups: list[Group]) -> str:
-    """The task and the seeds that all groups have in common."""
-    names, seeds = list(by_task(groups)), {seeds_text(group) for group in groups}
-    return ", ".join([names[0] if len(names) == 1 else "Learning curves", *(seeds if len(seeds) == 1 else ())])
 
 
 def wall_label(groups: list[Group]) -> str:
