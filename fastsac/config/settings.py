@@ -277,7 +277,10 @@ class Config:
 
     @classmethod
     def for_env(cls, env: str, preset: str = "auto", **overrides: Any) -> "Config":
-        """The preset's settings for `env` and its algorithm, with overrides on top: what the command line does."""
+        """The preset's settings for `env` and its algorithm, with overrides on top: what the command line does.
+
+        Raises ValueError for an unknown preset, and for a value out of range.
+        """
         checked = cls(env=env, algo=overrides.get("algo", "auto"))  # by which a preset is looked up
         name, values = find_preset(checked.env, preset, checked.algo)
         return cls(**{"env": env, "preset": name, **values, **overrides})

@@ -107,7 +107,7 @@ class Adapter:
         action_shape: of the simulator's actions, for one environment.
 
     Raises:
-        ValueError: an image has parts beside it, or an array that is no image is too large for a vector.
+        ValueError: as `find_image`.
     """
 
     def __init__(
@@ -183,7 +183,11 @@ def channels_first(images: AnyArray) -> AnyArray:
 
 
 def find_image(env_id: str, parts: Sequence[ObsPart]) -> ImageShape | None:
-    """For `EnvSpec.image`: the shape of the one image that an observation is, or None where it is a vector."""
+    """For `EnvSpec.image`: the shape of the one image that an observation is, or None where it is a vector.
+
+    Raises:
+        ValueError: an image has further parts beside it, or an array that is no image is too large for a vector.
+    """
     for part in parts:
         image = image_shape(part.shape, part.dtype)
         if image and len(parts) == 1:

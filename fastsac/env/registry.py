@@ -50,7 +50,10 @@ def resolve(env: str) -> tuple[Backend, str, str]:
 
 
 def modules_of(env: str) -> Iterator[str]:
-    """Names of the modules that are imported for `env`, each before it is: the back end's, then those it asks for."""
+    """Names of the modules that are imported for `env`, each before it is; raises ValueError as `resolve`.
+
+    The first is the back end's; to ask for the next imports that one, which knows the others.
+    """
     yield _split(env)[1]
     backend, _, task = resolve(env)
     yield from backend.list_modules(task) if hasattr(backend, "list_modules") else ()
