@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from fastsac.config.json_text import read_json
-from fastsac.config.kinds import conform
+from fastsac.config.kinds import conform, read_json
 from fastsac.disk.files import read_file, write_file
 
 NAME = "summary.json"

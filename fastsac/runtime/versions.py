@@ -7,17 +7,18 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+NOT_INSTALLED = "not installed"
 PACKAGES = ("fastsac", "torch", "tensordict", "torchrl", "envpool", "gymnasium", "numpy")
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Version by name, Python's first; "not installed" where there is none."""
+    """Version by name, Python's first; `NOT_INSTALLED` where there is none."""
     found = {"python": platform.python_version()}
     for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
+            found[name] = NOT_INSTALLED
     return found
 
 

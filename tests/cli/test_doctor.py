@@ -14,11 +14,10 @@ from fastsac.runtime import device
 def test_this_machine_can_train() -> None:
     seen: list[str] = []
     checks = doctor.report(seen.append)
-    assert [check.name for check in checks] == seen == list(doctor.PROBES)
-    assert [check for check in checks if check.status == "fail"] == []
-    by_name = {check.name: check for check in checks}
-    assert f"torch {torch.__version__}" in by_name["packages"].detail
-    assert "Pendulum-v1 steps" in by_name["environments"].detail
+    assert list(checks) == seen == list(doctor.PROBES)
+    assert [check for check in checks.values() if check.status == "fail"] == []
+    assert f"torch {torch.__version__}" in checks["packages"].detail
+    assert "Pendulum-v1 steps" in checks["environments"].detail
 
 
 def test_small_update_moves_the_weights() -> None:
@@ -31,7 +30,7 @@ def test_broken_probe_becomes_a_failed_line() -> None:
     def probe() -> Check:
         raise ImportError("libcudart.so.12: cannot open\nmore")
 
-    check = doctor.attempt("gpu", probe)
+    check = doctor.attempt(probe)
     assert (check.status, check.detail) == ("fail", "ImportError: libcudart.so.12: cannot open")
 
 
@@ -47,7 +46,7 @@ def test_no_compiler_is_a_warning_on_cpu(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("fastsac.run.plan.cpp_compiler", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert doctor.check_compiler().status == "warning"
-    assert doctor.PROBES["compile"]() == Check("compile", "ok", "not tried: auto chooses update eager here")
+    assert doctor.PROBES["compile"]() == Check("ok", "not tried: auto chooses update eager here")
     assert "update eager" in doctor.check_auto().detail
 
 
@@ -70,13 +69,13 @@ def test_wrong_numbers_fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("status", "expected"), [("ok", 0), ("warning", 0), ("fail", 1)])
 def test_exit_status(status: doctor.Status, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PROBES", {"thing": lambda: Check("thing", status, "detail", "remedy")})
+    monkeypatch.setattr(doctor, "PROBES", {"thing": lambda: Check(status, "detail", "remedy")})
     assert doctor.run([]) == expected
 
 
 def test_show_is_plain_in_a_pipe() -> None:
     out = io.StringIO()
-    checks = [Check("gpu", "warning", "no [driver]", "Install one."), Check("python", "fail", "3.9")]
+    checks = {"gpu": Check("warning", "no [driver]", "Install one."), "python": Check("fail", "3.9")}
     doctor.show(checks, Console(file=out, width=80))
     assert [line.rstrip() for line in out.getvalue().splitlines()] == [
         "warning  gpu     no [driver]",
