@@ -17,22 +17,13 @@ from fastsac.nn.vectors import Params, Shapes
 
 @dataclass(frozen=True)
 class Architecture(ABC):
-    """Sizes of one network, or of an ensemble of equal ones, and functions of their parameters.
-
-    Attributes:
-        num_inputs: of the first layer.
-        hidden_dims: widths of the hidden layers.
-        num_outputs: of the last layer.
-        num_nets: E; None for a network without that axis.
-        layer_norm: LayerNorm in the hidden layers.
-        matmul: how products are made.
-    """
+    """Sizes of one network, or of an ensemble of equal ones, and functions of their parameters."""
 
     num_inputs: int
     hidden_dims: tuple[int, ...]
     num_outputs: int
-    num_nets: int | None = None
-    layer_norm: bool = False
+    num_nets: int | None = None  # E; None for a network without that axis
+    layer_norm: bool = False  # in the hidden layers
     matmul: MatmulConfig = PLAIN
 
     @property
@@ -61,5 +52,5 @@ class Architecture(ABC):
         """
 
     def project(self, params: Params) -> Params:
-        """The parameters that each gradient step is followed by a change of, by name, changed."""
+        """What every gradient step is followed by a change of, by name, changed: weights of unit length, say."""
         return {}
