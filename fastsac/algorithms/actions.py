@@ -43,14 +43,14 @@ class DiscreteActions(Algorithm):
 
     discrete = True
 
-    def outputs(self, critic: Net, obs: Tensor, training: bool = False) -> Tensor:
-        """Outputs for every action, [E, B, A, W], for obs [B, O]."""
-        out = critic(critic.features(obs), training=training)
+    def outputs(self, critic: Net, obs: Tensor, beside: Tensor | None = None, training: bool = False) -> Tensor:
+        """Outputs for every action, [E, B, A, W], for obs [B, O], as `Net` gives them."""
+        out = critic(critic.features(obs), training=training, beside=() if beside is None else (beside,))
         return torch.unflatten(out, -1, (self.action_dim, self.head.width))
 
-    def q(self, critic: Net, obs: Tensor) -> Tensor:
+    def q(self, critic: Net, obs: Tensor, beside: Tensor | None = None) -> Tensor:
         """min_e Q_e(s, a) of every action, [B, A], for obs [B, O]."""
-        return losses.min_q(self.head.value(self.outputs(critic, obs)))
+        return losses.min_q(self.head.value(self.outputs(critic, obs, beside)))
 
     def taken(self, out: Tensor, action: Tensor) -> Tensor:
         """Outputs [E, B, W] of the actions taken, of outputs [E, B, A, W] and one-hot actions [B, A]."""

@@ -79,8 +79,9 @@ class Algorithm(ABC):
         self.learned = self.declare()
         self.networks = {name: part.network for name, part in self.learned.items() if part.network is not None}
         self.actor_delay = config.actor_delay if any(part.delayed for part in self.learned.values()) else 1
+        acting = self.networks[self.acts_by].body
         # Statistics of a batch must not depend on how it is computed.
-        self.joint_pass = fuse_for_gpu and not self.networks[self.acts_by].body.stat_shapes
+        self.joint_pass = acting.joint or (fuse_for_gpu and not acting.stat_shapes)
 
     @abstractmethod
     def declare(self) -> dict[str, Learned]:

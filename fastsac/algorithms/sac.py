@@ -47,14 +47,15 @@ class Sac(GaussianPolicy):
             if with_actor:
                 action, log_prob = self.sample(actor, batch.obs, noise[0], training=True)
 
-        next_out = target_critic(target_critic.features(batch.next_obs), next_action.detach())  # [E, B, W]
+        next_action, next_features = next_action.detach(), target_critic.features(batch.next_obs)
+        next_out = target_critic(next_features, next_action, beside=(batch.obs, batch.action))  # [E, B, W]
         backup_alpha = alpha if self.config.backup_entropy else torch.zeros_like(alpha)
         reward = self.soft_reward(
             scalars, batch, alpha, lambda obs: -self.sample(actor.frozen(), obs, noise[2:].flatten(0, 1))[1]
         )
         target = self.head.target(reward, batch.discount, next_out, next_log_prob, backup_alpha)
         features = critic.features(batch.obs)  # [B, F]
-        out = critic(features, batch.action, training=True)  # [E, B, W]
+        out = critic(features, batch.action, training=True, beside=(batch.next_obs, next_action))  # [E, B, W]
         critic_loss, metrics = self.critic_loss(out, target)  # [B]
         if not with_actor:
             return critic_loss, metrics

@@ -56,12 +56,12 @@ class SacDiscrete(DiscreteActions):
             if with_actor:
                 log_pi = self._log_pi(actor, batch.obs, training=True)
 
-        next_q = self.q(targets["critic"], batch.next_obs)  # [B, A]
+        next_q = self.q(targets["critic"], batch.next_obs, beside=batch.obs)  # [B, A]
         backup_alpha = alpha if self.config.backup_entropy else torch.zeros_like(alpha)
         next_value = losses.expected_value(next_q, next_log_pi.detach(), backup_alpha)  # [B]
         reward = self.soft_reward(scalars, batch, alpha, lambda obs: losses.entropy(self._log_pi(actor.frozen(), obs)))
         target_q = losses.bootstrap(reward, batch.discount, next_value)  # [B]
-        out = self.outputs(nets["critic"], batch.obs, training=True)  # [E, B, A, W]
+        out = self.outputs(nets["critic"], batch.obs, training=True, beside=batch.next_obs)  # [E, B, A, W]
         critic_loss, metrics = self.critic_loss(self.taken(out, batch.action), target_q)  # [B]
         if not with_actor:
             return critic_loss, metrics

@@ -43,11 +43,11 @@ class SqlDiscrete(DiscreteActions):
         The metric entropy is that of the Boltzmann policy at obs.
         """
         target_critic = targets["critic"]
-        next_q = self.q(target_critic, batch.next_obs)  # [B, A]
+        next_q = self.q(target_critic, batch.next_obs, beside=batch.obs)  # [B, A]
         next_value = losses.boltzmann_value(next_q, self.alpha)  # [B]
         reward = self.soft_reward(scalars, batch, self.alpha, lambda obs: self._entropy(self.q(target_critic, obs)))
         target_q = losses.bootstrap(reward, batch.discount, next_value)
-        out = self.outputs(nets["critic"], batch.obs, training=True)  # [E, B, A, W]
+        out = self.outputs(nets["critic"], batch.obs, training=True, beside=batch.next_obs)  # [E, B, A, W]
         critic_loss, metrics = self.critic_loss(self.taken(out, batch.action), target_q)  # [B]
         if with_actor:
             q = losses.min_q(self.head.value(out).detach())  # [B, A]

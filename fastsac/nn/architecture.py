@@ -8,6 +8,7 @@ Axes: B batch, E networks of an ensemble.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,10 @@ from fastsac.nn.vectors import Params, Shapes
 @dataclass(frozen=True)
 class Architecture(ABC):
     """Sizes of one network, or of an ensemble of equal ones, and functions of their parameters."""
+
+    joint: ClassVar[bool] = False
+    """In training, statistics are of obs and next_obs together, those of targets too (Bhatt et al. 2024, CrossQ); sac,
+    sac-discrete and sql-discrete see to it."""
 
     num_inputs: int
     hidden_dims: tuple[int, ...]

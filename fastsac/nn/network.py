@@ -52,13 +52,17 @@ class Net:
         """Features [B, F] of obs [B, O]."""
         return self.network.encoder(self.params, obs, self.network.body.matmul)
 
-    def __call__(self, *inputs: Tensor, training: bool = False) -> Tensor:
+    def __call__(self, *inputs: Tensor, training: bool = False, beside: tuple[Tensor, ...] = ()) -> Tensor:
         """Outputs [B, out], of an ensemble [E, B, out].
 
         Args:
             inputs: features [B, F], and for some networks actions [B, A], side by side.
             training: by the statistics of this batch, which move the running ones.
+            beside: other obs [B, O], and their actions, which count in the statistics of a `joint` architecture.
         """
+        if beside and self.network.body.joint:
+            pairs = zip(inputs, (self.features(beside[0]), *beside[1:]), strict=True)
+            return self(*map(torch.cat, pairs), training=True)[..., : len(inputs[0]), :]
         x = inputs[0] if len(inputs) == 1 else torch.cat(inputs, -1)
         out, stats = self.network.body.apply(self.params, self._stats, x, training)
         if training:
