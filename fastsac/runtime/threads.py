@@ -21,14 +21,9 @@ ROUNDS = 3  # trials of either kind
 
 
 class Threads:
-    """Chooses between one thread and all.
+    """Chooses between one thread and `most`.
 
-    Args:
-        most: all.
-        run: runs so many steps of the work, and leaves everything as it was.
-        say: prints one line.
-        clock: seconds that only grow.
-        steps: done already.
+    `run` runs so many steps of the work, and leaves everything as it was; `steps` are done already.
     """
 
     chosen: int  # threads now
