@@ -111,6 +111,34 @@ def test_a_step_projects_weights_and_moves_statistics(algo):
         torch.testing.assert_close(algorithm.learned[name].views(vector)["mean"][:O], expected)
 
 
+@pytest.mark.parametrize("algo", ["sac", "sac-discrete", "sql-discrete"])
+def test_statistics_of_a_joint_architecture_are_of_obs_and_next_obs(algo, monkeypatch):
+    monkeypatch.setattr(Toy, "joint", True)
+    trained = []
+    apply = Toy.apply
+
+    def applied(self, params, stats, x, training):
+        trained.append(training)
+        return apply(self, params, stats, x, training)
+
+    monkeypatch.setattr(Toy, "apply", applied)
+    algorithm, batch, _, new, _ = one_step(algo)
+    for name in algorithm.networks:
+        mean = algorithm.learned[name].views(new["params"][name])["mean"][:O]
+        torch.testing.assert_close(mean, MOMENTUM * torch.cat([batch.obs, batch.next_obs]).mean(0))
+    assert trained.count(True) == 2 + (algo != "sql-discrete")  # critics, target critics and actor, once each
+    assert trained.count(False) == (algo == "sac")  # the actor's loss asks the critics as they are
+
+
+def test_what_a_joint_critic_sees_beside_is_in_its_statistics_and_not_in_its_outputs(monkeypatch):
+    monkeypatch.setattr(Toy, "joint", True)
+    algorithm = get_algorithm("sac")(BASE, spec_of("sac"))
+    net = algorithm.net("critic", algorithm.networks["critic"].init(torch.tensor(1), 0))
+    obs, action = torch.randn(2, 8, O), torch.randn(2, 8, A)
+    both = net(obs.flatten(0, 1), action.flatten(0, 1), training=True)  # [E, 2 B, W]
+    torch.testing.assert_close(net(obs[0], action[0], beside=(obs[1], action[1])), both[:, :8])
+
+
 def test_a_delayed_actor_keeps_its_statistics():
     _, _, old, new, _ = one_step("sac", with_actor=False)
     assert torch.equal(old["params"]["actor"], new["params"]["actor"])
@@ -148,7 +176,9 @@ def test_members_learn_by_recorded_launches_as_alone(recorder, algo):
         torch.testing.assert_close(states(many)["params"][name][1], vector[0], rtol=1e-3, atol=1e-4)
 
 
-def test_compiled_is_one_graph_and_agrees_with_eager():
+@pytest.mark.parametrize("joint", [False, True])
+def test_compiled_is_one_graph_and_agrees_with_eager(joint, monkeypatch):
+    monkeypatch.setattr(Toy, "joint", joint)
     compiled, eager = make("sac", "compiled"), make("sac")
     np.testing.assert_allclose(run(compiled), run(eager), rtol=1e-3, atol=1e-4)
 
