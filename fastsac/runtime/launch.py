@@ -126,7 +126,8 @@ class CompiledStep:
     def record(self, *args: object) -> Call:
         """Run the step; the result runs it again on the same tensors.
 
-        What it leaves out, Dynamo's frame and guards, takes a CPU as long as the policy of a small network.
+        What it leaves out, Dynamo's frame and guards, takes a CPU as long as the policy of a small network: without
+        it training on one core makes 16% fewer environment steps a second on Pendulum-v1, 5% fewer on HalfCheetah-v5.
         """
         return self._backend.record(lambda: self._step(*args))
 
