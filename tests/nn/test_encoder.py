@@ -108,7 +108,7 @@ def test_learns_from_pixels(tmp_path):
 TINY = Config(
     env="tests.support.image_env:Side", num_envs=4, total_steps=120, learning_starts=40, batch_size=8, buffer_size=64,
     hidden_dims=(8,), conv_channels=(2, 2), n_step=2, reward_clip=0.5, eval_every=0, eval_episodes=2, log_every=40,
-    checkpoint_every=0, tensorboard=False, compile="off",
+    checkpoint_every=0, tensorboard=False, compile="off", cpu_threads=1,
 )  # fmt: skip
 
 
