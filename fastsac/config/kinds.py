@@ -33,11 +33,11 @@ def conform(name: str, value: object, kind: object) -> Any:
 
 
 def as_kind(value: object, kind: object) -> Any:
-    """The value as plain Python of the type `kind`: int, float, bool, str, None, a Literal, or lists, tuples,
-    dictionaries with names, unions, and dataclasses (from dictionaries) of these.
+    """The value as plain Python of the type `kind`.
 
-    Raises ValueError, "must be ..., got ...", for another type, a number that 64 bits do not hold, and text with
-    control characters.
+    That is int, float, bool, str, None, a Literal, or lists, tuples, dictionaries with names, unions, and dataclasses
+    (from dictionaries) of these.  Raises ValueError, "must be ..., got ...", for another type, a number that 64 bits do
+    not hold, and text with control characters.
     """
     try:
         return _plain(value, kind)

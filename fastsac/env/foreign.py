@@ -20,6 +20,7 @@ def check_env(env: str, source: Path, is_trusted: bool, say: Callable[[str], Non
     Modules that this Python has installed are allowed even where the file lies above them, beside a `.venv`.
 
     Args:
+        env: the environment's name.
         source: the config.json, or its folder.
         is_trusted: allow them all the same.
         say: told each module before it is imported, but for registered back ends.

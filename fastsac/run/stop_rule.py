@@ -32,9 +32,10 @@ class StopRule:
         episode_returns: Sequence[float] = (),
         eval_returns: Sequence[float] = (),
     ) -> None:
-        """Decide anew, with the steps so far and the mean returns of each member.
+        """Decide anew.
 
         Args:
+            env_steps: of each member so far.
             checkpoint_bytes: gives the size of a checkpoint, which must be written in what is left of the time.
             checkpoint_s: the longest that one has taken so far.
             episode_returns: of the last training episodes, NaN where there were too few.

@@ -1,5 +1,6 @@
-"""How a step over static buffers is run: eager, compiled, or captured as CUDA graphs.  One function, three ways; it
-knows nothing of what the step computes.
+"""How a step over static buffers is run: eager, compiled, or captured as CUDA graphs.
+
+One function, three ways; it knows nothing of what the step computes.
 
 A step is a function that writes in place into tensors among its arguments.  Each key of `variants` names one tuple of
 arguments: tensors that the caller owns and never moves, and Python values that are constants to the compiler.  What
