@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 from fastsac.runtime import launch
+from fastsac.runtime.launch import Mode
+from tests.support.fixtures import Call, Start, T
 from tests.support.graph_recorder import GraphRecorder
 from tests.support.runs import TINY
 
@@ -15,7 +19,7 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture
-def recorder(monkeypatch):
+def recorder(monkeypatch: pytest.MonkeyPatch) -> type[GraphRecorder]:
     """Launches in mode "captured" on a CPU: recorded once, then replayed, uncompiled."""
     monkeypatch.setattr(launch, "CudaRecorder", GraphRecorder)
     monkeypatch.setattr(launch, "CompiledStep", lambda step, *_: step)
@@ -25,23 +29,24 @@ def recorder(monkeypatch):
 
 
 @pytest.fixture(params=["eager", "compiled", "captured"])
-def mode(request):
+def mode(request: pytest.FixtureRequest) -> Mode:
     """Each way to run a step; "captured" is recorded, where there is no GPU."""
-    if request.param == "captured":
+    mode: Mode = request.param
+    if mode == "captured":
         request.getfixturevalue("recorder")
-    return request.param
+    return mode
 
 
 @pytest.fixture
-def call(mode):
+def call(mode: Mode) -> Call:
     """`call(function, *args)` gives what a function of tensors returns, run in each mode."""
 
-    def call(function, *args):
+    def call(function: Callable[..., T], *args: object) -> T:
         if mode == "compiled":
             return torch.compile(function, fullgraph=True, dynamic=False)(*args)
         if mode == "eager":
             return function(*args)
-        out = []
+        out: list[T] = []
         with torch.no_grad():
             GraphRecorder().record(lambda: out.append(function(*args)))()
         return out[0]
@@ -50,11 +55,11 @@ def call(mode):
 
 
 @pytest.fixture
-def start():
+def start() -> Iterator[Start]:
     """`fastsac train` in processes of their own, which do not outlive the test."""
-    processes = []
+    processes: list[subprocess.Popen[str]] = []
 
-    def start(folder, *args, env="tests.support.scripted_env:5c"):
+    def start(folder: Path, *args: str, env: str = "tests.support.scripted_env:5c") -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "fastsac", "train", "--env", env, "--run-dir", str(folder), *TINY, *args]
         processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return processes[-1]

@@ -25,7 +25,7 @@ from fastsac.nn import philox
 from fastsac.run.plan import make_plan
 from fastsac.run.trainer import Run, train
 from fastsac.runtime.launch import CudaRecorder
-from tests.support.runs import TIME_COLUMNS, rows
+from tests.support.runs import TIME_COLUMNS, go_wrong, rows
 
 pytestmark = [
     pytest.mark.gpu,
@@ -352,7 +352,12 @@ def test_a_thousand_turns_of_the_loop_allocate_nothing(changes):
 
 def test_buffers_keep_their_addresses_and_nothing_is_captured_again(monkeypatch):
     recorded, record = [], CudaRecorder.record
-    monkeypatch.setattr(CudaRecorder, "record", lambda self, work: recorded.append(1) or record(self, work))
+
+    def count_and_record(recorder, work):
+        recorded.append(1)
+        return record(recorder, work)
+
+    monkeypatch.setattr(CudaRecorder, "record", count_and_record)
     loop = Loop("captured", actor_delay=2)
     learner, replay, actor = loop.learner, loop.replay, loop.collector.actor
     owned = [
@@ -454,16 +459,13 @@ def test_a_checkpoint_of_a_gpu_serves_a_cpu(tmp_path, finished):
 
 
 def test_a_nan_in_the_replay_stops_the_run_and_is_told_by_member_and_step(tmp_path):
+    def poison(training):
+        if min(training.collector.env_steps) >= 100:
+            training.replay.rows.reward[1].fill_(math.nan)
+
     config = BASE.replace(run_dir=str(tmp_path / "run"), seeds=2, actor_delay=2, checkpoint_every=150)
     with Run(make_plan(config)) as training:
-        recv = training.collector.recv
-
-        def poisoned_recv():
-            recv()
-            if min(training.collector.env_steps) >= 100:
-                training.replay.rows.reward[1].fill_(math.nan)
-
-        training.collector.recv = poisoned_recv
+        go_wrong(training, poison)
         with pytest.raises(
             NotFiniteError, match=r"critic_loss.* of member 1 \(seed 6\) .*not finite at gradient step \d+\."
         ):

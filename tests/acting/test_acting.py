@@ -95,7 +95,7 @@ def test_recorded_launches_give_the_numbers_of_eager_ones(recorder, changes):
     assert recorder.recorded == recorded  # all was recorded while warming up
     assert recorder.replayed > 100
     assert addresses(captured) == before
-    assert np.array_equal(*actions)
+    assert np.array_equal(actions[0], actions[1])
     states = [
         [part.state_dict() for part in (loop.learner, loop.replay, loop.normalizer, loop.actor)]
         for loop in (eager, captured)
@@ -132,7 +132,8 @@ class Tracer:
     """Stands in for CUDA's streams and events: keeps what was asked of them, and on which stream work is enqueued."""
 
     def __init__(self, monkeypatch):
-        self.seen, self.current = [], "learner"
+        self.seen: list[str] = []
+        self.current = "learner"
         monkeypatch.setattr(torch.cuda, "stream", self.on)
         monkeypatch.setattr(torch.cuda, "current_stream", lambda: self.stream(self.current))
         monkeypatch.setattr(torch.cuda, "synchronize", lambda: self.seen.append("wait for the device"))

@@ -1,6 +1,7 @@
 """SAC v1: its losses by hand, where gradients stop, its schedule, and beside torchrl's SACLoss with a value network."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from fastsac.algorithms.batch import Batch
 from fastsac.algorithms.sac_v1 import SacV1
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learning.learner import make_hyper
+from fastsac.learning.gradient_step import make_hyper
 from fastsac.nn import vectors
 from tests.support.networks import module_of, parts, views_of
 from tests.support.torchrl_modules import ActorModule, CriticModule, FixedNoise
@@ -71,8 +72,8 @@ def test_value_loss_by_hand():
     value = torch.tensor([1.0, 4.0], requires_grad=True)
     loss = losses.value_loss(value, torch.tensor([1.5, 2.0]))
     assert loss.tolist() == [0.125, 2.0]
-    loss.sum().backward()
-    assert value.grad.tolist() == [-0.5, 2.0]
+    (gradient,) = torch.autograd.grad(loss.sum(), value)
+    assert gradient.tolist() == [-0.5, 2.0]
 
 
 def constant(shapes, outputs):
@@ -115,13 +116,13 @@ def test_each_loss_moves_its_own_parameters_only(problem):
     views, target = views_of(algorithm, state), algorithm.learned["value"].views(state["targets"]["value"])
     grads, _ = gradients(algorithm, views, target, batch, noise)
     assert all(g.abs().max() > 0 for g in grads.values())
-    close = {"rtol": 1e-5, "atol": 1e-7}
+    assert_close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-7)
 
     # Without the actor's loss nothing reaches the actor, and the others get what they got.
     fewer, _ = gradients(algorithm, views, target, batch, noise, with_actor=False)
     assert not fewer["actor"].any()
-    torch.testing.assert_close(fewer["critic"], grads["critic"], **close)
-    torch.testing.assert_close(fewer["value"], grads["value"], **close)
+    assert_close(fewer["critic"], grads["critic"])
+    assert_close(fewer["value"], grads["value"])
 
     # The critics' gradient knows V only by its target; the actor's knows V not at all.
     changed = {**views, "value": algorithm.learned["value"].views(state["params"]["value"] * 2)}
@@ -137,7 +138,7 @@ def test_each_loss_moves_its_own_parameters_only(problem):
 
     # The critics' gradient knows nothing of the sampled action, that of V and the actor's are made of it.
     other, _ = gradients(algorithm, views, target, batch, noise + 1)
-    torch.testing.assert_close(other["critic"], grads["critic"], **close)
+    assert_close(other["critic"], grads["critic"])
     assert not torch.equal(other["value"], grads["value"])
 
     def target_loss(t):
@@ -176,7 +177,7 @@ class WithMode(FixedNoise):
 
     @property
     def deterministic_sample(self):
-        return torch.tanh(self.base_dist.base_dist.loc)
+        return torch.tanh(self.normal.loc)
 
 
 def torchrl_module(algorithm, state):
@@ -242,13 +243,13 @@ def test_losses_and_gradients_equal_torchrl(problem):
     )(views)
     ours = dict(zip(METRICS, metrics, strict=True))
 
-    close = {"rtol": 1e-5, "atol": 1e-5}
+    assert_close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
     assert terminated.any()
     theirs = (out["loss_qvalue"] + 0.5 * out["loss_value"]).detach()
-    torch.testing.assert_close(ours["critic_loss"], theirs, **close)
-    torch.testing.assert_close(ours["actor_loss"], out["loss_actor"].detach(), **close)
-    torch.testing.assert_close(ours["entropy"], out["entropy"].detach(), **close)
-    torch.testing.assert_close(ours["alpha"], out["alpha"].detach(), **close)
+    assert_close(ours["critic_loss"], theirs)
+    assert_close(ours["actor_loss"], out["loss_actor"].detach())
+    assert_close(ours["entropy"], out["entropy"].detach())
+    assert_close(ours["alpha"], out["alpha"].detach())
 
     compared = 0
     networks = (loss.actor_network_params, loss.qvalue_network_params, loss.value_network_params)
@@ -258,6 +259,6 @@ def test_losses_and_gradients_equal_torchrl(problem):
             kind, index = path[-1], int(path[-2]) // 2
             weight, bias = parts(grads[name][f"layer{index}"], num_inputs if index == 0 else 16)
             mine = weight.transpose(-1, -2) if kind == "weight" else bias
-            torch.testing.assert_close(mine.reshape(value.shape), value.grad, **close)
+            assert_close(mine.reshape(value.shape), value.grad)
             compared += 1
     assert compared == 18

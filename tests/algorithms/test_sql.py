@@ -11,7 +11,7 @@ from fastsac.algorithms.batch import Batch
 from fastsac.algorithms.sql import Sql
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learning.learner import make_hyper
+from fastsac.learning.gradient_step import make_hyper
 from fastsac.nn.network import Net
 from tests.support.networks import output, views_of
 
@@ -120,7 +120,7 @@ def test_score_is_the_gradient_of_the_log_density_before_tanh():
     critic = views_of(algorithm, state)["critic"]
     u = torch.randn(5, B, A, generator=torch.Generator().manual_seed(0)).requires_grad_()
     obs = make_inputs(algorithm)[0].obs
-    total = 0.0
+    total = torch.zeros(())
     for k in range(5):
         action = torch.tanh(u[k])
         q = q_of(algorithm, critic, obs, action).amin(0)

@@ -12,7 +12,7 @@ from fastsac.algorithms.registry import resolve_algorithm
 from fastsac.algorithms.sql_discrete import SqlDiscrete
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learning.learner import make_hyper
+from fastsac.learning.gradient_step import make_hyper
 from tests.support.networks import output
 
 O, A, B = 4, 3, 32

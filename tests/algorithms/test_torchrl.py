@@ -1,5 +1,7 @@
 """Losses, targets and gradients of one update beside torchrl's SACLoss: same parameters, batch and noise."""
 
+from functools import partial
+
 import pytest
 import torch
 from tensordict import TensorDict
@@ -12,7 +14,7 @@ from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learning.learner import make_hyper
+from fastsac.learning.gradient_step import make_hyper
 from tests.support.networks import module_of, parts, views_of
 from tests.support.torchrl_modules import ActorModule, CriticModule, FixedNoise
 
@@ -99,12 +101,12 @@ def test_losses_and_gradients_equal_torchrl(call, problem, fuse_for_gpu):
     grads, (metrics, _) = call(gradient, views_of(algorithm, state))
     ours = dict(zip(METRICS, metrics, strict=True))
 
-    close = {"rtol": 1e-5, "atol": 1e-5}
-    torch.testing.assert_close(2 * ours["critic_loss"], out["loss_qvalue"].detach(), **close)
-    torch.testing.assert_close(ours["actor_loss"], out["loss_actor"].detach(), **close)
-    torch.testing.assert_close(ours["alpha_loss"], out["loss_alpha"].detach(), **close)
-    torch.testing.assert_close(ours["entropy"], out["entropy"].detach(), **close)
-    torch.testing.assert_close(grads["log_alpha"]["log_alpha"], loss.log_alpha.grad, **close)
+    assert_close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
+    assert_close(2 * ours["critic_loss"], out["loss_qvalue"].detach())
+    assert_close(ours["actor_loss"], out["loss_actor"].detach())
+    assert_close(ours["alpha_loss"], out["loss_alpha"].detach())
+    assert_close(ours["entropy"], out["entropy"].detach())
+    assert_close(grads["log_alpha"]["log_alpha"], loss.log_alpha.grad)
 
     compared = 0
     for network, params in (("actor", loss.actor_network_params), ("critic", loss.qvalue_network_params)):
@@ -113,7 +115,7 @@ def test_losses_and_gradients_equal_torchrl(call, problem, fuse_for_gpu):
             num_inputs = O if network == "actor" else O + A
             weight, bias = parts(grads[network][f"layer{index}"], num_inputs if index == 0 else 16)
             mine = weight.transpose(-1, -2) if kind == "weight" else bias.reshape(value.shape)
-            torch.testing.assert_close(mine, value.grad, **close)
+            assert_close(mine, value.grad)
             compared += 1
     assert compared == 12
 

@@ -30,11 +30,16 @@ def no_sync():
 
 
 @pytest.fixture
-def held(tmp_path):
+def held(tmp_path, monkeypatch):
     """A background writer that waits to be let go."""
     writer, go = Writer(tmp_path), threading.Event()
     write = writer.write
-    writer.write = lambda *args: go.wait(30) and write(*args)
+
+    def write_later(*args):
+        assert go.wait(30)
+        return write(*args)
+
+    monkeypatch.setattr(writer, "write", write_later)
     held = CheckpointThread(writer, no_sync, CPU)
     yield held, go
     go.set()

@@ -25,6 +25,7 @@ def _in_tmp(tmp_path, monkeypatch):
 
 
 def call(capsys, *args):
+    status: str | int
     try:
         status = main(list(args))
     except SystemExit as stop:  # --help

@@ -13,14 +13,14 @@ import torch
 from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint
-from fastsac.acting.actor import Actor
+from fastsac.acting.collector import Collector
 from fastsac.checkpoint import thread
 from fastsac.checkpoint.thread import CheckpointThread
 from fastsac.checkpoint.writer import Writer
 from fastsac.cli.main import main
 from fastsac.config.settings import Config
 from fastsac.disk.errors import DiskErrorTolerance, disk_error
-from fastsac.env import EnvSpec
+from fastsac.env import make_env
 from fastsac.learning.learner import make_parts
 from fastsac.report import sinks
 from fastsac.report.csv_sink import CsvSink
@@ -28,7 +28,6 @@ from fastsac.run.memory import member_bytes
 from fastsac.run.nan_guard import NanGuard
 from fastsac.run.run_dir import RunDir
 from fastsac.run.trainer import train
-from tests.support.image_env import make_spec as image_spec
 from tests.support.runs import BASE, TINY, file_size_limit, rows, run, run_with
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -119,7 +118,8 @@ def test_rows_are_written_whole_or_later(tmp_path):
 
 
 def test_disk_errors_are_reported_once_a_minute_and_others_raised():
-    said, times = [], [0.0, 1.0, 59.0, 60.5, 100.0]
+    said: list[str] = []
+    times = [0.0, 1.0, 59.0, 60.5, 100.0]
     tolerance = DiskErrorTolerance(said.append, iter([*times, 200.0]).__next__)
 
     def fail(error):
@@ -156,34 +156,37 @@ def test_a_folder_that_allows_nothing_is_refused_whoever_asks(tmp_path, monkeypa
             train(BASE.replace(resume=resume, run_dir=run_dir, total_steps=120))
 
 
-VECTOR = EnvSpec("test:test", 17, 6, (), None)
+VECTOR, IMAGES = "tests.support.scripted_env:9t", "tests.support.image_env:Side"
+ENV_KWARGS = {VECTOR: {"action_dim": 14}, IMAGES: {}}  # 17 numbers as observations
 CONFIG = Config(env="test:test", buffer_size=20_000, num_envs=16)
 
 
 @pytest.mark.parametrize(
-    ("spec", "changes"),
+    ("task", "changes"),
     [
         (VECTOR, {}),
         (VECTOR, {"seeds": 3, "num_critics": 5, "obs_norm": True}),
         (VECTOR, {"algo": "sql", "hidden_dims": (64, 64)}),
         (VECTOR, {"algo": "sac-v1"}),
         (VECTOR, {"buffer_size": 1_000, "on_nan": "rollback"}),
-        (image_spec("Side", {}, None), {"algo": "sac-discrete", "buffer_size": 2_000}),
+        (IMAGES, {"algo": "sac-discrete", "buffer_size": 2_000}),
     ],
     ids=["sac", "members", "sql", "sac-v1", "rollback", "images"],
 )
-def test_the_estimate_of_memory_is_near_the_truth(spec, changes):
+def test_the_estimate_of_memory_is_near_the_truth(tmp_path, task, changes):
     config, cpu = CONFIG.replace(**{"algo": "sac", **changes}), torch.device("cpu")
-    learner, replay, normalizer = make_parts(config, spec, cpu, "eager")
-    actor = Actor(config, learner)
-    guard = NanGuard(learner, normalizer, None, None, print)
+    env = make_env(task, range(config.num_members * config.num_envs), env_kwargs=ENV_KWARGS[task])
+    learner, replay, normalizer = make_parts(config, env.spec, cpu, "eager")
+    collector = Collector(config, env, learner, replay, normalizer)
+    guard = NanGuard(learner, normalizer, collector, tmp_path, print)
     guard.hold()
     owned = [
-        learner.buffers, normalizer.state_dict(), replay.rows, actor.slots, replay.row_count, guard._held or [],
+        learner.buffers, normalizer.state_dict(), replay.rows, replay.row_count, collector.actor.slots,
+        guard._held or [],
     ]  # fmt: skip
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in pytree.tree_leaves(owned)}
     truth = sum(storages.values())
-    estimate = config.num_members * sum(member_bytes(config, spec, fuse_for_gpu=False))
+    estimate = config.num_members * sum(member_bytes(config, env.spec, fuse_for_gpu=False))
     assert estimate == pytest.approx(truth, rel=0.1), json.dumps({"estimate": estimate, "truth": truth})
 
 

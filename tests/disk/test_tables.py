@@ -195,7 +195,7 @@ def test_damaged_tables_do_not_replace_each_other(tmp_path):
 def test_a_row_costs_itself_alone(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b'a,b,c\n1,2,x\n3,\xff,x\n"4,5,x\n6,high,x\n7,,x\n8,9\n10,11,x\n12,13,1')
-    assert np.array_equal(read_numbers(path, ("b", "a")), [[2, 1], [np.nan, 7], [11, 10]], equal_nan=True)
+    assert np.array_equal(read_numbers(path, ("b", "a")), [[2.0, 1.0], [np.nan, 7.0], [11.0, 10.0]], equal_nan=True)
     assert read_numbers(Path(tmp_path / "none.csv"), ("a",)).shape == (0, 1)
     assert [row["a"] for row in read_table(path, 6).rows] == ["1", "6", "7"]
 

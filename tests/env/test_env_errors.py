@@ -109,11 +109,16 @@ def test_the_first_observations_are_checked_too(use, change, error, told):
     assert told in str(caught.value)
 
 
-def test_images_must_be_bytes():
+def test_images_must_be_bytes(monkeypatch):
     env = image_env.make("Side", [1, 2], 0, {}, None)
     rollout(env, act)
     recv = env.recv
-    env.recv = lambda: recv()._replace(obs=recv().obs.astype(np.float32))
+
+    def recv_floats():
+        step = recv()
+        return step._replace(obs=step.obs.astype(np.float32))
+
+    monkeypatch.setattr(env, "recv", recv_floats)
     with pytest.raises(BadStepError, match=r"obs as uint8 \[2, 1296\], got float32 \[2, 1296\] in step"):
         rollout(env, act)
 
@@ -121,7 +126,7 @@ def test_images_must_be_bytes():
 def test_checked_arrays_are_the_environments_own():
     step = make().reset(), np.zeros(2, np.float32), np.zeros(2, bool), np.zeros(2, bool)
     env = patched("recv", lambda _: Step(*step))
-    checked = CheckedEnv(env, of_nobody, lambda: np.zeros(2), (2, 5))
+    checked = CheckedEnv(env, of_nobody, lambda: np.zeros(2, np.int64), (2, 5))
     checked.send(act(None))
     assert all(mine is given for mine, given in zip(checked.recv(), step, strict=True))
 

@@ -1,16 +1,23 @@
 """The contract of fastsac/env/contract.py, point by point, on every back end; and what a back end refuses."""
 
+import math
 import sys
+from collections.abc import Sequence
+from contextlib import closing
+from types import ModuleType
+from typing import Any, SupportsFloat
 
 import envpool
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 
 from fastsac.env import (
     MIN_IMAGE_SIDE,
     ActionChoice,
     ActionScale,
+    VectorEnv,
     backend_names,
     channels_first,
     image_shape,
@@ -25,7 +32,7 @@ from fastsac.env import (
 from tests.support import nested_env, scripted_env
 
 # (environment, env_kwargs): short episodes, so that a few steps see some resets.
-TASKS = {
+TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "classic": ("Pendulum-v1", {"max_episode_steps": 5}),
     "classic-car": ("MountainCarContinuous-v0", {"max_episode_steps": 5}),
     "mujoco": ("HalfCheetah-v5", {"max_episode_steps": 5}),
@@ -94,7 +101,7 @@ class Pictures(gymnasium.Env):
     def __init__(self, shape=(36, 40, 3), dtype="uint8", parts=()):
         self.shape, self.dtype, self.parts = tuple(shape), np.dtype(dtype), parts
         image, vector = gymnasium.spaces.Box(0, 255, self.shape, self.dtype), gymnasium.spaces.Box(-1, 1, (2,))
-        spaces = {part: image if part == "image" else vector for part in parts}
+        spaces: dict[str, gymnasium.Space[Any]] = {part: image if part == "image" else vector for part in parts}
         self.observation_space = gymnasium.spaces.Dict(spaces) if parts else image
         self.action_space = gymnasium.spaces.Box(-1, 1, (1,))
         self.steps = 0
@@ -115,8 +122,8 @@ class Pictures(gymnasium.Env):
         return self.obs(), float(action[0]), False, False, {}
 
 
-gymnasium.register("Choices-v0", entry_point=Choices)
-gymnasium.register("Pictures-v0", entry_point=Pictures)
+gymnasium.register("Choices-v0", entry_point=f"{__name__}:Choices")
+gymnasium.register("Pictures-v0", entry_point=f"{__name__}:Pictures")
 
 
 def actions(env, seed=0):
@@ -158,19 +165,26 @@ def same(a, b):
     return all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in zip(a, b, strict=True))
 
 
+class Case:
+    """Makes environments of one of the TASKS, and closes them."""
+
+    def __init__(self, label: str) -> None:
+        self.label, (self.name, self.env_kwargs) = label, TASKS[label]
+        self.made: list[VectorEnv] = []
+
+    def __call__(self, seeds: Sequence[int] = SEEDS, **more: Any) -> VectorEnv:
+        self.made.append(make_env(self.name, seeds, num_threads=1, env_kwargs={**self.env_kwargs, **more}))
+        return self.made[-1]
+
+    def close(self) -> None:
+        for env in self.made:
+            env.close()
+
+
 @pytest.fixture(params=list(TASKS))
 def case(request):
-    name, env_kwargs = TASKS[request.param]
-    made = []
-
-    def build(seeds=SEEDS, **more):
-        made.append(make_env(name, seeds, num_threads=1, env_kwargs={**env_kwargs, **more}))
-        return made[-1]
-
-    build.name, build.env_kwargs, build.label = name, env_kwargs, request.param
-    yield build
-    for env in made:
-        env.close()
+    with closing(Case(request.param)) as case:
+        yield case
 
 
 def test_contract_arrays(case):
@@ -321,7 +335,8 @@ def test_atari_images_are_envpools_own():
 
 def lives_of_breakout(**env_kwargs):
     """(step, terminated, truncated) of the first ends of FIRE and nothing else, and the step after each."""
-    env, ends = make_env("Breakout-v5", [0], env_kwargs=env_kwargs), []
+    env = make_env("Breakout-v5", [0], env_kwargs=env_kwargs)
+    ends: list[tuple[int, bool, bool]] = []
     env.reset()
     for t in range(400):
         step = step_with(env, chosen(env, [1]))
@@ -349,7 +364,7 @@ def test_small_pictures_and_tables_become_vectors():
     assert make_spec("BabyAI-GoToRedBall-v0").max_episode_steps is None  # it depends on the mission
     for shape, dtype in [((7, 7, 3), "uint8"), ((10, 200), "uint8"), ((16, 16, 16), "float32"), ((9, 9, 9), "int64")]:
         env = make_env("gymnasium:Pictures-v0", [3, 4], env_kwargs={"shape": shape, "dtype": dtype})
-        assert (env.spec.image, env.spec.obs_dim) == (None, np.prod(shape))
+        assert (env.spec.image, env.spec.obs_dim) == (None, math.prod(shape))
         env.reset()
         step = step_with(env, np.zeros((2, 1), np.float32))
         assert step.obs.dtype == np.float32
@@ -419,7 +434,7 @@ def test_gymnasium_flatten_order_is_gymnasiums():
     env = make_env("gymnasium:tests.support.nested_env:Nested-v0", [5])
     single = nested_env.Nested()
     obs, _ = single.reset(seed=5)
-    assert np.allclose(env.reset()[0], gymnasium.spaces.utils.flatten(single.observation_space, obs))
+    assert np.allclose(env.reset()[0], np.asarray(gymnasium.spaces.utils.flatten(single.observation_space, obs)))
 
 
 def test_envpool_agrees_with_gymnasium_on_pendulum():
@@ -439,6 +454,7 @@ def test_one_hot_actions_choose_the_action_in_gymnasium():
     rng = np.random.default_rng(0)
     assert np.array_equal(env.reset()[0], single.reset(seed=3)[0])
     done, episodes = False, 0
+    reward: SupportsFloat
     while episodes < 2:
         choice = int(rng.integers(2))
         env.send(chosen(env, [choice]))
@@ -471,7 +487,7 @@ def test_one_hot_actions_choose_the_action_in_envpool(name):
 
 def test_envpool_agrees_with_gymnasium_on_cartpole():
     """Every choice is the one of that number in the reference: one step from the same state in both simulators."""
-    env, single = make_env("CartPole-v1", [5]), gymnasium.make("CartPole-v1").unwrapped
+    env, single = make_env("CartPole-v1", [5]), CartPoleEnv()
     single.reset()
     obs, length = env.reset()[0], 0
     while True:
@@ -642,6 +658,7 @@ def test_action_limit_bounds_what_has_no_bounds():
     env.reset()
     env.send(np.array([[1, -0.5]], np.float32))
     assert env.recv().obs[0, scripted_env.ACTION :].tolist() == [1, -0.5]
+    assert isinstance(env, scripted_env.ScriptedEnv)
     assert env.scaled_action.tolist() == [[2.5, -1.25]]
     assert make_spec("LqrLqr21-v1", action_limit=1.0).action_dim == 1
 
@@ -671,7 +688,8 @@ def test_action_choice(dtype):
 
 def test_one_hot():
     rows = one_hot(np.array([[-1], [1]], np.int8), range(-1, 2))
-    assert (rows.dtype, rows.tolist()) == (np.float32, [[1, 0, 0], [0, 0, 1]])
+    assert rows.dtype == np.float32
+    assert rows.tolist() == [[1, 0, 0], [0, 0, 1]]
     for value in (-2, 2):
         with pytest.raises(ValueError, match=r"must be in \[-1, 2\)"):
             one_hot(np.array([0, value]), range(-1, 2))
@@ -719,6 +737,7 @@ def test_near_matches():
 
 def test_resolve_defaults_to_envpool():
     backend, name, task = resolve("Pendulum-v1")
+    assert isinstance(backend, ModuleType)
     assert (backend.__name__, name, task) == ("fastsac_envs.envpool", "envpool", "Pendulum-v1")
     assert resolve("tests.support.scripted_env:3t")[0] is scripted_env
 
@@ -773,6 +792,7 @@ def test_scripted_env_takes_one_hot_rows_and_nothing_else():
     env = make_env("tests.support.scripted_env:3t", [0, 1], env_kwargs={"discrete": True, "action_dim": 3})
     _, (step,) = rollout(env, [chosen(env, [2, 0])])
     assert step.obs[:, scripted_env.ACTION :].tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert isinstance(env, scripted_env.ScriptedEnv)
     assert env.scaled_action.tolist() == [2, 0]
     for row in ([0, 0, 0], [1, 1, 0], [0.5, 0.5, 0], [1, -1, 1]):
         with pytest.raises(AssertionError, match="not one-hot"):

@@ -7,6 +7,7 @@ compares two commits bit for bit; the tolerance here is for other processors, wh
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from tests.support.learners import BASE, SPEC, fill  # noqa: E402
 
 FIGURES = HERE / "first_updates.json"
 UPDATES = 12
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "sac": {"algo": "sac"},
     "sac-v1": {"algo": "sac-v1", "init_alpha": 0.2},
     "sac-discrete": {"algo": "sac-discrete"},

@@ -1,6 +1,7 @@
 """Counters past 2^31 and 2^32: random numbers, draws, Adam's corrections and vector steps are still right."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def at(counter, offset=0, **changes):
     parts = make_parts(LEARNER.replace(**changes), SPEC, CPU, "eager")
     fill(parts)
     learner = parts.learner
-    state = learner.state_dict()
+    state: dict[str, Any] = learner.state_dict()
     state["state"]["grad_steps"].fill_(counter)
     coming = torch.tensor([counter + 1, -(-counter // learner.algorithm.actor_delay) + 1])
     state["state"]["bias_correction"].copy_(optim.bias_correction(coming))
@@ -58,8 +59,8 @@ def test_random_numbers(counter):
     expected = [w[0] for w in words(2**31 - 1, philox.Purpose.DRAW, counter, 9)]
     assert philox.words(seed, philox.Purpose.DRAW, at_counter, 9).tolist() == expected
     noise = philox.normal(seed, philox.Purpose.UPDATE, at_counter, (9,))
-    expected = torch.tensor(normals(2**31 - 1, philox.Purpose.UPDATE, counter, 9))
-    torch.testing.assert_close(noise, expected, rtol=1e-4, atol=1e-5)
+    normal = torch.tensor(normals(2**31 - 1, philox.Purpose.UPDATE, counter, 9))
+    torch.testing.assert_close(noise, normal, rtol=1e-4, atol=1e-5)
     assert philox.derive_seeds(1, philox.Purpose.ENV_SEED, 3, counter) == [
         w[0] >> 1 for w in words(1, philox.Purpose.ENV_SEED, counter, 3)
     ]

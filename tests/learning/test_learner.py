@@ -140,7 +140,8 @@ def test_members_with_less_due_wait_untouched():
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_actor_delay_moves_actor_and_alpha_at_every_nth_step(seeds):
     learner = make(seeds=seeds, actor_delay=3)
-    moved, alphas = [], 0.0
+    moved: list[bool] = []
+    alphas = 0.0
     for _ in range(7):
         before = params(learner)
         alphas += before["log_alpha"][0].exp().item() * (len(moved) % 3 == 0)
@@ -228,11 +229,16 @@ def test_a_parameter_that_is_not_finite_is_found_with_its_member():
 
 
 def test_state_dict_continues_bit_for_bit():
-    (first, replay, normalizer), (second, *others) = (make_filled(obs_norm=True) for _ in range(2))
+    def take_over(mine, other):
+        mine.load_state_dict(pytree.tree_map(torch.clone, other.state_dict()))
+
+    parts, other_parts = (make_filled(obs_norm=True) for _ in range(2))
+    first, second = parts.learner, other_parts.learner
     first.launch([5])
     second.launch([1])
-    for mine, other in zip((second, *others), (first, replay, normalizer), strict=True):
-        mine.load_state_dict(pytree.tree_map(torch.clone, other.state_dict()))
+    take_over(second, first)
+    take_over(other_parts.replay, parts.replay)
+    take_over(other_parts.normalizer, parts.normalizer)
     for learner in (first, second):
         learner.read_metrics()  # what is summed between log points begins anew
         learner.launch([5])

@@ -12,7 +12,7 @@ from fastsac.algorithms.batch import Batch, WindowStates
 from fastsac.algorithms.registry import get_algorithm
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learning.learner import make_hyper
+from fastsac.learning.gradient_step import make_hyper
 from fastsac.nn.network import Net
 from tests.support import chain_env
 from tests.support.learners import CPU
@@ -49,11 +49,11 @@ def targets(algorithm, hyper, views, target, batch, noise):
 
     def loss(one, noise):
         window = one.window and WindowStates(*(x.unsqueeze(1) for x in one.window))
-        one = Batch(*(x.unsqueeze(0) for x in one[:5]), window)
+        one = Batch._make((*(x.unsqueeze(0) for x in one[:5]), window))
         at = {**views, "critic": zero}
         return step.objective(algorithm, hyper, at, target, one, noise.unsqueeze(-2), False)[0]
 
-    dims = Batch(0, 0, 0, 0, 0, batch.window and WindowStates(1, 1))
+    dims = Batch._make((0, 0, 0, 0, 0, batch.window and WindowStates._make((1, 1))))
     nothing = batch._replace(reward=0 * batch.reward, discount=0 * batch.discount, window=None)
     rest = torch.func.vmap(loss, (dims._replace(window=None), -2))(nothing, noise)  # J_V of SAC v1
     return (2 * (torch.func.vmap(loss, (dims, -2))(batch, noise) - rest)).sqrt()
@@ -137,9 +137,8 @@ def test_without_entropy_in_the_backup_targets_are_those_of_the_mean_q(algo):
     hyper = {k: v[0] for k, v in make_hyper(algorithm, config, CPU).items()}
     state = step.init(algorithm, torch.tensor(1), ALPHA)
     views = views_of(algorithm, state) | {"log_alpha": {"log_alpha": torch.tensor(2.0)}}
-    target = {k: torch.zeros(s) for k, s in algorithm.networks["critic"].shapes.items()}
-    target["layer1"][..., S, :] = 7.0  # the bias
-    target = {"critic": target}
+    critic = {k: torch.zeros(s) for k, s in algorithm.networks["critic"].shapes.items()}
+    critic["layer1"][..., S, :] = 7.0  # the bias
     batch = Batch(
         torch.randn(4, S),
         algorithm.act_randomly(torch.randn(4, A)),
@@ -148,5 +147,5 @@ def test_without_entropy_in_the_backup_targets_are_those_of_the_mean_q(algo):
         torch.randn(4, S),
     )
     noise = torch.randn(*algorithm.noise_shape(4)) if algo == "sac" else torch.zeros(4, 1)
-    y = targets(algorithm, hyper, views, target, batch, noise)
+    y = targets(algorithm, hyper, views, {"critic": critic}, batch, noise)
     torch.testing.assert_close(y, torch.arange(4.0) + 3.5)

@@ -1,7 +1,10 @@
 """The ring against a plain Python model: exactly the valid transitions are drawn, each with its own window."""
 
+from typing import TypedDict
+
 import pytest
 import torch
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from fastsac.algorithms.batch import Batch
@@ -14,6 +17,18 @@ M, N, GAMMA = 2, 3, 0.9
 SEEDS = [0, 1, 2, 101, 103, 110]  # member by member
 
 
+class Row(TypedDict):
+    """What the replay should hold of one environment's vector step."""
+
+    obs: Tensor  # [O]
+    action: Tensor  # [A]
+    reward: float
+    terminated: bool
+    truncated: bool
+    next_obs: Tensor  # [O]
+    dummy: bool
+
+
 class Stream:
     """Drives the scripted environment into a replay and keeps every transition in a plain list."""
 
@@ -21,7 +36,8 @@ class Stream:
         self.env = make_scripted("3t,5c,2b,1t", SEEDS, 0, {}, None)
         self.replay = Replay(M, N, capacity, self.env.spec.obs_dim, self.env.spec.action_dim, torch.device("cpu"))
         self.generator = torch.Generator().manual_seed(0)
-        self.rows = [[[] for _ in range(N)] for _ in range(M)]  # per environment, all rows since the last restart
+        # Per environment, all rows since the last restart.
+        self.rows: list[list[list[Row]]] = [[[] for _ in range(N)] for _ in range(M)]
         self.begin()
 
     def begin(self):
@@ -36,7 +52,7 @@ class Stream:
         obs, reward, terminated, truncated = (torch.from_numpy(x).view(M, N, *x.shape[1:]) for x in self.env.recv())
         for m in range(M):
             for n in range(N):
-                row = {
+                row: Row = {
                     "obs": self.obs[m, n], "action": action[m, n], "reward": reward[m, n].item(),
                     "terminated": bool(terminated[m, n]), "truncated": bool(truncated[m, n]),
                     "next_obs": obs[m, n], "dummy": bool(self.is_dummy[m, n]),

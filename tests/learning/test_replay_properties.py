@@ -3,6 +3,8 @@
 Rewards are small whole numbers and gamma is 1/2, so that sums in float32 are exact and equality is meant.
 """
 
+from typing import TypedDict
+
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,16 +17,26 @@ GAMMA = 0.5
 CPU = torch.device("cpu")
 
 
-class Model:
-    """What the replay should hold: every row there ever was, per member and environment.
+class Row(TypedDict):
+    """`obs` is a number of its own, and so is the reward within a few thousand rows."""
 
-    A row is a dictionary; `obs` is a number of its own, and so is the reward within a few thousand rows.
-    """
+    obs: float
+    action: float
+    reward: float
+    terminated: bool
+    truncated: bool
+    next_obs: float
+    dummy: bool
+
+
+class Model:
+    """What the replay should hold: every row there ever was, per member and environment."""
 
     def __init__(self, num_members, num_envs, capacity, n_step):
         self.m, self.n, self.capacity, self.n_step = num_members, num_envs, capacity, n_step
-        self.rows = [[[] for _ in range(num_envs)] for _ in range(num_members)]
-        self.obs = self.is_dummy = None
+        self.rows: list[list[list[Row]]] = [[[] for _ in range(num_envs)] for _ in range(num_members)]
+        self.obs = torch.zeros(num_members, num_envs, 1)
+        self.is_dummy = torch.zeros(num_members, num_envs, dtype=torch.bool)
         self.ids = 0
         self.replay = self.make()
 
@@ -44,8 +56,6 @@ class Model:
             for _, row in self.last_rows():
                 row["truncated"] = True
             self.append(torch.zeros_like(obs), torch.zeros(self.m, self.n), None, None, obs, dummy=True)
-            self.is_dummy = torch.zeros(self.m, self.n, dtype=torch.bool)
-        if self.is_dummy is None:
             self.is_dummy = torch.zeros(self.m, self.n, dtype=torch.bool)
         self.obs = obs
         self.replay.reset_(obs)
@@ -130,6 +140,7 @@ class Model:
             got = [x[j].item() for x in batch[:5]]
             assert got == [obs, action, reward, discount, next_obs]
             for k, (weight, state) in enumerate(between):
+                assert batch.window is not None
                 assert batch.window.discount[k, j].item() == weight
                 assert weight == 0 or batch.window.obs[k, j].item() == state
 

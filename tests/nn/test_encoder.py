@@ -11,7 +11,7 @@ from fastsac.algorithms.registry import get_algorithm
 from fastsac.config.algorithms import ALGORITHMS
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learning.learner import make_hyper
+from fastsac.learning.gradient_step import make_hyper
 from fastsac.nn import vectors
 from fastsac.nn.encoder import Encoder
 from fastsac.nn.linear import MatmulConfig

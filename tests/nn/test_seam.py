@@ -11,7 +11,7 @@ from fastsac.algorithms.heads import HEADS
 from fastsac.algorithms.heads.head import Head
 from fastsac.algorithms.registry import get_algorithm
 from fastsac.config.algorithms import ALGORITHMS
-from fastsac.learning.learner import make_hyper
+from fastsac.learning.gradient_step import make_hyper
 from fastsac.nn.architecture import Architecture
 from fastsac.nn.network import ARCHITECTURES
 from tests.support.algorithms import make, spec_of, states
@@ -65,8 +65,8 @@ class Atoms(Head):
         return (1 - (value.clamp(-4, 4).unsqueeze(-1) - ATOMS).abs() / 2).clamp(min=0)
 
     def target(self, reward, discount, next_out, next_log_prob, alpha):
-        first, second = self.value(next_out)
-        lower = torch.where((first < second).unsqueeze(-1), *next_out).softmax(-1)  # [B, W]
+        (first, second), (first_value, second_value) = next_out, self.value(next_out)
+        lower = torch.where((first_value < second_value).unsqueeze(-1), first, second).softmax(-1)  # [B, W]
         moved = reward.unsqueeze(-1) + discount.unsqueeze(-1) * (ATOMS - (alpha * next_log_prob).unsqueeze(-1))
         return (lower.unsqueeze(-1) * self.spread(moved)).sum(-2).detach()
 

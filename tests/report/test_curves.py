@@ -127,8 +127,8 @@ def test_seeds_that_all_share_are_in_the_title(tmp_path: Path) -> None:
 
 
 def test_many_differences_give_the_folder(tmp_path: Path) -> None:
-    other = {"utd_ratio": 2.0, "gamma": 0.9, "tau": 0.1, "n_step": 3}
-    paths = [write_run(tmp_path / "plain"), write_run(tmp_path / "changed", **other)]
+    changed = write_run(tmp_path / "changed", utd_ratio=2.0, gamma=0.9, tau=0.1, n_step=3)
+    paths = [write_run(tmp_path / "plain"), changed]
     assert [group.label for group in make_groups(read_runs(paths))] == ["plain", "changed"]
 
 

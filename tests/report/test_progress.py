@@ -59,9 +59,13 @@ def live(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveDisplay]
     display.close()
 
 
-def lines(display: PlainDisplay) -> list[str]:
+def written(display: LiveDisplay | PlainDisplay) -> str:
     assert isinstance(display._stream, io.StringIO)
-    return display._stream.getvalue().splitlines()
+    return display._stream.getvalue()
+
+
+def lines(display: PlainDisplay) -> list[str]:
+    return written(display).splitlines()
 
 
 def drawn(live: LiveDisplay) -> list[str]:
@@ -286,7 +290,7 @@ def test_aside_shows_its_seconds_and_leaves_no_line(live: LiveDisplay, clock: Cl
     text = " ".join(" ".join(drawn(live)).split())
     assert "evaluating" not in text
     assert "elapsed 0:19" in text  # the evaluation's row brings no time: it goes on all the same
-    assert "evaluating:" not in live._stream.getvalue()  # type: ignore[attr-defined]
+    assert "evaluating:" not in written(live)
 
 
 def test_returns_of_several_members_are_shown(live: LiveDisplay, plain: PlainDisplay) -> None:
@@ -321,7 +325,7 @@ def test_live_stage_shows_its_seconds(live: LiveDisplay, clock: Clock) -> None:
     with live.stage("compiling the update"):
         clock.now += 7
         assert "compiling the update 7 s" in " ".join(drawn(live))
-    assert "compiling the update: 7.0 s" in live._stream.getvalue()  # type: ignore[attr-defined]
+    assert "compiling the update: 7.0 s" in written(live)
 
 
 def test_live_gives_the_terminal_back(live: LiveDisplay) -> None:
@@ -337,7 +341,7 @@ def test_live_gives_the_terminal_back(live: LiveDisplay) -> None:
         interrupted()
     live.close()
     live.info("after")
-    text = live._stream.getvalue()  # type: ignore[attr-defined]
+    text = written(live)
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor shows
     assert text.endswith("after\n")
 
@@ -346,7 +350,7 @@ def test_live_table_closes(live: LiveDisplay) -> None:
     live.update(ROW)
     live.table({"env steps": "20,000"})
     assert not live._live.is_started
-    assert "20,000" in live._stream.getvalue().rsplit("\x1b[?25h", 1)[1]  # type: ignore[attr-defined]
+    assert "20,000" in written(live).rsplit("\x1b[?25h", 1)[1]
 
 
 @pytest.mark.parametrize(

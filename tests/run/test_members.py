@@ -156,7 +156,7 @@ def test_goals_are_noted_and_stop_the_run_when_asked(tmp_path, capsys, when, end
     """The scripted returns of the seeds differ: one goal lies between them."""
     settings = BASE.replace(seeds=3, eval_every=20, total_steps=100, eval_episodes=1)
     first = run(tmp_path / "first", settings)
-    by_member = {m: [] for m in range(3)}
+    by_member: dict[int, list[float]] = {m: [] for m in range(3)}
     for row in rows(first.run_dir / "eval.csv"):
         by_member[int(row["member"])].append(float(row["return_mean"]))
     best = [max(values) for values in by_member.values()]

@@ -6,7 +6,9 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +17,14 @@ from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint
 from fastsac.acting.errors import BadStepError, EnvFailedError, NotFiniteError
+from fastsac.algorithms.batch import Batch
 from fastsac.checkpoint.thread import CheckpointError
 from fastsac.checkpoint.writer import Writer
 from fastsac.cli.main import main
 from fastsac.config.settings import Config
 from fastsac.env import make_env
 from fastsac.learning import gradient_step
+from fastsac.learning.draw import draw_batch
 from fastsac.run import nan_guard, plan
 from fastsac.run.extract import extract
 from fastsac.run.plan import make_plan
@@ -30,7 +34,7 @@ from tests.support.interrupted_runs import interrupt, resumed
 from tests.support.learners import fill, make_filled
 from tests.support.runs import BASE, complaints, file_size_limit, go_wrong, rows, run, run_with
 
-ROLLBACK = {"on_nan": "rollback", "total_steps": 200, "checkpoint_every": 0}
+ROLLBACK: dict[str, Any] = {"on_nan": "rollback", "total_steps": 200, "checkpoint_every": 0}
 
 
 def dumps(folder):
@@ -117,15 +121,16 @@ def test_recorded_launches_go_back_as_eager_ones_do(tmp_path, recorder, monkeypa
     assert recorder.replayed > 30
 
 
-def test_a_fault_after_the_last_step_is_made_up_for(tmp_path):
+def test_a_fault_after_the_last_step_is_made_up_for(tmp_path, monkeypatch):
     """No vector step follows that would launch the updates that are lost."""
-    poison, done = Poison(at=200), []
+    poison = Poison(at=200)
+    done: list[Callable[[int], None]] = []
 
     def hook(training):
         poison(training)
         if poison.kept is not None and not done:
             done.append(training.guard._roll_back)
-            training.guard._roll_back = lambda member: (poison(training), done[0](member))
+            monkeypatch.setattr(training.guard, "_roll_back", lambda member: (poison(training), done[0](member)))
 
     result = run_with(tmp_path, hook, **ROLLBACK)
     assert done
@@ -133,7 +138,7 @@ def test_a_fault_after_the_last_step_is_made_up_for(tmp_path):
     assert result.grad_steps == 200 - 16
 
 
-def test_the_updates_that_a_resumed_run_begins_with_can_be_taken_back(tmp_path):
+def test_the_updates_that_a_resumed_run_begins_with_can_be_taken_back(tmp_path, monkeypatch):
     folder = interrupt(BASE.replace(run_dir=str(tmp_path / "run"), **ROLLBACK), 100)
     with Run(make_plan(resumed(folder))) as training:
         assert max(training.collector.due()) > 0
@@ -144,9 +149,9 @@ def test_the_updates_that_a_resumed_run_begins_with_can_be_taken_back(tmp_path):
         def launch_and_heal(due):
             launch(due)
             reward.copy_(kept)
-            training.learner.launch = launch
+            monkeypatch.setattr(training.learner, "launch", launch)
 
-        training.learner.launch = launch_and_heal
+        monkeypatch.setattr(training.learner, "launch", launch_and_heal)
         result = training.train()
     assert len(dumps(folder)) == 1
     state = checkpoint.load(folder)[0]
@@ -155,7 +160,7 @@ def test_the_updates_that_a_resumed_run_begins_with_can_be_taken_back(tmp_path):
 
 
 def test_a_parameter_alone_is_found_named_and_taken_back(tmp_path, capsys):
-    done = []
+    done: list[torch.Tensor] = []
 
     def spoil(training):
         if training.collector.env_steps[0] >= 100 and not done:
@@ -175,13 +180,13 @@ def test_without_a_fault_rollback_changes_no_number(tmp_path):
 
 @pytest.mark.parametrize("n_step", [1, 3])
 def test_the_batch_of_a_bad_step_is_drawn_again(monkeypatch, n_step):
-    drawn, original = [], gradient_step.draw_batch
+    drawn: list[Batch] = []
     parts = make_filled(n_step=n_step, buffer_size=200)
     mine = parts.learner
     mine.launch([5])
 
     def keep(*args):
-        drawn.append(original(*args))
+        drawn.append(draw_batch(*args))
         return drawn[-1]
 
     monkeypatch.setattr(gradient_step, "draw_batch", keep)
@@ -196,6 +201,8 @@ def test_the_batch_of_a_bad_step_is_drawn_again(monkeypatch, n_step):
     for a, b in zip(batch[:5], expected[:5], strict=True):
         assert torch.equal(a, b)
     if n_step > 1:  # what is beyond a window's end has no weight
+        assert batch.window is not None
+        assert expected.window is not None
         assert torch.equal(batch.window.discount, expected.window.discount)
         live = expected.window.discount > 0
         assert torch.equal(batch.window.obs[live], expected.window.obs[live])
@@ -210,7 +217,7 @@ def test_the_batch_of_a_bad_step_is_drawn_again(monkeypatch, n_step):
 def test_no_draw_comes_again_after_a_rollback():
     mine = make_filled().learner
     held = pytree.tree_map(torch.clone, mine.buffers["state"])
-    counters = []
+    counters: list[int] = []
     for _ in range(3):
         mine.launch([4])
         state = mine.buffers["state"]["grad_steps"] + mine.buffers["counter_offset"]
@@ -226,7 +233,7 @@ def test_no_draw_comes_again_after_a_rollback():
 @pytest.mark.parametrize("key", ["nan_obs", "nan_reward", "fail"])
 def test_the_state_before_an_environment_failed_is_written(tmp_path, capsys, key):
     """It is what a run has that ends there by itself."""
-    long = {"env": "tests.support.scripted_env:100c", "total_steps": 40}
+    long: dict[str, Any] = {"env": "tests.support.scripted_env:100c", "total_steps": 40}
     expected = checkpoint.load(run(tmp_path, "expected", **long).run_dir)[0]
     with pytest.raises((BadStepError, NotFiniteError)) as error:
         run(tmp_path, **{**long, "total_steps": 100, "env_kwargs": {key: [2, 11]}, "log_every": 1000})
@@ -304,7 +311,7 @@ def test_an_environment_that_cannot_be_made_for_an_evaluation(tmp_path):
 
 @pytest.mark.parametrize(("key", "word"), [("nan_obs", "an observation"), ("nan_reward", "a reward")])
 def test_what_is_not_finite_in_an_evaluation_ends_the_run_as_in_training(tmp_path, key, word):
-    settings = {"env": "tests.support.scripted_env:9c", "eval_every": 20, "seeds": 2}
+    settings: dict[str, Any] = {"env": "tests.support.scripted_env:9c", "eval_every": 20, "seeds": 2}
     expected = rf"^environment 1 of member 1 \(seed 2\) returned {word} that is not finite in step 3 of its episode "
     with pytest.raises(NotFiniteError, match=expected + "in an evaluation at env step 20") as error:
         run(tmp_path, **settings, eval_env_kwargs={key: [4, 3]})
@@ -312,8 +319,8 @@ def test_what_is_not_finite_in_an_evaluation_ends_the_run_as_in_training(tmp_pat
     assert checkpoint.load_meta(tmp_path / "run")["env_steps"] == [20, 20]
     assert rows(tmp_path / "run" / "eval.csv") == []
     config = resumed(tmp_path / "run", eval_env_kwargs={})
-    expected = run(tmp_path, "expected", **settings)
-    assert train(config).eval_return_mean == expected.eval_return_mean  # the evaluation that was due is made up for
+    clean = run(tmp_path, "clean", **settings)
+    assert train(config).eval_return_mean == clean.eval_return_mean  # the evaluation that was due is made up for
     assert [row["env_steps"] for row in rows(tmp_path / "run" / "eval.csv")][:2] == ["20", "20"]
 
 
@@ -383,8 +390,10 @@ def summary_of(folder):
 )
 @pytest.mark.parametrize("resume", ["auto", "by name"])
 def test_a_failed_run_says_so_and_can_be_resumed(tmp_path, changes, kind, told, resume):
-    settings = {"env": "tests.support.scripted_env:100c", "total_steps": 100, "checkpoint_every": 20, "eval_every": 20}
-    settings |= {"learning_starts": 30, "eval_env_kwargs": {"fail": [-1, -2], "nan_obs": None}}
+    settings: dict[str, Any] = {
+        "env": "tests.support.scripted_env:100c", "total_steps": 100, "checkpoint_every": 20, "eval_every": 20,
+        "learning_starts": 30, "eval_env_kwargs": {"fail": [-1, -2], "nan_obs": None},
+    }  # fmt: skip
     with pytest.raises(kind) as error:
         run(tmp_path, **settings, **changes)
     folder = tmp_path / "run"
@@ -468,6 +477,11 @@ def test_word_that_cannot_be_left_does_not_hide_the_error(tmp_path, name):
     assert (folder / "summary.json").is_file() == (name == "error.txt")
 
 
+def index_told(error):
+    """Of the environment that an exception came from."""
+    return getattr(error.value, "env_index", None)
+
+
 def test_gymnasium_tells_which_environment_it_was():
     env = make_env("gymnasium:tests.support.failing_env:Falls-v0", [2, 4, 7, 9], env_kwargs={"after": 3})
     env.reset()
@@ -478,7 +492,7 @@ def test_gymnasium_tells_which_environment_it_was():
     env.send(action)
     with pytest.raises(ArithmeticError, match="joint 3 came off") as error:
         env.recv()
-    assert error.value.env_index == 2
+    assert index_told(error) == 2
     env.close()
 
 
@@ -489,7 +503,7 @@ def test_gymnasium_tells_which_environment_gave_another_shape(seeds):
     env.send(np.zeros((3, 1), np.float32))
     with pytest.raises(TypeError, match="step of Grows must return an observation of Box") as error:
         env.recv()
-    assert error.value.env_index == seeds.index(5)
+    assert index_told(error) == seeds.index(5)
     env.close()
 
 
@@ -525,14 +539,16 @@ def two_steps(task, **env_kwargs):
 def test_gymnasium_takes_truths_and_numbers_only_and_tells_who_gave_others(key, gift, message):
     with pytest.raises(TypeError, match=message) as error:
         two_steps("Gives", key=key, gift=gift)
-    assert error.value.env_index == 1
+    assert index_told(error) == 1
 
 
 def test_gymnasium_takes_whatever_holds_a_truth_or_a_number():
     for gift in ("bool", "numpy bool", "one", "1.0", "int8", "array", "tensor", "float16"):
         for key in ("reward", "terminated", "truncated"):
             step = two_steps("Gives", key=key, gift=gift)
-            expected = {"reward": [0.5] * 3, "terminated": [False] * 3, "truncated": [False] * 3}
+            expected: dict[str, list[float]] = {
+                "reward": [0.5] * 3, "terminated": [False] * 3, "truncated": [False] * 3,
+            }  # fmt: skip
             expected[key][1] = 1.0 if key == "reward" else True
             for name, values in expected.items():
                 assert getattr(step, name).tolist() == values
@@ -544,7 +560,7 @@ def test_gymnasium_takes_whatever_holds_a_truth_or_a_number():
 def test_gymnasium_tells_which_environment_wanted_to_end_the_program(where):
     with pytest.raises(SystemExit, match="no licence") as error:
         two_steps("Quits", where=where)
-    assert error.value.env_index == (1 if where == "reset" else 0)
+    assert index_told(error) == (1 if where == "reset" else 0)
 
 
 def test_gymnasium_makes_a_wrong_call_of_a_constructor_that_ends_the_program():

@@ -4,6 +4,7 @@ Environments cannot save their state, but for those that can: the other run make
 """
 
 import math
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from fastsac.run import plan
 from fastsac.run.trainer import train
 from tests.support.interrupted_runs import EXACT, assert_same_run, drive, interrupt, resumed
 
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "members": {"seeds": 2, "sweep": ("critic_lr=1e-3,1e-2",), "obs_norm": True},
     "n_step": {"n_step": 3, "obs_norm": True, "utd_ratio": 0.7},

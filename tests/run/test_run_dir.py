@@ -241,7 +241,7 @@ LONG = {"total_steps": 400, "buffer_size": 1000, "checkpoint_every": 90, "log_ev
 
 def once_at(env_steps, act):
     """For `run_with`: do something at a vector step."""
-    done = []
+    done: list[bool] = []
 
     def hook(training):
         if not done and training.collector.env_steps[0] >= env_steps:
@@ -444,6 +444,7 @@ def test_rows_that_are_lost_in_the_middle_are_written_again(tmp_path, monkeypatc
 def test_damage_that_the_last_checkpoint_finds_is_made_good(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     remove = Writer._remove_others
+    done: list[Path] = []
 
     def damage_then(self):
         remove(self)
@@ -451,7 +452,6 @@ def test_damage_that_the_last_checkpoint_finds_is_made_good(tmp_path, monkeypatc
             done.append(min(checkpoint.replay_dir(folder).glob("rows_*.pt")))
             done[0].write_bytes(b"x" * done[0].stat().st_size)
 
-    done = []
     monkeypatch.setattr(Writer, "_remove_others", damage_then)
     run(tmp_path, checkpoint_every=40)
     assert done
@@ -464,10 +464,12 @@ def test_a_replay_that_is_whole_goes_along_also_where_none_is_kept_from_now_on(t
         Config.load(folder).replace(resume=str(folder), run_dir=None, total_steps=90, checkpoint_replay="none")
     )
     plan.place.release()
+    assert plan.resume is not None
     assert (plan.resume.found.with_replay, plan.resume.found.note) == (True, "")
     for path in checkpoint.replay_dir(folder).glob("rows_*.pt"):
         path.unlink()
     plan = make_plan(plan.config)
     plan.place.release()
+    assert plan.resume is not None
     assert not plan.resume.found.with_replay
     assert plan.resume.found.note.endswith("Going on without the replay.")

@@ -13,7 +13,8 @@ class Rule:
     """A rule with a clock and signals that the test moves."""
 
     def __init__(self, **changes):
-        self.config, self.now, self.said = BASE.replace(total_steps=100, **changes), 0.0, []
+        self.config, self.now = BASE.replace(total_steps=100, **changes), 0.0
+        self.said: list[str] = []
         self.signals = StopSignals()
         deadline = Deadline(self.config.max_wall_time, clock=lambda: self.now)
         self.rule = StopRule(self.config, self.signals, deadline, self.said.append)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
+from fastsac.env import make_spec
 from fastsac.learning.learner import Learner
 from fastsac.run import plan
 from fastsac.run.plan import choose_threads, make_plan
@@ -88,7 +89,7 @@ def test_measuring_takes_a_small_share_of_the_time(all_s):
 
 def test_small_updates_take_one_thread_without_a_trial(monkeypatch):
     monkeypatch.setattr(plan, "num_cpus", lambda: 2)
-    spec = plan.make_spec(BASE.env)
+    spec = make_spec(BASE.env)
     assert choose_threads(BASE, spec, "eager") == (1,)
     wide = BASE.replace(hidden_dims=(256, 256), batch_size=256, learning_starts=256)
     assert choose_threads(wide, spec, "eager") == choose_threads(wide, spec, "compiled") == (1, 2)
@@ -122,7 +123,12 @@ def train_with(tmp_path, monkeypatch, name, **changes):
 def test_the_numbers_do_not_depend_on_threads_nor_on_trials(tmp_path, monkeypatch, capsys):
     tried = []
     rehearse = Learner.rehearse
-    monkeypatch.setattr(Learner, "rehearse", lambda self, steps: tried.append(steps) or rehearse(self, steps))
+
+    def note_and_rehearse(learner, num_steps):
+        tried.append(num_steps)
+        rehearse(learner, num_steps)
+
+    monkeypatch.setattr(Learner, "rehearse", note_and_rehearse)
     folders = [train_with(tmp_path, monkeypatch, f"{n}", cpu_threads=n) for n in (1, 2)]
     assert not tried
     folders.append(train_with(tmp_path, monkeypatch, "auto"))

@@ -35,7 +35,8 @@ MAX_ITERATIONS = 10_000
 def soft_values(Q: Array, policy: Array, alpha: float) -> Array:
     """V [S] = E_policy[Q - alpha log policy]; an action of probability 0 counts for nothing."""
     log_policy = np.log(np.where(policy > 0, policy, 1.0))
-    return np.einsum("sa,sa->s", policy, Q - alpha * log_policy)
+    V: Array = np.einsum("sa,sa->s", policy, Q - alpha * log_policy)
+    return V
 
 
 def soft_policy_evaluation(P: Array, R: Array, policy: Array, alpha: float, gamma: float) -> Array:
@@ -62,7 +63,8 @@ def soft_policy_improvement(Q: Array, alpha: float) -> Array:
     """The policy [S, A] nearest to exp(Q / alpha) in KL divergence (Lemma 2): softmax(Q / alpha) itself."""
     logits = (Q - Q.max(axis=1, keepdims=True)) / alpha
     weights = np.exp(logits)
-    return weights / weights.sum(axis=1, keepdims=True)
+    policy: Array = weights / weights.sum(axis=1, keepdims=True)
+    return policy
 
 
 def soft_policy_iteration(P: Array, R: Array, alpha: float, gamma: float) -> tuple[Array, Array]:

@@ -27,7 +27,7 @@ class Falls(gymnasium.Env[Any, Any]):
         return np.zeros(2, np.float32), 0.0, False, False, {}
 
 
-gymnasium.register("Falls-v0", Falls, max_episode_steps=100)
+gymnasium.register("Falls-v0", f"{__name__}:Falls", max_episode_steps=100)
 
 
 class Grows(Falls):
@@ -39,7 +39,7 @@ class Grows(Falls):
         return np.zeros(length, np.float32), 0.0, False, False, {}
 
 
-gymnasium.register("Grows-v0", Grows, max_episode_steps=100)
+gymnasium.register("Grows-v0", f"{__name__}:Grows", max_episode_steps=100)
 
 
 class Gives(Falls):
@@ -63,7 +63,7 @@ GIFTS: dict[str, Any] = {
     "array": np.array([True]), "tensor": torch.tensor(1.0), "float16": np.float16(1), "complexes": np.zeros(2, complex),
 }  # fmt: skip
 
-gymnasium.register("Gives-v0", Gives, max_episode_steps=100)
+gymnasium.register("Gives-v0", f"{__name__}:Gives", max_episode_steps=100)
 
 
 class Quits(Falls):
@@ -84,4 +84,4 @@ class Quits(Falls):
         sys.exit("no licence")
 
 
-gymnasium.register("Quits-v0", Quits, max_episode_steps=100)
+gymnasium.register("Quits-v0", f"{__name__}:Quits", max_episode_steps=100)

@@ -19,7 +19,7 @@ NEEDS_HOST = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equa
 
 class _Tape(TorchDispatchMode):
     def __init__(self) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.calls: list[tuple[Any, ...]] = []
         self.before: list[tuple[torch.Tensor, torch.Tensor]] = []  # what was written, with what it held
 

@@ -3,30 +3,34 @@
 import json
 import math
 import signal
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from fastsac import checkpoint
+from fastsac.checkpoint.reader import Meta
 from fastsac.config.settings import Config
 from fastsac.run.evaluator import make_training_envs
 from fastsac.run.plan import make_plan
+from fastsac.run.result import Result
 from fastsac.run.trainer import Run
-from tests.support.runs import BASE, TIME_COLUMNS, rows
+from tests.support.runs import BASE, TIME_COLUMNS, go_wrong, rows
 
 EXACT = BASE.replace(total_steps=140, log_every=30, eval_every=45, buffer_size=60)
 
 
-def drive(config, interrupt_at=math.inf, renew_at=math.inf):
+def drive(config: Config, interrupt_at: float = math.inf, renew_at: float = math.inf) -> Result:
     """Train until a Ctrl-C in the middle of a vector step, with new environments after another one, if any."""
+    sent: list[signal.Signals] = []
+
+    def interrupt_once(run: Run) -> None:
+        if run.env_steps >= interrupt_at and not sent:
+            signal.raise_signal(signal.SIGINT)
+            sent.append(signal.SIGINT)
+
     with Run(make_plan(config)) as run:
-        recv, sent = run.collector.recv, []
-
-        def recv_and_interrupt():
-            recv()
-            if run.env_steps >= interrupt_at and not sent:
-                sent.append(signal.raise_signal(signal.SIGINT))
-
-        run.collector.recv = recv_and_interrupt
+        go_wrong(run, interrupt_once)
         run.start()
         while not run.is_over:
             before = run.env_steps
@@ -39,37 +43,39 @@ def drive(config, interrupt_at=math.inf, renew_at=math.inf):
         return run.finish()
 
 
-def interrupt(config, at, **changes):
+def interrupt(config: Config, at: int, renew_at: float = math.inf) -> Path:
     """Train until a Ctrl-C in the middle of a vector step at `at` environment steps."""
-    result = drive(config, interrupt_at=at, **changes)
+    result = drive(config, interrupt_at=at, renew_at=renew_at)
     assert result.interrupted
     assert at <= result.env_steps < at + 3 * config.num_envs
     return result.run_dir
 
 
-def resumed(folder, **changes):
+def resumed(folder: Path, **changes: Any) -> Config:
     return Config.load(folder).replace(resume=str(folder), run_dir=None, **changes)
 
 
-def assert_same_tree(mine, other, path=""):
+def assert_same_tree(mine: object, other: object, path: str = "") -> None:
     if isinstance(mine, dict):
+        assert isinstance(other, dict), path
         assert mine.keys() == other.keys(), path
         for key in mine:
             assert_same_tree(mine[key], other[key], f"{path}.{key}")
     elif isinstance(mine, torch.Tensor):
+        assert isinstance(other, torch.Tensor), path
         assert torch.equal(mine, other), path
     else:
         assert mine == other, path
 
 
-def without_times(meta):
+def without_times(meta: Meta) -> Meta:
     evals = [{k: v for k, v in row.items() if k != "wall_s"} for row in meta["last_evals"]]
     row = {k: v for k, v in meta["last_row"].items() if k not in ("ago_s", "waited")}
     kept = {k: v for k, v in meta.items() if k not in ("wall_s", "name", "learner", "replay")}
     return {**kept, "last_evals": evals, "last_row": row}
 
 
-def assert_same_run(first, second):
+def assert_same_run(first: Path, second: Path) -> None:
     """Tables, parameters, replay, counters: everything but times."""
     for name in ("metrics.csv", "eval.csv"):
         mine, other = (rows(folder / name, TIME_COLUMNS) for folder in (first, second))

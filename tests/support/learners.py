@@ -1,10 +1,14 @@
 """A small learner, with random transitions in its replay."""
 
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.learning.learner import make_parts
+from fastsac.learning.learner import Learner, Parts, make_parts
+from fastsac.runtime.launch import Mode
 
 O, A, N = 3, 2, 4
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
@@ -17,13 +21,13 @@ BASE = Config(
 CPU = torch.device("cpu")
 
 
-def fill(parts, steps=30, start=0):
+def fill(parts: Parts, steps: int = 30, start: int = 0) -> None:
     """The same rows for a member seed, whatever the number of members."""
     learner, replay, normalizer = parts
     seeds = learner.config.member_seeds
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
-    def draw(*shape):
+    def draw(*shape: int) -> Tensor:
         return torch.stack([torch.randn(*shape, generator=g) for g in generators]).to(learner.device)
 
     replay.reset_(draw(N, O))
@@ -33,7 +37,7 @@ def fill(parts, steps=30, start=0):
         normalizer.update_(draw(N, O))
 
 
-def make_filled(mode="eager", **changes):
+def make_filled(mode: Mode = "eager", **changes: Any) -> Parts:
     """A learner, warmed up, with its replay and normalizer."""
     parts = make_parts(BASE.replace(**changes), SPEC, CPU, mode)
     fill(parts)
@@ -41,5 +45,5 @@ def make_filled(mode="eager", **changes):
     return parts
 
 
-def make(mode="eager", **changes):
+def make(mode: Mode = "eager", **changes: Any) -> Learner:
     return make_filled(mode, **changes).learner

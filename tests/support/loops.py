@@ -5,8 +5,10 @@ import torch
 
 from fastsac.acting.actor import Actor
 from fastsac.acting.store import Store
-from fastsac.env import Step
+from fastsac.config.settings import Config
+from fastsac.env import EnvSpec, FloatArray, Step
 from fastsac.learning.learner import make_parts
+from fastsac.runtime.launch import Mode
 from tests.support.learners import CPU, SPEC, A, N, O
 
 ALL_OPTIONS = {"obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}
@@ -15,7 +17,7 @@ ALL_OPTIONS = {"obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_
 class Loop:
     """Acting, learning and storing without environments."""
 
-    def __init__(self, config, spec=SPEC, mode="eager"):
+    def __init__(self, config: Config, spec: EnvSpec = SPEC, mode: Mode = "eager") -> None:
         self.config = config
         self.learner, self.replay, self.normalizer = make_parts(config, spec, CPU, mode)
         self.actor = Actor(config, self.learner)
@@ -27,17 +29,18 @@ class Loop:
 class Stream:
     """What environments might return, the same for a member seed whatever the number of members."""
 
-    def __init__(self, config):
+    def __init__(self, config: Config) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in config.member_seeds]
 
-    def draw(self, *shape):
-        return torch.cat([torch.randn(N, *shape, generator=g) for g in self.generators]).numpy()
+    def draw(self, *shape: int) -> FloatArray:
+        drawn: FloatArray = torch.cat([torch.randn(N, *shape, generator=g) for g in self.generators]).numpy()
+        return drawn
 
-    def step(self):
+    def step(self) -> Step:
         return Step(self.draw(O), self.draw(), self.draw() > 1.3, self.draw() > 1.3)
 
 
-def run(loop, steps=12, updates=3):
+def run(loop: Loop, steps: int = 12, updates: int = 3) -> FloatArray:
     """Actions of a short run, [steps, M, N, A]."""
     stream, members = Stream(loop.config), loop.config.seeds
     loop.store.reset(stream.draw(O), [True] * members)

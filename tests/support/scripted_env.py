@@ -158,7 +158,7 @@ class ScriptedEnv:
                 np.linalg.inv(np.zeros((2, 2)))  # explodes in NumPy
             raise getattr(builtins, self._error)("the simulator exploded.\nBadly.")
         except BaseException as error:
-            error.env_index = self._fail[0]  # type: ignore[attr-defined]
+            error.env_index = self._fail[0]  # type: ignore[attr-defined]  # by the contract
             raise
 
     def _flags(self, i: int) -> tuple[bool, bool]:
