@@ -5,22 +5,22 @@ vector step, once with the environments stepping while the updates are made (ove
 the same environments alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 
-from bench import chart, harness, own
-from bench.gpu_show import MARKERS, finish, new_figure, powers_of_two, source, with_range
+from bench.lib import charts, harness, program, tables
+from bench.lib.record import Reporter
+from bench.lib.results import Result, first_of_each, measured
 from fastsac.config.settings import Auto, Config
 from fastsac.env import backend_names, make_spec
 from fastsac.report.style import COLOURS
 from fastsac.run.plan import choose_mode
 
-ENDLESS = 2**31  # the update budget must not end during the measurement
+QUESTION = __doc__ or ""
 WAYS = ("alone", "off", "on")
 """The environments alone, training with overlap off, and with overlap on."""
 
@@ -55,17 +55,11 @@ class Settings(harness.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, may_be_empty in (("num_envs", False), ("env_threads", False), ("overlap_envs", True)):
-            values = getattr(self, name)
-            if (not values and not may_be_empty) or any(v < 1 for v in values):
-                told = ", ".join(map(str, values)) or "none"
-                raise ValueError(f"{name} must be numbers of at least 1, got {told}.")
-        if not self.envs or not self.backends:
-            raise ValueError(f"{'backends' if self.envs else 'envs'} must name at least one, got none.")
-        if unknown := set(self.backends) - set(backend_names()):
-            raise ValueError(f"unknown back end {min(unknown)!r}; choose from {', '.join(backend_names())}.")
-        if self.updates < 1:
-            raise ValueError(f"updates must be at least 1, got {self.updates}.")
+        harness.at_least_1(self, "num_envs", "env_threads", "overlap_envs", "updates")
+        for name in ("envs", "backends", "num_envs", "env_threads"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must name at least one, got none.")
+        harness.among("backends", self.backends, backend_names())
 
 
 @dataclass(frozen=True)
@@ -85,27 +79,22 @@ class Case:
     @property
     def name(self) -> str:
         """`envpool:Pendulum-v1, 64 envs, 2 threads`."""
-        plural = "s" * (self.num_envs > 1)
-        return f"{self.env}, {self.num_envs} env{plural}, {self.threads} thread{'s' * (self.threads > 1)}"
+        envs, threads = tables.plural(self.num_envs, "env"), tables.plural(self.threads, "thread")
+        return f"{self.env}, {envs}, {threads}"
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    try:
-        settings, device = harness.start(Settings, "env", __doc__, argv)
-    except ValueError as error:
-        raise SystemExit(f"bench.env: {' '.join(str(error).split())}") from None
-    reporter = harness.Reporter("env", __doc__, settings)
+    settings, device = harness.start(Settings, "env", QUESTION, argv)
+    reporter = Reporter("env", QUESTION, settings, argv)
     found = cases(settings, settings.num_envs)
-    alone = dict(zip((c.name for c in found), map(alone_or_skipped, found), strict=True))
-    rows = harness.interleave(list(alone.values()), settings.repeats, settings.seconds)
+    rows = harness.interleave([alone_or_absent(case) for case in found], settings.repeats, settings.seconds)
     rows = [{**row, **vars(case), "env": case.env} for row, case in zip(rows, found, strict=True)]
     if not any("values" in row for row in rows):
         raise SystemExit(f"bench.env: no environment could be made: {rows[0]['skipped']}")
     overlap = [beside_learner(settings, c, device) for c in cases(settings, settings.overlap_envs)]
     report = reporter.finish(unit="environment steps/s", rows=rows, overlap=overlap)
-    for table in figures(report):
-        table.show()
-    chart.save_beside(settings.json, draw_chart(report), report)
+    tables.show(figures(report))
+    charts.save_beside(settings.json, draw(report), report)
     return report
 
 
@@ -121,19 +110,14 @@ def cases(settings: Settings, num_envs: Sequence[int]) -> list[Case]:
     ]
 
 
-def alone_or_skipped(case: Case) -> harness.Candidate | harness.Skipped:
+def alone_or_absent(case: Case) -> harness.Candidate | harness.Absent:
     """Environments alone with random actions, or why they cannot be made."""
     try:
         make_spec(case.env)
     except ValueError as error:
-        return harness.Skipped(case.name, str(error))
-    steps = own.RandomSteps(case.env, case.num_envs, case.threads)
-    return harness.Candidate(case.name, in_env_steps(steps), {"make_s": steps.make_s})
-
-
-def in_env_steps(steps: own.RandomSteps) -> Any:
-    """A function that makes at least so many environment steps; returns how many."""
-    return lambda num: steps.run(-(-num // steps.env.num_envs))
+        return harness.Absent(case.name, str(error))
+    steps = program.RandomSteps(case.env, case.num_envs, case.threads)
+    return harness.Candidate(case.name, steps.run_steps, {"make_s": steps.make_s})
 
 
 def beside_learner(settings: Settings, case: Case, device: torch.device) -> harness.Row:
@@ -144,21 +128,12 @@ def beside_learner(settings: Settings, case: Case, device: torch.device) -> harn
         return {"name": case.name, "skipped": str(error)}
     torch.compiler.reset()
     trainings = {way: training(settings, case, way, device) for way in ("off", "on")}
-    steps = own.RandomSteps(case.env, case.num_envs, case.threads)
-
-    def train(way: str) -> Any:
-        def run(num_steps: int) -> int:
-            done = trainings[way].run(num_steps)
-            own.wait_for(trainings[way].learner)
-            return done
-
-        return run
-
-    runs = {"alone": in_env_steps(steps), **{way: train(way) for way in trainings}}
+    steps = program.RandomSteps(case.env, case.num_envs, case.threads)
+    runs: dict[str, harness.Run] = {"alone": steps.run_steps}
+    runs |= {way: one.run_and_wait for way, one in trainings.items()}
+    candidates = [harness.Candidate(way, runs[way]) for way in WAYS]
     try:
-        rows = harness.interleave(
-            [harness.Candidate(way, runs[way]) for way in WAYS], settings.repeats, 2 * settings.seconds
-        )
+        rows = harness.interleave(candidates, settings.repeats, 2 * settings.seconds)
     finally:
         steps.env.close()
         for one in trainings.values():
@@ -173,7 +148,7 @@ def beside_learner(settings: Settings, case: Case, device: torch.device) -> harn
     }
 
 
-def training(settings: Settings, case: Case, way: str, device: torch.device) -> own.Training:
+def training(settings: Settings, case: Case, way: str, device: torch.device) -> program.Training:
     """The loop, compiled and past its random steps, with so many updates per vector step."""
     config = Config.for_env(
         case.env,
@@ -184,9 +159,9 @@ def training(settings: Settings, case: Case, way: str, device: torch.device) -> 
         compile=settings.compile,
     )
     mode = choose_mode(config.replace(utd_ratio=1.0), device)[0]  # as in a run of the preset
-    config = config.replace(total_steps=ENDLESS, learning_starts=max(config.batch_size, 4 * case.num_envs))
-    own.set_precision(config, device)
-    return own.Training(config, mode, device)
+    config = config.replace(total_steps=program.ENDLESS, learning_starts=max(config.batch_size, 4 * case.num_envs))
+    program.set_precision(config, device)
+    return program.Training(config, mode, device)
 
 
 def overlap_of(rates: dict[str, list[float]], num_envs: int) -> harness.Row:
@@ -207,59 +182,65 @@ def overlap_of(rates: dict[str, list[float]], num_envs: int) -> harness.Row:
 # Tables and chart ---------------------------------------------------------------------------------------------------
 
 
-def figures(report: harness.Report) -> list[harness.Figures]:
+def figures(report: harness.Report) -> list[tables.Figures]:
     """Environments alone, and beside the learner."""
-    columns = ["", "steps/s", "min", "max", "us per step", "us per vector step"]
-    rows = [
-        [row["name"], f"skipped: {row['skipped'][:80]}", *[""] * 4]
-        if "skipped" in row
-        else [
-            row["name"],
-            *(f"{row[k]:,.0f}" for k in ("median", "min", "max")),
-            f"{1e6 / row['median']:.2f}",
-            f"{1e6 * row['num_envs'] / row['median']:,.0f}",
-        ]
-        for row in report["rows"]
-    ]
-    tables = [harness.Figures("env: environments alone, random actions", columns, rows)]
-    columns = ["ms per vector step", "alone", "overlap off", "overlap on", "hidden", "min", "max"]
-    rows = [
-        [row["name"], f"skipped: {row['skipped'][:80]}", *[""] * 5]
-        if "skipped" in row
-        else [
-            row["name"],
-            *(f"{row['ms_per_vec_step'][way]['median']:.2f}" for way in WAYS),
-            *(f"{100 * row['hidden'][k]:.0f}%" for k in ("median", "min", "max")),
-        ]
-        for row in report["overlap"]
-    ]
-    if rows:
-        title = (
-            f"env: beside {report['settings']['updates']} update(s) per vector step; share of the environments' time"
-        )
-        tables.append(harness.Figures(f"{title} that is hidden", columns, rows))
-    return tables
+    found = []
+    columns = ["", "steps/s", "min", "max", "us per step", "us per vector step", "notes"]
+    lines = []
+    for row in report["rows"]:
+        us = [1e6 / row["median"], 1e6 * row["num_envs"] / row["median"]] if "median" in row else [None, None]
+        lines.append([row["name"], *tables.spread(row, 0), *map(tables.number, us), tables.problem(row)])
+    found.append(tables.Figures("env: environments alone, random actions", columns, lines))
+    columns = ["ms per vector step", "alone", "overlap off", "overlap on", "hidden", "min", "max", "notes"]
+    lines = []
+    for row in report["overlap"]:
+        ms = row.get("ms_per_vec_step", {})
+        hidden = [f"{row['hidden'][key]:.0%}" if ms else "" for key in ("median", "min", "max")]
+        times = [tables.number(ms[way]["median"], 2) if ms else "" for way in WAYS]
+        lines.append([row["name"], *times, *hidden, tables.problem(row)])
+    title = f"env: beside {tables.plural(report['settings']['updates'], 'update')} per vector step; share of the "
+    return [*found, *([tables.Figures(f"{title}environments' time that is hidden", columns, lines)] if lines else [])]
 
 
-def draw_chart(report: harness.Report) -> Figure:
+def draw(report: harness.Report) -> dict[str, Figure]:
     """Steps per second against the number of environments, a panel per task, a line per back end and threads."""
-    rows = [row for row in report["rows"] if "values" in row]
+    rows = measured(report)
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    figure, panels = new_figure("Environments alone, random actions", panels=len(tasks))
+    figure, panels = charts.new_figure("Environments alone, random actions", panels=len(tasks))
     lines = list(dict.fromkeys((row["backend"], row["threads"]) for row in rows))
     for axes, task in zip([panels] if len(tasks) == 1 else panels, tasks, strict=True):
         for i, (backend, threads) in enumerate(lines):
             line = [r for r in rows if (r["task"], r["backend"], r["threads"]) == (task, backend, threads)]
             line.sort(key=lambda row: row["num_envs"])
-            style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
-            label = f"{backend}, {threads} thread{'s' * (threads > 1)}"
-            with_range(axes, [row["num_envs"] for row in line], line, label=label, **style)
-        powers_of_two(axes, [row["num_envs"] for row in rows])
+            style = {"color": COLOURS[i % len(COLOURS)], "marker": charts.MARKERS[i % len(charts.MARKERS)]}
+            label = f"{backend}, {tables.plural(threads, 'thread')}"
+            charts.with_range(axes, [row["num_envs"] for row in line], line, label=label, **style)
+        charts.powers_of_two(axes, [row["num_envs"] for row in rows])
         axes.set_title(task, fontsize=10)
-        finish(axes, "environments", "environment steps/s", log=True)
-    figure.text(0.01, 0.01, source(report), fontsize=7, color="#777777")
-    return figure
+        charts.finish(axes, "environments", "environment steps/s", log=True)
+    return {"": charts.sign(figure, report)}
 
+
+def page(results: Sequence[Result]) -> Iterator[str]:
+    """A line per back end and threads, a column per number of environments; what overlap hides."""
+    for result in first_of_each(results, "rows"):
+        rows = measured(result.report)
+        numbers = sorted({row["num_envs"] for row in rows})
+        rates = {(row["env"], row["threads"], row["num_envs"]): row["median"] for row in rows}
+        beside = [row for row in result.report["overlap"] if "hidden" in row]
+        hidden = {(row["env"], row["threads"]): f"{row['hidden']['median']:.0%}" for row in beside}
+        lines = [
+            [f"{env}, {tables.plural(threads, 'thread')}"]
+            + [tables.number(rates.get((env, threads, n)), 0) for n in numbers]
+            + [hidden.get((env, threads), "")]
+            for env, threads in dict.fromkeys(key[:2] for key in rates)
+        ]
+        columns = [f"env steps/s alone, on {result.machine}", *(tables.plural(n, "env") for n in numbers)]
+        yield tables.Figures("", [*columns, "hidden by learning"], lines).markdown()
+        yield result.picture("", f"Steps per second of environments alone on {result.machine}")
+
+
+PAGE = {"Environments": page}
 
 if __name__ == "__main__":
     main()
