@@ -500,18 +500,30 @@ def described(row: harness.Row) -> str:
 
 
 def page_environments(results: Sequence[Result]) -> Iterator[str]:
-    """Training beside its parts."""
+    """Environments alone, a column per number; training beside its parts."""
+    for result in results:
+        rows = [row for row in measured(result.report) if row["section"] == "envs"]
+        numbers = sorted({row["num_envs"] for row in rows})
+        rates = {(row["env"], row["env_threads"], row["num_envs"]): row["median"] for row in rows}
+        lines = []
+        for env, threads in dict.fromkeys(key[:2] for key in rates):
+            figures = (tables.number(rates.get((env, threads, n)), 0) for n in numbers)
+            lines.append([f"{env}, {tables.plural(threads, 'thread')}", *figures])
+        columns = [f"env steps/s alone, on {result.machine}", *(tables.plural(n, "env") for n in numbers)]
+        yield tables.Figures("", columns, lines).markdown() if lines else ""
     for result in results:
         rows = [row for row in measured(result.report) if row["section"] == "end-to-end"]
-        lines = [
-            [f"{row['env']}, {row['num_envs']:,} envs, UTD {row['utd_ratio']:g}", tables.number(row["median"], 0)]
-            + [tables.number(row[f"{name}_ms_per_vec_step"]["median"], 2) for name in ("wall", "env", "learner")]
-            + [tables.number(row["ratio"]["median"], 2)]
-            for row in rows
-        ]
+        lines = []
+        for row in rows:
+            line = [
+                f"{row['env']}, {row['num_envs']:,} envs, UTD {row['utd_ratio']:g}",
+                tables.number(row["median"], 0),
+            ]
+            line += [tables.number(row[f"{name}_ms_per_vec_step"]["median"], 2) for name in ("wall", "env", "learner")]
+            lines.append([*line, tables.number(row["ratio"]["median"], 2)])
         columns = [f"training on {result.machine}", "env steps/s", "ms per vector step", "environments alone"]
         columns += ["updates alone", "over the larger"]
-        yield tables.Figures("", columns, lines).markdown() if rows else ""
+        yield tables.Figures("", columns, lines).markdown() if lines else ""
 
 
 def page_members(results: Sequence[Result]) -> Iterator[str]:

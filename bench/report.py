@@ -22,7 +22,7 @@ from bench.lib.results import Result, extent, measured
 
 HERE = Path(__file__).parent
 ORDER = (
-    "update", "train", "solve", "curves", "env", "members", "gpu", "threads", "replay", "startup", "profile",
+    "update", "train", "solve", "curves", "members", "gpu", "threads", "replay", "startup", "profile",
     "long_run",
 )  # fmt: skip
 """Of the questions, for the page and for the commands; each has figures and draw, and PAGE if the page shows it."""

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from test_bench import FakeClock
+from fake_clock import FakeClock
 
-from bench import floor, gpu, gpu_measure, gpu_show, harness, launches, own
+from bench import gpu
+from bench.lib import charts, harness, launches, program
+from bench.peers import common, products
 from fastsac.config.settings import Config
 
 CPU = torch.device("cpu")
@@ -26,51 +28,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     return clock
 
 
-# The floor ------------------------------------------------------------------------------------------------------------
-
-
-def test_floating_point_operations_of_an_update() -> None:
-    sizes = own.Sizes(obs_dim=2, action_dim=1, hidden_dims=(4,), batch_size=10)
-    # Multiply-adds per sample.  Actor 2-4-2: 16 forward, 8 back to its hidden layer.  Two critics 3-4-1: 32 forward,
-    # 8 back to their hidden layers, 16 back to the action.  Twice forward and once for the weights of the actor,
-    # three times forward and once for the weights of the critics.
-    assert floor.flops(sizes) == 2 * 10 * (2 * 16 + 3 * 32 + (32 + 8) + 16 + (16 + 8))
-    assert floor.flops(own.Sizes()) == pytest.approx(577e6, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("members", "precision", "us"),
-    [(1, "high", 70), (1, "highest", 80), (8, "high", 144), (8, "highest", 229), (16, "high", 225)],
-)
-def test_floor_of_an_update(members: int, precision: own.Precision, us: float) -> None:
-    assert 1e6 * floor.floor_s(own.Sizes(), members, precision) == pytest.approx(us, rel=0.025)
-
-
-def test_floor_grows_with_the_nodes() -> None:
-    assert floor.floor_s(own.Sizes(), nodes=45) - floor.floor_s(own.Sizes()) == pytest.approx(10 * 1.8e-6)
-
-
 # The learner's pieces -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("members", "transitions"), [(1, 64), (2, 1000)])
 def test_replay_is_filled_in_few_steps_with_transitions_only(members: int, transitions: int) -> None:
-    sizes = own.Sizes(obs_dim=3, action_dim=2, hidden_dims=(4,), batch_size=8, transitions=transitions)
-    learner, replay, _ = own.make_filled(sizes, "eager", CPU, members)
+    sizes = program.Sizes(obs_dim=3, action_dim=2, hidden_dims=(4,), batch_size=8, transitions=transitions)
+    learner, replay, _ = program.make_filled(sizes, "eager", CPU, members)
     assert replay.count.tolist() == [replay.host_head * replay.num_envs] * members
     assert transitions <= replay.count[0] <= 1.1 * transitions
-    assert replay.host_head <= 1.1 * own.FILL_STEPS
+    assert replay.host_head <= 1.1 * program.FILL_STEPS
     assert not replay.rows.terminated.any()
     learner.launch([1] * members)
-    own.wait_for(learner)
+    program.wait_for(learner)
 
 
 @pytest.mark.parametrize(
     ("precision", "expected"), [("highest", ("highest", False)), ("high", ("high", False)), ("bf16", ("high", True))]
 )
-def test_precision_is_told_to_the_learner(precision: own.Precision, expected: tuple[str, bool]) -> None:
-    sizes = own.Sizes(hidden_dims=(4,), batch_size=8, transitions=64)
-    learner = own.make_filled(sizes, "eager", CPU, precision=precision, updates_per_launch=4).learner
+def test_precision_is_told_to_the_learner(precision: program.Precision, expected: tuple[str, bool]) -> None:
+    sizes = program.Sizes(hidden_dims=(4,), batch_size=8, transitions=64)
+    learner = program.make_filled(sizes, "eager", CPU, precision=precision, updates_per_launch=4).learner
     config = learner.config
     assert (config.matmul_precision, config.bf16) == expected
     assert config.updates_per_launch == 4
@@ -81,7 +59,7 @@ def test_updates_made_alone_do_not_change_what_is_due() -> None:
         env="Pendulum-v1", num_envs=4, utd_ratio=0.5, hidden_dims=(4,), batch_size=8, learning_starts=16,
         buffer_size=1000, total_steps=2**31,
     )  # fmt: skip
-    training = own.Training(config, "eager", CPU)
+    training = program.Training(config, "eager", CPU)
     launched = [training.step() for _ in range(4)]
     before, done = training.collector.due(), training.learner.grad_steps[0]
     training.learn_alone(launched)
@@ -91,7 +69,7 @@ def test_updates_made_alone_do_not_change_what_is_due() -> None:
 
 
 def test_random_steps_count_every_environment() -> None:
-    steps = own.RandomSteps("Pendulum-v1", num_envs=3, num_threads=1)
+    steps = program.RandomSteps("Pendulum-v1", num_envs=3, num_threads=1)
     assert steps.run(20) == 60
     steps.env.close()
 
@@ -145,8 +123,8 @@ def test_graphs_captured_inside_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_nodes_that_cannot_be_counted_are_none_and_say_why() -> None:
-    assert gpu_measure.nodes_per_update([], 4) == {"nodes_per_update": None}
-    row = gpu_measure.nodes_per_update([SimpleNamespace()], 4)
+    assert launches.nodes_per_update([], 4) == {"nodes_per_update": None}
+    row = launches.nodes_per_update([SimpleNamespace()], 4)
     assert row["nodes_per_update"] is None
     assert "Error" in row["nodes_error"]
 
@@ -169,7 +147,7 @@ def test_trace_of_two_updates() -> None:
 
 def test_profile_reads_the_profilers_own_trace() -> None:
     """On a CPU there is a trace, but no kernel in it."""
-    learner = own.make_filled(own.Sizes(hidden_dims=(4,), batch_size=8, transitions=64), "eager", CPU).learner
+    learner = program.make_filled(program.Sizes(hidden_dims=(4,), batch_size=8, transitions=64), "eager", CPU).learner
     with pytest.raises(RuntimeError, match="saw no kernel"):
         launches.profile(learner, 2)
 
@@ -245,7 +223,7 @@ def test_a_job_that_fails_is_a_row(clock: FakeClock) -> None:
     assert row["error"].startswith("RuntimeError: CUDA error")
     assert "in run" in row["traceback"]
     assert row["job_s"] == 3.0
-    assert gpu_show.outcome(row) == "error: RuntimeError: CUDA error: an illegal memory access"
+    assert gpu.notes(row) == "error: RuntimeError: CUDA error: an illegal memory access"
 
 
 def test_memory_is_that_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,11 +231,10 @@ def test_memory_is_that_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("empty"))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: calls.append("reset"))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5)
-    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 8)
     job = gpu.Job("sweep", "a", lambda: {"calls": list(calls)})
     row = gpu.run_job(job, gpu.Budget(100.0), torch.device("cuda"))
     assert row["calls"] == ["empty", "reset"]
-    assert (row["peak_allocated_bytes"], row["peak_reserved_bytes"]) == (5, 8)
+    assert row["peak_allocated_bytes"] == 5
 
 
 def test_budget_leaves_out_what_would_not_end_in_time(clock: FakeClock) -> None:
@@ -274,17 +251,6 @@ def test_budget_leaves_out_what_would_not_end_in_time(clock: FakeClock) -> None:
     assert "median" in gpu.run_job(gpu.Job("kernels", "k", run), budget, CPU)  # for which some was kept back
 
 
-def test_targets() -> None:
-    bench = gpu_measure.Bench("captured", CPU, 3, 0.5, (256, 256), 100_000)
-    row = {"median": 9_000.0, "member_updates_per_s": 9_000.0, "nodes_per_update": 59.0, "host_share": None}
-    headline = gpu_measure.Point(256, 1, "high", 16)
-    assert [t["met"] for t in bench.update_targets(headline, row)] == [True, False, None]
-    (t,) = bench.update_targets(replace(headline, members=8), {**row, "member_updates_per_s": 30_000.0})
-    assert t["met"]
-    assert bench.update_targets(replace(headline, precision="bf16"), row) == []
-    assert replace(bench, hidden_dims=(8, 8)).update_targets(headline, row) == []
-
-
 def test_captured_needs_a_gpu() -> None:
     with pytest.raises(ValueError, match="mode captured needs a CUDA device, got cpu"):
         gpu.choose_mode(gpu.Settings(mode="captured"), CPU)
@@ -293,16 +259,14 @@ def test_captured_needs_a_gpu() -> None:
 
 
 class FakeTraining:
-    """2 s a vector step, of which 0.5 s wait for the environments; 1.6 s for the updates alone."""
+    """2 s a vector step; 1.6 s for the updates alone."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
-        self.collector = SimpleNamespace(waited={"env": 0.0})
         self.learner = SimpleNamespace(read_metrics=list, fault_steps=list)
 
     def step(self) -> list[int]:
         self.clock.now += 2.0
-        self.collector.waited["env"] += 0.5
         return [4]
 
     def learn_alone(self, launched: list[list[int]]) -> None:
@@ -315,7 +279,7 @@ def test_rounds_of_training_and_its_parts(clock: FakeClock) -> None:
         return 10 * vec_steps
 
     alone = SimpleNamespace(run=run, env=SimpleNamespace(num_envs=10))
-    rounds = gpu_measure.TrainingRounds(FakeTraining(clock), alone, seconds=8.0)  # type: ignore[arg-type]
+    rounds = gpu.TrainingRounds(FakeTraining(clock), alone, seconds=8.0)  # type: ignore[arg-type]
     rounds.run()
     rounds.run()
     row = rounds.results()
@@ -323,8 +287,36 @@ def test_rounds_of_training_and_its_parts(clock: FakeClock) -> None:
     assert row["median"] == pytest.approx(5.0)  # env steps a second: 10 in 2 s
     assert row["ratio"]["values"] == pytest.approx([1.25, 1.25])  # 2 s over 1.6 s
     assert row["env_ms_per_vec_step"]["median"] == pytest.approx(1000.0)
-    assert row["waited_share"] == pytest.approx({"env": 0.25})
-    assert row["updates_per_round"] == [16, 16]
+
+
+# Charts ---------------------------------------------------------------------------------------------------------------
+
+
+def row(section: str, rate: float, **point: Any) -> harness.Row:
+    """A row of updates alone."""
+    told = {"batch_size": 256, "members": 1, "precision": "high", "per_launch": 16, **point}
+    figures = {**harness.summary([rate]), "member_updates_per_s": told["members"] * rate}
+    return {"section": section, "name": "", "unit": "updates/s", **told, **figures}
+
+
+def test_charts_show_what_differs_from_the_headline_in_one_thing_alone() -> None:
+    rows = [row("headline", 6688.0), row("headline", 3599.0, members=8), row("launch", 6608.0, per_launch=1)]
+    rows.append(row("sweep", 900.0, batch_size=2048))
+    launch, members = gpu.draw_launches(rows), gpu.draw_members(rows)
+    assert launch is not None
+    assert members is not None
+    (line,) = (container[0] for container in launch.axes[0].containers)
+    assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == ([1, 16], [6608.0, 6688.0])
+    lines = {line.get_label(): list(line.get_ydata()) for line in members.axes[0].lines}
+    assert lines == {"batch 256, TF32": [6688.0, 8 * 3599.0], "batch 2,048, TF32": [900.0]}
+    assert gpu.draw_launches(rows[:1]) is None
+
+
+def test_products_of_members_are_as_many() -> None:
+    asked = common.Sizes(obs_dim=1, action_dim=1, hidden_dims=(2,), batch_size=3, transitions=8)
+    one, two = products.updates(asked), products.updates(asked, members=2)
+    assert two.notes["MFLOP"] == pytest.approx(2 * one.notes["MFLOP"], abs=0.1)
+    assert two.run(3) == 3
 
 
 # All of it ------------------------------------------------------------------------------------------------------------
@@ -349,18 +341,17 @@ def test_quick_run_measures_everything(
 
     first = report["rows"][0]
     assert (first["batch_size"], first["members"], first["per_launch"], len(first["values"])) == (8, 1, 2, 2)
-    on_gpu = ("gpu_us_per_update", "host_share", "floor_us_per_update", "nodes_per_update", "peak_allocated_bytes")
+    on_gpu = ("gpu_us_per_update", "host_share", "nodes_per_update", "peak_allocated_bytes")
     assert [first[key] for key in on_gpu] == [None] * len(on_gpu)
+    assert 0 < first["products_us_per_update"] < 1e6 / first["median"]  # no update is faster than its products
     assert report["rows"][1]["member_updates_per_s"] == 2 * report["rows"][1]["median"]
 
     names = {path.name for path in path.parent.iterdir()}
-    assert names == {"gpu.json", *(f"gpu-{chart}.png" for chart in gpu_show.CHARTS)}
+    assert names == {"gpu.json", "gpu-launch.png", "gpu-members.png", "gpu-end-to-end.png"}
+    assert charts.is_current(report, tmp_path / "results" / "gpu-launch.png")
     out = capsys.readouterr().out
     assert "headline: batch 8, 1 member, high, K 2" in out
     assert "wall" in out
-
-    gpu_show.main([str(path)])  # the same again, from the file
-    assert "gpu-updates.png" in capsys.readouterr().out
 
 
 def test_no_time_at_all_still_writes_a_report(tmp_path: Path) -> None:

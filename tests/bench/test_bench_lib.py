@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic, and that one of them runs."""
+"""What all questions share: turns, ratios, tables, charts, reports, and peers in processes; update and train run."""
 
 import json
 import os
@@ -8,23 +8,12 @@ from typing import get_args
 
 import pytest
 import torch
+from fake_clock import FakeClock
 
-from bench import compile as bench_compile
-from bench import harness, in_turn, train, update
+from bench import train, update
+from bench.lib import charts, children, harness, processes, record, tables
 from bench.peers import common, environments, products, script
 from fastsac.config.settings import Config
-
-
-class FakeClock:
-    """Time that passes only when told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    monotonic = perf_counter
 
 
 @pytest.fixture
@@ -60,9 +49,9 @@ def test_ratio_of_medians_and_by_round() -> None:
 
 
 def test_name_of_a_ratio() -> None:
-    assert harness.pair_name("a, 1 env", "b, 1 env") == "a / b, 1 env"
-    assert harness.pair_name("a, eager", "b, compiled") == "a, eager / b, compiled"
-    assert harness.pair_name("a", "b") == "a / b"
+    assert tables.pair_name("a, 1 env", "b, 1 env") == "a / b, 1 env"
+    assert tables.pair_name("a, eager", "b, compiled") == "a, eager / b, compiled"
+    assert tables.pair_name("a", "b") == "a / b"
 
 
 def test_no_ratio_with_a_skipped_row() -> None:
@@ -87,7 +76,7 @@ def test_interleave_takes_turns_and_leaves_the_warm_up_out(clock: FakeClock) -> 
     calls: list[str] = []
     a = worker(clock, "a", [1.0, 0.5, 0.25], calls)  # calibration: 1 unit a second, so 2 units a round
     b = worker(clock, "b", [2.0, 4.0, 1.0], calls)  # half a unit a second, so 1 unit a round
-    row_a, row_b, row_c = harness.interleave([a, b, harness.Skipped("c", "no such thing")], repeats=2, seconds=2.0)
+    row_a, row_b, row_c = harness.interleave([a, b, harness.Absent("c", "no such thing")], repeats=2, seconds=2.0)
     assert calls == ["a", "b", "a", "b", "a", "b"]
     assert row_a["values"] == [2.0, 4.0]
     assert row_b["values"] == [0.25, 1.0]
@@ -110,24 +99,6 @@ def test_rate_counts_what_was_done_not_what_was_asked_for(clock: FakeClock) -> N
 def test_settings_out_of_range(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
         harness.Settings(**{name: value})
-
-
-def test_updates_until_compiling_has_paid() -> None:
-    assert bench_compile.pays_after(compile_s=20.0, saved_s=0.003) == 6667  # 6666.7 rounded up
-    assert bench_compile.pays_after(compile_s=20.0, saved_s=0.0) is None
-    assert bench_compile.pays_after(compile_s=20.0, saved_s=-0.001) is None
-
-
-def test_cache_dir_is_empty_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(bench_compile.CACHE_DIR, "/before")
-    monkeypatch.delenv("TMPDIR", raising=False)
-    with bench_compile.cache_dir():
-        folder, temporary = Path(os.environ[bench_compile.CACHE_DIR]), Path(os.environ["TMPDIR"])
-        assert not folder.exists()
-        assert list(temporary.iterdir()) == []  # where torch keeps precompiled headers
-    assert os.environ[bench_compile.CACHE_DIR] == "/before"
-    assert "TMPDIR" not in os.environ
-    assert not temporary.exists()
 
 
 def test_default_sizes_of_the_peer_are_ours() -> None:
@@ -156,6 +127,8 @@ def test_update_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert {"cpu", "cores", "memory_bytes", "torch_threads", "gpu"} <= set(report["machine"])
     assert {"fastsac", "torch", "envpool", "gymnasium", "numpy", "stable_baselines3"} <= set(report["versions"])
     assert {"commit", "dirty", "started", "load_before", "load_after"} <= set(report)
+    assert report["command"].startswith("python -m bench.update --repeats 2 --seconds 0.02")
+    assert report["command"].endswith("--peers none --json .../update.json")  # nobody else has the folders of here
     row, bound = report["rows"]
     assert bound["name"] == update.PRODUCTS
     assert bound["min"] > row["max"]
@@ -222,7 +195,7 @@ def build(what: str = "updates", **options: int) -> dict[str, object]:
 
 
 def test_a_child_answers_fails_and_ends(fake_peer: str) -> None:
-    child = in_turn.Child("fake", in_turn.THIS, fake_peer, threads=1)
+    child = children.Child("fake", children.THIS, fake_peer, threads=1)
     try:
         with pytest.raises(harness.Unable, match="own environments only"):
             child.ask(build("env_steps"))
@@ -249,7 +222,7 @@ def test_a_child_answers_fails_and_ends(fake_peer: str) -> None:
 
 
 def test_a_child_that_is_stuck_is_ended(fake_peer: str) -> None:
-    child = in_turn.Child("fake", in_turn.THIS, fake_peer, threads=1)
+    child = children.Child("fake", children.THIS, fake_peer, threads=1)
     try:
         child.ask(build())
         with pytest.raises(harness.Failed, match=r"no answer after 0\.2 seconds"):
@@ -267,7 +240,7 @@ def test_a_child_takes_the_package_of_another_checkout(tmp_path: Path, monkeypat
         "def updates(sizes):\n    return Work(lambda units: units, {'mark': fastsac.MARK})\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    child = in_turn.Child("marked", in_turn.THIS, "marked", threads=1, checkout=checkout)
+    child = children.Child("marked", children.THIS, "marked", threads=1, checkout=checkout)
     try:
         assert child.ask(build())["built"]["notes"] == {"mark": "the other one"}
     finally:
@@ -294,7 +267,7 @@ def test_products_of_an_update_by_hand() -> None:
 
 
 def test_the_end_of_stdin_ends_a_child(fake_peer: str) -> None:
-    child = in_turn.Child("fake", in_turn.THIS, fake_peer, threads=1)
+    child = children.Child("fake", children.THIS, fake_peer, threads=1)
     try:
         child.ask(build())
         child._process.stdin.close()  # type: ignore[union-attr]
@@ -309,7 +282,9 @@ def test_a_candidate_that_fails_is_a_row_with_its_error(clock: FakeClock) -> Non
 
     calls: list[str] = []
     good = worker(clock, "good", [1.0, 1.0], calls)
-    rows = harness.interleave([harness.Candidate("bad", fail), good, harness.Errored("worse", "no build")], 1, 1.0)
+    rows = harness.interleave(
+        [harness.Candidate("bad", fail), good, harness.Absent("worse", "no build", failed=True)], 1, 1.0
+    )
     assert rows[0] == {"name": "bad", "error": "out of memory"}
     assert rows[1]["values"] == [1.0]
     assert rows[2] == {"name": "worse", "error": "no build"}
@@ -355,7 +330,7 @@ def test_a_missing_peer_is_a_row_that_says_so(tmp_path: Path, monkeypatch: pytes
     settings = update.Settings()
     specs = [settings.spec(peer, peer, what="updates", sizes={}) for peer in ("sb3", "brax", "cleanrl")]
     specs.append(update.Settings(leanrl=tmp_path).spec("leanrl", "leanrl", what="updates", sizes={}))
-    with in_turn.started(specs, threads=1) as candidates:
+    with children.started(specs, threads=1) as candidates:
         rows = harness.interleave(candidates, repeats=1, seconds=1.0)
     assert "python -m bench.peers.environments sb3" in rows[0]["skipped"]
     assert "python -m bench.peers.environments brax" in rows[1]["skipped"]
@@ -399,22 +374,23 @@ def test_a_script_of_a_checkout_runs_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "cleanrl" / "sac_continuous_action.py").write_text(SCRIPT)
     asked = {"env": "Pendulum-v1", "num_envs": 16, "updates_per_vec_step": 8, "learning_starts": 4}
     options = {"checkout": str(tmp_path)}
-    spec = in_turn.Spec(
-        name="a", adapter="cleanrl", what="env_steps", sizes=asked, options=options, python=in_turn.THIS
+    spec = children.Spec(
+        name="a", adapter="cleanrl", what="env_steps", sizes=asked, options=options, python=children.THIS
     )
-    alone = in_turn.Spec(
-        name="b", adapter="cleanrl", what="updates", sizes={"transitions": 8}, options=options, python=in_turn.THIS
+    alone = children.Spec(
+        name="b", adapter="cleanrl", what="updates", sizes={"transitions": 8}, options=options, python=children.THIS
     )
-    other = in_turn.Spec(name="c", adapter="leanrl", what="updates", sizes={}, options=options, python=in_turn.THIS)
-    with in_turn.started([spec, alone, other], threads=1) as candidates:
+    other = children.Spec(name="c", adapter="leanrl", what="updates", sizes={}, options=options, python=children.THIS)
+    with children.started([spec, alone, other], threads=1) as candidates:
         envs, updates, missing = candidates
         assert isinstance(envs, harness.Candidate)
         assert envs.notes == {"env": "Pendulum-v1", "envs": 2}  # one update per vector step, and 1 per 2 steps
         assert envs.run(5).done == 6  # type: ignore[union-attr]
         assert isinstance(updates, harness.Candidate)
         assert updates.run(5).done == 5  # type: ignore[union-attr]
-    assert isinstance(missing, harness.Errored)
-    assert "sac_continuous_action_torchcompile.py is not there" in missing.error
+    assert isinstance(missing, harness.Absent)
+    assert missing.failed
+    assert "sac_continuous_action_torchcompile.py is not there" in missing.why
 
 
 def test_a_script_s_command_line() -> None:
@@ -425,9 +401,92 @@ def test_a_script_s_command_line() -> None:
         script.arguments(asked)
 
 
+def test_slots_share_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 3, 5, 7}, raising=False)
+    assert processes.make_slots(jobs=2, threads=2) == [[1, 3], [5, 7]]
+    assert processes.make_slots(jobs=1, threads=1) == [[1]]
+    with pytest.raises(ValueError, match="at most the 4 cores there are, got 6"):
+        processes.make_slots(jobs=3, threads=2)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("import time; time.sleep(60)", "the process was ended, for it had not come to an end after 0.5 seconds"),
+        ("raise SystemExit('no room')", "the process ended with status 1: no room"),
+        ("pass", "the process ended with status 0: no message"),
+    ],
+)
+def test_a_process_that_leaves_nothing_says_why(code: str, error: str, tmp_path: Path) -> None:
+    running: processes.Running = set()
+    command = [sys.executable, "-S", "-c", code]
+    outcome = processes.run_process(lambda _: command, tmp_path / "out.json", dict(os.environ), running, limit_s=0.5)
+    assert outcome == {"error": error}
+    assert not running
+
+
+# Charts ---------------------------------------------------------------------------------------------------------------
+
+
+def test_bars_show_every_row_with_its_range() -> None:
+    rows: list[harness.Row] = [
+        {"name": "fastsac, compiled", **harness.summary([200.0, 210.0])},
+        {"name": "SB3", **harness.summary([100.0])},
+        {"name": "CleanRL", "skipped": "no checkout given"},
+    ]
+    machine = {"cpu": "A CPU", "cores": 4, "gpu": None}
+    report = {"settings": {"threads": 2}, "machine": machine, "versions": {"torch": "2.13.0"}, "commit": "fdb69191892"}
+    (figure,) = charts.bars(report, [charts.Panel("updates/s", rows)]).values()
+    (axes,) = figure.axes
+    assert axes.get_title() == "updates/s (more is better)"
+    assert [bar.get_width() for bar in axes.patches] == [205.0, 100.0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["fastsac, compiled", "SB3"]
+    assert [text.get_text() for text in axes.texts] == ["205  (200 to 210)", "100"]
+    told = [text.get_text() for text in figure.texts]
+    assert told[0] == "CleanRL: skipped: no checkout given"
+    assert told[1].startswith(
+        "A CPU, 4 CPU cores, torch 2.13.0, fastsac fdb6919, 2 threads of torch; median of 2 rounds"
+    )
+    assert charts.bars(report, [charts.Panel("seconds", rows[2:])]) == {}
+
+
+def test_charts_carry_their_origin(tmp_path: Path) -> None:
+    path, rates = tmp_path / "update.png", {"rows": [1, 2]}
+    assert not charts.is_current(rates, path)
+    figure, axes = charts.new_figure("A")
+    axes.plot([1, 2])
+    charts.save(figure, rates, path)
+    first = path.read_bytes()
+    assert charts.is_current(rates, path)
+    assert not charts.is_current({"rows": [1]}, path)
+    charts.save(figure, rates, path)
+    assert path.read_bytes() == first
+    path.write_bytes(b"drawn by hand")
+    assert not charts.is_current(rates, path)
+
+
+def test_tables_leave_empty_columns_out_and_align_figures() -> None:
+    rows = [["a|b", "1.0", "", "words that are longer than figures"], ["c_d _e_", "-", "", ""]]
+    assert tables.Figures("", ["", "x", "nothing", "notes"], rows).markdown().splitlines() == [
+        "|  | x | notes |",
+        "| --- | ---: | --- |",
+        "| a\\|b | 1.0 | words that are longer than figures |",
+        "| c_d \\_e\\_ | - |  |",
+    ]
+    assert [tables.number(v) for v in (12345.6, 123.4, 12.34, 1.234, 0.1234, None)] == [
+        "12,346", "123", "12.3", "1.23", "0.123", "",
+    ]  # fmt: skip
+    assert tables.problem({"error": "no\nmemory", "skipped": ""}) == "error: no"
+
+
+def test_paths_lose_their_folders() -> None:
+    assert record.without_folder("/some/folder/cleanrl") == ".../cleanrl"
+    assert record.without_folder("bench/results/x.json") == "bench/results/x.json"
+
+
 def test_adapters_agree_with_the_lists() -> None:
     folder = Path(environments.__file__).parent
     assert all((folder / f"{peer}.py").is_file() for peer in environments.NAMES)
-    assert set(get_args(update.Peer)) == {*environments.PEERS, *environments.SCRIPTS} == set(environments.NAMES)
+    assert set(get_args(children.Peer)) == {*environments.PEERS, *environments.SCRIPTS} == set(environments.NAMES)
     assert set(update.ROWS) <= set(environments.NAMES)
     assert all(name in environments.ENVIRONMENTS for name, _ in environments.PEERS.values())
