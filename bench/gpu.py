@@ -21,6 +21,7 @@ from bench.lib.results import Result, measured
 from bench.peers import common, products
 from fastsac.config.settings import Config
 from fastsac.env import make_spec
+from fastsac.learning.learner import Learner
 from fastsac.report.style import COLOURS
 from fastsac.runtime.device import num_cpus
 from fastsac.runtime.launch import Mode
@@ -289,7 +290,7 @@ class Bench:
         s = self.settings
         return program.Sizes(hidden_dims=s.hidden_dims, batch_size=point.batch_size, transitions=s.transitions)
 
-    def learner(self, point: Point) -> program.Learner:
+    def learner(self, point: Point) -> Learner:
         """One that is not compiled yet."""
         k = point.per_launch
         return program.make_filled(self.sizes(point), self.mode, self.device, point.members, point.precision, k).learner
@@ -389,7 +390,7 @@ def run_job(job: Job, budget: Budget, device: torch.device) -> harness.Row:
     return row
 
 
-# Table and charts ---------------------------------------------------------------------------------------------------
+# Table and chart ----------------------------------------------------------------------------------------------------
 
 
 def figures(report: harness.Report) -> list[tables.Figures]:
@@ -423,10 +424,19 @@ def notes(row: harness.Row) -> str:
 
 
 def draw(report: harness.Report) -> dict[str, Figure]:
-    """Updates by launch, members by batch and precision, training beside its parts; those that there are rows for."""
-    rows = measured(report)
-    found = {"launch": draw_launches(rows), "members": draw_members(rows), "end-to-end": draw_end_to_end(rows)}
-    return {name: charts.sign(figure, report) for name, figure in found.items() if figure is not None}
+    """Training beside its parts: wall time per vector step, by updates per environment step."""
+    rows = [row for row in measured(report) if row["section"] == "end-to-end"]
+    if not rows:
+        return {}
+    figure, axes = charts.new_figure(f"End to end: {rows[0]['env']}, {rows[0]['num_envs']:,} environments")
+    parts = (("wall", "training"), ("env", "environments alone"), ("learner", "updates alone"))
+    for i, (key, label) in enumerate(parts):
+        y = [row[f"{key}_ms_per_vec_step"]["median"] for row in rows]
+        bars = axes.bar([at + (i - 1) * 0.27 for at in range(len(rows))], y, 0.25, color=COLOURS[i], label=label)
+        axes.bar_label(bars, [f"{v:.3g}" for v in y], padding=3, fontsize=8)
+    axes.set_xticks(range(len(rows)), [f"{row['utd_ratio']:g}" for row in rows])
+    charts.finish(axes, "updates per environment step", "ms per vector step")
+    return {"": charts.sign(figure, report)}
 
 
 def by_launch(rows: Sequence[harness.Row]) -> list[harness.Row]:
@@ -436,53 +446,6 @@ def by_launch(rows: Sequence[harness.Row]) -> list[harness.Row]:
     same = [row for row in rows if first and row["section"] in ("headline", "launch")]
     same = [row for row in same if first and all(row[key] == first[key] for key in keys)]
     return sorted(same, key=lambda row: int(row["per_launch"]))
-
-
-def draw_launches(rows: Sequence[harness.Row]) -> Figure | None:
-    """Updates per second against updates per launch, at the headline's batch, members and precision."""
-    same = by_launch(rows)
-    if len(same) < 2:
-        return None
-    figure, axes = charts.new_figure(f"Updates alone: {described(same[0])}")
-    x = [row["per_launch"] for row in same]
-    charts.with_range(axes, x, same, color=COLOURS[0], marker="o", label="measured")
-    charts.powers_of_two(axes, x)
-    charts.finish(axes, "updates per launch (one CUDA graph)", "updates/s")
-    return figure
-
-
-def draw_members(rows: Sequence[harness.Row]) -> Figure | None:
-    """Member-updates per second against members, one line per batch and precision."""
-    rows = [row for row in rows if row["section"] in ("headline", "sweep")]
-    if len({row["members"] for row in rows}) < 2:
-        return None
-    figure, axes = charts.new_figure(f"Updates of all members together, {rows[0]['per_launch']} per launch")
-    for i, batch in enumerate(sorted({row["batch_size"] for row in rows})):
-        for j, kind in enumerate(PRECISIONS):
-            line = sorted((r for r in rows if (r["batch_size"], r["precision"]) == (batch, kind)), key=members_of)
-            x, y = list(map(members_of, line)), [row["member_updates_per_s"] for row in line]
-            style = {"color": COLOURS[i], "linestyle": ("-", "--", ":")[j], "marker": charts.MARKERS[j]}
-            if line:
-                axes.plot(x, y, markersize=5, label=f"batch {batch:,}, {PRECISIONS[kind]}", **style)
-    charts.powers_of_two(axes, map(members_of, rows))
-    charts.finish(axes, "members", "member-updates/s", log=True)
-    return figure
-
-
-def draw_end_to_end(rows: Sequence[harness.Row]) -> Figure | None:
-    """Wall time per vector step beside that of its parts alone, by updates per environment step."""
-    rows = [row for row in rows if row["section"] == "end-to-end"]
-    if not rows:
-        return None
-    figure, axes = charts.new_figure(f"End to end: {rows[0]['env']}, {rows[0]['num_envs']:,} environments")
-    parts = (("wall", "training"), ("env", "environments alone"), ("learner", "updates alone"))
-    for i, (key, label) in enumerate(parts):
-        y = [row[f"{key}_ms_per_vec_step"]["median"] for row in rows]
-        bars = axes.bar([at + (i - 1) * 0.27 for at in range(len(rows))], y, 0.25, color=COLOURS[i], label=label)
-        axes.bar_label(bars, [f"{v:.3g}" for v in y], padding=3, fontsize=8)
-    axes.set_xticks(range(len(rows)), [f"{row['utd_ratio']:g}" for row in rows])
-    charts.finish(axes, "updates per environment step", "ms per vector step")
-    return figure
 
 
 def members_of(row: harness.Row) -> int:

@@ -441,7 +441,7 @@ def draw_line(
     axes.plot(x, bound, color=charts.GREY, linestyle="--", linewidth=1.2, label=name)
     charts.with_range(axes, x, rows, color=COLOURS[0], marker="o", label="measured")
     for at, row in zip(x, rows, strict=True):
-        place = {"textcoords": "offset points", "va": "top", "fontsize": 8}
+        place: dict[str, Any] = {"textcoords": "offset points", "va": "top", "fontsize": 8}
         axes.annotate(format(row["median"], form), (at, row["median"]), (5, -4), **place)
     charts.powers_of_two(axes, x)
     axes.margins(x=0.1)

@@ -1,14 +1,12 @@
 """Where does a second of training go: environments, acting, learner, storing, host work, log points?
 
 Times the loop of `fastsac train` itself: public methods of its parts are wrapped from outside for a round, and left
-alone for the next, which tells what the wrapping costs.  With --out some vector steps run under torch's profiler at the
-end, with the same parts as spans, and leave a Chrome trace.
+alone for the next, which tells what the wrapping costs.
 """
 
 import contextlib
 import dataclasses
 import io
-import os
 import statistics
 import tempfile
 import time
@@ -31,7 +29,6 @@ from fastsac.runtime.device import choose_device
 
 QUESTION = __doc__ or ""
 SETTLING_UPDATES = 64  # after the first: caches and threads are warm then
-TRACED_UPDATES = 100  # about: a trace has at least 3 vector steps
 GROUPS = ("environment", "acting", "learner", "storing", "host", "log points", "rest")
 """What the time is divided into; `rest` is what no wrapped method took: the loop's own lines."""
 
@@ -51,8 +48,6 @@ class Settings(harness.Settings):
     """Environment, whose preset gives all other settings."""
     num_envs: tuple[int, ...] = (1, 64)
     """Environments stepped together; one profile each."""
-    out: Path | None = None
-    """Folder for the Chrome traces (trace-N.json, for chrome://tracing or ui.perfetto.dev); default none."""
     compile: Auto = "auto"
     """As in `fastsac train`."""
     learning_starts: int = 1_000
@@ -68,8 +63,6 @@ class Settings(harness.Settings):
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    # Graphs that were captured before and the profiler's end do not go together.
-    os.environ["DISABLE_CUPTI_LAZY_REINIT"], os.environ["TEARDOWN_CUPTI"] = "1", "0"
     settings, device = harness.start(Settings, "profile", QUESTION, argv)
     with harness.one_line("profile"):
         plans = [plan(settings, n) for n in settings.num_envs]
@@ -125,9 +118,6 @@ def measure(settings: Settings, plan: Plan) -> harness.Row:
                 rounds.append(one_round(run, settings.seconds) | {"s": stopwatch.seconds, "calls": stopwatch.calls})
             alone = one_round(run, settings.seconds)
             bare.append(alone["steps"] / alone["took_s"])
-        if settings.out is not None:
-            settings.out.mkdir(parents=True, exist_ok=True)
-            trace(run, settings.out / f"trace-{run.config.num_envs}.json")
         names = [name for _, _, name in parts(run)]
     return summarise(plan, names, rounds, bare)
 
@@ -139,21 +129,6 @@ def one_round(run: Run, seconds: float) -> harness.Row:
         run.step()
     took_s = time.perf_counter() - began
     return {"steps": run.env_steps - steps, "vec_steps": run.collector.vec_steps - vec_steps, "took_s": took_s}
-
-
-def trace(run: Run, path: Path) -> None:
-    """Some vector steps under the profiler, a log point among them."""
-    c = run.config
-    vec_steps = max(3, round(TRACED_UPDATES / (c.utd_ratio * c.num_envs)))
-    while c.log_every - run.env_steps % c.log_every > max(1, vec_steps // 2) * c.num_envs:
-        run.step()
-    kinds = [torch.profiler.ProfilerActivity.CPU]
-    if run.learner.device.type == "cuda":
-        kinds.append(torch.profiler.ProfilerActivity.CUDA)
-    with wrapped(run, span), torch.profiler.profile(activities=kinds) as profiler:
-        for _ in range(vec_steps):
-            run.step()
-    profiler.export_chrome_trace(str(path))
 
 
 # Wrapping -----------------------------------------------------------------------------------------------------------
@@ -185,16 +160,6 @@ class Stopwatch:
                 calls[name].append(own)
 
         return call
-
-
-def span(name: str, method: Method) -> Method:
-    """`method`, as a span of that name in the profiler's trace."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with torch.profiler.record_function(name):
-            return method(*args, **kwargs)
-
-    return call
 
 
 def parts(run: Run) -> list[tuple[Any, str, str]]:

@@ -216,7 +216,7 @@ def measure_compiling(name: str, settings: Settings) -> harness.Row:
             cold.append(in_new_process(compile_once, name, settings))
             warm.append(in_new_process(compile_once, name, settings))
     compiled, eager = in_new_process(rates, name, settings)
-    row = {
+    row: harness.Row = {
         "name": name,
         "compile_cold_s": harness.summary(cold),
         "compile_warm_s": harness.summary(warm),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def finish(axes: Axes, x_name: str, y_name: str, log: bool = False) -> None:
         axes.legend(frameon=True, framealpha=0.9, edgecolor="white", fontsize=8.5, labelcolor=INK)
 
 
-def stacked(title: str, names: Sequence[str], parts: dict[str, Sequence[float]], x_name: str) -> Figure:
+def stacked(title: str, names: Sequence[str], parts: Mapping[str, Sequence[float]], x_name: str) -> Figure:
     """Horizontal bars that are divided into parts, with the figure of each part that is wide enough."""
     figure, axes = new_figure(title)
     left = [0.0] * len(names)

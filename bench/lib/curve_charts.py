@@ -189,7 +189,7 @@ def panels(report: Report, env: str, systems: Sequence[str], rows: int, title: s
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1, rect=(0, 0.8 / height, 1, 1 - 0.8 / height))
     axes = figure.subplots(rows, 2, sharey=True, squeeze=False)
     handles = [axes[0][0].plot([], [], label=report["names"][system], **STYLES[system])[0] for system in systems]
-    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.24 / height)}
+    place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.24 / height)}
     figure.legend(handles=handles, ncols=min(5, len(systems)), frameon=False, labelcolor=INK, handlelength=3.2, **place)
     seeds = plural(len(report["settings"]["seeds"]), "seed")
     figure.suptitle(f"{env}: {title}, {seeds} each", fontsize=13, fontweight="bold", color=INK)

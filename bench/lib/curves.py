@@ -185,26 +185,15 @@ def make_tasks(settings: Settings) -> list[Task]:
     tasks = []
     for env in settings.envs:
         goal, config, discrete = settings.goal(env), Config.for_env(env), make_spec(env).discrete
+        last = None if settings.to_the_end else goal.thresholds[-1]
+        told = {name: getattr(settings, name) for name in ("eval_episodes", "threads", "device", "quick")}
+        told |= {name: getattr(goal, name) for name in ("eval_every", "max_steps", "max_wall_s")}
         for seed in settings.seeds:
             for system in settings.systems:
                 if discrete and system in FOR_CONTINUOUS:
                     continue
-                tasks.append(
-                    Task(
-                        system=system,
-                        env=env,
-                        seed=seed,
-                        goal=None if settings.to_the_end else goal.thresholds[-1],
-                        eval_every=goal.eval_every,
-                        eval_episodes=settings.eval_episodes,
-                        max_steps=goal.max_steps,
-                        max_wall_s=goal.max_wall_s,
-                        threads=settings.threads,
-                        device=settings.device,
-                        quick=settings.quick,
-                        hyper=shared(system, config, settings.quick),
-                    )
-                )
+                hyper = shared(system, config, settings.quick)
+                tasks.append(Task(system=system, env=env, seed=seed, goal=last, hyper=hyper, **told))
     return tasks
 
 

@@ -88,7 +88,7 @@ def count_nodes(graph: Any, cuda: Any = None) -> int:
     _check(cuda.cuGraphGetNodes(handle, None, ctypes.byref(num)))
     nodes = (ctypes.c_void_p * num.value)()
     _check(cuda.cuGraphGetNodes(handle, nodes, ctypes.byref(num)))
-    return sum(_node_type(cuda, node) in (KERNEL, MEMCPY, MEMSET) for node in nodes)
+    return sum(_node_type(cuda, node or 0) in (KERNEL, MEMCPY, MEMSET) for node in nodes)
 
 
 def nodes_per_update(graphs: Sequence[Any], per_launch: int) -> harness.Row:

@@ -141,7 +141,7 @@ def updates_of(learner: Learner, name: str) -> Candidate:
         return num_updates
 
     notes = {"mode": learner.mode, "compile_s": compile_seconds(learner)}
-    return Candidate(name, run, notes, {"hyper": hyper_parameters(learner.config)})
+    return Candidate(name, run, notes, hyper_parameters(learner.config))
 
 
 def tidy_up(device: torch.device) -> None:

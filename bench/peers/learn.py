@@ -54,16 +54,19 @@ TUNED_ON_POLICY: dict[tuple[str, str], dict[str, Any]] = {
     },
 }  # fmt: skip
 """The zoo's, too."""
+QUICK: dict[str, Any] = {"learning_starts": 32, "batch_size": 16, "policy_kwargs": {"net_arch": [8, 8]}}
+QUICK_ON_POLICY: dict[str, Any] = {"n_steps": 16, "batch_size": 16}
+"""What --quick overrides."""
 NOISE = 0.1  # of the actions of DDPG and TD3, as a share of half their range: the customary one
 
 
 def hyper_parameters(task: Task) -> dict[str, Any]:
     """What the peer is told: the keyword arguments of its class, and num_envs."""
     if task.system in CLASSES and CLASSES[task.system][1] != "SAC":
-        quick = {"n_steps": 16, "batch_size": 16} if task.quick and task.system in ON_POLICY else {}
+        quick = QUICK_ON_POLICY if task.quick and task.system in ON_POLICY else {}
         return {**task.hyper, **TUNED_ON_POLICY.get((task.system, task.env), {}), **quick}
-    quick = {"learning_starts": 32, "batch_size": 16, "policy_kwargs": {"net_arch": [8, 8]}} if task.quick else {}
-    return {**({} if task.system.endswith("-defaults") else TUNED.get(task.env, {})), **quick}
+    tuned = {} if task.system.endswith("-defaults") else TUNED.get(task.env, {})
+    return {**tuned, **(QUICK if task.quick else {})}
 
 
 def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:

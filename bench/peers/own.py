@@ -1,8 +1,10 @@
 """This program, served like its peers."""
 
 from dataclasses import asdict, fields
+from typing import Any
 
 from bench.lib import program
+from bench.lib.harness import Candidate
 from bench.peers.common import Sizes, Task, Work, torch_device
 from fastsac.config.settings import Auto, Config
 from fastsac.run.plan import choose_mode
@@ -14,8 +16,7 @@ def updates(sizes: Sizes, mode: Mode) -> Work:
     device = torch_device(sizes.device)
     names = {field.name for field in fields(program.Sizes)}
     mine = program.Sizes(**{name: value for name, value in asdict(sizes).items() if name in names})
-    candidate = program.updates(mine, mode, device)
-    return Work(candidate.run, candidate.notes, candidate.about)
+    return as_work(program.updates(mine, mode, device))
 
 
 def env_steps(task: Task, utd_ratio: float, compile: Auto = "auto") -> Work:
@@ -32,5 +33,10 @@ def env_steps(task: Task, utd_ratio: float, compile: Auto = "auto") -> Work:
     )
     mode = choose_mode(config, device)[0]
     endless = config.replace(total_steps=program.ENDLESS)  # the update budget must not end during the measurement
-    candidate = program.env_steps(endless, mode, device)
-    return Work(candidate.run, candidate.notes, candidate.about)
+    return as_work(program.env_steps(endless, mode, device))
+
+
+def as_work(candidate: Candidate) -> Work:
+    """As the adapters of the peers have it."""
+    run: Any = candidate.run
+    return Work(run, candidate.notes, candidate.about)

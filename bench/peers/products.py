@@ -14,7 +14,7 @@ CRITICS = 2
 class Product(NamedTuple):
     """One product of batches of matrices: [E, rows, inner] @ [E, inner, columns]."""
 
-    count: int  # E
+    number: int  # E
     rows: int
     inner: int
     columns: int
@@ -61,7 +61,7 @@ def updates(sizes: Sizes, members: int = 1, precision: str = "high", once: int =
     device = torch_device(sizes.device)
     if device.type == "cuda":
         torch.set_float32_matmul_precision("highest" if precision == "highest" else "high")
-    wanted = [p._replace(count=members * p.count) for p in products(sizes)]
+    wanted = [p._replace(number=members * p.number) for p in products(sizes)]
     # Shared by those of the same shape, so that all of it fits into a cache; no operand is another product's result.
     places = [list(enumerate(shapes(p))) for p in wanted]
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -90,7 +90,7 @@ def updates(sizes: Sizes, members: int = 1, precision: str = "high", once: int =
         torch.cuda.synchronize(device)
         return launches * once
 
-    flops = sum(2 * p.count * p.rows * p.inner * p.columns for p in wanted)
+    flops = sum(2 * p.number * p.rows * p.inner * p.columns for p in wanted)
     hyper = {"batch_size": sizes.batch_size, "hidden_dims": sizes.hidden_dims}
     captured = {"captured": once} if device.type == "cuda" else {}
     return Work(run, {"MFLOP": round(flops / 1e6, 1), **captured}, hyper)

@@ -292,24 +292,19 @@ def test_rounds_of_training_and_its_parts(clock: FakeClock) -> None:
 # Charts ---------------------------------------------------------------------------------------------------------------
 
 
-def row(section: str, rate: float, **point: Any) -> harness.Row:
-    """A row of updates alone."""
-    told = {"batch_size": 256, "members": 1, "precision": "high", "per_launch": 16, **point}
-    figures = {**harness.summary([rate]), "member_updates_per_s": told["members"] * rate}
-    return {"section": section, "name": "", "unit": "updates/s", **told, **figures}
-
-
-def test_charts_show_what_differs_from_the_headline_in_one_thing_alone() -> None:
-    rows = [row("headline", 6688.0), row("headline", 3599.0, members=8), row("launch", 6608.0, per_launch=1)]
-    rows.append(row("sweep", 900.0, batch_size=2048))
-    launch, members = gpu.draw_launches(rows), gpu.draw_members(rows)
-    assert launch is not None
-    assert members is not None
-    (line,) = (container[0] for container in launch.axes[0].containers)
-    assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == ([1, 16], [6608.0, 6688.0])
-    lines = {line.get_label(): list(line.get_ydata()) for line in members.axes[0].lines}
-    assert lines == {"batch 256, TF32": [6688.0, 8 * 3599.0], "batch 2,048, TF32": [900.0]}
-    assert gpu.draw_launches(rows[:1]) is None
+def test_the_chart_shows_training_beside_its_parts() -> None:
+    ms = {f"{name}_ms_per_vec_step": harness.summary([value]) for name, value in (("wall", 4.0), ("env", 1.0))}
+    row = {"section": "end-to-end", "name": "", "median": 1.0, "env": "Ant-v5", "num_envs": 8, "utd_ratio": 0.25, **ms}
+    rows = [row | {"learner_ms_per_vec_step": harness.summary([3.0])}, {"section": "kernels", "median": 1.0}]
+    about = {"settings": {"device": "cpu"}, "machine": {"cpu": "A CPU", "cores": 4, "gpu": None}, "commit": None}
+    (figure,) = gpu.draw({"rows": rows, **about, "versions": {"torch": "2.13.0"}}).values()
+    (axes,) = figure.axes
+    assert [bar.get_height() for bar in axes.patches] == [4.0, 1.0, 3.0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "training", "environments alone", "updates alone",
+    ]  # fmt: skip
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.25"]
+    assert gpu.draw({"rows": rows[1:], **about}) == {}
 
 
 def test_products_of_members_are_as_many() -> None:
@@ -347,8 +342,8 @@ def test_quick_run_measures_everything(
     assert report["rows"][1]["member_updates_per_s"] == 2 * report["rows"][1]["median"]
 
     names = {path.name for path in path.parent.iterdir()}
-    assert names == {"gpu.json", "gpu-launch.png", "gpu-members.png", "gpu-end-to-end.png"}
-    assert charts.is_current(report, tmp_path / "results" / "gpu-launch.png")
+    assert names == {"gpu.json", "gpu.png"}
+    assert charts.is_current(report, tmp_path / "results" / "gpu.png")
     out = capsys.readouterr().out
     assert "headline: batch 8, 1 member, high, K 2" in out
     assert "wall" in out

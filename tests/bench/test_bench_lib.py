@@ -260,7 +260,7 @@ def test_products_of_an_update_by_hand() -> None:
     # the actor, and back through its last layer.
     multiply_adds = 2 * (6 + 12) + 3 * 2 * 12 + 2 * 12 + 2 * 6 + (6 + 12) + 12
     found = list(products.products(sizes))
-    assert sum(p.count * p.rows * p.inner * p.columns for p in found) == multiply_adds
+    assert sum(p.number * p.rows * p.inner * p.columns for p in found) == multiply_adds
     work = products.updates(sizes)
     assert work.run(2) == 2
     assert work.notes == {"MFLOP": round(2 * multiply_adds / 1e6, 1)}

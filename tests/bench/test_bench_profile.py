@@ -36,7 +36,6 @@ def test_spans_do_not_count_what_is_inside_them() -> None:
 def test_profile_divides_all_of_the_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, sends = tmp_path / "profile.json", Collector.send
     args = ["--env", "Pendulum-v1", "--num-envs", "2", "--compile", "off", "--learning-starts", "256"]
-    args += ["--out", str(tmp_path)]
     report = profile.main([*BRIEF, *args, "--json", str(path)])
     assert json.loads(path.read_text()) == json.loads(json.dumps(report))
     (row,) = report["rows"]
@@ -47,10 +46,6 @@ def test_profile_divides_all_of_the_time(tmp_path: Path, capsys: pytest.CaptureF
     assert spans["environment: recv"]["calls_per_vec_step"] == pytest.approx(1.0)
     assert spans["learner: launch"]["min"] > 0
     assert Collector.send is sends  # everything is as it was
-    trace = json.loads((tmp_path / "trace-2.json").read_text())
-    names = [event["name"] for event in trace["traceEvents"]]
-    assert names.count("learner: launch") == profile.TRACED_UPDATES / 2  # vector steps of two updates each
-    assert "log points: files" in names
     (figure,) = profile.draw(report).values()
     assert sum(bar.get_width() for bar in figure.axes[0].patches) == pytest.approx(1000)  # ms of a second
     assert "learner: launch" in capsys.readouterr().out
