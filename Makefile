@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BENCH ?= update train compile
+BENCH ?= update train startup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test golden check format bench build clean
