@@ -364,7 +364,7 @@ def outcome(run: harness.Row) -> str:
 
 
 def figures(report: harness.Report) -> list[tables.Figures]:
-    """The updates alone, the processes, their ratios, and the returns side by side."""
+    """The updates alone, the processes, and their ratios."""
     found = []
     told = report["settings"]
     if report["rows"]:
@@ -398,12 +398,6 @@ def figures(report: harness.Report) -> list[tables.Figures]:
             for r in report["process_ratios"]
         ]
         found.append(tables.Figures("ratios", columns, lines))
-    for count in dict.fromkeys(row["processes"] for row in report.get("process_rows", [])):
-        mine = [row for row in report["process_rows"] if row["processes"] == count and "returns" in row]
-        lines = [[seed, *(tables.number(row["returns"][seed], 1) for row in mine)] for seed in mine[0]["returns"]]
-        for name, figure in (("mean", statistics.mean), ("standard deviation", statistics.stdev)):
-            lines.append([name, *(tables.number(figure(row["returns"].values()), 1) for row in mine)])
-        found.append(tables.Figures("returns at the end", ["seed", *(row["name"] for row in mine)], lines))
     return found
 
 

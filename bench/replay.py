@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -50,8 +50,6 @@ class Settings(harness.Settings):
     """Environments whose vector steps are written."""
     modes: tuple[Mode, ...] | None = None
     """How ours draws; default eager and compiled, on CUDA also captured."""
-    peers: Literal["torchrl", "none"] = "torchrl"
-    """What to measure beside it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -192,8 +190,8 @@ class Torchrl:
 def main(argv: Sequence[str] | None = None) -> harness.Report:
     settings, device = harness.start(Settings, "replay", QUESTION, argv)
     reporter = Reporter("replay", QUESTION, settings, argv)
-    draws: Candidates = []
-    writes: Candidates = []
+    draws: list[harness.Candidate] = []
+    writes: list[harness.Candidate] = []
     memory: list[harness.Row] = []
     for transitions in settings.transitions:
         ours, theirs = f"fastsac, {transitions:,}", f"torchrl, {transitions:,}"
@@ -203,20 +201,13 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
             draws.append(harness.Candidate(f"fastsac {mode}, {transitions:,}", in_chunks(run, device)))
         writes.append(harness.Candidate(ours, in_chunks(mine.writing(Stream(settings, device)), device)))
         memory.append({"name": ours, "bytes_per_transition": mine.bytes_per_transition})
-        if settings.peers == "none":
-            continue
-        try:
-            other = Torchrl(settings, transitions, device)
-        except ImportError as error:
-            for absent in (draws, writes):
-                absent.append(harness.Absent(theirs, f"not run: {error}"))
-            continue
+        other = Torchrl(settings, transitions, device)
         write = partial(other.write, other.step(Stream(settings, device)))
         draws.append(harness.Candidate(theirs, in_chunks(repeated(other.draw), device)))
         writes.append(harness.Candidate(theirs, in_chunks(repeated(write), device)))
         memory.append({"name": theirs, "bytes_per_transition": other.bytes_per_transition})
 
-    def measured(unit: str, candidates: Candidates) -> harness.Row:
+    def measured(unit: str, candidates: list[harness.Candidate]) -> harness.Row:
         rows = harness.interleave(candidates, settings.repeats, settings.seconds)
         pairs = [(c.name, f"torchrl, {c.name.partition(', ')[2]}") for c in candidates if tables.is_ours(c.name)]
         return {"unit": unit, "rows": rows, "ratios": harness.ratios(rows, pairs)}
@@ -225,9 +216,6 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     tables.show(figures(report))
     charts.save_beside(settings.json, draw(report), report)
     return report
-
-
-Candidates = list[harness.Candidate | harness.Absent]
 
 
 def repeated(once: Callable[[], Any]) -> Callable[[int], None]:
@@ -263,11 +251,10 @@ def figures(report: harness.Report) -> list[tables.Figures]:
 
 
 def draw(report: harness.Report) -> dict[str, Figure]:
-    """Draws, writes and bytes."""
-    memory = [dict.fromkeys(("median", "min", "max"), row["bytes_per_transition"]) for row in report["memory"]]
-    named = [{"name": row["name"], **alike} for row, alike in zip(report["memory"], memory, strict=True)]
-    panels = [charts.Panel(report[part]["unit"], report[part]["rows"]) for part in ("draws", "writes")]
-    return charts.bars(report, [*panels, charts.Panel("bytes per transition", named)])
+    """Draws and writes."""
+    return charts.bars(
+        report, [charts.Panel(report[part]["unit"], report[part]["rows"]) for part in ("draws", "writes")]
+    )
 
 
 def page(results: Sequence[Result]) -> Iterator[str]:

@@ -1,8 +1,7 @@
 """How long from the command to the first update and to the first row of the log, and when has compiling paid?
 
 Fresh processes: `fastsac train` with an empty compile cache, with the one that this left, and without compiling, beside
-Stable-Baselines3; commands that only print; and learners alone, compiled and eager, which back COMPILE_PAYS_AFTER in
-fastsac/run/plan.py.
+Stable-Baselines3; and learners alone, compiled and eager, which back COMPILE_PAYS_AFTER in fastsac/run/plan.py.
 """
 
 import json
@@ -37,17 +36,7 @@ QUESTION = __doc__ or ""
 T = TypeVar("T")
 Way = Literal["cold", "warm", "off"]
 WAYS: dict[Way, str] = {"cold": "empty compile cache", "warm": "filled compile cache", "off": "--compile off"}
-Command = Literal["version", "help", "train-help", "envs-pattern", "envs"]
-COMMANDS: dict[Command, list[str]] = {
-    "version": ["--version"],
-    "help": ["--help"],
-    "train-help": ["train", "--help"],
-    "envs-pattern": ["envs", "Pendulum"],
-    "envs": ["envs"],
-}
 UNTIL = ("first update", "log row")
-FLOORS = {"python -c pass": ["-c", "pass"], "python -c 'import torch'": ["-c", "import torch"]}
-"""What no command of ours can be faster than, and what one that needs torch cannot."""
 SIZES = {
     "pendulum": program.Sizes(obs_dim=3, action_dim=1, hidden_dims=(64, 64)),
     "halfcheetah": program.Sizes(obs_dim=17, action_dim=6, hidden_dims=(256, 256)),
@@ -72,8 +61,6 @@ class Settings(harness.Settings):
     """Compile with an empty cache (cold), with a filled one (warm), or not at all (off); warm needs cold."""
     args: str = ""
     """Further arguments of `fastsac train`, in one text: `--args="--batch-size 64"`."""
-    commands: tuple[Command, ...] = tuple(COMMANDS)
-    """Commands of `fastsac` to time from start to end; none leaves them out."""
     peers: Literal["sb3", "none"] = "sb3"
     """What to measure beside it."""
     sizes: tuple[str, ...] = tuple(SIZES)
@@ -103,19 +90,15 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     reporter = Reporter("startup", QUESTION, settings, argv)
     marks: dict[tuple[str, str], list[dict[str, float]]] = {}
     skipped: dict[tuple[str, str], str] = {}
-    commands: dict[str, list[float]] = {}
     for _ in range(settings.repeats):
         for env in settings.envs:
             for name, found in train_all(settings, env, str(device), skipped):
                 marks.setdefault((env, name), []).append(found)
-        for name, seconds in run_commands(settings):
-            commands.setdefault(name, []).append(seconds)
     rows = [{"name": f"{env}: {name}", "env": env, "way": name, **parts(all_)} for (env, name), all_ in marks.items()]
     report = reporter.finish(
         unit="seconds since the process was started",
         device=str(device),
         rows=rows + [{"name": f"{env}: {name}", "skipped": why} for (env, name), why in skipped.items()],
-        commands=[{"name": name, **harness.summary(seconds)} for name, seconds in commands.items()],
         compiles=[measure_compiling(name, settings) for name in settings.sizes],
         constant_in_plan=COMPILE_PAYS_AFTER,
     )
@@ -165,32 +148,13 @@ def run_worker(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "marks.json"
         command = [str(python), "-m", "bench.lib.marks", which, repr(time.monotonic()), str(file), *arguments]
-        done = run(command, folder, processes.variables(settings.threads, **processes.caches(cache)))
+        variables = processes.variables(settings.threads, **processes.caches(cache))
+        done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
         if not file.exists():
             why = processes.last_line(done.stderr)
             raise WorkerError(f"{which} ended with status {done.returncode}: {why}"[:500])
         found: dict[str, float] = json.loads(file.read_text())
         return found
-
-
-def run_commands(settings: Settings) -> Iterator[tuple[str, float]]:
-    """One round of the commands that only print: name, and seconds from start to end."""
-    told = {" ".join(["fastsac", *COMMANDS[c]]): ["-m", "fastsac", *COMMANDS[c]] for c in settings.commands}
-    with tempfile.TemporaryDirectory() as folder:
-        variables = processes.variables(settings.threads, **processes.caches(Path(folder)))
-        for name, arguments in ({**FLOORS, **told} if told else {}).items():
-            began = time.perf_counter()
-            done = run([sys.executable, *arguments], folder, variables)
-            took_s = time.perf_counter() - began
-            if done.returncode:
-                why = processes.last_line(done.stderr)
-                raise SystemExit(f"bench.startup: {name} ended with status {done.returncode}: {why}")
-            yield name, took_s
-
-
-def run(command: Sequence[str], folder: str, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run to its end, with what it prints kept."""
-    return subprocess.run(command, cwd=folder, env={**variables, "COLUMNS": "120"}, capture_output=True, text=True)
 
 
 def parts(rounds: Sequence[dict[str, float]]) -> harness.Row:
@@ -287,9 +251,6 @@ def figures(report: harness.Report) -> list[tables.Figures]:
     if rows:
         lines = [[part, *(tables.number(median(row, part), 2) for row in rows)] for part in part_names(rows)]
         found.append(tables.Figures("startup: seconds of each part", ["", *(row["name"] for row in rows)], lines))
-    if report["commands"]:
-        lines = [[row["name"], *tables.spread(row, 2)] for row in report["commands"]]
-        found.append(tables.Figures("startup: whole commands", ["", "seconds", "min", "max"], lines))
     return [*found, *([compiling(report)] if report.get("compiles") else [])]
 
 

@@ -20,7 +20,6 @@ from fastsac.report.style import COLOURS, FAINT, INK, frame, short_number
 
 SOURCE, LOOK = "Source", "3"  # key in the file; count the other one up when charts are to be drawn anew
 GREY, THEIRS = "#777777", "#A6A6A6"
-MARKERS = ("o", "s", "^", "D")
 LABEL_WIDTH, NOTE_WIDTH = 34, 118  # in characters
 BAR, LINE = 0.42, 0.17  # inches of a bar with its gap, and of a line of text
 NICE = [1, 2, 2.5, 5, 10]  # steps between ticks

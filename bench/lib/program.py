@@ -9,7 +9,7 @@ import tempfile
 import time
 import weakref
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,6 @@ from fastsac.run.trainer import Run
 from fastsac.runtime.launch import Mode
 
 Precision = Literal["highest", "high", "bf16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 ENDLESS = 2**31  # steps: neither the update budget nor a log point comes during a measurement
 FILL_STEPS = 64  # vector steps that the random replay seems to come from: few and wide ones are fast on a GPU

@@ -489,4 +489,3 @@ def test_adapters_agree_with_the_lists() -> None:
     assert all((folder / f"{peer}.py").is_file() for peer in environments.NAMES)
     assert set(get_args(children.Peer)) == {*environments.PEERS, *environments.SCRIPTS} == set(environments.NAMES)
     assert set(update.ROWS) <= set(environments.NAMES)
-    assert all(name in environments.ENVIRONMENTS for name, _ in environments.PEERS.values())

@@ -16,7 +16,6 @@ SMALL = replay.Settings(obs_dim=3, action_dim=2, transitions=(24,), batch_size=1
 
 
 def test_both_replays_hold_the_same_transitions() -> None:
-    pytest.importorskip("torchrl")
     cpu = torch.device("cpu")
     ours, theirs = replay.Ours(SMALL, 24, cpu), replay.Torchrl(SMALL, 24, cpu)
     a, b = ours.draw(), theirs.draw()
@@ -36,13 +35,11 @@ def test_bytes_per_transition_by_hand() -> None:
     cpu = torch.device("cpu")
     # 7 rows of 4: obs 12, action 8, reward 4, two flags, one entry of the table; one more of those, and 7 counts of 8.
     assert replay.Ours(SMALL, 24, cpu).bytes_per_transition == (28 * (12 + 8 + 4 + 2 + 4) + 4 + 7 * 8) / 24
-    pytest.importorskip("torchrl")
     # Both observations, action, reward, two flags, and an index of its own.
     assert replay.Torchrl(SMALL, 24, cpu).bytes_per_transition == 2 * 12 + 8 + 4 + 2 + 8
 
 
 def test_replay_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torchrl")
     path = tmp_path / "replay.json"
     args = ["--obs-dim", "3", "--action-dim", "2", "--transitions", "64", "--batch-size", "8", "--num-envs", "4"]
     report = replay.main([*BRIEF, *args, "--modes", "eager", "--json", str(path)])
