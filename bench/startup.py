@@ -1,10 +1,9 @@
-"""How long from the command to the first update and to the first row of the log, and when has compiling paid?
+"""How long from the command to the first row of the log, and when has compiling paid?
 
 Fresh processes: `fastsac train` with an empty compile cache, with the one that this left, and without compiling, beside
 Stable-Baselines3; and learners alone, compiled and eager, which back COMPILE_PAYS_AFTER in fastsac/run/plan.py.
 """
 
-import json
 import math
 import multiprocessing
 import os
@@ -17,26 +16,28 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from matplotlib.figure import Figure
-
 from bench.lib import charts, harness, processes, program, tables
-from bench.lib.marks import LEARNING_STARTS, LOG_ROW
 from bench.lib.record import Reporter
-from bench.lib.results import Result, extent, first_of_each
+from bench.lib.results import Result, extent, first_of_each, measured
 from bench.peers.environments import NAMES, how_to_install, python_of
 from fastsac.env import make_spec
 from fastsac.run.plan import COMPILE_PAYS_AFTER
 from fastsac.runtime.launch import Mode
 
 QUESTION = __doc__ or ""
+draw = charts.rates
 T = TypeVar("T")
 Way = Literal["cold", "warm", "off"]
 WAYS: dict[Way, str] = {"cold": "empty compile cache", "warm": "filled compile cache", "off": "--compile off"}
-UNTIL = ("first update", "log row")
+LEARNING_STARTS, LOG_ROW = 500, 1_000  # environment steps
+LIMIT_S = 900.0  # after which a process is taken to be stuck
+SB3 = (
+    "import sys; from stable_baselines3 import SAC; "
+    f"SAC('MlpPolicy', sys.argv[1], learning_starts={LEARNING_STARTS}, device=sys.argv[2]).learn({LOG_ROW})"
+)
 SIZES = {
     "pendulum": program.Sizes(obs_dim=3, action_dim=1, hidden_dims=(64, 64)),
     "halfcheetah": program.Sizes(obs_dim=17, action_dim=6, hidden_dims=(256, 256)),
@@ -78,27 +79,25 @@ class Settings(harness.Settings):
             raise ValueError(f"ways must be different, got {', '.join(self.ways)}.")
 
 
-class WorkerError(Exception):
-    """A process that did not come to its end."""
-
-
 def main(argv: Sequence[str] | None = None) -> harness.Report:
     settings, device = harness.start(Settings, "startup", QUESTION, argv)
     with harness.one_line("startup"):
         for env in settings.envs:
             make_spec(env)
     reporter = Reporter("startup", QUESTION, settings, argv)
-    marks: dict[tuple[str, str], list[dict[str, float]]] = {}
-    skipped: dict[tuple[str, str], str] = {}
+    seconds: dict[str, list[float]] = {}
+    rows: list[harness.Row] = []
     for _ in range(settings.repeats):
         for env in settings.envs:
-            for name, found in train_all(settings, env, str(device), skipped):
-                marks.setdefault((env, name), []).append(found)
-    rows = [{"name": f"{env}: {name}", "env": env, "way": name, **parts(all_)} for (env, name), all_ in marks.items()]
+            for name, took_s in train_all(settings, env, str(device)):
+                seconds.setdefault(f"{env}: {name}", []).append(took_s)
+            if settings.peers == "sb3" and python_of("sb3") is not None:
+                seconds.setdefault(f"{env}: {NAMES['sb3']}", []).append(train_peer(settings, env, str(device)))
+    if settings.peers == "sb3" and python_of("sb3") is None:
+        rows = [harness.Absent(NAMES["sb3"], f"not installed: {how_to_install('sb3')}").row()]
     report = reporter.finish(
-        unit="seconds since the process was started",
-        device=str(device),
-        rows=rows + [{"name": f"{env}: {name}", "skipped": why} for (env, name), why in skipped.items()],
+        unit=f"seconds from the command to the row of {LOG_ROW:,} steps",
+        rows=[*({"name": name, **harness.summary(values)} for name, values in seconds.items()), *rows],
         compiles=[measure_compiling(name, settings) for name in settings.sizes],
         constant_in_plan=COMPILE_PAYS_AFTER,
     )
@@ -110,63 +109,46 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
 # Processes ----------------------------------------------------------------------------------------------------------
 
 
-def train_all(
-    settings: Settings, env: str, device: str, skipped: dict[tuple[str, str], str]
-) -> Iterator[tuple[str, dict[str, float]]]:
-    """One round: every way of training in this environment, once; what cannot be run goes into `skipped`."""
-    peer, python = NAMES["sb3"], python_of("sb3")
+def train_all(settings: Settings, env: str, device: str) -> Iterator[tuple[str, float]]:
+    """One round: every way of training in this environment, once, with the preset but for an early update and row."""
     with tempfile.TemporaryDirectory() as cache:
         for way in (w for w in WAYS if w in settings.ways):
-            arguments = [
-                "train", "--env", env, "--device", device, "--cpu-threads", str(settings.threads),
-                "--learning-starts", str(LEARNING_STARTS), "--log-every", str(LOG_ROW), "--run-dir", "run",
-                "--compile", "off" if way == "off" else "on", *shlex.split(settings.args),
+            command = [
+                sys.executable, "-m", "fastsac", "train", "--env", env, "--device", device,
+                "--cpu-threads", str(settings.threads), "--learning-starts", str(LEARNING_STARTS),
+                "--log-every", str(LOG_ROW), "--run-dir", "run", "--compile", "off" if way == "off" else "on",
+                *shlex.split(settings.args),
             ]  # fmt: skip
-            try:
-                yield WAYS[way], run_worker(settings, "fastsac", arguments, Path(cache))
-            except WorkerError as error:
-                raise SystemExit(f"bench.startup: {error}") from None
-        if settings.peers == "none" or (env, peer) in skipped:
-            return
-        if python is None:
-            skipped[env, peer] = f"not installed; {how_to_install('sb3')} makes an environment for it"
-            return
-        try:
-            yield peer, run_worker(settings, "sb3", [env.rpartition(":")[2], device], Path(cache), python)
-        except WorkerError as error:
-            skipped[env, peer] = f"not run: {error}"
+            with tempfile.TemporaryDirectory() as folder:
+                variables = processes.variables(settings.threads, **processes.caches(Path(cache)))
+                yield WAYS[way], seconds_to_row(command, Path(folder), variables)
 
 
-def run_worker(
-    settings: Settings, which: str, arguments: Sequence[str], cache: Path, python: Path = Path(sys.executable)
-) -> dict[str, float]:
-    """Seconds since a fresh process was spawned, at the end of each part, in order.
-
-    Raises:
-        WorkerError: it failed.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "marks.json"
-        command = [str(python), "-m", "bench.lib.marks", which, repr(time.monotonic()), str(file), *arguments]
-        variables = processes.variables(settings.threads, **processes.caches(cache))
-        done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
-        if not file.exists():
-            why = processes.last_line(done.stderr)
-            raise WorkerError(f"{which} ended with status {done.returncode}: {why}"[:500])
-        found: dict[str, float] = json.loads(file.read_text())
-        return found
+def seconds_to_row(command: Sequence[str], folder: Path, variables: dict[str, str]) -> float:
+    """Seconds from the start of a run in this folder until its first row of metrics is on the disk; ends the run."""
+    table, began = folder / "run" / "metrics.csv", time.perf_counter()
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)
+    try:
+        while process.poll() is None and time.perf_counter() - began < LIMIT_S:
+            if table.exists() and table.read_text().count("\n") > 1:  # its head, and a row
+                return time.perf_counter() - began
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    why = processes.last_line((folder / "log").read_text())
+    raise SystemExit(f"bench.startup: training ended with status {process.returncode}: {why}")
 
 
-def parts(rounds: Sequence[dict[str, float]]) -> harness.Row:
-    """Seconds of each part and until each event; a part is the time since the end of the one before."""
-    order = [name for name in rounds[0] if all(name in marks for marks in rounds)]
-    order.sort(key=rounds[0].__getitem__)
-    took = {order[0]: [marks[order[0]] for marks in rounds]}
-    took |= {name: [marks[name] - marks[before] for marks in rounds] for before, name in pairwise(order)}
-    return {
-        "parts": {name: harness.summary(seconds) for name, seconds in took.items()},
-        "until": {name: harness.summary([marks[name] for marks in rounds]) for name in UNTIL},
-    }
+def train_peer(settings: Settings, env: str, device: str) -> float:
+    """Seconds of a whole process of Stable-Baselines3 with as many steps."""
+    variables, began = processes.variables(settings.threads), time.perf_counter()
+    command = [str(python_of("sb3")), "-c", SB3, env.rpartition(":")[2], device]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=LIMIT_S)
+    if done.returncode:
+        raise SystemExit(f"bench.startup: {NAMES['sb3']}: {processes.last_line(done.stderr)}")
+    return time.perf_counter() - began
 
 
 # Compiling ----------------------------------------------------------------------------------------------------------
@@ -232,25 +214,12 @@ def rates(name: str, settings: Settings) -> list[harness.Row]:
     return harness.interleave(candidates, settings.repeats, settings.seconds)
 
 
-# Tables and chart ---------------------------------------------------------------------------------------------------
+# Tables -------------------------------------------------------------------------------------------------------------
 
 
 def figures(report: harness.Report) -> list[tables.Figures]:
-    """Seconds until the two events, the parts, the commands, and compiling."""
-    found = []
-    rows = [row for row in report["rows"] if "parts" in row]
-    columns = ["", "first update, s", "min", "max", f"row of {LOG_ROW:,} steps, s", "min", "max", "notes"]
-    lines = [
-        [row["name"]]
-        + [text for event in UNTIL for text in tables.spread(row.get("until", {}).get(event, {}), 2)]
-        + [tables.problem(row)]
-        for row in report["rows"]
-    ]
-    if lines:
-        found.append(tables.Figures("startup: seconds since the process was started", columns, lines))
-    if rows:
-        lines = [[part, *(tables.number(median(row, part), 2) for row in rows)] for part in part_names(rows)]
-        found.append(tables.Figures("startup: seconds of each part", ["", *(row["name"] for row in rows)], lines))
+    """Seconds until the row, and compiling."""
+    found = tables.rates({**report, "ratios": []}) if report["rows"] else []
     return [*found, *([compiling(report)] if report.get("compiles") else [])]
 
 
@@ -269,37 +238,11 @@ def compiling(report: harness.Report) -> tables.Figures:
     return tables.Figures(title, columns, lines)
 
 
-def part_names(rows: Sequence[harness.Row]) -> list[str]:
-    """All parts, in the order in which they come."""
-    longest = max((list(row["parts"]) for row in rows), key=len)
-    return list(dict.fromkeys([*longest, *(name for row in rows for name in row["parts"])]))
-
-
-def median(row: harness.Row, part: str) -> float | None:
-    """Seconds of a part; None where it has none."""
-    return row["parts"][part]["median"] if part in row["parts"] else None
-
-
-def draw(report: harness.Report) -> dict[str, Figure]:
-    """A bar for each way, of its parts; none where none was measured."""
-    rows = [row for row in report["rows"] if "parts" in row]
-    if not rows:
-        return {}
-    seconds = {part: [median(row, part) or 0.0 for row in rows] for part in part_names(rows)}
-    about = f"seconds; the last part is from the first update to the row of {LOG_ROW:,} steps"
-    names = [row["name"].replace(": ", "\n") for row in rows]
-    title = "From the command to the first update and the first log row"
-    return {"": charts.sign(charts.stacked(title, names, seconds, about), report)}
-
-
 def page(results: Sequence[Result]) -> Iterator[str]:
-    """Until the first update and log row, with a chart of the parts; and when compiling has paid."""
+    """Until the log row, and when compiling has paid."""
     for result in first_of_each(results, "rows"):
-        rows = [row for row in result.report["rows"] if "until" in row]
-        lines = [[row["name"], *(extent(row["until"][event], 1) for event in UNTIL)] for row in rows]
-        columns = [f"seconds from the command, on {result.machine}", "first update", f"row of {LOG_ROW:,} steps"]
-        yield tables.Figures("", columns, lines).markdown()
-        yield result.picture("", f"Seconds of each part of the start on {result.machine}")
+        lines = [[row["name"], extent(row, 1)] for row in measured(result.report)]
+        yield tables.Figures("", [f"on {result.machine}", result.report["unit"]], lines).markdown()
     for result in first_of_each(results, "compiles"):
         yield compiling(result.report).markdown()
 

@@ -7,7 +7,7 @@ line is read, packages imported, environments made, the update compiled, log fil
 import sys
 from typing import Any
 
-from bench.lib.curve_task import Task, Watch, work
+from bench.lib.evaluator import Task, Watch, work
 
 QUICK = ["--num-envs=2", "--learning-starts=32", "--batch-size=16", "--hidden-dims", "8", "8", "--compile=off"]
 """What --quick adds."""

@@ -17,8 +17,7 @@ import numpy as np
 import tyro
 
 from bench.lib import charts, curve_charts, harness, processes, tables
-from bench.lib.curve_task import Task, peer_of
-from bench.lib.evaluator import make_gym_env
+from bench.lib.evaluator import Task, make_gym_env, peer_of
 from bench.lib.record import Reporter
 from bench.peers.environments import NAMES, how_to_install, python_of
 from fastsac.config.settings import Config

@@ -1,14 +1,18 @@
-"""The evaluator that all systems share, and the clock that stands still for it.
+"""What the processes of `bench.lib.curves` share: their task, the evaluator of all systems, and when a run is over.
 
 Runs in the peers' own interpreters: imports NumPy and Gymnasium, and nothing of this program.
 
 Axes: N episodes.
 """
 
+import json
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -23,49 +27,50 @@ NO_LIMIT = 10_000
 """Steps after which an episode is cut off where the task has no time limit; as in `fastsac.acting.evaluation`."""
 
 
-class Clock:
-    """Seconds since `start`, without those inside `stopped`.
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One run: which system, on what, how often it is evaluated, and when it is over."""
+
+    system: str
+    env: str
+    seed: int
+    goal: float | None
+    """Return at which the run is over; None is at none."""
+    eval_every: int
+    eval_episodes: int
+    max_steps: int
+    max_wall_s: float
+    threads: int
+    device: str
+    quick: bool
+    hyper: dict[str, Any] = field(default_factory=dict)
+    """What a peer is told beside what it was tuned to."""
+
+
+def peer_of(system: str) -> str:
+    """Whose system it is, `sb3` or `sbx`; nothing for this program.  Names are `PEER` or `PEER-WAY`."""
+    name = system.split("-")[0]
+    return "" if name == "fastsac" else name
+
+
+class Over(Exception):
+    """The run need not go on: an evaluation reached the goal, or a limit was passed; the argument says which."""
+
+
+class Watch:
+    """The evaluations of a run, the last of which ends it, and the clock that stands still for them.
 
     Args:
-        began: what `time.monotonic()` showed at the start, in whichever process: on Linux and macOS all see the same
-            clock.  Default now.
+        task: the run.
+        began: what `time.monotonic()` showed when its process was started: on Linux and macOS all processes see the
+            same clock.
     """
 
-    def __init__(self, began: float | None = None) -> None:
-        self.start(began)
-
-    def start(self, began: float | None = None) -> None:
-        """Begin at 0, now or at an earlier time."""
-        self._began, self.stopped_s = time.monotonic() if began is None else began, 0.0
-
-    def seconds(self) -> float:
-        """What the clock shows."""
-        return time.monotonic() - self._began - self.stopped_s
-
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """Let time pass that does not count."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.stopped_s += time.monotonic() - began
-
-
-class Evaluations:
-    """The evaluations of one run, and the clock that stands still for them.
-
-    Args:
-        gym_id: the environment's name in Gymnasium.
-        seed: the run's.
-        episodes: per evaluation.
-        began: when the clock started; default now.
-    """
-
-    def __init__(self, gym_id: str, seed: int, episodes: int, began: float | None = None) -> None:
-        self.gym_id, self.seed, self.episodes = gym_id, seed, episodes
-        self.clock = Clock(began)
+    def __init__(self, task: Task, began: float) -> None:
+        self.task = task
         self.rows: list[dict[str, Any]] = []
+        self.evaluating_s = 0.0
+        self._began = began
 
     @cached_property
     def envs(self) -> list[gymnasium.Env[Any, Any]]:
@@ -74,23 +79,57 @@ class Evaluations:
         Raises:
             ValueError: Gymnasium does not have the environment, or it is not one for the peers.
         """
-        return [make_gym_env(self.gym_id) for _ in range(self.episodes)]
+        return [make_gym_env(self.task.env) for _ in range(self.task.eval_episodes)]
 
     def add(self, act: Act, env_steps: int) -> list[float]:
-        """Evaluate now; returns the returns.  The k-th evaluation has the same episodes' seeds for all systems."""
-        wall_s = self.clock.seconds()
-        with self.clock.stopped():
-            returns = evaluate(act, self.envs, episode_seeds(self.seed, len(self.rows), self.episodes))
-        self.rows.append(
-            {
-                "env_steps": env_steps,
-                "wall_s": wall_s,
-                "return_mean": float(np.mean(returns)),
-                "return_std": float(np.std(returns)),
-                "episodes": len(returns),
-            }
-        )
+        """Evaluate now; returns the returns.  The k-th evaluation has the same episodes' seeds for all systems.
+
+        Raises:
+            Over: this was the last one.
+        """
+        began = time.monotonic()
+        wall_s = began - self._began - self.evaluating_s
+        seeds = episode_seeds(self.task.seed, len(self.rows), self.task.eval_episodes)
+        returns = evaluate(act, self.envs, seeds)
+        self.evaluating_s += time.monotonic() - began
+        mean = float(np.mean(returns))
+        row = {"env_steps": env_steps, "wall_s": wall_s, "return_mean": mean, "return_std": float(np.std(returns))}
+        self.rows.append(row | {"episodes": len(returns)})
+        if self.task.goal is not None and mean >= self.task.goal:
+            raise Over("goal")
+        if env_steps >= self.task.max_steps:
+            raise Over("steps")
+        if wall_s >= self.task.max_wall_s:
+            raise Over("seconds")
         return returns
+
+
+def work(train: Callable[[Task, Watch, dict[str, Any]], None], task_json: str, out: str, began: str) -> None:
+    """One run in a process of its own; what came of it goes into a file as JSON, an error included.
+
+    Args:
+        train: trains until `Over`; puts into its third argument what else is to be known of the run.
+        task_json: a `Task`.
+        out: the file.
+        began: what `time.monotonic()` showed when the process was started.
+    """
+    task = Task(**json.loads(task_json))
+    watch, outcome = Watch(task, float(began)), dict[str, Any]()
+    try:
+        train(task, watch, outcome)
+        raise RuntimeError("the training ended before its last evaluation")
+    except Over as over:
+        outcome["ended"] = str(over)
+    except Exception as error:
+        traceback.print_exc()
+        outcome["error"] = f"{type(error).__name__}: {error}"
+    outcome |= {"evaluations": watch.rows, "evaluating_s": watch.evaluating_s}
+    # Compilers that it started are in it; far below the wall seconds of the process if others had the cores.
+    outcome["process_cpu_s"] = sum(os.times()[:4])
+    Path(out).write_text(json.dumps(outcome))
+
+
+# Evaluating ---------------------------------------------------------------------------------------------------------
 
 
 def episode_seeds(seed: int, count: int, episodes: int) -> list[int]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from bench.lib.evaluator import Array, Evaluations
+from bench.lib.evaluator import Array, Watch
 from bench.lib.harness import Candidate, Row
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_env
@@ -247,23 +247,23 @@ class RandomSteps:
 # Evaluations --------------------------------------------------------------------------------------------------------
 
 
-def evaluator_of(evaluations: Evaluations) -> Evaluator:
+def evaluator_of(watch: Watch) -> Evaluator:
     """The evaluator that all systems share, for a run with one member.
 
     Args:
-        evaluations: where they go.
+        watch: where they go.
     """
 
     def evaluate(run: Run) -> Returns:
         def act(obs: Array) -> Array:
             """Best actions for Gymnasium's observations [N, ...], in Gymnasium's units."""
-            env = evaluations.envs[0]
+            env = watch.envs[0]
             flat = np.stack([np.asarray(spaces.flatten(env.observation_space, o), np.float32) for o in obs])  # [N, O]
             with torch.no_grad():
                 action = run.learner.act_deterministic(torch.from_numpy(flat)[None].to(run.plan.device))[0]
             return in_units(action.cpu().numpy(), env.action_space)
 
-        return [evaluations.add(act, run.env_steps)]
+        return [watch.add(act, run.env_steps)]
 
     return evaluate
 

@@ -10,7 +10,7 @@ import inspect
 import sys
 from typing import Any
 
-from bench.lib.curve_task import Task, Watch, peer_of, work
+from bench.lib.evaluator import Task, Watch, peer_of, work
 
 CLASSES = {
     "sb3": ("stable_baselines3", "SAC"),

@@ -16,7 +16,7 @@ from gymnasium import spaces
 
 from bench import curves as curves_door
 from bench import solve
-from bench.lib import charts, curve_charts, curve_task, curve_worker, curves, evaluator, program
+from bench.lib import charts, curve_charts, curve_worker, curves, evaluator, program
 from bench.peers import learn
 from fastsac.acting.evaluation import rollout
 from fastsac.cli.train import train_config
@@ -27,12 +27,12 @@ from fastsac.runtime.device import num_cpus
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def make_task(system: str = "fastsac", env: str = "Pendulum-v1", **changes: Any) -> curve_task.Task:
+def make_task(system: str = "fastsac", env: str = "Pendulum-v1", **changes: Any) -> evaluator.Task:
     values: dict[str, Any] = {
         "seed": 1, "goal": -180.0, "eval_every": 500, "eval_episodes": 2, "max_steps": 20_000, "max_wall_s": 300.0,
         "threads": 1, "device": "cpu", "quick": False,
     }  # fmt: skip
-    return curve_task.Task(**{"system": system, "env": env, **values, **changes})
+    return evaluator.Task(**{"system": system, "env": env, **values, **changes})
 
 
 def make_run(system: str, seed: int, returns: list[float], second: float = 10.0) -> dict[str, Any]:
@@ -56,10 +56,10 @@ def test_a_run_ends(env_steps: int, now: float, returned: float, why: str, monke
     time = FakeClock()
     monkeypatch.setattr(evaluator, "time", time)
     monkeypatch.setattr(evaluator, "evaluate", lambda *_: [returned - 1, returned + 1])
-    watch = curve_task.Watch(make_task(), began=time.now)
+    watch = evaluator.Watch(make_task(), began=time.now)
     watch.envs = []
     time.now += now
-    with pytest.raises(curve_task.Over, match=why):
+    with pytest.raises(evaluator.Over, match=why):
         watch.add(np.asarray, env_steps)
 
 
@@ -72,7 +72,7 @@ def test_the_clock_starts_with_the_process_and_stands_still_for_evaluations(monk
         return [-1000.0, -500.0]
 
     monkeypatch.setattr(evaluator, "evaluate", evaluate)
-    watch = curve_task.Watch(make_task(), began=time.now - 3)  # three seconds before this line
+    watch = evaluator.Watch(make_task(), began=time.now - 3)  # three seconds before this line
     watch.envs = []
     watch.add(np.asarray, 500)
     time.now += 2
@@ -265,7 +265,7 @@ class FakeModel:
 
 def test_the_callback_evaluates_when_steps_are_passed_and_ends_at_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluator, "evaluate", lambda *_: [0.0])
-    evaluations = curve_task.Watch(make_task(goal=None, max_wall_s=1e12), began=0.0)
+    evaluations = evaluator.Watch(make_task(goal=None, max_wall_s=1e12), began=0.0)
     evaluations.envs = []
     model = FakeModel()
     after_step = learn.make_callback(model, evaluations, every=10, total=25)
@@ -351,7 +351,7 @@ def test_a_run_that_fails_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     def train(*_: Any) -> None:
         raise RuntimeError("no luck")
 
-    curve_task.work(train, json.dumps(vars(make_task())), str(tmp_path / "out.json"), "0.0")
+    evaluator.work(train, json.dumps(vars(make_task())), str(tmp_path / "out.json"), "0.0")
     assert json.loads((tmp_path / "out.json").read_text())["error"] == "RuntimeError: no luck"
     assert "no luck" in capsys.readouterr().err
 
