@@ -40,7 +40,7 @@ INTRODUCTION = """# Benchmarks
 
 Written by `python -m bench.report` from the files in `results/`, which hold every round, setting and version.
 [docs/benchmarks.md](../docs/benchmarks.md) says how each is measured, and what is not equal between the systems."""
-REPRODUCING = """`pip install -e ".[bench]"`, then the command; `--help` lists what else each can be told. The peers need
+REPRODUCING = """`pip install -e ".[bench]"`, then the command; `--help` lists what else it can be told. The peers need
 environments of their own: `python -m bench.peers.environments` says which. CleanRL and LeanRL are checkouts that you
 name, as is the folder of `--before`. `python -m bench.report` writes this page anew, and `python -m bench.report FILE`
 prints all tables of one file. Keep the machine quiet: a load well above 0 means that others worked."""
