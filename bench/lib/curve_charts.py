@@ -21,7 +21,8 @@ from fastsac.report.statistics import Array
 from fastsac.report.style import INK, MINUS, frame, new_figure, short_number, tidy
 
 COLUMNS = ("env", "system", "seed", "env_steps", "wall_s", "return_mean", "return_std", "episodes")
-AXES = {"wall_s": "wall seconds since the process was started", "env_steps": "environment steps"}
+AXES = {"wall_s": "wall seconds since {}", "env_steps": "environment steps"}
+CLOCK = "the process was started"
 DASHES = ((0, (5, 1.6)), (0, (4, 1.4, 1, 1.4)), (0, (1.1, 1.1)), (0, (2.4, 1.4)))
 STYLES: dict[str, dict[str, Any]] = {
     **{
@@ -47,6 +48,7 @@ SHOWN = {
 }  # fmt: skip
 """Settings that the table of settings has, and their headings; all are in the report."""
 PEER_HIDDEN = "256, 256"  # of SAC's MlpPolicy in Stable-Baselines3 and SBX
+LEGEND_COLUMNS = 4
 GRID = 200  # points that curves over seconds are put on
 
 
@@ -184,13 +186,14 @@ def by_system(report: Report, env: str) -> dict[str, list[Row]]:
 
 def panels(report: Report, env: str, systems: Sequence[str], rows: int, title: str) -> tuple[Figure, Any]:
     """Panels side by side for seconds and steps, in so many rows; one legend below."""
-    height = 2.1 + 3.1 * rows
+    below = 0.35 + 0.22 * -(-len(systems) // LEGEND_COLUMNS)  # inches of the legend and the source
+    height = 1.1 + 3.1 * rows + below
     figure = new_figure(10.5, height)
-    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1, rect=(0, 0.8 / height, 1, 1 - 0.8 / height))
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1, rect=(0, below / height, 1, 1 - below / height))
     axes = figure.subplots(rows, 2, sharey=True, squeeze=False)
     handles = [axes[0][0].plot([], [], label=report["names"][system], **STYLES[system])[0] for system in systems]
-    place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.24 / height)}
-    figure.legend(handles=handles, ncols=min(5, len(systems)), frameon=False, labelcolor=INK, handlelength=3.2, **place)
+    place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.2 / height), "fontsize": 9}
+    figure.legend(handles=handles, ncols=LEGEND_COLUMNS, frameon=False, labelcolor=INK, handlelength=3.2, **place)
     seeds = plural(len(report["settings"]["seeds"]), "seed")
     figure.suptitle(f"{env}: {title}, {seeds} each", fontsize=13, fontweight="bold", color=INK)
     return figure, axes
@@ -212,7 +215,7 @@ def draw_returns(report: Report, env: str) -> Figure:
             panel.fill_between(x, returns.min(0), returns.max(0), color=style["color"], alpha=0.1, linewidth=0)
             panel.plot(x, returns.mean(0), **style)
             panel.plot(x[-1], returns.mean(0)[-1], "o", color=style["color"], markersize=5, markeredgecolor="white")
-        tidy(panel, AXES[axis])
+        tidy(panel, AXES[axis].format(report.get("clock", CLOCK)))
         for threshold in report["goals"][env]["thresholds"]:
             panel.axhline(threshold, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
     axes[0][0].set_ylabel(f"return of {report['settings']['eval_episodes']} deterministic episodes", color=INK)
@@ -270,7 +273,7 @@ def draw_solved(report: Report, env: str) -> Figure:
             end = max(run["evaluations"][-1][axis] for runs in systems.values() for run in runs)
             for i, runs in enumerate(systems.values()):
                 draw_system(panel, runs, axis, threshold, end, 0.004 * (i - (len(systems) - 1) / 2))
-            dress(panel, AXES[axis])
+            dress(panel, AXES[axis].format(report.get("clock", CLOCK)))
         pair[0].set_ylabel(f"share of seeds at {level(threshold)} or above", color=INK)
     return sign(figure, report, "; curves by Kaplan and Meier, a tick: a run given up")
 
