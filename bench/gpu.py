@@ -13,16 +13,14 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from matplotlib.figure import Figure
 
-from bench.lib import charts, harness, launches, program, tables
+from bench.lib import harness, launches, program, tables
 from bench.lib.record import Reporter
 from bench.lib.results import Result, measured
 from bench.peers import common, products
 from fastsac.config.settings import Config
 from fastsac.env import make_spec
 from fastsac.learning.learner import Learner
-from fastsac.report.style import COLOURS
 from fastsac.runtime.device import num_cpus
 from fastsac.runtime.launch import Mode
 
@@ -132,7 +130,6 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         reporter.finish(mode=mode, complete=False, rows=rows)
     report = reporter.finish(mode=mode, complete=True, used_s=budget.used_s(), rows=rows)
     tables.show(figures(report))
-    charts.save_beside(settings.json, draw(report), report)
     return report
 
 
@@ -390,7 +387,7 @@ def run_job(job: Job, budget: Budget, device: torch.device) -> harness.Row:
     return row
 
 
-# Table and chart ----------------------------------------------------------------------------------------------------
+# Table --------------------------------------------------------------------------------------------------------------
 
 
 def figures(report: harness.Report) -> list[tables.Figures]:
@@ -421,22 +418,6 @@ def notes(row: harness.Row) -> str:
     if "busy_us" in row:
         said.append(f"{row['span_us']:.1f} us per update, of which kernels {row['busy_us']:.1f}")
     return "; ".join(filter(None, said))
-
-
-def draw(report: harness.Report) -> dict[str, Figure]:
-    """Training beside its parts: wall time per vector step, by updates per environment step."""
-    rows = [row for row in measured(report) if row["section"] == "end-to-end"]
-    if not rows:
-        return {}
-    figure, axes = charts.new_figure(f"End to end: {rows[0]['env']}, {rows[0]['num_envs']:,} environments")
-    parts = (("wall", "training"), ("env", "environments alone"), ("learner", "updates alone"))
-    for i, (key, label) in enumerate(parts):
-        y = [row[f"{key}_ms_per_vec_step"]["median"] for row in rows]
-        bars = axes.bar([at + (i - 1) * 0.27 for at in range(len(rows))], y, 0.25, color=COLOURS[i], label=label)
-        axes.bar_label(bars, [f"{v:.3g}" for v in y], padding=3, fontsize=8)
-    axes.set_xticks(range(len(rows)), [f"{row['utd_ratio']:g}" for row in rows])
-    charts.finish(axes, "updates per environment step", "ms per vector step")
-    return {"": charts.sign(figure, report)}
 
 
 def by_launch(rows: Sequence[harness.Row]) -> list[harness.Row]:

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 
-from bench.lib import charts, harness, program, tables
+from bench.lib import harness, program, tables
 from bench.lib.record import Reporter
 from fastsac.config.settings import Auto, Config
 from fastsac.run.plan import Plan, make_plan
@@ -70,7 +69,6 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     rows = [measure(settings, each) for each in plans]
     report = reporter.finish(unit="us per environment step", device=device.type, rows=rows)
     tables.show(figures(report))
-    charts.save_beside(settings.json, draw(report), report)
     return report
 
 
@@ -238,7 +236,7 @@ def summarise(plan: Plan, names: Sequence[str], rounds: Sequence[harness.Row], b
     }
 
 
-# Tables and chart ---------------------------------------------------------------------------------------------------
+# Tables --------------------------------------------------------------------------------------------------------------
 
 
 def figures(report: harness.Report) -> list[tables.Figures]:
@@ -271,14 +269,6 @@ def grouped(title: str, rows: Sequence[harness.Row]) -> tables.Figures:
     lines.append(["env steps/s without timing", *(text for rate in bare for text in (rate, ""))])
     columns = [text for row in rows for text in (row["name"], "share")]
     return tables.Figures(title, ["us per environment step", *columns], lines)
-
-
-def draw(report: harness.Report) -> dict[str, Figure]:
-    """A bar per profile, divided into groups."""
-    rows = report["rows"]
-    widths = {group: [1000 * row["groups"][group]["share"] for row in rows] for group in GROUPS}
-    names = [f"{row['name']}\n{row['step_us']['median']:,.0f} us a step" for row in rows]
-    return {"": charts.sign(charts.stacked("Where a second of training goes", names, widths, "ms of a second"), report)}
 
 
 if __name__ == "__main__":

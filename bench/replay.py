@@ -11,11 +11,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from bench.lib import charts, harness, tables
+from bench.lib import harness, tables
 from bench.lib.record import Reporter
 from bench.lib.results import Result, first_of_each
 from fastsac.algorithms.batch import Batch
@@ -214,7 +213,6 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
 
     report = reporter.finish(draws=measured("draws/s", draws), writes=measured("vector steps/s", writes), memory=memory)
     tables.show(figures(report))
-    charts.save_beside(settings.json, draw(report), report)
     return report
 
 
@@ -248,13 +246,6 @@ def figures(report: harness.Report) -> list[tables.Figures]:
         found += tables.rates({"bench": f"replay, {part} of {report['settings'][size]}", **report[part]})
     rows = [[row["name"], f"{row['bytes_per_transition']:.1f}"] for row in report["memory"]]
     return [*found, tables.Figures("replay: memory", ["", "bytes per transition"], rows)]
-
-
-def draw(report: harness.Report) -> dict[str, Figure]:
-    """Draws and writes."""
-    return charts.bars(
-        report, [charts.Panel(report[part]["unit"], report[part]["rows"]) for part in ("draws", "writes")]
-    )
 
 
 def page(results: Sequence[Result]) -> Iterator[str]:

@@ -9,15 +9,17 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 
 import tyro
+from matplotlib.figure import Figure
 
 from bench.lib import charts, tables
+from bench.lib.harness import Report
 from bench.lib.results import Result, extent, measured
 
 HERE = Path(__file__).parent
@@ -25,7 +27,7 @@ ORDER = (
     "update", "train", "solve", "curves", "members", "gpu", "threads", "replay", "startup", "profile",
     "long_run",
 )  # fmt: skip
-"""Of the questions, for the page and for the commands; each has figures and draw, and PAGE if the page shows it."""
+"""Of the questions, for the page and for the commands."""
 SECTIONS: dict[str, tuple[str, ...]] = {
     "How fast is it beside what I use now?": (
         "Updates", "Training", "Seconds to solve", "Returns over steps and seconds",
@@ -71,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not charts.is_current(result.report, path):
             todo.append(path)
             if not settings.check:
-                charts.save(module_of(result).draw(result.report)[name], result.report, path)
+                charts.save(drawn(result)[name], result.report, path)
     if not settings.readme.exists() or settings.readme.read_text() != text:
         todo.append(settings.readme)
         if not settings.check:
@@ -88,9 +90,8 @@ def show(files: Sequence[Path]) -> int:
     for result in map(read, files):
         if result.problem:
             raise SystemExit(f"bench.report: {result.path} {result.problem}")
-        module = module_of(result)
-        tables.show(module.figures(result.report))
-        charts.save_beside(result.path, module.draw(result.report), result.report)
+        tables.show(module_of(result).figures(result.report))
+        charts.save_beside(result.path, drawn(result), result.report)
     return 0
 
 
@@ -133,6 +134,12 @@ def read(path: Path) -> Result:
 def module_of(result: Result) -> ModuleType:
     """The question's file."""
     return importlib.import_module(f"bench.{result.report['bench']}")
+
+
+def drawn(result: Result) -> dict[str, Figure]:
+    """Its charts, by name; none of a question that draws none."""
+    draw: Callable[[Report], dict[str, Figure]] = getattr(module_of(result), "draw", lambda _: {})
+    return draw(result.report)
 
 
 def pictures(results: Sequence[Result], text: str, folder: Path) -> Iterator[tuple[Result, str, Path]]:

@@ -3,8 +3,7 @@
 import hashlib
 import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,81 +125,36 @@ def finish(axes: Axes, x_name: str, y_name: str, log: bool = False) -> None:
         axes.legend(frameon=True, framealpha=0.9, edgecolor="white", fontsize=8.5, labelcolor=INK)
 
 
-def stacked(title: str, names: Sequence[str], parts: Mapping[str, Sequence[float]], x_name: str) -> Figure:
-    """Horizontal bars that are divided into parts, with the figure of each part that is wide enough."""
-    figure, axes = new_figure(title)
-    left = [0.0] * len(names)
-    total = max(map(sum, zip(*parts.values(), strict=True)))
-    for (part, widths), colour in zip(parts.items(), (*COLOURS, "#BBBBBB", GREY, INK), strict=False):
-        bars = axes.barh(range(len(names)), widths, left=left, color=colour, label=part, height=0.6)
-        texts = [number(w) if w > 0.04 * total else "" for w in widths]
-        axes.bar_label(bars, texts, label_type="center", fontsize=8, color="white")
-        left = [a + b for a, b in zip(left, widths, strict=True)]
-    axes.set_yticks(range(len(names)), names, color=INK)
-    axes.invert_yaxis()
-    axes.set_xlabel(x_name, color=INK)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(colors=INK, labelsize=8.5)
-    figure.set_layout_engine("constrained", rect=(0.01, 0.14, 0.98, 0.84))  # room for the legend
-    figure.legend(loc="lower center", bbox_to_anchor=(0.5, 0.04), ncols=5, frameon=False, fontsize=8, labelcolor=INK)
-    return figure
-
-
 # Bars ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Panel:
-    """What shares an axis.
-
-    Attributes:
-        unit: of its figures.
-        rows: with `median`, `min` and `max`, or with `skipped` or `error` where nothing was measured.
-    """
-
-    unit: str
-    rows: Sequence[Row]
-
-    @property
-    def bars(self) -> list[Row]:
-        """The rows that have figures."""
-        return [row for row in self.rows if "median" in row]
-
-
 def rates(report: Report) -> dict[str, Figure]:
-    """Bars of a report whose results are `unit` and `rows`."""
-    return bars(report, [Panel(report["unit"], report["rows"])])
-
-
-def bars(report: Report, panels: Sequence[Panel]) -> dict[str, Figure]:
-    """Medians as horizontal bars with whiskers from min to max; below them what was not measured, and why."""
-    absent = [row for panel in panels for row in panel.rows if "median" not in row]
-    notes = [textwrap.shorten(f"{row['name']}: {problem(row)}", NOTE_WIDTH, placeholder=" ...") for row in absent]
-    panels = [panel for panel in panels if panel.bars]
-    if not panels:
+    """Medians of a report's `rows` in its `unit`, as bars from min to max; below what was not measured, and why."""
+    rows = [row for row in report["rows"] if "median" in row]
+    if not rows:
         return {}
-    heights = [0.85 + BAR * len(panel.bars) for panel in panels]
+    absent = [row for row in report["rows"] if "median" not in row]
+    notes = [textwrap.shorten(f"{row['name']}: {problem(row)}", NOTE_WIDTH, placeholder=" ...") for row in absent]
     below = LINE * (len(notes) + 2)
-    height = sum(heights) + 0.35 + below
+    height = 1.2 + BAR * len(rows) + below
     figure = Figure(figsize=(8.5, height))
     FigureCanvasAgg(figure)
     share = below / height
-    figure.set_layout_engine("constrained", rect=(0.01, share, 0.98, 1 - share - 0.01), hspace=0.06)
-    mixed = any(is_ours(row["name"]) for panel in panels for row in panel.bars)
-    column = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
-    for axes, panel in zip(column, panels, strict=True):
-        axes.set_title(f"{panel.unit} ({better(panel.unit)})", fontsize=12, fontweight="bold", color=INK, pad=10)
-        draw_bars(axes, panel.bars, mixed)
+    figure.set_layout_engine("constrained", rect=(0.01, share, 0.98, 1 - share - 0.01))
+    axes = figure.subplots()
+    axes.set_title(f"{report['unit']} ({better(report['unit'])})", fontsize=12, fontweight="bold", color=INK, pad=10)
+    draw_bars(axes, rows)
     for i, note in enumerate(notes):
         figure.text(0.012, (LINE * (len(notes) - i) + 0.2) / height, note, fontsize=8, color=INK)
-    rounds = len(panels[0].bars[0].get("values", ""))
+    rounds = len(rows[0].get("values", ""))
     return {"": sign(figure, report, f"; median of {rounds} rounds, from min to max" if rounds > 1 else "")}
 
 
-def draw_bars(axes: Axes, rows: Sequence[Row], mixed: bool) -> None:
+def draw_bars(axes: Axes, rows: Sequence[Row]) -> None:
     """This program in one colour, the others in another; each with its figure."""
     at, medians = range(len(rows)), [row["median"] for row in rows]
     error = [[row["median"] - row["min"] for row in rows], [row["max"] - row["median"] for row in rows]]
+    mixed = any(is_ours(row["name"]) for row in rows)
     colours = [THEIRS if mixed and not is_ours(row["name"]) else COLOURS[0] for row in rows]
     axes.barh(at, medians, 0.68, color=colours, xerr=error, error_kw={"ecolor": INK, "elinewidth": 1.1, "capsize": 3})
     for y, row in zip(at, rows, strict=True):

@@ -12,7 +12,7 @@ import torch
 from fake_clock import FakeClock
 
 from bench import gpu
-from bench.lib import charts, harness, launches, program
+from bench.lib import harness, launches, program
 from bench.peers import common, products
 from fastsac.config.settings import Config
 
@@ -289,24 +289,6 @@ def test_rounds_of_training_and_its_parts(clock: FakeClock) -> None:
     assert row["env_ms_per_vec_step"]["median"] == pytest.approx(1000.0)
 
 
-# Charts ---------------------------------------------------------------------------------------------------------------
-
-
-def test_the_chart_shows_training_beside_its_parts() -> None:
-    ms = {f"{name}_ms_per_vec_step": harness.summary([value]) for name, value in (("wall", 4.0), ("env", 1.0))}
-    row = {"section": "end-to-end", "name": "", "median": 1.0, "env": "Ant-v5", "num_envs": 8, "utd_ratio": 0.25, **ms}
-    rows = [row | {"learner_ms_per_vec_step": harness.summary([3.0])}, {"section": "kernels", "median": 1.0}]
-    about = {"settings": {"device": "cpu"}, "machine": {"cpu": "A CPU", "cores": 4, "gpu": None}, "commit": None}
-    (figure,) = gpu.draw({"rows": rows, **about, "versions": {"torch": "2.13.0"}}).values()
-    (axes,) = figure.axes
-    assert [bar.get_height() for bar in axes.patches] == [4.0, 1.0, 3.0]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "training", "environments alone", "updates alone",
-    ]  # fmt: skip
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.25"]
-    assert gpu.draw({"rows": rows[1:], **about}) == {}
-
-
 def test_products_of_members_are_as_many() -> None:
     asked = common.Sizes(obs_dim=1, action_dim=1, hidden_dims=(2,), batch_size=3, transitions=8)
     one, two = products.updates(asked), products.updates(asked, members=2)
@@ -341,9 +323,6 @@ def test_quick_run_measures_everything(
     assert 0 < first["products_us_per_update"] < 1e6 / first["median"]  # no update is faster than its products
     assert report["rows"][1]["member_updates_per_s"] == 2 * report["rows"][1]["median"]
 
-    names = {path.name for path in path.parent.iterdir()}
-    assert names == {"gpu.json", "gpu.png"}
-    assert charts.is_current(report, tmp_path / "results" / "gpu.png")
     out = capsys.readouterr().out
     assert "headline: batch 8, 1 member, high, K 2" in out
     assert "wall" in out

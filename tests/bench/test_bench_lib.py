@@ -435,8 +435,15 @@ def test_bars_show_every_row_with_its_range() -> None:
         {"name": "CleanRL", "skipped": "no checkout given"},
     ]
     machine = {"cpu": "A CPU", "cores": 4, "gpu": None}
-    report = {"settings": {"threads": 2}, "machine": machine, "versions": {"torch": "2.13.0"}, "commit": "fdb69191892"}
-    (figure,) = charts.bars(report, [charts.Panel("updates/s", rows)]).values()
+    report = {
+        "unit": "updates/s",
+        "rows": rows,
+        "settings": {"threads": 2},
+        "machine": machine,
+        "versions": {"torch": "2.13.0"},
+        "commit": "fdb69191892",
+    }
+    (figure,) = charts.rates(report).values()
     (axes,) = figure.axes
     assert axes.get_title() == "updates/s (more is better)"
     assert [bar.get_width() for bar in axes.patches] == [205.0, 100.0]
@@ -447,7 +454,8 @@ def test_bars_show_every_row_with_its_range() -> None:
     assert told[1].startswith(
         "A CPU, 4 CPU cores, torch 2.13.0, fastsac fdb6919, 2 threads of torch; median of 2 rounds"
     )
-    assert charts.bars(report, [charts.Panel("seconds", rows[2:])]) == {}
+    assert charts.rates({**report, "rows": rows[2:]}) == {}
+    assert charts.better("seconds") == "less is better"
 
 
 def test_charts_carry_their_origin(tmp_path: Path) -> None:

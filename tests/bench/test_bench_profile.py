@@ -46,8 +46,6 @@ def test_profile_divides_all_of_the_time(tmp_path: Path, capsys: pytest.CaptureF
     assert spans["environment: recv"]["calls_per_vec_step"] == pytest.approx(1.0)
     assert spans["learner: launch"]["min"] > 0
     assert Collector.send is sends  # everything is as it was
-    (figure,) = profile.draw(report).values()
-    assert sum(bar.get_width() for bar in figure.axes[0].patches) == pytest.approx(1000)  # ms of a second
     assert "learner: launch" in capsys.readouterr().out
 
 
