@@ -8,7 +8,7 @@ import itertools
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -208,21 +208,23 @@ class Bench:
         row |= launches.rate(learner, k, self.settings.seconds, self.settings.repeats) | launches.times(learner, k)
         host_s, gpu_s = row["host_s_per_launch"], row["gpu_s_per_launch"]
         return row | {
+            "peak_allocated_bytes": peak_bytes(self.device),  # without the products below
             "member_updates_per_s": point.members * row["median"],
             "gpu_us_per_update": gpu_s and 1e6 * gpu_s / k,
             "host_share": gpu_s and host_s / gpu_s,
-            "products_us_per_update": self.products_us(point),
+            **self.products_alone(point),
             **launches.nodes_per_update(graphs, k),
         }
 
-    def products_us(self, point: Point) -> float:
+    def products_alone(self, point: Point) -> harness.Row:
         """What the matrix products of an update take alone on this device: it can be no faster than they are."""
         told = asdict(self.sizes(point)) | {"device": str(self.device)}
-        known = {field.name for field in fields(common.Sizes)}
-        asked = common.Sizes(**{name: value for name, value in told.items() if name in known})
-        run = products.updates(asked, point.members, point.precision, point.per_launch).run
-        done, seconds = harness.measure(run, harness.calibrate(run, self.settings.seconds))
-        return 1e6 * seconds / done
+        try:
+            run = products.updates(common.Sizes(**told), point.members, point.precision, point.per_launch).run
+            done, seconds = harness.measure(run, harness.calibrate(run, min(0.2, self.settings.seconds)))
+            return {"products_us_per_update": 1e6 * seconds / done}
+        except Exception as error:  # what else was measured is worth keeping
+            return {"products_us_per_update": None, "products_error": f"{type(error).__name__}: {error}"}
 
     def end_to_end(self, env: str, utd_ratio: float, point: Point) -> harness.Row:
         """Training, its updates alone, and its environments alone, in turn, each with equally many vector steps.
@@ -379,12 +381,17 @@ def run_job(job: Job, budget: Budget, device: torch.device) -> harness.Row:
     try:
         program.tidy_up(device)
         row |= job.run()
-        row["peak_allocated_bytes"] = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+        row.setdefault("peak_allocated_bytes", peak_bytes(device))
     except Exception as error:  # keep what was measured, and measure the rest
         row |= {"error": f"{type(error).__name__}: {error}"[:2000], "traceback": traceback.format_exc()[-4000:]}
     row["job_s"] = time.perf_counter() - began
     budget.took(job.section, row["job_s"])
     return row
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """The most device memory that tensors took in this job; None on a CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 # Table --------------------------------------------------------------------------------------------------------------

@@ -289,6 +289,15 @@ def test_rounds_of_training_and_its_parts(clock: FakeClock) -> None:
     assert row["env_ms_per_vec_step"]["median"] == pytest.approx(1000.0)
 
 
+def test_products_that_fail_cost_no_other_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no graph of it")
+
+    monkeypatch.setattr(products, "updates", fail)
+    row = gpu.Bench(SETTINGS, "eager", CPU).products_alone(gpu.Point(256, 1, "high", 16))
+    assert row == {"products_us_per_update": None, "products_error": "RuntimeError: no graph of it"}
+
+
 def test_products_of_members_are_as_many() -> None:
     asked = common.Sizes(obs_dim=1, action_dim=1, hidden_dims=(2,), batch_size=3, transitions=8)
     one, two = products.updates(asked), products.updates(asked, members=2)
