@@ -20,36 +20,22 @@ from fastsac.run.run_state import RunState
 
 
 class Policy:
-    """One member's policy with its normaliser.
-
-    Args:
-        algorithm: sizes and functions of the algorithm.
-        vector: [P], what the algorithm acts by.
-        mean: [O], of the normaliser; None where observations are not normalised.
-        rstd: [O], likewise.
-        action_bounds: (low, high) of each actuator; empty for (-1, 1).
-        config: the run's settings.
-    """
+    """One member's policy with its normaliser; `load` makes it."""
 
     def __init__(
         self,
-        algorithm: Algorithm,
-        vector: Tensor,
-        mean: Tensor | None,
-        rstd: Tensor | None,
-        action_bounds: Sequence[Sequence[float]],
         config: Config,
+        algorithm: Algorithm,
+        vector: Tensor,  # [P], what the algorithm acts by
+        norm: tuple[Tensor, Tensor] | None,  # mean and reciprocal deviation of observations, [O], if normalised
+        action_bounds: Sequence[Sequence[float]],  # (low, high) of each actuator; empty for (-1, 1)
     ) -> None:
-        self.config = config
-        self.algorithm = algorithm
-        self._vector, self._mean, self._rstd = vector, mean, rstd
+        self.config, self.algorithm, self._vector, self._norm = config, algorithm, vector, norm
         self._bounds = torch.tensor(action_bounds).T if action_bounds else None  # [2, A]
 
     @classmethod
     def load(cls, run_dir: str | Path, member: int = 0, checkpoint: Literal["last", "best"] = "last") -> Self:
-        """A policy from a run's newest checkpoint.
-
-        Where that is damaged, the one before is taken, and the logger "fastsac" says so.
+        """A policy from a run's newest whole checkpoint; the logger "fastsac" tells if newer ones are damaged.
 
         Args:
             run_dir: what `fastsac train` wrote.
@@ -81,10 +67,10 @@ class Policy:
                 vector, norm = state["best"]["params"][member], state["best"]
             else:
                 vector, norm = state["state"]["params"][algorithm.acts_by][member], state["normalizer"]
-            mean, rstd = (norm["mean"][member], norm["rstd"][member]) if config.obs_norm else (None, None)
+            mean_and_rstd = (norm["mean"][member], norm["rstd"][member]) if config.obs_norm else None
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"the checkpoint in {run_dir} is not of the algorithm in its config.json.") from error
-        return cls(algorithm, vector, mean, rstd, run.action_bounds, config)
+        return cls(config, algorithm, vector, mean_and_rstd, run.action_bounds)
 
     @property
     def obs_dim(self) -> int:
@@ -118,11 +104,10 @@ class Policy:
         device = x.device
         if x.dim() not in (1, 2) or x.shape[-1] != self.obs_dim:
             raise ValueError(f"obs must be [{self.obs_dim}] or [B, {self.obs_dim}], got {list(x.shape)}.")
-        x = x.cpu()
-        single = x.dim() == 1
-        x = x.unsqueeze(0) if single else x
-        if self._mean is not None and self._rstd is not None:
-            x = normalizer.apply(x, self._mean, self._rstd)
+        is_single = x.dim() == 1
+        x = torch.atleast_2d(x.cpu())
+        if self._norm is not None:
+            x = normalizer.apply(x, *self._norm)
         noise = None if deterministic else torch.randn(len(x), self.algorithm.action_dim)
         action = self.algorithm.act(self._vector, x, noise)
         if self.algorithm.discrete and not normalized:
@@ -130,7 +115,7 @@ class Policy:
         if self._bounds is not None and not normalized:
             low, high = self._bounds
             action = (low + (high - low) * (action + 1) / 2).clamp(low, high)
-        action = action.squeeze(0) if single else action
+        action = action.squeeze(0) if is_single else action
         return action.to(device) if is_torch else action.numpy()
 
     def _flat_image(self, x: Tensor) -> Tensor:
@@ -144,6 +129,4 @@ class Policy:
         return x.flatten(-3) if x.shape[-3:] == image else x
 
 
-def load(run_dir: str | Path, member: int = 0, checkpoint: Literal["last", "best"] = "last") -> Policy:
-    """A policy from a run's newest checkpoint; see `Policy.load`."""
-    return Policy.load(run_dir, member, checkpoint)
+load = Policy.load

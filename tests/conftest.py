@@ -1,15 +1,14 @@
 """Fixtures that several files use."""
 
-import resource
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import pytest
 import torch
-from graph_recorder import GraphRecorder
 
 from fastsac.runtime import launch
+from tests.support.graph_recorder import GraphRecorder
+from tests.support.runs import TINY
 
 # Networks in tests are tiny, and threads that wait for each other are slow where anything else runs.
 torch.set_num_threads(1)
@@ -25,16 +24,29 @@ def recorder(monkeypatch):
     return GraphRecorder
 
 
-def complaints(err):
-    """What stands on stderr but for the line that names a module which a run's settings ask for."""
-    return "".join(line for line in err.splitlines(keepends=True) if ": importing tests." not in line)
+@pytest.fixture(params=["eager", "compiled", "captured"])
+def mode(request):
+    """Each way to run a step; "captured" is recorded, where there is no GPU."""
+    if request.param == "captured":
+        request.getfixturevalue("recorder")
+    return request.param
 
 
-TINY = [
-    "--preset", "none", "--num-envs", "4", "--total-steps", "100000000", "--learning-starts", "16", "--batch-size", "8",
-    "--hidden-dims", "8", "--compile", "off", "--log-every", "50", "--buffer-size", "1000", "--no-tensorboard",
-    "--eval-every", "0", "--device", "cpu",
-]  # fmt: skip
+@pytest.fixture
+def call(mode):
+    """`call(function, *args)` gives what a function of tensors returns, run in each mode."""
+
+    def call(function, *args):
+        if mode == "compiled":
+            return torch.compile(function, fullgraph=True, dynamic=False)(*args)
+        if mode == "eager":
+            return function(*args)
+        out = []
+        with torch.no_grad():
+            GraphRecorder().record(lambda: out.append(function(*args)))()
+        return out[0]
+
+    return call
 
 
 @pytest.fixture
@@ -42,7 +54,7 @@ def start():
     """`fastsac train` in processes of their own, which do not outlive the test."""
     processes = []
 
-    def start(folder, *args, env="tests.scripted_env:5c"):
+    def start(folder, *args, env="tests.support.scripted_env:5c"):
         command = [sys.executable, "-m", "fastsac", "train", "--env", env, "--run-dir", str(folder), *TINY, *args]
         processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return processes[-1]
@@ -51,14 +63,3 @@ def start():
     for process in processes:
         process.kill()
         process.communicate()
-
-
-@contextmanager
-def file_size_limit(num_bytes):
-    """Writes beyond it fail with EFBIG, as those to a full disk fail with ENOSPC."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)

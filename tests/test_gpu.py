@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from test_training import TIME_COLUMNS, rows
 from torch.utils import _pytree as pytree
 
 import fastsac
@@ -26,6 +25,7 @@ from fastsac.nn import philox
 from fastsac.run.plan import make_plan
 from fastsac.run.trainer import Run, train
 from fastsac.runtime.launch import CudaRecorder
+from tests.support.runs import TIME_COLUMNS, rows
 
 pytestmark = [
     pytest.mark.gpu,
@@ -46,7 +46,7 @@ pytestmark = [
 DEVICE = torch.device("cuda", 0)
 CPU = torch.device("cpu")
 BASE = Config(
-    env="tests.scripted_env:3t,5c,2b,9c", num_envs=4, total_steps=200, learning_starts=16, batch_size=8,
+    env="tests.support.scripted_env:3t,5c,2b,9c", num_envs=4, total_steps=200, learning_starts=16, batch_size=8,
     buffer_size=400, hidden_dims=(16, 16), critic_lr=1e-3, actor_lr=1e-3, alpha_lr=1e-3, seed=5, obs_norm=True,
     matmul_precision="highest", log_every=50, eval_every=0, eval_episodes=2, checkpoint_every=0, device="cuda",
     tensorboard=False,

@@ -34,6 +34,7 @@ SIMULATORS = {
 }  # fmt: skip
 
 CORE = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 BACKENDS = sorted((ROOT / "envs" / "fastsac_envs").glob("*.py"))
 
 
@@ -92,6 +93,12 @@ def test_core_names_no_simulator(path: Path) -> None:
 @pytest.mark.parametrize("path", BACKENDS, ids=name_of)
 def test_back_ends_know_only_the_contract(path: Path) -> None:
     assert rooms_of(path) <= {"env"}
+
+
+@pytest.mark.parametrize("path", TESTS, ids=name_of)
+def test_tests_share_only_their_support(path: Path) -> None:
+    taken = {name.split(".")[1] for name in imports(path) if name.startswith("tests.")}
+    assert taken <= {"support"}, f"{name_of(path)}: what two tests use belongs into tests/support"
 
 
 def test_every_room_says_what_it_owns() -> None:

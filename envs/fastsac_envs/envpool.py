@@ -30,11 +30,10 @@ them at any speed.
 
 import ctypes
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fastsac.env import (
     ActionChoice,
@@ -54,47 +53,34 @@ from fastsac.env import (
 
 NO_TIME_LIMIT = 2**31 - 1  # written by envpool where there is none
 MAX_RANGE = 2**20  # an integer with more values than this has no bounds: envpool's own rule
-SLOW_FAMILIES = frozenset(("envpool.atari",))  # a spec loads the game: 0.1 s each
-TASKS_WITHOUT_LIMIT = frozenset(("Game2048-v1", "Jumanji/Game2048-v1"))  # whatever their specs say
-ENDLESS_TASKS = frozenset(("LaneKeeping-v0", "lane-keeping-v0"))
-RESERVED_KWARGS = frozenset(
-    ("num_envs", "batch_size", "num_threads", "seed", "env_seed", "max_num_players", "gym_reset_return_info")
-)
-RENDER_KWARGS = frozenset(
-    ("from_pixels", "render_mode", "render_env_id", "render_width", "render_height", "render_camera_id")
-)
+ATARI = "envpool.atari"
+TASKS_WITHOUT_LIMIT = {"Game2048-v1", "Jumanji/Game2048-v1"}  # whatever their specs say
+ENDLESS_TASKS = {"LaneKeeping-v0", "lane-keeping-v0"}
+RESERVED_KWARGS = {
+    "num_envs", "batch_size", "num_threads", "seed", "env_seed", "max_num_players", "gym_reset_return_info"
+}  # fmt: skip
+RENDER_KWARGS = {
+    "from_pixels", "render_mode", "render_env_id", "render_width", "render_height", "render_camera_id"
+}  # fmt: skip
 
 
-class NativeArray(Protocol):
-    """envpool's description of one array."""
-
-    shape: Sequence[int]  # for one environment; the player axis is -1
-    dtype: np.dtype[Any]
-    minimum: ArrayLike
-    maximum: ArrayLike
-    is_discrete: bool
-
-
-class NativeSpec(Protocol):
-    """envpool's description of a task."""
-
-    config: Any  # a named tuple of the task's own
-    state_array_spec: Mapping[str, NativeArray]
-    action_array_spec: Mapping[str, NativeArray]
+# envpool has no types: a spec has `config`, a named tuple, and `action_array_spec` and `state_array_spec`, dictionaries
+# of arrays, which have `shape`, `dtype`, `minimum`, `maximum` and `is_discrete`.
+NativeSpec = Any
+NativeArray = Any
 
 
 def list_tasks() -> list[str]:
-    """Every id that envpool registers, but for those of `list_slow_tasks`."""
-    return [task for task, module in _modules().items() if module not in SLOW_FAMILIES]
+    """Every id that envpool registers, but for those of Atari."""
+    return [task for task, module in _modules().items() if module != ATARI]
 
 
 def list_slow_tasks() -> list[str]:
-    """The ids of Atari."""
-    return [task for task, module in _modules().items() if module in SLOW_FAMILIES]
+    """The ids of Atari, whose specs load the game: 0.1 s each."""
+    return [task for task, module in _modules().items() if module == ATARI]
 
 
 def _modules() -> dict[str, str]:
-    """envpool's module of each id."""
     # Here and below envpool is imported where it is used: that takes a second, and is not always needed.
     from envpool.registration import registry
 
@@ -102,27 +88,21 @@ def _modules() -> dict[str, str]:
 
 
 def make_spec(task: str, env_kwargs: EnvKwargs, action_limit: float | None) -> EnvSpec:
-    """Describe `task` without building it.
-
-    Raises:
-        ValueError: the id, a keyword or its value is unknown to envpool, or the task cannot be trained.
-    """
-    return _adapter(task, _native_spec(task, env_kwargs), action_limit).spec
+    """Describe `task`; raises ValueError for an id, a keyword or a value that envpool or fastsac does not take."""
+    return _adapter(task, env_kwargs, action_limit).spec
 
 
 def make(
     task: str, seeds: Sequence[int], num_threads: int, env_kwargs: EnvKwargs, action_limit: float | None
 ) -> "EnvpoolEnv":
-    """Build one environment per seed; `num_threads` 0 means one per environment, at most one per CPU.
-
-    Raises:
-        ValueError: as `make_spec`.
-    """
-    adapter = _adapter(task, _native_spec(task, env_kwargs), action_limit)
-    options = {"num_envs": len(seeds), "seed": 0, "env_seed": list(seeds)}
-    options["num_threads"] = num_threads or min(len(seeds), _num_cpus())
+    """Build one environment per seed; `num_threads` 0 means one per environment, at most one per CPU."""
     import envpool
 
+    adapter = _adapter(task, env_kwargs, action_limit)
+    # Under a job scheduler a process may use fewer CPUs than the machine has.
+    num_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    options = {"num_envs": len(seeds), "seed": 0, "env_seed": list(seeds)}
+    options["num_threads"] = num_threads or min(len(seeds), num_cpus)
     return EnvpoolEnv(adapter, len(seeds), _call(envpool.make_gymnasium, task, env_kwargs, **options))
 
 
@@ -169,24 +149,17 @@ class EnvpoolEnv:
         return self._adapter.obs([state[i] for i in self._obs], self.num_envs)
 
 
-def _num_cpus() -> int:
-    """CPUs that this process may use, which is fewer than the machine's under a job scheduler."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _native_spec(task: str, env_kwargs: EnvKwargs) -> NativeSpec:
-    """envpool's own spec, with its long messages made one line."""
     import envpool
 
     tasks = envpool.list_all_envs()
     if task not in tasks:
         raise ValueError(f"unknown envpool id {task!r}{near_matches(task, tasks) or '.'} `fastsac envs` lists them.")
-    default: NativeSpec = _call(envpool.make_spec, task, {})
+    default = _call(envpool.make_spec, task, {})
     if not env_kwargs:
         return default
     _check_kwargs(task, env_kwargs, default)
-    native: NativeSpec = _call(envpool.make_spec, task, env_kwargs)
-    return native
+    return _call(envpool.make_spec, task, env_kwargs)
 
 
 def _call(function: Callable[..., Any], task: str, env_kwargs: EnvKwargs, **more: object) -> Any:
@@ -204,7 +177,9 @@ def _check_kwargs(task: str, env_kwargs: EnvKwargs, default: NativeSpec) -> None
     name = f"envpool:{task}"
     if "max_episode_steps" in env_kwargs and _counts_seconds(default):
         raise ValueError(f"max_episode_steps has no effect on {name}. Give duration, in seconds.")
-    if "max_episode_steps" in env_kwargs and _has_fixed_limit(task):
+    # These end their episodes by rules of their own, and envpool does not cut them off either.
+    has_fixed_limit = "CliffWalking" in task or _modules()[task] in ("envpool.jumanji", "envpool.procgen")
+    if "max_episode_steps" in env_kwargs and has_fixed_limit:
         raise ValueError(f"max_episode_steps has no effect on {name}. Leave it out.")
     known = [field for field in default.config._fields if field not in RESERVED_KWARGS]
     check_known_kwargs(name, env_kwargs, known, RENDER_KWARGS)
@@ -217,10 +192,9 @@ def _check_kwargs(task: str, env_kwargs: EnvKwargs, default: NativeSpec) -> None
         try:
             envpool.make_spec(task, **{key: value})
         except TypeError as error:
-            kind = getattr(default.config, key, None)
-            raise ValueError(
-                f"env_kwargs[{key!r}] of {name} must be of the kind of its default {kind!r}, got {value!r}."
-            ) from error
+            usual = getattr(default.config, key, None)
+            message = f"env_kwargs[{key!r}] of {name} must be of the kind of its default {usual!r}, got {value!r}."
+            raise ValueError(message) from error
         except Exception as error:
             raise cannot_make("envpool", task, {key: value}, error) from error
     if env_kwargs.get("max_episode_steps", 1) < 1:
@@ -230,11 +204,6 @@ def _check_kwargs(task: str, env_kwargs: EnvKwargs, default: NativeSpec) -> None
 def _has_opengl() -> bool:
     """MuJoCo will find OpenGL: a library of it was loaded for the whole process, before envpool."""
     return any(hasattr(ctypes.CDLL(None), f"{platform}GetProcAddress") for platform in ("egl", "OSMesa"))
-
-
-def _has_fixed_limit(task: str) -> bool:
-    """The task ends its episodes by rules of its own, and envpool does not cut them off either."""
-    return "CliffWalking" in task or _modules()[task] in ("envpool.jumanji", "envpool.procgen")
 
 
 def _counts_seconds(native: NativeSpec) -> bool:
@@ -253,9 +222,9 @@ def _time_limit(task: str, native: NativeSpec) -> int | None:
     return limit if 0 < limit < NO_TIME_LIMIT else None  # 0: BabyAI's depends on the mission
 
 
-def _adapter(task: str, native: NativeSpec, action_limit: float | None) -> Adapter:
+def _adapter(task: str, env_kwargs: EnvKwargs, action_limit: float | None) -> Adapter:
     """Raises ValueError for a task that fastsac cannot train, with the reason."""
-    name = f"envpool:{task}"
+    name, native = f"envpool:{task}", _native_spec(task, env_kwargs)
     if native.config.max_num_players > 1:
         raise ValueError(f"{name} is a task for several players; fastsac trains one. Choose a single-player task.")
     if task in ENDLESS_TASKS:
@@ -274,7 +243,6 @@ def _adapter(task: str, native: NativeSpec, action_limit: float | None) -> Adapt
 
 
 def _action_map(name: str, action: NativeArray, action_limit: float | None) -> ActionScale | ActionChoice:
-    """From the policy's actions to the simulator's."""
     if not action.is_discrete and action.dtype.kind == "f":
         low, high = (np.broadcast_to(bound, _shape(action)) for bound in (action.minimum, action.maximum))
         return ActionScale(low, high, action.dtype, action_limit, name)
@@ -288,7 +256,6 @@ def _action_map(name: str, action: NativeArray, action_limit: float | None) -> A
 
 
 def _obs_keys(native: NativeSpec) -> list[str]:
-    """Keys of the state arrays that make up the observation, sorted."""
     keys = sorted(k for k in native.state_array_spec if k == "obs" or k.startswith("obs:"))
     return ["obs:state"] if set(keys) == {"obs:state", "obs:privileged_state"} else keys
 

@@ -13,6 +13,9 @@ the same task.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import reduce
+from operator import getitem
 from typing import Any, NoReturn, SupportsFloat
 
 import gymnasium
@@ -24,7 +27,6 @@ from fastsac.env import (
     ActionChoice,
     ActionScale,
     Adapter,
-    AnyArray,
     EnvKwargs,
     EnvSpec,
     FloatArray,
@@ -36,9 +38,9 @@ from fastsac.env import (
     near_matches,
 )
 
-RESERVED_KWARGS = ("id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker")
-NUMBERS = frozenset((float, int, np.float64, np.float32))
-TRUTHS = frozenset((bool, np.bool_))
+RESERVED_KWARGS = {"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker"}
+NUMBERS = {float, int, np.float64, np.float32}
+TRUTHS = {bool, np.bool_}
 
 Keys = tuple[str, ...]  # the names that lead to one part of an observation
 Space = spaces.Space[Any]
@@ -59,26 +61,15 @@ def list_modules(task: str) -> list[str]:
 
 
 def make_spec(task: str, env_kwargs: EnvKwargs, action_limit: float | None) -> EnvSpec:
-    """Describe `task`; Gymnasium has to build one copy for that.
-
-    Raises:
-        ValueError: the id is unknown, its packages or keywords are wrong, or the task cannot be trained.
-    """
-    env = _make_vec(task, 1, env_kwargs)
-    try:
+    """Describe `task`, for which Gymnasium has to build one copy; raises ValueError where that or training fails."""
+    with closing(_make_vec(task, 1, env_kwargs)) as env:
         return _adapter(task, env, action_limit).spec
-    finally:
-        env.close()
 
 
 def make(
     task: str, seeds: Sequence[int], num_threads: int, env_kwargs: EnvKwargs, action_limit: float | None
 ) -> "GymnasiumEnv":
-    """Build one environment per seed; `env_kwargs` go to the environment's constructor.
-
-    Raises:
-        ValueError: as `make_spec`, or `num_threads` is above 1.
-    """
+    """Build one environment per seed; `env_kwargs` go to the environment's constructor."""
     if num_threads > 1:
         raise ValueError(
             f"num_threads must be 0 or 1 for the gymnasium back end, got {num_threads}. It has one thread."
@@ -121,7 +112,7 @@ class GymnasiumEnv:
 
     def _join(self, obs: Any) -> ObsArray:
         """The observation [N, O], of copies: the vector env writes its arrays again."""
-        return self._adapter.obs([_at(obs, path).copy() for path in self._paths], self.num_envs)
+        return self._adapter.obs([reduce(getitem, path, obs).copy() for path in self._paths], self.num_envs)
 
 
 class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -194,9 +185,8 @@ def _fits(obs: Any, space: Space) -> bool:
 
 def _make_vec(task: str, num_envs: int, env_kwargs: EnvKwargs) -> SyncVectorEnv:
     """Gymnasium's vector environment; any error becomes a ValueError of one line."""
-    for key in RESERVED_KWARGS:
-        if key in env_kwargs:
-            raise ValueError(f"env_kwargs must not hold {key!r}, which fastsac sets itself.")
+    if reserved := RESERVED_KWARGS & env_kwargs.keys():
+        raise ValueError(f"env_kwargs must not hold {min(reserved)!r}, which fastsac sets itself.")
     try:
         for module in list_modules(task):
             import_module(module)
@@ -233,7 +223,6 @@ def _adapter(task: str, env: SyncVectorEnv, action_limit: float | None) -> Adapt
 
 
 def _action_map(name: str, space: Space, action_limit: float | None) -> ActionScale | ActionChoice:
-    """From the policy's actions to the environment's."""
     if isinstance(space, spaces.Discrete):
         return ActionChoice(_states(space), space.dtype, action_limit, name)
     if isinstance(space, spaces.Box) and space.dtype.kind == "f":
@@ -246,11 +235,12 @@ def _action_map(name: str, space: Space, action_limit: float | None) -> ActionSc
 
 def _part(name: str, path: Keys, leaf: Space) -> ObsPart:
     """One part of the observation that is no dictionary."""
+    title = ":".join(path)
     if isinstance(leaf, spaces.Discrete):
-        return ObsPart(":".join(path) or "obs", (), leaf.dtype, _states(leaf))
+        return ObsPart(title or "obs", (), leaf.dtype, _states(leaf))
     if isinstance(leaf, spaces.Box):
-        return ObsPart(":".join(path) or "obs", leaf.shape, leaf.dtype)
-    part = f" {':'.join(path)!r}" if path else ""
+        return ObsPart(title or "obs", leaf.shape, leaf.dtype)
+    part = f" {title!r}" if path else ""
     raise ValueError(
         f"{name} has observations{part} of space {type(leaf).__name__}; fastsac trains on vectors. "
         "Wrap the environment with gymnasium.wrappers.FlattenObservation and register that."
@@ -266,10 +256,3 @@ def _leaves(space: Space, path: Keys = ()) -> list[tuple[Keys, Space]]:
     if not isinstance(space, spaces.Dict):
         return [(path, space)]
     return [leaf for key, part in space.spaces.items() for leaf in _leaves(part, (*path, str(key)))]
-
-
-def _at(obs: Any, path: Keys) -> AnyArray:
-    for key in path:
-        obs = obs[key]
-    array: AnyArray = obs
-    return array

@@ -6,15 +6,14 @@ Everything that belongs to vector step t lies in slot t % 2, two sets of device 
     what went out  action_t
     the policy     parameters and normaliser that choose action_t: those after the launches of step t - 2
 
-The rule of two steps is what lets the environments and the learner overlap: the actor for step t is ready, or nearly,
-when obs_t comes in, and no launch is waited for that has just begun.  It holds on every device, whatever overlaps, so
-the numbers never depend on who is faster.  It is also what holds the host back: acting at step t waits for the launches
-of step t - 2, so that never more than two vector steps of launches are queued.
+The rule of two steps lets the environments and the learner overlap: the actor for step t is ready, or nearly, when
+obs_t comes in, and no launch is waited for that has just begun.  It holds on every device, so that the numbers never
+depend on who is faster; and acting at step t waits for the launches of step t - 2, so that never more than two vector
+steps of launches are queued.
 
-On CUDA the work is on two streams.  The learner's (the current one) runs, for every step, launches(t) and then
-store(t), which is in `store.py`; the actor's, of high priority, runs copy_in(t) and act(t).  Events order them:
-copy_in(t + 1) comes after store(t - 1), which read that slot, and store(t) after copy_in(t + 1), which brings the rest
-of row t.
+On CUDA the learner's stream (the current one) runs launches(t) and then store(t), which is in `store.py`; the actor's,
+of high priority, copy_in(t) and act(t).  Events order them: copy_in(t + 1) comes after store(t - 1), which read that
+slot, and store(t) after copy_in(t + 1), which brings the rest of row t.
 
 Axes: M members, N environments, O obs_dim, A action_dim, P parameters of the policy.
 """
@@ -56,23 +55,13 @@ class Slot(NamedTuple):
 def act_step(
     algorithm: Algorithm,
     config: Config,
-    obs: Tensor,
-    random: Tensor,
-    policy: PolicyTensors,
-    seed: Tensor,
-    counter: Tensor,
+    obs: Tensor,  # [N, O]
+    random: Tensor,  # [] bool
+    policy: PolicyTensors,  # [P] and [O]
+    seed: Tensor,  # [] int64
+    counter: Tensor,  # [] int64, the vector step
 ) -> Tensor:
-    """Actions [N, A] of one member: uniform while it acts at random, sampled from the policy after.
-
-    Args:
-        algorithm: sizes and switches.
-        config: settings.
-        obs: [N, O].
-        random: bool [].
-        policy: [P] and [O].
-        seed: int64 [].
-        counter: int64 [], the vector step.
-    """
+    """Actions [N, A] of one member: uniform while it acts at random, sampled from the policy after."""
     noise = philox.normal(seed, philox.Purpose.ACT, counter, (obs.shape[0], algorithm.action_dim))
     if config.obs_norm:
         obs = normalizer.apply(obs, policy.mean, policy.rstd)
@@ -92,17 +81,7 @@ def act_step_(algorithm: Algorithm, config: Config, slot: Slot, seed: Tensor, co
 
 
 class Actor:
-    """Chooses actions for M * N environments.
-
-    Args:
-        config: settings.
-        learner: whose policy is copied.
-
-    Attributes:
-        slots: of even and of odd vector steps.
-        vec_steps: int64 [], vector steps so far, on the device.
-        stream: of copies and actions; None on a CPU.
-    """
+    """Chooses actions for M * N environments, by copies of the learner's policy."""
 
     def __init__(self, config: Config, learner: Learner) -> None:
         m, n, algorithm, device = config.num_members, config.num_envs, learner.algorithm, learner.device
@@ -116,22 +95,20 @@ class Actor:
             "random": ((m,), torch.bool),
         }
         self.staging = Staging(shapes, num_slots=2, device=device)
-        self.slots = [
-            Slot(
-                **staged,
-                action=torch.zeros(m, n, algorithm.action_dim, device=device),
-                policy=PolicyTensors(*map(torch.clone, learner.policy)),
-            )
-            for staged in self.staging.slots
+        action = torch.zeros(m, n, algorithm.action_dim, device=device)
+        policies = (PolicyTensors(*map(torch.clone, learner.policy)) for _ in range(2))
+        self.slots = [  # of even and of odd vector steps
+            Slot(**staged, action=action.clone(), policy=policy)
+            for staged, policy in zip(self.staging.slots, policies, strict=True)
         ]
         self.vec_steps = torch.zeros((), dtype=torch.int64, device=device)
         self.host_vec_steps = 0  # mirror of vec_steps
 
-        self.stream: torch.cuda.Stream | None = None
+        self.stream: torch.cuda.Stream | None = None  # of copies and actions
         self._host_actions = [slot.action for slot in self.slots]
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device, priority=-1)
-            self._host_actions = [torch.zeros_like(self.slots[0].action, device="cpu").pin_memory()] * 2
+            self._host_actions = [torch.zeros_like(action, device="cpu").pin_memory()] * 2
             self._acted, self._arrived = torch.cuda.Event(), torch.cuda.Event()
         self._launch = Launch(
             partial(act_step_, algorithm, config),
@@ -176,19 +153,13 @@ class Actor:
                 slot.policy.params[member].copy_(self._policy.params[member])
 
     def stage(self, obs: ObsArray, is_random: Sequence[bool]) -> Tensor:
-        """Put obs [M * N, O] into the coming slot, within `idle`; returns it on the device, [M, N, O]."""
+        """Put obs [M * N, O] into the coming slot, within `idle`; returns it there, [M, N, O]."""
         self.staging.write(self.coming, obs=obs, random=is_random)
         self.staging.copy(self.coming)
         return self.slots[self.coming].obs
 
     def copy_in(self, step: Step, is_random: Sequence[bool], after: torch.cuda.Event | None) -> None:
-        """Enqueue the copy of a step into the coming slot; the current stream waits for it.
-
-        Args:
-            step: what the environments returned for the last actions.
-            is_random: for each member, whether it acts at random.
-            after: the last read of the slot's old values.
-        """
+        """Enqueue the copy of a step into the coming slot `after` its last read; the current stream waits for it."""
         slot = self.coming
         # The host has waited for actions since: the copy before this one is over.
         self.staging.write(slot, **step._asdict(), random=is_random)
@@ -222,10 +193,6 @@ class Actor:
         return {"vec_steps": self.vec_steps, "policy": {str(p): s.policy._asdict() for p, s in enumerate(self.slots)}}
 
     def load_state_dict(self, state: object) -> None:
-        """Take over what `state_dict` gave, in place.
-
-        Raises:
-            ValueError: it is of other settings.
-        """
+        """Take over what `state_dict` gave, in place; a ValueError where it is of other settings."""
         copy_tree_(self.state_dict(), state, "actor")
         self.host_vec_steps = int(self.vec_steps)

@@ -28,20 +28,7 @@ from fastsac.nn.normalizer import Normalizer
 
 
 class Collector:
-    """Steps the environments, and fills the replay and the normaliser.
-
-    Args:
-        config: settings.
-        env: M * N environments.
-        learner: whose policy acts.
-        replay: of the learner.
-        normalizer: of the learner.
-
-    Attributes:
-        env_steps: of each member.
-        learn_from: env_steps of each member before which the replay holds too little to learn from.
-        stats: of the episodes.
-    """
+    """Steps M * N environments by the learner's policy, and fills its replay and its normaliser."""
 
     def __init__(
         self, config: Config, env: VectorEnv, learner: Learner, replay: Replay, normalizer: Normalizer
@@ -49,13 +36,13 @@ class Collector:
         self.config, self.env, self._learner = config, env, learner
         self.actor = Actor(config, learner)
         self.store = Store(config, learner, self.actor, replay, normalizer)
-        self.env_steps, self.learn_from = [0] * config.num_members, [0] * config.num_members
+        self.env_steps = [0] * config.num_members
+        self.learn_from = [0] * config.num_members  # env steps before which the replay holds too little to learn from
         self.stats = EpisodeStats(config.num_members, config.num_envs)
         self._on_cuda = learner.device.type == "cuda"
         self._overlap = self._on_cuda if config.overlap == "auto" else config.overlap == "on"
         self._is_dummy = np.zeros((config.num_members, config.num_envs), np.bool_)
         self._locate = of_members(config, config.num_envs, lambda: self.env_steps)
-        self._checked = self._check_env()
         self._early: Step | None = None
         self._saved: dict[str, Any] | None = None  # where the environments were, of a checkpoint
         self._env_s = self._act_s = 0.0
@@ -110,24 +97,15 @@ class Collector:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave, among other parts; the environments do so in `start`.
-
-        Raises:
-            ValueError: it is of other settings.
-        """
+        """Take over what `state_dict` gave, among other parts, or raise a ValueError; environments do so in `start`."""
         self.actor.load_state_dict(state.get("actor", {}))
         self._saved = state.get("env") if isinstance(self.env, SavesState) else None
-
-    def sync_policy(self, member: int) -> None:
-        """Let a member act by its parameters of now at once, after it has gone back to earlier ones."""
-        self.actor.sync_policy(member)
 
     def send(self) -> None:
         """Choose actions and start the environments' step.
 
-        With overlap the environments step on CPU threads while the launches that follow run on the device.  On a CPU
-        both want the same cores, and taking turns is faster, so the step is awaited here; its result is kept for
-        `recv`, and everything happens in the same logical order on both.
+        With overlap they step on CPU threads while the launches that follow run on the device.  On a CPU both want the
+        same cores, and taking turns is faster, so the step is awaited here; its result is kept for `recv`.
         """
         began = time.perf_counter()
         action = self.actor.act()
@@ -167,13 +145,11 @@ class Collector:
         Steps beyond total_steps, which the last vector step may bring, give no updates: 1 and 64 environments do the
         same number.
         """
-        c = self.config
-        return [
-            max(0, update_budget(min(steps, c.total_steps), c.learning_starts, c.utd_ratio) - done)
-            if steps >= start
-            else 0
-            for steps, start, done in zip(self.env_steps, self.learn_from, self._learner.grad_steps, strict=True)
-        ]
+        c, due = self.config, []
+        for steps, start, done in zip(self.env_steps, self.learn_from, self._learner.grad_steps, strict=True):
+            budget = update_budget(min(steps, c.total_steps), c.learning_starts, c.utd_ratio)
+            due.append(max(0, budget - done) if steps >= start else 0)
+        return due
 
     def _is_random(self) -> list[bool]:
         return [steps < self.config.learning_starts for steps in self.env_steps]

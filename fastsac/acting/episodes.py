@@ -25,7 +25,7 @@ class Episodes:
 
 
 class EpisodeStats:
-    """Of M members with N environments each: episodes that are under way, and those that are over."""
+    """Episodes that are under way, and those that are over."""
 
     def __init__(self, num_members: int, num_envs: int) -> None:
         self._running_return = np.zeros((num_members, num_envs))
@@ -74,8 +74,8 @@ class EpisodeStats:
 
     def running(self) -> dict[str, Tensor]:
         """Returns and lengths so far of the episodes that are under way, [M, N] each; views."""
-        found = {"running_return": self._running_return, "running_length": self.running_length}
-        return {name: torch.from_numpy(array) for name, array in found.items()}
+        returns, lengths = torch.from_numpy(self._running_return), torch.from_numpy(self.running_length)
+        return {"running_return": returns, "running_length": lengths}
 
 
 def _mean(values: list[float]) -> float:

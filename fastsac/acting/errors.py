@@ -54,12 +54,12 @@ Locate = Callable[[int | None], Place]  # from the number of an environment; Non
 
 
 def of_nobody(index: int | None) -> Place:
-    """The place of environments that no run owns."""
+    """`Locate` of environments that no run owns."""
     return Place("the environments" if index is None else f"environment {index}")
 
 
 def of_members(config: Config, num_envs: int, env_steps: Callable[[], Sequence[int]], during: str = "") -> Locate:
-    """Places in a run with `num_envs` environments for each member; `during` may be " in an evaluation"."""
+    """`Locate` of a run with `num_envs` environments for each member; `during` may be " in an evaluation"."""
 
     def locate(index: int | None) -> Place:
         kept = " Checkpoints written so far are kept."
@@ -76,25 +76,17 @@ def of_members(config: Config, num_envs: int, env_steps: Callable[[], Sequence[i
 
 
 def call_env(call: Callable[[], T], doing: str, locate: Locate) -> T:
-    """The result of `call`, with an error in one line.
-
-    Raises:
-        EnvFailedError: it raised anything, SystemExit included; only a signal's Stopped passes.
-    """
+    """The result of `call`; anything it raises, SystemExit included, is an EnvFailedError; only `Stopped` passes."""
     try:
         return call()
     except Stopped:
         raise
     except BaseException as error:
-        raise env_failed(error, doing, locate(None)) from error
+        raise _env_failed(error, doing, locate(None)) from error
 
 
 def try_make(make: Callable[[], VectorEnv]) -> VectorEnv:
-    """The result of `make`, before any work has begun.
-
-    Raises:
-        ValueError: it raised anything, SystemExit included.
-    """
+    """The result of `make`, before any work has begun; anything it raises, SystemExit included, is a ValueError."""
     try:
         return make()
     except (KeyboardInterrupt, ValueError):
@@ -103,8 +95,7 @@ def try_make(make: Callable[[], VectorEnv]) -> VectorEnv:
         raise ValueError(f"the environments cannot be made: {_describe_error(error)}.") from error
 
 
-def env_failed(error: BaseException, doing: str, place: Place) -> EnvFailedError:
-    """One line on an exception of an environment that was asked to do something."""
+def _env_failed(error: BaseException, doing: str, place: Place) -> EnvFailedError:
     said = _describe_error(error)
     return EnvFailedError(f"{place.env}{place.owner} failed in {doing}{place.when}: {said}.{place.after}")
 
@@ -113,22 +104,21 @@ def _describe_error(error: BaseException) -> str:
     """Kind, message and line of code: the user's line, if the error came through one."""
     kind, line = type(error).__name__, first_line(error)
     text = kind if line == kind else f"{kind}: {line}"
-    filename, lineno = _raised_at(error)
-    return f"{text} ({filename}, line {lineno})"
+    frame, lineno = _raised_at(error)
+    return f"{text} ({frame.f_code.co_filename}, line {lineno})"
 
 
-def _raised_at(error: BaseException) -> tuple[str, int]:
+def _raised_at(error: BaseException) -> tuple[FrameType, int]:
     """The last line outside of installed packages on the way to `error` or to its cause; else the very last line."""
     cause: BaseException | None = error
     seen: list[BaseException] = []
     while cause is not None and cause not in seen:  # `raise e from e` is a circle
         seen.append(cause)
-        own = [(f.f_code.co_filename, n) for f, n in traceback.walk_tb(cause.__traceback__) if not _is_installed(f)]
+        own = [place for place in traceback.walk_tb(cause.__traceback__) if not _is_installed(place[0])]
         if own:
             return own[-1]
         cause = cause.__cause__ or cause.__context__
-    frame, lineno = [*traceback.walk_tb(error.__traceback__)][-1]
-    return frame.f_code.co_filename, lineno
+    return [*traceback.walk_tb(error.__traceback__)][-1]
 
 
 def _is_installed(frame: FrameType) -> bool:
@@ -144,6 +134,9 @@ def _is_installed(frame: FrameType) -> bool:
 class CheckedEnv:
     """A vector environment that is held to its contract; every fault is one line that says where it lies.
 
+    All methods raise BadStepError where an environment failed or returned something else than the contract says, and
+    NotFiniteError where an action, an observation or a reward is not finite.
+
     Args:
         env: to check.
         locate: for the errors.
@@ -158,30 +151,20 @@ class CheckedEnv:
         self._obs_shape, self._has_images = obs_shape, env.spec.image is not None
 
     def reset(self) -> ObsArray:
-        """As of `VectorEnv`; raises as `recv`."""
+        """As of `VectorEnv`."""
         obs = self._call(self._env.reset, "reset")
         self.check_obs(obs)
         return obs
 
     def send(self, action: FloatArray) -> None:
-        """As of `VectorEnv`.
-
-        Raises:
-            ActionError: an action is not finite; the environments do not see it.
-            BadStepError: an environment failed.
-        """
+        """As of `VectorEnv`; an ActionError where an action is not finite, which the environments do not see."""
         if not np.isfinite(action).all():
             place = self._locate(_first_not_finite(action))
             raise ActionError(f"the policy{place.owner} gave an action that is not finite{place.when}.")
         self._call(partial(self._env.send, action), "step")
 
     def recv(self) -> Step:
-        """As of `VectorEnv`.
-
-        Raises:
-            BadStepError: an environment failed, or returned something else than the contract says.
-            NotFiniteError: an observation or a reward is not finite.
-        """
+        """As of `VectorEnv`."""
         step = self._call(self._env.recv, "step")
         if not isinstance(step, Step):
             self._refuse("a step as fastsac.Step(obs, reward, terminated, truncated)", step, "step")
@@ -192,7 +175,7 @@ class CheckedEnv:
         return step
 
     def check_obs(self, obs: ObsArray, doing: str = "reset") -> None:
-        """Check observations; raises as `recv`."""
+        """Check observations that came of `doing`."""
         self._check_array("obs", obs, np.uint8 if self._has_images else np.float32, self._obs_shape, doing)
         if not self._has_images:
             self._check_finite("an observation", obs, doing)
@@ -205,7 +188,7 @@ class CheckedEnv:
         except BaseException as error:
             given: object = getattr(error, "env_index", None)
             index = int(given) if isinstance(given, int | np.integer) and 0 <= given < self._obs_shape[0] else None
-            raise env_failed(error, self._doing(doing, index), self._locate(index)) from error
+            raise _env_failed(error, self._doing(doing, index), self._locate(index)) from error
 
     def _check_array(
         self, name: str, value: object, dtype: type[np.generic], shape: tuple[int, ...], doing: str
@@ -239,12 +222,10 @@ class CheckedEnv:
 
 
 def _first_not_finite(value: NDArray[np.float32]) -> int:
-    """The first row that is not finite."""
     return int(np.argwhere(~np.isfinite(value))[0, 0])
 
 
 def _describe_value(value: object) -> str:
-    """Type and shape."""
     if type(value) is np.ndarray:
         return f"{value.dtype} {list(value.shape)}"
     kind = type(value)

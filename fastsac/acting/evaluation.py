@@ -8,29 +8,20 @@ from numpy.typing import NDArray
 from fastsac.acting.errors import CheckedEnv, Locate, of_nobody
 from fastsac.env import FloatArray, VectorEnv
 
-Returns = NDArray[np.float64]
-
 NO_LIMIT = 10_000  # steps after which an episode is cut off where the task has no time limit
 
 
 def rollout(
     env: VectorEnv, act: Callable[[FloatArray], FloatArray], locate: Locate = of_nobody
-) -> tuple[Returns, NDArray[np.int64]]:
-    """Undiscounted return and length of one episode per environment.
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Undiscounted returns [N] and lengths [N] of one episode per environment; errors are those of `CheckedEnv`.
 
-    Counting exactly the first episode of each avoids the bias towards short episodes that "the first k to finish" has.
+    Taking the first episode of each avoids the bias towards short episodes that "the first k to finish" has.
 
     Args:
         env: N environments; they are reset first.
         act: maps obs [N, O] to actions [N, A], as `VectorEnv.send` wants them.
         locate: whose environments these are, for the errors.
-
-    Returns:
-        returns [N], lengths [N].
-
-    Raises:
-        BadStepError: an environment failed, or gave something else than the contract says.
-        NotFiniteError: an observation, a reward or an action is not finite.
     """
     age = np.zeros(env.num_envs, np.int64)  # of the running episodes; -1 where one is over
     checked = CheckedEnv(env, locate, lambda: age, (env.num_envs, env.spec.obs_dim))

@@ -16,14 +16,6 @@ class Staging:
     """A piece of memory on the host, and as many on the device as there are slots.
 
     On CUDA the host's is pinned; on a CPU it is the slot's own memory and nothing is copied.
-
-    Args:
-        shapes: of the arrays.
-        num_slots: how many copies the device holds.
-        device: where.
-
-    Attributes:
-        slots: the tensors of each slot, by name.
     """
 
     def __init__(self, shapes: Shapes, num_slots: int, device: torch.device) -> None:
@@ -31,7 +23,7 @@ class Staging:
         self._device = [torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(num_slots)]
         self._copies = device.type != "cpu"
         self._host = [torch.zeros(size, dtype=torch.uint8).pin_memory()] * num_slots if self._copies else self._device
-        self.slots = [_views(flat, shapes) for flat in self._device]
+        self.slots = [_views(flat, shapes) for flat in self._device]  # tensors by name
         self._arrays: list[dict[str, NDArray[Any]]] = [
             {name: view.numpy() for name, view in _views(flat, shapes).items()} for flat in self._host
         ]

@@ -33,33 +33,25 @@ def store_step_(
 
 
 class Store:
-    """Stores what comes of an actor's actions.
-
-    Args:
-        config: settings.
-        learner: whose policy the actor's copies follow.
-        actor: whose slots are stored.
-        replay: to complete rows of.
-        normalizer: to update, if observations are normalised.
-    """
+    """Stores what comes of an actor's actions; its copies of the learner's policy follow."""
 
     def __init__(self, config: Config, learner: Learner, actor: Actor, replay: Replay, normalizer: Normalizer) -> None:
-        self._actor, self._replay = actor, replay
+        self._learner, self._actor, self._replay = learner, actor, replay
         self._normalizer = normalizer if config.obs_norm else None
-        self._reward_clip, self._policy, self._mode = config.reward_clip, learner.policy, learner.mode
-        step = partial(store_step_, replay, self._normalizer, self._reward_clip, self._policy, actor.slots)
+        self._reward_clip = config.reward_clip
+        step = partial(store_step_, replay, self._normalizer, config.reward_clip, learner.policy, actor.slots)
         self._launch = Launch(step, {0: (0,), 1: (1,)}, [replay.added], learner.mode, compiled=False)
         self._stored = [torch.cuda.Event() if learner.device.type == "cuda" else None for _ in range(2)]
 
     def warm_up(self) -> None:
         """Capture now; changes no number."""
-        if self._mode == "captured":  # run the kernels once before, into a replay of two rows
-            (m, _, n, obs_dim), action_dim = self._replay.rows.obs.shape, self._replay.rows.action.shape[-1]
-            device, dtype = self._replay.table.device, self._replay.rows.obs.dtype
-            replay = Replay(m, n, n, obs_dim, action_dim, device, dtype)
+        if self._learner.mode == "captured":  # run the kernels once before, into a replay of two rows
+            slots, device = self._actor.slots, self._learner.device
+            (m, n, obs_dim), action_dim = slots[0].obs.shape, slots[0].action.shape[-1]
+            replay = Replay(m, n, n, obs_dim, action_dim, device, slots[0].obs.dtype)
             normalizer = Normalizer(m, obs_dim, device) if self._normalizer is not None else None
-            policy = PolicyTensors(*map(torch.clone, self._actor.slots[0].policy))
-            store_step_(replay, normalizer, self._reward_clip, policy, self._actor.slots, 0)
+            policy = PolicyTensors(*map(torch.clone, slots[0].policy))
+            store_step_(replay, normalizer, self._reward_clip, policy, slots, 0)
         self._launch.warm_up([0, 1])
 
     def reset(self, obs: ObsArray, is_random: Sequence[bool]) -> None:
@@ -71,7 +63,7 @@ class Store:
                 self._normalizer.update_(staged)
             if self._actor.host_vec_steps == 0:
                 for slot in self._actor.slots:
-                    slot.copy_policy_(self._policy, obs_norm=self._normalizer is not None)
+                    slot.copy_policy_(self._learner.policy, obs_norm=self._normalizer is not None)
 
     def resume(self, obs: ObsArray, is_random: Sequence[bool], is_dummy: NDArray[np.bool_]) -> None:
         """Go on with the stream at obs [M * N, O] of environments that are again in that state.  Waits for the device.

@@ -3,7 +3,7 @@
 A file has one algorithm, written for one member; `torch.func.vmap` adds the member axis.  It composes networks, heads
 and losses, and knows no other algorithm.  `fastsac.algorithms.step` makes states and gradient steps of it.
 
-Axes: B batch, O obs_dim, F features, A action_dim, P parameters of a network.
+Axes: B batch, O obs_dim, F features, A action_dim, E critics, W outputs for one value, P parameters of a network.
 """
 
 from abc import ABC, abstractmethod
@@ -34,23 +34,14 @@ NUM_CRITIC_METRICS = 2  # the rest are of the actor's and the temperature's step
 
 @dataclass(frozen=True)
 class Learned:
-    """A network that an algorithm learns, or log_alpha.
+    """A network that an algorithm learns, or log_alpha."""
 
-    Attributes:
-        network: None for log_alpha.
-        lr: name of its learning rate among the hyper-parameters.
-        stream: of the random numbers that it begins with; each network of an algorithm has another.
-        has_target: a copy follows it by Polyak averaging.
-        delayed: updated at every actor_delay-th step only.
-        is_fixed: never updated.
-    """
-
-    network: Network | None
-    lr: str
-    stream: int = 0
-    has_target: bool = False
-    delayed: bool = False
-    is_fixed: bool = False
+    network: Network | None  # None for log_alpha
+    lr: str  # name of its learning rate among the hyper-parameters
+    stream: int = 0  # of the random numbers that it begins with; each network of an algorithm has another
+    has_target: bool = False  # a copy follows it by Polyak averaging
+    delayed: bool = False  # updated at every actor_delay-th step only
+    is_fixed: bool = False  # never updated
 
     def views(self, vector: Tensor) -> Params:
         """The vector [P], or log_alpha [], by name."""
@@ -71,21 +62,11 @@ class Algorithm(ABC):
             inside the products, and what the actor is asked in one pass (half of whose backward pass is then of
             zeros).  The same numbers up to rounding.
 
-    Attributes:
-        discrete: acts by choices, as one-hot rows; else in [-1, 1]^A.
-        adjusts_alpha: the temperature can follow a target entropy; else it is init_alpha throughout.
-        acts_by: the network that acts.
-        action_dim: A; of discrete actions the number of choices.
-        encoder: before the first layer of every network.
-        head: of the critics.
-        learned: what it learns, by name.
-        networks: those that are networks.
-        actor_delay: steps between those of what is delayed.
     """
 
-    discrete: ClassVar[bool] = False
-    adjusts_alpha: ClassVar[bool] = False
-    acts_by: ClassVar[str] = "actor"
+    discrete: ClassVar[bool] = False  # acts by choices, as one-hot rows; else in [-1, 1]^A
+    adjusts_alpha: ClassVar[bool] = False  # the temperature can follow a target entropy; else it is init_alpha
+    acts_by: ClassVar[str] = "actor"  # the network that acts
     actor_architecture: ClassVar[str] = "mlp"
     critic_architecture: ClassVar[str] = "mlp"
     critic_head: ClassVar[str] = "scalar"
@@ -98,8 +79,9 @@ class Algorithm(ABC):
         self.learned = self.declare()
         self.networks = {name: part.network for name, part in self.learned.items() if part.network is not None}
         self.actor_delay = config.actor_delay if any(part.delayed for part in self.learned.values()) else 1
+        acting = self.networks[self.acts_by].body
         # Statistics of a batch must not depend on how it is computed.
-        self.joint_pass = fuse_for_gpu and not self.networks[self.acts_by].body.stat_shapes
+        self.joint_pass = acting.joint or (fuse_for_gpu and not acting.stat_shapes)
 
     @abstractmethod
     def declare(self) -> dict[str, Learned]:
@@ -107,12 +89,9 @@ class Algorithm(ABC):
 
     @abstractmethod
     def choose(self, net: Net, obs: Tensor, noise: Tensor | None) -> Tensor:
-        """Actions [B, A] of the network that acts, for obs [B, O].
+        """Actions [B, A] of the network that acts, for obs [B, O]: normalised, of images uint8.
 
-        Args:
-            net: the network named `acts_by`.
-            obs: normalised, of images uint8.
-            noise: standard normal [B, A] to sample; None for the best action.
+        They are sampled by standard normal noise [B, A]; None is for the best ones.
         """
 
     @abstractmethod
@@ -152,9 +131,19 @@ class Algorithm(ABC):
         """A network with the numbers of a vector [P]."""
         return Net(self.networks[name], self.learned[name].views(vector))
 
-    def make_actor(self, inputs: int, outputs: int) -> Network:
-        """A network for `inputs` beside the observation's features."""
-        return self._make(self.actor_architecture, inputs, outputs, None, False)
+    def learn_critics(self, inputs: int, num_values: int = 1, has_target: bool = True) -> Learned:
+        """The critics, for `inputs` beside the observation's features."""
+        critics = self.make_critics(inputs, num_values * self.head.width, self.config.num_critics)
+        return Learned(critics, lr="critic_lr", stream=1, has_target=has_target)
+
+    def learn_actor(self, inputs: int, outputs: int) -> Learned:
+        """The actor, for `inputs` beside the observation's features."""
+        actor = self._make(self.actor_architecture, inputs, outputs, None, layer_norm=False)
+        return Learned(actor, lr="actor_lr", stream=0, delayed=True)
+
+    def learn_alpha(self) -> Learned:
+        """The logarithm of the temperature."""
+        return Learned(None, lr="alpha_lr", delayed=True, is_fixed=not self.config.learn_alpha)
 
     def make_critics(self, inputs: int, outputs: int, num_nets: int) -> Network:
         """An ensemble for `inputs` beside the observation's features."""
@@ -163,6 +152,11 @@ class Algorithm(ABC):
     def _make(self, kind: str, inputs: int, outputs: int, num_nets: int | None, layer_norm: bool) -> Network:
         sizes = (self.encoder.num_features + inputs, self.config.hidden_dims, outputs)
         return Network(self.encoder, ARCHITECTURES[kind](*sizes, num_nets, layer_norm, self.matmul))
+
+    def critic_loss(self, out: Tensor, target: Tensor) -> Loss:
+        """The head's loss per transition, [B], of outputs [E, B, W], and the critics' METRICS."""
+        loss = self.head.loss(out, target)
+        return loss, {"critic_loss": loss, "q_mean": self.head.value(out).mean(0)}
 
     def soft_reward(
         self, scalars: Scalars, batch: Batch, alpha: Tensor | float, entropy_of: Callable[[Tensor], Tensor]

@@ -1,8 +1,11 @@
-"""The losses of SAC as pure functions of tensors.  They know no networks, no gamma and no `done`.
+"""The losses of all algorithms as pure functions of tensors.  They know no networks, no gamma and no `done`.
 
-Axes: B batch, E critics, A action_dim.  Per-sample values are [B], losses too: their mean is what is
-minimised.  Equation numbers are those of arXiv 1812.05905
-(Haarnoja et al., Soft Actor-Critic Algorithms and Applications).
+Axes: B batch, E critics, A action_dim or number of actions, K samples of an action.
+
+Per-sample values are [B], losses too: their mean is what is minimised.  `reward` [B] is the sum over an n-step window,
+`discount` [B] is gamma^n * (1 - terminated), `alpha` [] is above 0, `q` is [E, B] unless said otherwise.  Equation
+numbers are those of arXiv 1812.05905 (Haarnoja et al., Soft Actor-Critic Algorithms and Applications) where no other
+paper is named.
 """
 
 import math
@@ -14,19 +17,10 @@ from torch import Tensor
 
 
 def tanh_normal(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Sample a tanh-squashed Gaussian and its log-density (appendix C, equation 26).
+    """Actions [B, A] of a tanh-squashed Gaussian and their log-density [B] (appendix C, equation 26).
 
-    a = tanh(u), u = mean + exp(log_std) * noise, and
-    log p(a) = log N(u) - sum_i log(1 - tanh(u_i)^2), with log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)),
-    which is exact where the textbook form saturates.
-
-    Args:
-        mean: [B, A].
-        log_std: [B, A].
-        noise: standard normal [B, A].
-
-    Returns:
-        action [B, A] in [-1, 1], log_prob [B].
+    a = tanh(u), u = mean + exp(log_std) * noise, and log p(a) = log N(u) - sum_i log(1 - tanh(u_i)^2).  All arguments
+    are [B, A], noise is standard normal.
     """
     u = mean + log_std.exp() * noise  # [B, A]
     log_normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
@@ -34,7 +28,7 @@ def tanh_normal(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, T
 
 
 def log_tanh_slope(u: Tensor) -> Tensor:
-    """log(1 - tanh(u)^2) of every element, exact for large u."""
+    """log(1 - tanh(u)^2) of every element as 2 (log 2 - u - softplus(-2u)), exact where the textbook form saturates."""
     return 2 * (math.log(2) - u - F.softplus(-2 * u))
 
 
@@ -43,30 +37,21 @@ def uniform(noise: Tensor) -> Tensor:
     return torch.erf(noise / math.sqrt(2))
 
 
+def min_q(q: Tensor) -> Tensor:
+    """min_e Q_e, [B] of q [E, B], as elementwise minima: cheaper to differentiate than a reduction."""
+    return reduce(torch.minimum, q.unbind(0))
+
+
 def td_target(reward: Tensor, discount: Tensor, next_q: Tensor, next_log_prob: Tensor, alpha: Tensor) -> Tensor:
-    """Soft Bellman target y = r + discount * (min_e Q_e(s', a') - alpha log pi(a'|s')) (equations 2, 3 and 5).
+    """Soft Bellman target y = r + discount * (min_e Q_e(s', a') - alpha log pi(a'|s')), [B] (equations 2, 3 and 5).
 
-    Args:
-        reward: [B], the sum over an n-step window.
-        discount: [B], gamma^n * (1 - terminated).
-        next_q: [E, B], from the target critics.
-        next_log_prob: [B].
-        alpha: [], from before this update's alpha step.
-
-    Returns:
-        [B]; gradients are stopped.
+    next_q is of the target critics, alpha from before this update's alpha step; gradients are stopped.
     """
     return bootstrap(reward, discount, min_q(next_q) - alpha * next_log_prob)
 
 
 def bootstrap(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
-    """y = r + discount * V(s'), [B]; gradients are stopped.
-
-    Args:
-        reward: [B], the sum over an n-step window.
-        discount: [B], gamma^n * (1 - terminated).
-        next_value: [B].
-    """
+    """y = r + discount * V(s'), [B]; gradients are stopped."""
     return (reward + discount * next_value).detach()
 
 
@@ -85,59 +70,31 @@ def window_entropy(discount: Tensor, entropy: Tensor, alpha: Tensor | float) -> 
     return (discount * alpha * entropy).sum(0)
 
 
-def min_q(q: Tensor) -> Tensor:
-    """min_e Q_e, [B] of q [E, B], as elementwise minima: cheaper to differentiate than a reduction."""
-    return reduce(torch.minimum, q.unbind(0))
-
-
 def critic_loss(q: Tensor, target_q: Tensor) -> Tensor:
-    """J_Q = sum_e 1/2 (Q_e - y)^2 per transition, [B] (equation 5).
-
-    Args:
-        q: [E, B].
-        target_q: [B].
-    """
+    """J_Q = sum_e 1/2 (Q_e - y)^2, [B] (equation 5), for y [B]."""
     return 0.5 * (q - target_q).square().sum(0)
 
 
 def actor_loss(log_prob: Tensor, q: Tensor, alpha: Tensor) -> Tensor:
-    """J_pi = alpha log pi(a|s) - min_e Q_e(s, a) per transition, [B] (equation 9).
-
-    Args:
-        log_prob: [B], with gradient to the actor.
-        q: [E, B], with gradient to the action only.
-        alpha: [], without gradient.
-    """
+    """J_pi = alpha log pi(a|s) - min_e Q_e(s, a), [B] (equation 9); q has gradient to the action only."""
     return alpha.detach() * log_prob - min_q(q)
 
 
 def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor) -> Tensor:
-    """J(alpha) = -log_alpha (log pi(a|s) + target_entropy) per transition, [B] (equation 18, on log_alpha).
-
-    Args:
-        log_alpha: [].
-        log_prob: [B]; gradients are stopped.
-        target_entropy: [], in nats.
-    """
+    """J(alpha) = -log_alpha (log pi(a|s) + target_entropy), [B] (equation 18, on log_alpha); entropies are in nats."""
     return -log_alpha * (log_prob.detach() + target_entropy)
 
 
-# Discrete actions; equation numbers are those of arXiv 1910.07207 --------------------------------------------------
+# Discrete actions: q and log_pi are [B, A].  Equation numbers are those of arXiv 1910.07207 -------------------------
 
 
 def expected_value(q: Tensor, log_pi: Tensor, alpha: Tensor) -> Tensor:
-    """V(s) = sum_a pi(a|s) (Q(s, a) - alpha log pi(a|s)), [B], exact (equation 10; its negative is J_pi, equation 12).
-
-    Args:
-        q: [B, A].
-        log_pi: [B, A], from log_softmax.
-        alpha: [], without gradient.
-    """
+    """V(s) = sum_a pi(a|s) (Q(s, a) - alpha log pi(a|s)), [B] (equation 10); its negative is J_pi (equation 12)."""
     return (log_pi.exp() * (q - alpha.detach() * log_pi)).sum(-1)
 
 
 def entropy(log_pi: Tensor) -> Tensor:
-    """-sum_a pi(a|s) log pi(a|s), [B], of log_pi [B, A] from log_softmax."""
+    """-sum_a pi(a|s) log pi(a|s), [B]."""
     return -(log_pi.exp() * log_pi).sum(-1)
 
 
@@ -157,13 +114,9 @@ def gumbel(noise: Tensor) -> Tensor:
 
 
 def boltzmann_value(q: Tensor, alpha: Tensor | float) -> Tensor:
-    """V(s) = alpha log sum_a exp(Q(s, a) / alpha), [B] (equation 5, for discrete actions): the maximum as alpha -> 0.
+    """V(s) = alpha log sum_a exp(Q(s, a) / alpha), [B], of q [B, A] (equation 5): the maximum as alpha -> 0.
 
     It counts from the entropy 0: with all Q equal, V = Q + alpha log A.
-
-    Args:
-        q: [B, A].
-        alpha: [], above 0.
     """
     return alpha * torch.logsumexp(q / alpha, -1)
 
@@ -172,25 +125,15 @@ def sampled_value(q: Tensor, log_proposal: Tensor | float, alpha: Tensor | float
     """V(s) = alpha log mean_k exp(Q(s, a_k) / alpha) / p(a_k), a_k drawn from p, [B] (equation 10).
 
     The mean is unbiased and its logarithm is not: V comes out low, the more so the fewer the proposals and the larger
-    A and the range of Q / alpha are.
-
-    Args:
-        q: [K, B], of K proposals for each state.
-        log_proposal: log p(a_k), [K, B] or what broadcasts with it.
-        alpha: [], above 0.
+    A and the range of Q / alpha are.  q is [K, B], of K proposals for each state, log_proposal = log p(a_k) broadcasts.
     """
     return alpha * (torch.logsumexp(q / alpha - log_proposal, 0) - math.log(q.shape[0]))
 
 
 def sampled_entropy(q: Tensor, log_proposal: Tensor | float, alpha: Tensor | float) -> Tensor:
-    """Entropy of pi = exp((Q - V) / alpha), [B]: E_pi[(V - Q) / alpha] with V and pi from the same K proposals.
+    """Entropy of pi = exp((Q - V) / alpha), [B]: E_pi[(V - Q) / alpha] with V and pi from the K proposals of that V.
 
     An estimate by self-normalised weights; it cannot be lower than log(1 / p) - log K.
-
-    Args:
-        q: [K, B].
-        log_proposal: as in `sampled_value`.
-        alpha: [], above 0.
     """
     weight = torch.softmax(q / alpha - log_proposal, 0)  # [K, B]
     return (sampled_value(q, log_proposal, alpha) - (weight * q).sum(0)) / alpha
@@ -206,7 +149,7 @@ def stein_direction(fixed: Tensor, moved: Tensor, score: Tensor, alpha: Tensor |
         fixed: y, [F, B, A], particles that stand for the expectation.
         moved: x, [K, B, A], other particles of the same sampler.
         score: alpha grad log p at the fixed ones, [F, B, A]; grad Q where p is proportional to exp(Q / alpha).
-        alpha: [], above 0.
+        alpha: [].
 
     Returns:
         [K, B, A], the way uphill for each of `moved`.
@@ -225,21 +168,10 @@ def stein_direction(fixed: Tensor, moved: Tensor, score: Tensor, alpha: Tensor |
 
 
 def value_target(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
-    """min_e Q_e(s, a) - alpha log pi(a|s), a drawn from pi, [B] (equations 3 and 5); gradients are stopped.
-
-    Args:
-        q: [E, B].
-        log_prob: [B].
-        alpha: [].
-    """
+    """min_e Q_e(s, a) - alpha log pi(a|s), a drawn from pi, [B] (equations 3 and 5); gradients are stopped."""
     return (min_q(q) - alpha * log_prob).detach()
 
 
 def value_loss(value: Tensor, target_value: Tensor) -> Tensor:
-    """J_V = 1/2 (V(s) - target)^2 per transition, [B] (equation 5).
-
-    Args:
-        value: V(s), [B].
-        target_value: [B], from `value_target`.
-    """
+    """J_V = 1/2 (V(s) - target)^2, [B] (equation 5)."""
     return 0.5 * (value - target_value).square()

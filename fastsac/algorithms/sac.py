@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from fastsac.algorithms import losses
+from fastsac.algorithms.actions import GaussianPolicy
 from fastsac.algorithms.algorithm import Learned, Loss, Nets, Scalars
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.gaussian import GaussianPolicy
 from fastsac.config.settings import Config
 
 
@@ -20,11 +20,10 @@ class Sac(GaussianPolicy):
 
     def declare(self) -> dict[str, Learned]:
         """Critics, actor and temperature."""
-        critics = self.make_critics(self.action_dim, self.head.width, self.config.num_critics)
         return {
-            "critic": Learned(critics, lr="critic_lr", stream=1, has_target=True),
-            "actor": Learned(self.make_policy(), lr="actor_lr", stream=0, delayed=True),
-            "log_alpha": Learned(None, lr="alpha_lr", delayed=True, is_fixed=not self.config.learn_alpha),
+            "critic": self.learn_critics(inputs=self.action_dim),
+            "actor": self.learn_actor(inputs=0, outputs=2 * self.action_dim),
+            "log_alpha": self.learn_alpha(),
         }
 
     def hyper(self, config: Config) -> dict[str, float]:
@@ -48,22 +47,20 @@ class Sac(GaussianPolicy):
             if with_actor:
                 action, log_prob = self.sample(actor, batch.obs, noise[0], training=True)
 
-        next_out = target_critic(target_critic.features(batch.next_obs), next_action.detach())  # [E, B, W]
+        next_action, next_features = next_action.detach(), target_critic.features(batch.next_obs)
+        next_out = target_critic(next_features, next_action, beside=(batch.obs, batch.action))  # [E, B, W]
         backup_alpha = alpha if self.config.backup_entropy else torch.zeros_like(alpha)
         reward = self.soft_reward(
             scalars, batch, alpha, lambda obs: -self.sample(actor.frozen(), obs, noise[2:].flatten(0, 1))[1]
         )
         target = self.head.target(reward, batch.discount, next_out, next_log_prob, backup_alpha)
         features = critic.features(batch.obs)  # [B, F]
-        out = critic(features, batch.action, training=True)  # [E, B, W]
-        critic_loss = self.head.loss(out, target)  # [B]
-        metrics = {"critic_loss": critic_loss, "q_mean": self.head.value(out).mean(0)}
+        out = critic(features, batch.action, training=True, beside=(batch.next_obs, next_action))  # [E, B, W]
+        critic_loss, metrics = self.critic_loss(out, target)  # [B]
         if not with_actor:
             return critic_loss, metrics
 
-        # The actor's gradient passes through the critics to the action; their own weights get none.
-        action_q = self.head.value(critic.frozen()(features.detach(), action))  # [E, B]
-        actor_loss = losses.actor_loss(log_prob, action_q, alpha)  # [B]
+        actor_loss = losses.actor_loss(log_prob, self.action_q(critic, features, action), alpha)  # [B]
         alpha_loss = losses.alpha_loss(scalars["log_alpha"], log_prob, scalars["target_entropy"])  # [B]
         metrics |= {"actor_loss": actor_loss, "alpha_loss": alpha_loss, "alpha": alpha, "entropy": -log_prob}
         return critic_loss + actor_loss + alpha_loss, metrics

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastsac.algorithms import losses
+from fastsac.algorithms.actions import DiscreteActions
 from fastsac.algorithms.algorithm import Learned, Loss, Nets, Scalars
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.categorical import DiscreteActions
 from fastsac.config.settings import Config
 from fastsac.nn.network import Net
 
@@ -27,19 +27,18 @@ class SacDiscrete(DiscreteActions):
 
     def declare(self) -> dict[str, Learned]:
         """Critics, actor and temperature."""
-        actor = self.make_actor(inputs=0, outputs=self.action_dim)
         return {
-            "critic": Learned(self.make_q(), lr="critic_lr", stream=1, has_target=True),
-            "actor": Learned(actor, lr="actor_lr", stream=0, delayed=True),
-            "log_alpha": Learned(None, lr="alpha_lr", delayed=True, is_fixed=not self.config.learn_alpha),
+            "critic": self.learn_critics(inputs=0, num_values=self.action_dim),
+            "actor": self.learn_actor(inputs=0, outputs=self.action_dim),
+            "log_alpha": self.learn_alpha(),
         }
 
     def hyper(self, config: Config) -> dict[str, float]:
         """As in `Algorithm`; the target entropy is a share of log A unless given."""
-        share, target = config.target_entropy_share, config.target_entropy
-        return super().hyper(config) | {
-            "target_entropy": share * math.log(self.action_dim) if target is None else target
-        }
+        target = config.target_entropy
+        if target is None:
+            target = config.target_entropy_share * math.log(self.action_dim)
+        return super().hyper(config) | {"target_entropy": target}
 
     def choose(self, net: Net, obs: Tensor, noise: Tensor | None) -> Tensor:
         """Actions [B, A], as in `Algorithm`; samples are by the Gumbel-max trick, the best action is the likeliest."""
@@ -57,15 +56,13 @@ class SacDiscrete(DiscreteActions):
             if with_actor:
                 log_pi = self._log_pi(actor, batch.obs, training=True)
 
-        next_q = self.q(targets["critic"], batch.next_obs)  # [B, A]
+        next_q = self.q(targets["critic"], batch.next_obs, beside=batch.obs)  # [B, A]
         backup_alpha = alpha if self.config.backup_entropy else torch.zeros_like(alpha)
         next_value = losses.expected_value(next_q, next_log_pi.detach(), backup_alpha)  # [B]
         reward = self.soft_reward(scalars, batch, alpha, lambda obs: losses.entropy(self._log_pi(actor.frozen(), obs)))
         target_q = losses.bootstrap(reward, batch.discount, next_value)  # [B]
-        out = self.outputs(nets["critic"], batch.obs, training=True)  # [E, B, A, W]
-        taken = self.taken(out, batch.action)  # [E, B, W]
-        critic_loss = self.head.loss(taken, target_q)  # [B]
-        metrics = {"critic_loss": critic_loss, "q_mean": self.head.value(taken).mean(0)}
+        out = self.outputs(nets["critic"], batch.obs, training=True, beside=batch.next_obs)  # [E, B, A, W]
+        critic_loss, metrics = self.critic_loss(self.taken(out, batch.action), target_q)  # [B]
         if not with_actor:
             return critic_loss, metrics
 

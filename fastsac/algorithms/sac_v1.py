@@ -11,9 +11,9 @@ Axes: B batch, O obs_dim, F features, A action_dim, E critics.
 from torch import Tensor
 
 from fastsac.algorithms import losses
+from fastsac.algorithms.actions import GaussianPolicy
 from fastsac.algorithms.algorithm import Learned, Loss, Nets, Scalars
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.gaussian import GaussianPolicy
 from fastsac.config.settings import Config
 from fastsac.nn.network import Net
 
@@ -23,12 +23,11 @@ class SacV1(GaussianPolicy):
 
     def declare(self) -> dict[str, Learned]:
         """Critics, V and actor; V is built as one critic is, and has their learning rate."""
-        critics = self.make_critics(self.action_dim, self.head.width, self.config.num_critics)
         value = self.make_critics(inputs=0, outputs=1, num_nets=1)
         return {
-            "critic": Learned(critics, lr="critic_lr", stream=1),
+            "critic": self.learn_critics(inputs=self.action_dim, has_target=False),
             "value": Learned(value, lr="critic_lr", stream=2, has_target=True),
-            "actor": Learned(self.make_policy(), lr="actor_lr", stream=0, delayed=True),
+            "actor": self.learn_actor(inputs=0, outputs=2 * self.action_dim),
         }
 
     def hyper(self, config: Config) -> dict[str, float]:
@@ -45,8 +44,7 @@ class SacV1(GaussianPolicy):
         alpha = scalars["alpha"]
         action, log_prob = self.sample(actor if with_actor else actor.frozen(), batch.obs, noise[0], with_actor)
         features = critic.features(batch.obs)  # [B, F]
-        # The actor's gradient passes through the critics to the action; their own weights get none.
-        action_q = self.head.value(critic.frozen()(features.detach(), action))  # [E, B]
+        action_q = self.action_q(critic, features, action)  # [E, B]
         value = self._value(nets["value"], batch.obs, training=True)  # [B]
         value_loss = losses.value_loss(value, losses.value_target(action_q, log_prob, alpha))  # [B]
 
@@ -56,8 +54,8 @@ class SacV1(GaussianPolicy):
         )
         target_q = losses.bootstrap(reward, batch.discount, next_value)  # [B]
         out = critic(features, batch.action, training=True)  # [E, B, W]
-        critic_loss = self.head.loss(out, target_q) + value_loss  # [B]
-        metrics = {"critic_loss": critic_loss, "q_mean": self.head.value(out).mean(0)}
+        q_loss, metrics = self.critic_loss(out, target_q)  # [B]
+        critic_loss = metrics["critic_loss"] = q_loss + value_loss  # [B]
         if not with_actor:
             return critic_loss, metrics
         actor_loss = losses.actor_loss(log_prob, action_q, alpha)  # [B]

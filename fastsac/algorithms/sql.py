@@ -36,11 +36,9 @@ class Sql(Algorithm):
 
     def declare(self) -> dict[str, Learned]:
         """Critics and sampler."""
-        critics = self.make_critics(self.action_dim, self.head.width, self.config.num_critics)
-        sampler = self.make_actor(inputs=self.action_dim, outputs=self.action_dim)
         return {
-            "critic": Learned(critics, lr="critic_lr", stream=1, has_target=True),
-            "actor": Learned(sampler, lr="actor_lr", stream=0, delayed=True),
+            "critic": self.learn_critics(inputs=self.action_dim),
+            "actor": self.learn_actor(inputs=self.action_dim, outputs=self.action_dim),
         }
 
     def hyper(self, config: Config) -> dict[str, float]:
@@ -81,8 +79,7 @@ class Sql(Algorithm):
         target_q = losses.bootstrap(reward, batch.discount, next_value)  # [B]
         features = critic.features(batch.obs)  # [B, F]
         out = critic(features, batch.action, training=True)  # [E, B, W]
-        critic_loss = self.head.loss(out, target_q)  # [B]
-        metrics = {"critic_loss": critic_loss, "q_mean": self.head.value(out).mean(0)}
+        critic_loss, metrics = self.critic_loss(out, target_q)  # [B]
         if not with_actor:
             return critic_loss, metrics
 

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastsac.algorithms import losses
+from fastsac.algorithms.actions import DiscreteActions
 from fastsac.algorithms.algorithm import Learned, Loss, Nets, Scalars
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.categorical import DiscreteActions
 from fastsac.nn.network import Net
 
 
@@ -25,7 +25,7 @@ class SqlDiscrete(DiscreteActions):
 
     def declare(self) -> dict[str, Learned]:
         """Critics."""
-        return {"critic": Learned(self.make_q(), lr="critic_lr", stream=1, has_target=True)}
+        return {"critic": self.learn_critics(inputs=0, num_values=self.action_dim)}
 
     @property
     def alpha(self) -> float:
@@ -43,13 +43,12 @@ class SqlDiscrete(DiscreteActions):
         The metric entropy is that of the Boltzmann policy at obs.
         """
         target_critic = targets["critic"]
-        next_value = losses.boltzmann_value(self.q(target_critic, batch.next_obs), self.alpha)  # [B]
+        next_q = self.q(target_critic, batch.next_obs, beside=batch.obs)  # [B, A]
+        next_value = losses.boltzmann_value(next_q, self.alpha)  # [B]
         reward = self.soft_reward(scalars, batch, self.alpha, lambda obs: self._entropy(self.q(target_critic, obs)))
         target_q = losses.bootstrap(reward, batch.discount, next_value)
-        out = self.outputs(nets["critic"], batch.obs, training=True)  # [E, B, A, W]
-        taken = self.taken(out, batch.action)  # [E, B, W]
-        critic_loss = self.head.loss(taken, target_q)  # [B]
-        metrics = {"critic_loss": critic_loss, "q_mean": self.head.value(taken).mean(0)}
+        out = self.outputs(nets["critic"], batch.obs, training=True, beside=batch.next_obs)  # [E, B, A, W]
+        critic_loss, metrics = self.critic_loss(self.taken(out, batch.action), target_q)  # [B]
         if with_actor:
             q = losses.min_q(self.head.value(out).detach())  # [B, A]
             metrics |= {"alpha": torch.full_like(critic_loss, self.alpha), "entropy": self._entropy(q)}

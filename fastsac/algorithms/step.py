@@ -18,7 +18,8 @@ from fastsac.nn.network import Net
 from fastsac.nn.vectors import Params
 
 Views = Mapping[str, Params]
-Outcome = tuple[Tensor, tuple[Tensor, Views]]  # the scalar, and beside it METRICS and statistics
+Aux = tuple[Tensor, Views]  # METRICS [6], 0 where the algorithm has none, and the networks' statistics
+Outcome = tuple[Tensor, Aux]  # the scalar, and Aux; a name, as Dynamo reads the annotations of a function in a function
 
 
 class State(TypedDict):
@@ -48,12 +49,8 @@ def init(algorithm: Algorithm, seed: Tensor, init_alpha: float) -> State:
 
 def objective(
     algorithm: Algorithm, hyper: Scalars, views: Views, targets: Views, batch: Batch, noise: Tensor, with_actor: bool
-) -> tuple[Tensor, tuple[Tensor, Views]]:
-    """The scalar to be minimised, as a function of `views`, all that is learned, by name (see `Algorithm.loss`).
-
-    Returns:
-        The scalar; METRICS [6], 0 where the algorithm has none; the networks' statistics.
-    """
+) -> Outcome:
+    """The scalar to be minimised, as a function of `views`, all that is learned, by name (see `Algorithm.loss`)."""
     nets = {name: Net(network, views[name]) for name, network in algorithm.networks.items()}
     target_nets = {name: Net(algorithm.networks[name], target) for name, target in targets.items()}
     numbers = {name: views[name]["log_alpha"] for name in algorithm.learned if name not in nets}
@@ -68,16 +65,7 @@ def update(
 ) -> tuple[State, Tensor]:
     """One gradient step: all losses at the old parameters, then Adam, projections and the targets.
 
-    Args:
-        algorithm: whose.
-        hyper: hyper-parameters, [] each.
-        state: from `init` or the step before.
-        batch: transitions, obs normalised.
-        noise: standard normal, of the algorithm's `noise_shape`.
-        with_actor: False for the steps between those of what is delayed.
-
-    Returns:
-        The new state and METRICS [6].
+    The arguments are those of `Algorithm.loss`; returns the new state and METRICS [6].
     """
     parts = {n: p for n, p in algorithm.learned.items() if not p.is_fixed and (with_actor or not p.delayed)}
     grads, (metrics, stats) = _gradients(algorithm, hyper, state, list(parts), batch, noise, with_actor)
@@ -101,7 +89,7 @@ def update(
 
 def _gradients(
     algorithm: Algorithm, hyper: Scalars, state: State, names: list[str], batch: Batch, noise: Tensor, with_actor: bool
-) -> tuple[Views, tuple[Tensor, Views]]:
+) -> tuple[Views, Aux]:
     """Gradients by name, and what `objective` gives beside the scalar."""
     views = {name: part.views(state["params"][name]) for name, part in algorithm.learned.items()}
     targets = {name: algorithm.learned[name].views(vector) for name, vector in state["targets"].items()}
@@ -109,9 +97,8 @@ def _gradients(
     def of_some(some: Views) -> Outcome:
         return objective(algorithm, hyper, {**views, **some}, targets, batch, noise, with_actor)
 
-    result: tuple[Views, tuple[Tensor, Views]]
-    result = torch.func.grad(of_some, has_aux=True)({name: views[name] for name in names})
-    return result
+    grads: tuple[Views, Aux] = torch.func.grad(of_some, has_aux=True)({name: views[name] for name in names})
+    return grads
 
 
 def _move(

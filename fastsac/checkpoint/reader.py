@@ -24,9 +24,8 @@ from fastsac.config.kinds import conform
 
 FORMAT = 5  # of names and layouts; other versions are not read
 META, LEARNER = "meta.json", "learner.pt"
-_NAME = re.compile(r"(?:(\d{6,})_)?step_\d{12,}")  # formats before 3 had no number
-_SEGMENT = re.compile(r"rows_\d{12,}_\d{12,}_[0-9a-f]{16}\.pt")
-
+NAME = re.compile(r"(?:(\d{6,})_)?step_\d{12,}")  # of a checkpoint; formats before 3 had no number
+ROWS = re.compile(r"rows_\d{12,}_\d{12,}_[0-9a-f]{16}\.pt")  # names of files with rows of the replay
 
 Tree = dict[str, Any]
 """Tensors by name, in dictionaries within dictionaries."""
@@ -69,12 +68,8 @@ class Parts:
 
     @classmethod
     def of(cls, meta: Meta) -> "Parts":
-        """Those that a meta.json names.
-
-        Raises:
-            ValueError: it does not.
-        """
-        parts: Parts = conform(META, {key: meta.get(key, ...) for key in ("name", "learner", "replay")}, cls)
+        """Those that a meta.json names; a ValueError where it does not."""
+        parts: Parts = conform(META, meta, cls)
         return parts
 
     @property
@@ -89,45 +84,23 @@ class DamagedError(ValueError):
 
 @dataclass(frozen=True)
 class Found:
-    """A checkpoint that can be read.
-
-    Attributes:
-        folder: where.
-        meta: its meta.json.
-        note: a line to tell the user, where newer ones were passed over; else empty.
-        with_replay: whether the rows of its replay may be read.
-    """
+    """A checkpoint that can be read."""
 
     folder: Path
     meta: Meta
-    note: str
-    with_replay: bool = True
-
-    @property
-    def parts(self) -> Parts:
-        """Its files."""
-        return Parts.of(self.meta)
+    note: str  # a line to tell the user, where newer ones were passed over; else empty
+    with_replay: bool = True  # whether the rows of its replay may be read
 
 
 def checkpoint_dirs(run_dir: Path) -> list[Path]:
     """Checkpoints of a run in the order in which they were written; all of them have been complete at some time."""
-    found = [p for p in (run_dir / "checkpoints").glob("*step_*") if is_checkpoint(p.name) and p.is_dir()]
+    found = [p for p in (run_dir / "checkpoints").glob("*step_*") if NAME.fullmatch(p.name) and p.is_dir()]
     return sorted(found, key=lambda p: (serial(p), p.name))
-
-
-def is_checkpoint(name: str) -> bool:
-    """Whether a folder's name is that of a checkpoint."""
-    return _NAME.fullmatch(name) is not None
-
-
-def is_rows(name: str) -> bool:
-    """Whether a file's name is that of rows of a replay."""
-    return _SEGMENT.fullmatch(name) is not None
 
 
 def serial(folder: Path) -> int:
     """How many checkpoints of the run had been written with this one."""
-    match = _NAME.fullmatch(folder.name)
+    match = NAME.fullmatch(folder.name)
     return int(match[1] or 0) if match else 0
 
 
@@ -137,11 +110,7 @@ def replay_dir(run_dir: Path) -> Path:
 
 
 def find(run_dir: Path, with_replay: bool = True) -> Found:
-    """The newest checkpoint of a run whose files are all as they were written.
-
-    Args:
-        run_dir: the run's folder.
-        with_replay: check the rows of the replay, too.
+    """The newest checkpoint of a run whose files, with the rows of the replay or without, are as they were written.
 
     Raises:
         DamagedError: none is whole.
@@ -163,7 +132,7 @@ def find(run_dir: Path, with_replay: bool = True) -> Found:
 
 
 def load_meta(run_dir: Path) -> Meta:
-    """The counters and sizes of the checkpoint that `find` finds."""
+    """The meta of the checkpoint that `find` finds."""
     return find(run_dir).meta
 
 
@@ -174,12 +143,7 @@ def load(run_dir: Path, with_replay: bool = True) -> tuple[Tree, Meta]:
 
 
 def read_meta(folder: Path) -> Meta:
-    """The meta.json of a checkpoint.
-
-    Raises:
-        DamagedError: it is not as it was written.
-        ValueError: it is of another version.
-    """
+    """The meta.json of a checkpoint; a DamagedError, or a ValueError where it is of another version."""
     try:
         meta = json.loads((folder / META).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -203,34 +167,26 @@ def read_meta(folder: Path) -> Meta:
 
 
 def check_files(folder: Path, meta: Meta, with_replay: bool) -> None:
-    """Read all files and compare them with what meta.json says.
-
-    Raises:
-        DamagedError: they differ.
-    """
+    """Read all files; a DamagedError where they are not what meta.json says."""
     parts = Parts.of(meta)
     _content(folder, folder / LEARNER, parts.learner)
     if with_replay and parts.replay is not None:
-        for segment in _segments(folder, parts.replay):
-            _content(folder, segment_path(folder, segment), segment)
+        for path, segment in _segments(folder, parts.replay):
+            _content(folder, path, segment)
 
 
 def read(found: Found) -> Tree:
-    """The tensors of a checkpoint, on the CPU; the rows of the replay oldest first, unless it was found without.
-
-    Raises:
-        ValueError: they cannot be read.
-    """
-    folder, parts = found.folder, found.parts
+    """The tensors of a checkpoint, on the CPU; the rows of the replay oldest first, unless it was found without."""
+    folder, parts = found.folder, Parts.of(found.meta)
     state = _tensors(folder, folder / LEARNER, parts.learner)
     if parts.replay is None or not found.with_replay:
         state.pop("replay", None)
         return state
     first, last = parts.replay.span
     rows: dict[str, Tensor] = {}
-    for segment in _segments(folder, parts.replay):
+    for path, segment in _segments(folder, parts.replay):
         begin, end = max(first, segment.first), segment.last
-        for name, value in _tensors(folder, segment_path(folder, segment), segment).items():
+        for name, value in _tensors(folder, path, segment).items():
             if not isinstance(value, Tensor) or value.dim() < 3 or value.shape[1] != end - segment.first:
                 raise _damaged(folder, f"{segment.file} holds something else")
             if name not in rows:
@@ -242,23 +198,18 @@ def read(found: Found) -> Tree:
     return {**state, "replay": {**state.get("replay", {}), **rows}}
 
 
-def _segments(folder: Path, replay: ReplayFiles) -> list[Segment]:
-    """The files of the replay, which cover all its rows."""
+def _segments(folder: Path, replay: ReplayFiles) -> list[tuple[Path, Segment]]:
+    """The files of the replay, which cover all its rows, and where they are."""
     span = replay.span
     ends = [span[0]] if len(span) == 2 and 0 <= span[0] < span[1] <= span[0] + 2**31 else []
     for segment in replay.segments:
         follows = ends and segment.first <= ends[-1] < segment.last <= span[1]
-        if not follows or not is_rows(segment.file):
+        if not follows or not ROWS.fullmatch(segment.file):
             raise _damaged(folder, f"{META} names rows that do not follow each other")
         ends.append(segment.last)
     if not ends or ends[-1] != span[1]:
         raise _damaged(folder, f"{META} lacks rows of the replay")
-    return replay.segments
-
-
-def segment_path(folder: Path, segment: Segment) -> Path:
-    """Where a file of the replay is."""
-    return folder.parent / "replay" / segment.file
+    return [(folder.parent / "replay" / segment.file, segment) for segment in replay.segments]
 
 
 def _content(folder: Path, path: Path, file: File) -> bytes:
@@ -276,7 +227,7 @@ def _content(folder: Path, path: Path, file: File) -> bytes:
 
 
 def sha256(data: bytes) -> str:
-    """Checksum in hexadecimal digits."""
+    """In hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 

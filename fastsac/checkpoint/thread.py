@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
@@ -27,55 +27,31 @@ LOGGER = logging.getLogger("fastsac")
 RETRY_S = 60.0  # between a checkpoint that could not be written and the next attempt
 
 
-class Synced(Protocol):
-    """Tables that a checkpoint counts rows of."""
-
-    def sync(self) -> None:
-        """Wait until all rows are on the disk."""
-        ...
-
-
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written."""
 
 
 class CheckpointThread:
-    """Hands checkpoints to a thread that writes them; a context manager, which waits for it at its end.
-
-    Args:
-        writer: how they are written; the thread's alone while one is under way.
-        sinks: whose rows must be on the disk before a checkpoint counts on them.
-        device: of the tensors.
-        say: prints one line.
-        clock: seconds that only grow.
-
-    Attributes:
-        written: checkpoints so far.
-        longest_s: from handing a checkpoint over until it was written, at most so far.
-        thread_cpu_s: processor time of the threads so far.
-    """
+    """Hands checkpoints to a thread that writes them; the writer is the thread's alone while one is under way."""
 
     def __init__(
         self,
         writer: Writer,
-        sinks: Synced,
+        sync: Callable[[], None],  # waits until all rows that a checkpoint counts on are on the disk
         device: torch.device,
         say: Callable[[str], None] = LOGGER.warning,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._writer, self._sinks, self._say, self._clock = writer, sinks, say, clock
+        self._writer, self._sync, self._say, self._clock = writer, sync, say, clock
         self._pending: Future[Path] | None = None
         self._failed_at: float | None = None
-        self.written = 0
-        self.longest_s = self.thread_cpu_s = 0.0
+        self.written = 0  # checkpoints so far
+        self.longest_s = 0.0  # from handing a checkpoint over until it was written, at most so far
+        self.thread_cpu_s = 0.0  # processor time of the threads so far
         self._stream: torch.cuda.Stream | None = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def submit(self, env_steps: int, state: Tree, meta: Meta, rows: Rows | None) -> None:
-        """Write a checkpoint of what the tensors hold now; see `Writer.write`.
-
-        Raises:
-            CheckpointError: the one before could not be written.
-        """
+        """Write a checkpoint of what the tensors hold now, after the one before, as `wait`; see `Writer.write`."""
         self.wait()
         copies = pytree.tree_map(torch.clone, state)
         division, size = None, 0
@@ -104,7 +80,7 @@ class CheckpointThread:
     def _write(self, done: "Future[Path]", began: float, ready: torch.cuda.Event | None, *checkpoint: Any) -> None:
         """The thread: write, and leave in `done` what came of it."""
         try:
-            self._sinks.sync()
+            self._sync()
             with self._copying(ready):
                 folder = self._writer.write(*checkpoint)
         except BaseException as error:
@@ -121,21 +97,18 @@ class CheckpointThread:
         self._stream.wait_event(ready)
         return torch.cuda.stream(self._stream)
 
-    def check(self) -> None:
-        """Say if the last checkpoint could not be written; does not wait.
+    @property
+    def is_writing(self) -> bool:
+        """Whether the thread is under way."""
+        return self._pending is not None and not self._pending.done()
 
-        Raises:
-            CheckpointError: it could not.
-        """
-        if self._pending is not None and self._pending.done():
+    def check(self) -> None:
+        """As `wait`, without waiting, of a checkpoint that is over."""
+        if not self.is_writing:
             self.wait()
 
     def wait(self) -> None:
-        """Wait for the checkpoint that is being written.
-
-        Raises:
-            CheckpointError: it could not be.
-        """
+        """Wait for the checkpoint that is being written; a CheckpointError if it could not be."""
         pending, self._pending = self._pending, None
         try:
             if pending is not None:
@@ -146,22 +119,9 @@ class CheckpointThread:
                 f"a checkpoint could not be written ({type(error).__name__}: {error}). Those written before are kept."
             ) from error
 
-    @property
-    def is_writing(self) -> bool:
-        """Whether the thread is under way."""
-        return self._pending is not None and not self._pending.done()
-
     def should_retry(self) -> bool:
         """Whether a checkpoint could not be written, a minute ago or more, and none was handed over since."""
         return self._failed_at is not None and self._clock() - self._failed_at >= RETRY_S
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Wait for the thread, unless the program is to end at once."""
-        if kind is None or not issubclass(kind, KeyboardInterrupt):
-            self.close()
 
     def close(self) -> None:
         """Wait for the thread.  Another error may be ending the run: what went wrong here is only logged."""

@@ -17,27 +17,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
-from fastsac.checkpoint.reader import (
-    FORMAT,
-    LEARNER,
-    META,
-    File,
-    Found,
-    Meta,
-    Parts,
-    ReplayFiles,
-    Segment,
-    Tree,
-    checkpoint_dirs,
-    is_checkpoint,
-    is_rows,
-    meta_sha256,
-    read_meta,
-    replay_dir,
-    serial,
-    sha256,
-)
+from fastsac.checkpoint import reader
+from fastsac.checkpoint.reader import File, Found, Meta, Parts, ReplayFiles, Segment, Tree, replay_dir, sha256
 from fastsac.disk.files import sync_dir, write_file
 
 PIECE = 64 << 20  # bytes of rows in one file, at most
@@ -47,38 +30,19 @@ Span = tuple[int, int]  # [first, last)
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a replay that a checkpoint is to hold.
-
-    Attributes:
-        span: [first, last), counted since the replay's start.
-        row_bytes: of one row.
-        read: copies of rows [first, last), by name.
-    """
+    """Rows of a replay that a checkpoint is to hold, counted since the replay's start."""
 
     span: Span
     row_bytes: int
-    read: Callable[[int, int], dict[str, Tensor]]
-
-    @classmethod
-    def of(cls, rows: dict[str, Tensor], first: int) -> "Rows":
-        """Rows at hand, [M, L, ...], the first of which is row `first`."""
-        length = next(iter(rows.values())).shape[1]
-        size = sum(value.nbytes for value in rows.values()) // length
-        read = lambda a, b: {name: value[:, a - first : b - first] for name, value in rows.items()}  # noqa: E731
-        return cls((first, first + length), size, read)
+    read: Callable[[int, int], dict[str, Tensor]]  # gives copies of rows [first, last), [M, last - first, ...], by name
 
 
 @dataclass(frozen=True)
 class Division:
-    """How the rows of a replay come to be on disk.
+    """How the rows of a replay come to be on disk."""
 
-    Attributes:
-        parts: in order, files that go on to serve, and ranges of rows that are to be written.
-        lost: files that should serve, and are gone or damaged.
-    """
-
-    parts: tuple[Segment | Span, ...]
-    lost: tuple[str, ...]
+    parts: tuple[Segment | Span, ...]  # in order: files that go on to serve, and ranges of rows that are to be written
+    lost: tuple[str, ...]  # files that should serve, and are gone or damaged
 
     @property
     def ranges(self) -> list[Span]:
@@ -90,27 +54,28 @@ class Writer:
     """Writes the checkpoints of one run, one after the other, and removes those that are no longer kept.
 
     Args:
-        run_dir: the run's folder.
-        keep: how many checkpoints stay.
-        found: the checkpoint that the run continues from.  Newer ones are damaged, and go when the next is written.
+        run_dir: where the checkpoints are.
+        keep: how many of them stay.
+        found: the one that the run continues from.  Newer ones are damaged, and go when the next is written.
         is_ours: whether the folder still is the run's; else nothing is written to it or removed.
     """
 
     def __init__(
         self, run_dir: Path, keep: int = 2, found: Found | None = None, is_ours: Callable[[], bool] = lambda: True
     ) -> None:
-        self.run_dir, self.keep, self._is_ours = run_dir, keep, is_ours
+        self._folder, self._replay = run_dir / "checkpoints", replay_dir(run_dir)
+        self._keep, self._is_ours = keep, is_ours
         self._kept: dict[str, set[str]] = {}  # the checkpoints that count, oldest first, with the rows they need
         self._segments: list[Segment] = []
         self._verified: set[str] = set()  # files of rows whose content was looked at, since all were
         self._damaged: set[str] = set()
-        dirs = checkpoint_dirs(run_dir)
-        self._serial = max(map(serial, dirs), default=0)
+        dirs = reader.checkpoint_dirs(run_dir)
+        self._serial = max(map(reader.serial, dirs), default=0)
         if found is not None:
             for folder in dirs[: [p.name for p in dirs].index(found.folder.name)]:
                 with suppress(ValueError):  # damaged: of no use
-                    self._kept[folder.name] = Parts.of(read_meta(folder)).row_files
-            parts = found.parts
+                    self._kept[folder.name] = Parts.of(reader.read_meta(folder)).row_files
+            parts = Parts.of(found.meta)
             self._kept[found.folder.name] = parts.row_files
             if found.with_replay and parts.replay is not None:
                 self._segments = parts.replay.segments
@@ -118,27 +83,19 @@ class Writer:
     def write(
         self, env_steps: int, state: Tree, meta: Meta, rows: Rows | None, division: Division | None = None
     ) -> Path:
-        """Write a checkpoint; one that fails leaves nothing behind that would take room from the next.
+        """Write a checkpoint, and return its folder; one that fails leaves nothing that takes room from the next.
 
-        Args:
-            env_steps: becomes part of its name.
-            state: tensors, with the replay's cursor under "replay" where there are rows.
-            meta: JSON values.
-            rows: of the replay; None leaves it out.
-            division: what `divide` said of these rows, if it was asked already.
-
-        Returns:
-            Its folder.
+        Where there are rows of a replay, `state` has its cursor under "replay", and `division` is what `divide` said of
+        them, if it was asked already.
         """
         try:
             self._check_ours()
-            folder = self.run_dir / "checkpoints"
-            if not folder.exists():
-                folder.mkdir()
-                sync_dir(self.run_dir)
+            if not self._folder.exists():
+                self._folder.mkdir()
+                sync_dir(self._folder.parent)
             replay = None if rows is None else self._write_replay(rows, division or self.divide(rows))
             name = f"{self._serial + 1:06d}_step_{env_steps:012d}"
-            parts = self._write_parts(folder, name, state, meta, replay)
+            parts = self._write_parts(name, state, meta, replay)
         except Exception:
             with suppress(OSError):
                 self._remove_others()
@@ -148,19 +105,20 @@ class Writer:
         self._segments = [] if replay is None else replay.segments
         self._remove_others()
         self._verify()
-        return folder / name
+        return self._folder / name
 
-    def _write_parts(self, folder: Path, name: str, state: Tree, meta: Meta, replay: ReplayFiles | None) -> Parts:
+    def _write_parts(self, name: str, state: Tree, meta: Meta, replay: ReplayFiles | None) -> Parts:
         learner = dump(state)
-        parts = Parts(name, _entry(learner), replay)
-        meta = {**meta, "format": FORMAT, **asdict(parts)}
-        partial = folder / f"{name}.tmp"
+        parts = Parts(name, _file_of(learner), replay)
+        meta = {**meta, "format": reader.FORMAT, **asdict(parts)}
+        meta["sha256"] = reader.meta_sha256(meta)
+        partial = self._folder / f"{name}.tmp"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        write_file(partial / LEARNER, learner)
-        write_file(partial / META, json.dumps({**meta, "sha256": meta_sha256(meta)}, indent=1).encode())
-        os.replace(partial, folder / name)
-        sync_dir(folder)
+        write_file(partial / reader.LEARNER, learner)
+        write_file(partial / reader.META, json.dumps(meta, indent=1).encode())
+        os.replace(partial, self._folder / name)
+        sync_dir(self._folder)
         return parts
 
     def _check_ours(self) -> None:
@@ -193,36 +151,35 @@ class Writer:
     def _serves(self, segment: Segment) -> bool:
         """Whether a file of rows is there, of its size, and was not found damaged."""
         try:
-            size = (replay_dir(self.run_dir) / segment.file).stat().st_size
+            size = (self._replay / segment.file).stat().st_size
         except OSError:
             return False
         return size == segment.bytes and segment.file not in self._damaged
 
     def _verify(self) -> None:
         """Read some of the files of rows again, in turn; the next checkpoint writes those anew that are damaged."""
-        budget = VERIFY
         if all(segment.file in self._verified for segment in self._segments):
             self._verified.clear()
-        for segment in self._segments:
+        budget = VERIFY
+        for segment in [segment for segment in self._segments if segment.file not in self._verified]:
             if budget <= 0:
                 break
-            if segment.file not in self._verified:
-                budget -= segment.bytes
-                self._verified.add(segment.file)
-                with suppress(OSError):  # it is missed when the next checkpoint looks for it
-                    if sha256((replay_dir(self.run_dir) / segment.file).read_bytes()) != segment.sha256:
-                        self._damaged.add(segment.file)
+            budget -= segment.bytes
+            self._verified.add(segment.file)
+            with suppress(OSError):  # it is missed when the next checkpoint looks for it
+                if sha256((self._replay / segment.file).read_bytes()) != segment.sha256:
+                    self._damaged.add(segment.file)
 
     def _write_replay(self, rows: Rows, division: Division) -> ReplayFiles:
-        replay_dir(self.run_dir).mkdir(exist_ok=True)
+        self._replay.mkdir(exist_ok=True)
         segments = [part if isinstance(part, Segment) else self._write_rows(rows, *part) for part in division.parts]
         return ReplayFiles(list(rows.span), segments)
 
     def _write_rows(self, rows: Rows, first: int, last: int) -> Segment:
         data = dump(rows.read(first, last))
-        file = _entry(data)
+        file = _file_of(data)
         name = f"rows_{first:012d}_{last:012d}_{file.sha256[:16]}.pt"
-        write_file(replay_dir(self.run_dir) / name, data)
+        write_file(self._replay / name, data)
         self._damaged.discard(name)
         self._verified.add(name)
         return Segment(file.bytes, file.sha256, name, first, last)
@@ -230,19 +187,19 @@ class Writer:
     def _remove_others(self) -> None:
         """Remove what is left of older checkpoints, of broken ones and of half-written ones."""
         self._check_ours()
-        for name in list(self._kept)[: -self.keep]:
+        for name in list(self._kept)[: -self._keep]:
             del self._kept[name]
-        folder, needed = self.run_dir / "checkpoints", set[str]().union(*self._kept.values())
-        for old in folder.glob("*step_*"):
+        needed = set[str]().union(*self._kept.values())
+        for old in self._folder.glob("*step_*"):
             name = old.name.removesuffix(".tmp").removesuffix(".old")
-            if not is_checkpoint(name) or not old.is_dir() or old.name in self._kept:
+            if not reader.NAME.fullmatch(name) or not old.is_dir() or old.name in self._kept:
                 continue  # somebody else's: this program writes no other names
             gone = old if old.suffix == ".tmp" else old.with_name(f"{old.name}.old.tmp")
             if gone != old:
                 os.replace(old, gone)  # at once: half a checkpoint is never seen
             shutil.rmtree(gone)
-        for file in replay_dir(self.run_dir).glob("rows_*"):
-            if is_rows(file.name.removesuffix(".tmp")) and file.name not in needed:
+        for file in self._replay.glob("rows_*"):
+            if reader.ROWS.fullmatch(file.name.removesuffix(".tmp")) and file.name not in needed:
                 file.unlink()
 
 
@@ -251,30 +208,33 @@ def save(run_dir: Path, env_steps: int, state: Tree, meta: Meta) -> Path:
     rows = None
     if "replay" in state:
         parts = state["replay"]
-        held = {name: value for name, value in parts.items() if name.startswith("rows.")}
+        held = {name: value for name, value in parts.items() if name.startswith("rows.")}  # [M, L, ...]
         cursor = {name: value for name, value in parts.items() if name not in held}
-        rows = Rows.of(held, int(cursor["added"]) + 1 - next(iter(held.values())).shape[1])
+        last = int(cursor["added"]) + 1
+        length = next(iter(held.values())).shape[1]
+        first = last - length
+        row_bytes = sum(value.nbytes for value in held.values()) // length
+        read = lambda a, b: {name: value[:, a - first : b - first] for name, value in held.items()}  # noqa: E731
+        rows = Rows((first, last), row_bytes, read)
         state = {**state, "replay": cursor}
     return Writer(run_dir).write(env_steps, state, meta, rows)
 
 
 def dump(tree: Tree) -> bytes:
-    """Tensors as bytes that `torch.load` reads."""
+    """Tensors, and plain values among them, as bytes that `torch.load` reads."""
     buffer = io.BytesIO()
-    torch.save(_to_cpu(tree), buffer)
+    torch.save(pytree.tree_map_only(Tensor, _to_cpu, tree), buffer)
     return buffer.getvalue()
 
 
-def _to_cpu(tree: Tree | Tensor) -> Tree | Tensor:
-    """The tensors on the CPU; views are copied, since they would drag their whole storage into the file."""
-    if isinstance(tree, dict):
-        return {k: _to_cpu(v) for k, v in tree.items()}
-    value = tree.detach()
+def _to_cpu(value: Tensor) -> Tensor:
+    """The tensor on the CPU; a view is copied, since it would drag its whole storage into the file."""
+    value = value.detach()
     if not value.is_contiguous():  # one part after the other: a GPU would make the whole contiguous first
         return torch.stack([part.cpu() for part in value])
     value = value.cpu()
     return value if value.nbytes == value.untyped_storage().nbytes() else value.clone()
 
 
-def _entry(data: bytes) -> File:
+def _file_of(data: bytes) -> File:
     return File(len(data), sha256(data))

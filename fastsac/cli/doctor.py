@@ -4,8 +4,6 @@ Imports what it probes inside each probe, so that a broken package becomes a lin
 Changes nothing on the machine; the compile cache may grow.
 """
 
-import importlib.metadata
-import platform
 import shutil
 import sys
 import time
@@ -20,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastsac.cli.parsing import parse
-from fastsac.runtime.versions import PACKAGES
+from fastsac.runtime.versions import NOT_INSTALLED, PACKAGES, versions
 
 if TYPE_CHECKING:
     import torch
@@ -40,9 +38,8 @@ class DoctorArgs:
 
 
 class Check(NamedTuple):
-    """One line of the report: what was looked at, what was found, and what to do about it."""
+    """What a probe found, and what to do about it."""
 
-    name: str
     status: Status
     detail: str
     remedy: str = ""
@@ -55,56 +52,49 @@ def run(args: list[str]) -> int:
     with console.status("looking at this machine ...") as status:
         checks = report(lambda name: status.update(f"looking at {name} ..."))
     show(checks, console)
-    return int(any(check.status == "fail" for check in checks))
+    return int(any(check.status == "fail" for check in checks.values()))
 
 
-def report(on_probe: Callable[[str], None] = lambda name: None) -> list[Check]:
-    """Run every probe, after a call of `on_probe` with its name; takes up to a minute if nothing is compiled yet."""
-    checks = []
+def report(on_probe: Callable[[str], None]) -> dict[str, Check]:
+    """Run every probe, after `on_probe(name)`; takes up to a minute if nothing is compiled yet."""
+    checks = {}
     for name, probe in PROBES.items():
         on_probe(name)
-        checks.append(attempt(name, probe))
+        checks[name] = attempt(probe)
     return checks
 
 
-def attempt(name: str, probe: Callable[[], Check], remedy: str = REINSTALL) -> Check:
+def attempt(probe: Callable[[], Check], remedy: str = REINSTALL) -> Check:
     """The probe's check, or a failed one that says what it raised."""
     try:
         return probe()
     except Exception as error:  # whatever it is, it belongs in the report
         lines = str(error).strip().splitlines() or ["no message"]
-        return Check(name, "fail", f"{type(error).__name__}: {lines[0][:200]}", remedy)
+        return Check("fail", f"{type(error).__name__}: {lines[0][:200]}", remedy)
 
 
-def show(checks: list[Check], console: Console) -> None:
+def show(checks: dict[str, Check], console: Console) -> None:
     """Print one row per check, remedies below, and a closing line."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
-    for check in checks:
-        style = STYLES[check.status]
-        remedy = f"\n{check.remedy}" if check.remedy else ""
-        table.add_row(Text(check.status, style), check.name, Text(check.detail).append(remedy, style))
+    for name, (status, detail, remedy) in checks.items():
+        style = STYLES[status]
+        table.add_row(Text(status, style), name, Text(detail).append(f"\n{remedy}" if remedy else "", style))
     console.print(table)
-    failed = [check.name for check in checks if check.status == "fail"]
+    failed = [name for name, check in checks.items() if check.status == "fail"]
     verdict = f"Training would fail here: {', '.join(failed)}." if failed else "This machine can train."
     console.print(Text(f"\n{verdict}", STYLES["fail" if failed else "ok"]))
 
 
 def check_packages() -> Check:
     """Versions of Python and of the packages that decide a run's numbers."""
-    found, missing = [f"python {platform.python_version()} ({sys.executable})"], []
-    for name in PACKAGES:
-        try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            found.append(f"{name} is missing")
-            missing.append(name)
-    if missing:
-        remedy = f"Install what is missing: pip install {' '.join(missing)}"
-        return Check("packages", "fail", ", ".join(found), remedy)
-    return Check("packages", "ok", ", ".join(found))
+    found = versions(PACKAGES)
+    detail = f"{', '.join(f'{name} {version}' for name, version in found.items())}; {sys.executable}"
+    if missing := [name for name, version in found.items() if version == NOT_INSTALLED]:
+        return Check("fail", detail, f"Install what is missing: pip install {' '.join(missing)}")
+    return Check("ok", detail)
 
 
 def check_cpu() -> Check:
@@ -116,8 +106,8 @@ def check_cpu() -> Check:
     cores, threads = num_cpus(), torch.get_num_threads()
     detail = f"{cores} core{'s' * (cores > 1)}, {threads} torch thread{'s' * (threads > 1)}"
     if threads > cores:
-        return Check("cpu", "warning", detail, f"More threads than cores is slow: export OMP_NUM_THREADS={cores}")
-    return Check("cpu", "ok", detail)
+        return Check("warning", detail, f"More threads than cores is slow: export OMP_NUM_THREADS={cores}")
+    return Check("ok", detail)
 
 
 def check_memory() -> Check:
@@ -128,8 +118,8 @@ def check_memory() -> Check:
 
     free = free_memory(torch.device("cpu"))
     if free is not None and free.num_bytes < LITTLE_MEMORY_BYTES:
-        return Check("memory", "warning", free.text, "Give --buffer-size less than the default.")
-    return Check("memory", "ok", free.text if free else "cannot be told on this system")
+        return Check("warning", free.text, "Give --buffer-size less than the default.")
+    return Check("ok", free.text if free else "cannot be told on this system")
 
 
 def check_gpu() -> Check:
@@ -143,14 +133,14 @@ def check_gpu() -> Check:
         for i in range(torch.cuda.device_count()):
             free, total = map(format_bytes, torch.cuda.mem_get_info(i))
             found.append(f"cuda:{i} {torch.cuda.get_device_name(i)}, {free} of {total} free")
-        return Check("gpu", "ok", f"{'; '.join(found)}; CUDA {torch.version.cuda}")
+        return Check("ok", f"{'; '.join(found)}; CUDA {torch.version.cuda}")
     if shutil.which("nvidia-smi") is None:
-        return Check("gpu", "ok", "none; training runs on the CPU")
+        return Check("ok", "none; training runs on the CPU")
     if torch.version.cuda is None:
         remedy = "This torch is built for CPUs. Install one with CUDA: https://pytorch.org/get-started"
-        return Check("gpu", "warning", f"nvidia-smi is here, torch {torch.__version__} has no CUDA", remedy)
+        return Check("warning", f"nvidia-smi is here, torch {torch.__version__} has no CUDA", remedy)
     remedy = "See whether nvidia-smi works and CUDA_VISIBLE_DEVICES is right; the driver may be too old."
-    return Check("gpu", "warning", f"nvidia-smi is here, torch (CUDA {torch.version.cuda}) finds no GPU", remedy)
+    return Check("warning", f"nvidia-smi is here, torch (CUDA {torch.version.cuda}) finds no GPU", remedy)
 
 
 def check_compiler() -> Check:
@@ -158,9 +148,9 @@ def check_compiler() -> Check:
     from fastsac.runtime.device import cpp_compiler
 
     if path := cpp_compiler():
-        return Check("compiler", "ok", path)
+        return Check("ok", path)
     remedy = "Without one, updates run eagerly, at half the speed. On Debian and Ubuntu: apt install g++"
-    return Check("compiler", "warning", "no C++ compiler found", remedy)
+    return Check("warning", "no C++ compiler found", remedy)
 
 
 def check_cache() -> Check:
@@ -171,14 +161,14 @@ def check_cache() -> Check:
         compile_cache.check()
     except ValueError as error:
         detail, _, remedy = str(error).partition(". ")
-        return Check("compile cache", "warning" if chosen()[1] == "eager" else "fail", detail, remedy)
-    return Check("compile cache", "ok", compile_cache.folder())
+        return Check("warning" if chosen()[1] == "eager" else "fail", detail, remedy)
+    return Check("ok", compile_cache.folder())
 
 
 def check_auto() -> Check:
     """The choices of `auto` for device, compile and CUDA graphs."""
     (device, mode), (_, short) = chosen(), chosen(total_steps=2_000)
-    return Check("auto", "ok", f"device {device}, update {mode}" + f" ({short} in a short run)" * (short != mode))
+    return Check("ok", f"device {device}, update {mode}" + f" ({short} in a short run)" * (short != mode))
 
 
 def chosen(total_steps: int = 1_000_000) -> "tuple[torch.device, Mode]":
@@ -204,17 +194,17 @@ def check_environments() -> Check:
             env.send(np.zeros((2, env.spec.action_dim), np.float32))
             step = env.recv()
     if not (np.isfinite(step.obs).all() and np.isfinite(step.reward).all()):
-        return Check("environments", "fail", f"{env.spec.env_id} gives numbers that are not finite", REINSTALL)
+        return Check("fail", f"{env.spec.env_id} gives numbers that are not finite", REINSTALL)
     seconds = time.perf_counter() - start
     detail = f"{env.spec.env_id} steps ({seconds:.1f} s); back ends {', '.join(backend_names())}"
-    return Check("environments", "ok", detail)
+    return Check("ok", detail)
 
 
-def check_mode(name: str, mode: "Mode", flag: str) -> Check:
+def check_mode(mode: "Mode", flag: str) -> Check:
     """Compare a small update in a mode with the eager one; `flag` does without that mode."""
     device, auto = chosen()
     if auto == "eager" or (auto, mode) == ("compiled", "captured"):
-        return Check(name, "ok", f"not tried: auto chooses update {auto} here")
+        return Check("ok", f"not tried: auto chooses update {auto} here")
     remedy = f"`fastsac train {flag}` trains without, slower. Compiling needs a C++ compiler and Python's headers."
 
     def compare() -> Check:
@@ -222,10 +212,10 @@ def check_mode(name: str, mode: "Mode", flag: str) -> Check:
         result = run_small_update(device, mode)
         seconds = time.perf_counter() - start
         if not result.allclose(run_small_update(device, "eager"), rtol=1e-4, atol=1e-6):
-            return Check(name, "fail", f"runs in {seconds:.1f} s, but gives other numbers than eager", remedy)
-        return Check(name, "ok", f"works, and gives the numbers of eager ({seconds:.1f} s)")
+            return Check("fail", f"runs in {seconds:.1f} s, but gives other numbers than eager", remedy)
+        return Check("ok", f"works, and gives the numbers of eager ({seconds:.1f} s)")
 
-    return attempt(name, compare, remedy)
+    return attempt(compare, remedy)
 
 
 def run_small_update(device: "torch.device", mode: "Mode") -> "torch.Tensor":
@@ -251,6 +241,6 @@ def run_small_update(device: "torch.device", mode: "Mode") -> "torch.Tensor":
 PROBES: dict[str, Callable[[], Check]] = {
     "packages": check_packages, "cpu": check_cpu, "memory": check_memory, "gpu": check_gpu,
     "compiler": check_compiler, "compile cache": check_cache, "auto": check_auto, "environments": check_environments,
-    "compile": partial(check_mode, "compile", "compiled", "--compile off"),
-    "cuda graphs": partial(check_mode, "cuda graphs", "captured", "--cuda-graphs off"),
+    "compile": partial(check_mode, "compiled", "--compile off"),
+    "cuda graphs": partial(check_mode, "captured", "--cuda-graphs off"),
 }  # fmt: skip

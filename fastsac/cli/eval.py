@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from fastsac.cli.main import say
 from fastsac.cli.parsing import parse
-from fastsac.cli.shared import Member, check_env, member_number, say
 from fastsac.runtime.signals import StopSignals
 
 PROG = "fastsac eval"
@@ -23,7 +23,7 @@ class EvalArgs:
     """Run directory, as `fastsac train` writes it."""
     episodes: int = 10
     """Number of episodes, each in its own environment.  At least 1."""
-    member: Member = 0
+    member: Literal["best"] | int = 0
     """Member of the run, by number; best is the one with the highest return at its last evaluation."""
     checkpoint: Literal["last", "best"] = "last"
     """Policy to evaluate: last is the newest, best is the one with the member's highest evaluation return so far."""
@@ -47,13 +47,15 @@ def run(args: list[str]) -> int:
     from fastsac.acting.errors import BadStepError, NotFiniteError, call_env, of_nobody, try_make
     from fastsac.acting.evaluation import rollout
     from fastsac.env import make_env
+    from fastsac.env.foreign import check_env
     from fastsac.nn import philox
     from fastsac.policy import load
+    from fastsac.run.extract import best_member
 
-    member = member_number(options.run_dir, options.member)
+    member = best_member(options.run_dir) if options.member == "best" else options.member
     policy = load(options.run_dir, member, options.checkpoint)
     c = policy.config
-    check_env(PROG, c.env, options.run_dir, options.trust_env)
+    check_env(c.env, options.run_dir, options.trust_env, partial(say, PROG))
     seeds = philox.derive_seeds(options.seed, philox.Purpose.EVAL_SEED, options.episodes)
     make = partial(make_env, c.env, seeds, c.env_threads, c.env_kwargs_of_evaluation, c.action_limit)
     with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's

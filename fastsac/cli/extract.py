@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from fastsac.cli.parsing import parse
-from fastsac.cli.shared import Member, member_number
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,7 @@ class ExtractArgs:
 
     run_dir: Annotated[Path, tyro.conf.Positional]
     """Run directory, as `fastsac train` writes it."""
-    member: Member = "best"
+    member: Literal["best"] | int = "best"
     """Member of the run, by number; best is the one with the highest return at its last evaluation."""
     out: Path | None = None
     """Folder to write, new or empty.  Default: RUN_DIR-memberN."""
@@ -25,11 +24,10 @@ class ExtractArgs:
 def run(args: list[str]) -> int:
     """Extract; returns the exit status."""
     options = parse(ExtractArgs, "fastsac extract", args)
-    from fastsac.run.extract import extract
+    from fastsac.run.extract import best_member, extract
 
-    member = member_number(options.run_dir, options.member)
-    name = options.run_dir.resolve().name
-    out = options.out or options.run_dir.with_name(f"{name}-member{member}")
+    member = best_member(options.run_dir) if options.member == "best" else options.member
+    out = options.out or options.run_dir.with_name(f"{options.run_dir.resolve().name}-member{member}")
     config = extract(options.run_dir, member, out)
     print(f"member {member} of {options.run_dir}: seed {config.seed}, now alone in {out}")
     return 0

@@ -8,8 +8,6 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from fastsac.cli.shared import say
-
 # Each command is the function `run` of the module fastsac.cli.COMMAND, imported only if it is asked for.
 COMMANDS = {
     "train": ("--env HalfCheetah-v5", "train a policy"),
@@ -19,14 +17,13 @@ COMMANDS = {
     "envs": ("[PATTERN]", "list the environments"),
     "doctor": ("", "check whether this machine can train"),
 }
-LINES = [f"  {f'fastsac {name} {arguments}':37}{about}" for name, (arguments, about) in COMMANDS.items()]
-HELP = "\n".join(
-    [
-        "usage: fastsac COMMAND [OPTIONS]\n\nSoft Actor-Critic, fast and exact.\n",
-        *LINES,
-        "\n`fastsac COMMAND --help` shows the options of a command.",
-    ]
-)
+LINES = [f"  {f'fastsac {name} {arguments}':37}{about}\n" for name, (arguments, about) in COMMANDS.items()]
+HELP = f"""usage: fastsac COMMAND [OPTIONS]
+
+Soft Actor-Critic, fast and exact.
+
+{"".join(LINES)}
+`fastsac COMMAND --help` shows the options of a command."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,14 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         say("fastsac", f"unknown command {command!r}; choose from {', '.join(COMMANDS)}.")
         return 2
-    return run(command, args)
-
-
-def run(command: str, args: list[str]) -> int:
-    """Run one command; returns the exit status."""
     prog = f"fastsac {command}"
     try:
         status: int = importlib.import_module(f"fastsac.cli.{command}").run(args)
+        return status
     except ValueError as error:
         say(prog, str(error))
         return 2
@@ -62,4 +55,8 @@ def run(command: str, args: list[str]) -> int:
         return exit_status(name)
     except BrokenPipeError:
         return 1
-    return status
+
+
+def say(prog: str, message: str) -> None:
+    """Print a message on stderr, in one line."""
+    print(f"{prog}: {' '.join(message.split())}", file=sys.stderr)

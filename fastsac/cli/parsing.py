@@ -7,15 +7,15 @@ import io
 import itertools
 import json
 import re
-from dataclasses import field, fields, is_dataclass, make_dataclass
+from copy import copy
+from dataclasses import fields, is_dataclass, make_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from fastsac.config.json_text import read_json
-from fastsac.config.kinds import as_kind, shown
+from fastsac.config.kinds import as_kind, read_json, shown
 
 T = TypeVar("T")
 RULES = ConstructorRegistry()
@@ -25,9 +25,7 @@ NUMBERS = {int: "INT", float: "FLOAT"}
 def parse(cls: type[T], prog: str, args: list[str], default: T | None = None, description: str | None = None) -> T:
     """Parse flags into a dataclass; `default` has the values of flags that are not given.
 
-    Raises:
-        ValueError: a wrong call; one line that names the flag.
-        SystemExit: help was asked for, and has been printed.
+    Raises ValueError for a wrong call, in one line that names the flag, and SystemExit once help has been printed.
     """
     errors = io.StringIO()
     known: dict[str, Any] = {"prog": prog, "args": args, "description": description, "registry": RULES}
@@ -47,11 +45,7 @@ def for_help(cls: Any, default: Any) -> Any:
     """A class with the same flags, and its default; help texts are not broken where the source breaks their lines."""
     hints, docs = get_type_hints(cls, include_extras=True), docs_of(cls)
     flags = [
-        (
-            each.name,
-            Annotated[hints[each.name], tyro.conf.arg(help=docs.get(each.name))],
-            field(default=each.default, default_factory=each.default_factory),
-        )
+        (each.name, Annotated[hints[each.name], tyro.conf.arg(help=docs.get(each.name))], copy(each))
         for each in fields(cls)
     ]
     made: Any = make_dataclass(cls.__name__, flags, kw_only=True, namespace={"__doc__": cls.__doc__})
@@ -93,7 +87,7 @@ def settings_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | No
         nargs="*" if get_origin(kind) is tuple else 1,
         metavar=name,
         instance_from_str=lambda texts: read(texts, kind),
-        is_instance=lambda value: conforms(value, kind),
+        is_instance=lambda value: True,  # defaults are of the types of their fields
         str_from_instance=texts_of,
     )
 
@@ -102,20 +96,18 @@ def metavar(kind: Any) -> str | None:
     """How help shows a value of such a type; None for types that are left to tyro."""
     if get_origin(kind) is dict:
         return "JSON"
-    if get_origin(kind) is tuple and get_args(kind)[0] in NUMBERS and get_args(kind)[1:] == (...,):
-        number = NUMBERS[get_args(kind)[0]]
-        return f"[{number} [{number} ...]]"
+    if get_origin(kind) is tuple:
+        number = NUMBERS.get(get_args(kind)[0])
+        return number and f"[{number} [{number} ...]]"
     kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    number = next((NUMBERS[each] for each in kinds if each in NUMBERS), None)
     words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
     words += ["None"] * (NoneType in kinds)
-    numbers = [NUMBERS[each] for each in kinds if each in NUMBERS]
-    if not numbers or any(each not in (*NUMBERS, NoneType) and get_origin(each) is not Literal for each in kinds):
-        return None
-    return f"{{{','.join(words)}}}|{numbers[0]}" if words else numbers[0]
+    return number and f"{{{','.join(words)}}}|{number}" if words else number
 
 
 def read(texts: list[str], kind: Any) -> Any:
-    """The value of such a type that the texts of a flag are; errors are "must be ..."."""
+    """The value of such a type that the texts of a flag are."""
     if get_origin(kind) is dict:
         with contextlib.suppress(ValueError):
             return as_kind(read_json(texts[0]), kind)
@@ -132,14 +124,6 @@ def number_or_text(text: str) -> int | float | str | None:
         number = float(text)
         return int(number) if number.is_integer() else number
     return None if text == "None" else text
-
-
-def conforms(value: object, kind: object) -> bool:
-    """Whether a value is of a type."""
-    with contextlib.suppress(ValueError):
-        as_kind(value, kind)
-        return True
-    return False
 
 
 def texts_of(value: object) -> list[str]:

@@ -13,7 +13,8 @@ from fastsac.cli.parsing import parse
 class PlotArgs:
     """Draw the learning curves of one or more runs as PNG: returns over environment steps and over wall-clock time.
 
-    For a sweep, also draw the final returns by setting (RUN_DIR/sweep.png), and print them as a table, best first."""
+    For a sweep, also draw the final returns by setting (RUN_DIR/sweep.png), and print them as a table, best first.
+    """
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run directories, as `fastsac train` writes them."""

@@ -6,13 +6,14 @@ import shutil
 import sys
 import textwrap
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
+from fastsac.cli.main import say
 from fastsac.cli.parsing import parse
-from fastsac.cli.shared import check_env, say
 from fastsac.config.algorithms import ALGORITHMS
 from fastsac.config.settings import Config
 from fastsac.disk.errors import disk_error
@@ -75,11 +76,7 @@ def run(args: list[str]) -> int:
 
 
 def train_config(args: list[str]) -> Config:
-    """The settings of a `train` command line: a preset, a file or a run to resume, with the flags on top.
-
-    Raises:
-        ValueError: a wrong call, or the file names an environment whose module lies beside it.
-    """
+    """The settings of a `train` command line: a preset, a file or a run to resume, with the flags on top."""
     known, rest = first_flags(args)
     resumed = None if known.resume == "auto" else known.resume  # auto: the same command line starts and continues
     source = resumed or known.config
@@ -97,16 +94,14 @@ def train_config(args: list[str]) -> Config:
         raise ValueError("env must be given, for example --env HalfCheetah-v5. `fastsac envs` lists them.")
     config = parse(TrainHelp if wants_help else Config, PROG, rest, default, DESCRIPTION)
     if source and not known.env:
-        check_env(PROG, config.env, Path(source), known.trust_env)
+        from fastsac.env.foreign import check_env
+
+        check_env(config.env, Path(source), known.trust_env, partial(say, PROG))
     return config
 
 
 def first_flags(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The flags that decide on the defaults of the others, and the arguments without those that are not settings.
-
-    Raises:
-        ValueError: one of these flags has no value.
-    """
+    """The flags that decide on the defaults of the others, and the arguments without those that are not settings."""
     first, own = (argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False) for _ in range(2))
     for flag in ("--env", "--algo", "--resume"):
         first.add_argument(flag)
@@ -126,8 +121,10 @@ def explanation(error: Exception, run_dir: Path) -> str | None:
 
     cause = None if isinstance(error, ENVIRONMENTS) else disk_error(error)
     if cause is not None:
-        remedy = f"Checkpoints written so far are kept: make room and continue with --resume {run_dir}."
-        message = f"cannot write to {run_dir}: {cause.strerror}. {remedy}"
+        message = (
+            f"cannot write to {run_dir}: {cause.strerror}. Checkpoints written so far are kept: make room and continue "
+            f"with --resume {run_dir}."
+        )
     elif isinstance(error, FAILURES):
         message = str(error)
     else:
@@ -137,12 +134,13 @@ def explanation(error: Exception, run_dir: Path) -> str | None:
 
 def show_result(result: "Result") -> None:
     """Draw the curves; say where everything is and how to continue."""
+    run_dir = result.run_dir
     if not result.interrupted:  # whoever sends signals does not wait for pictures
-        draw_result(result.run_dir)
-    print(f"run directory      {result.run_dir}")
-    print(f"look at it in      {program('tensorboard')} --logdir {result.run_dir}")
+        draw_result(run_dir)
+    print(f"run directory      {run_dir}")
+    print(f"look at it in      {program('tensorboard')} --logdir {run_dir}")
     if result.interrupted:
-        print(f"continue with      {program('fastsac')} train --resume {result.run_dir}")
+        print(f"continue with      {program('fastsac')} train --resume {run_dir}")
 
 
 def program(name: str) -> str | Path:

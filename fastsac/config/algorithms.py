@@ -1,7 +1,4 @@
-"""The one list of algorithms: `Config.algo`, the help of `--algo` and the tests read it.
-
-The algorithm sac-v1 is the class SacV1 in fastsac/algorithms/sac_v1.py.
-"""
+"""The one list of algorithms, with descriptions: sac-v1 is the class SacV1 in fastsac/algorithms/sac_v1.py."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +9,6 @@ ALGORITHMS = {
     "sql": "Soft Q-learning with a constant temperature, for actions of either kind (arXiv 1702.08165)",
     "sql-discrete": "the form that sql takes for discrete actions",
 }
-"""A description of each algorithm, by name."""
 
 if TYPE_CHECKING:
     Algo = str

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastsac.config.durations import parse_duration
 from fastsac.config.fields import check_range
-from fastsac.config.json_text import plain_json
-from fastsac.config.kinds import as_kind, shown
+from fastsac.config.kinds import as_kind, plain_json, shown
 from fastsac.config.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -16,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def check(config: "Config") -> None:
-    """Check each value, make it plain so that JSON gives back an equal one, and check the values together.
-
-    Raises:
-        ValueError: a value of a wrong type or out of range, or values that do not go together.
-    """
+    """Check each value, make it plain so that JSON gives back an equal one, and check the values together."""
     for field in fields(config):
         try:
             value = as_kind(getattr(config, field.name), field.type)

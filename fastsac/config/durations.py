@@ -10,11 +10,7 @@ _CLOCK = re.compile(r"(?:([0-9]{1,9})-)?([0-9]{1,9}):([0-5][0-9]):([0-5][0-9])")
 
 
 def parse_duration(text: str) -> int:
-    """Seconds of `90s`, `30m`, `3h55m`, `2d`, `HH:MM:SS` or `D-HH:MM:SS`.
-
-    Raises:
-        ValueError: the text has another form, or means no time at all.
-    """
+    """Seconds of `90s`, `30m`, `3h55m`, `2d`, `HH:MM:SS` or `D-HH:MM:SS`; raises ValueError for others and for none."""
     match = _WITH_UNITS.fullmatch(text) or _CLOCK.fullmatch(text)
     seconds = match and sum(int(n or 0) * s for n, s in zip(match.groups(), _UNITS.values(), strict=True))
     if not seconds:

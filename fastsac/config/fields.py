@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast
 
 T = TypeVar("T")
 
@@ -25,18 +25,12 @@ DEFAULTS: dict[str, object] = {"sweepable": False, "fixed": False, "affects": "l
 
 def setting(default: T, **traits: Unpack[Traits]) -> T:
     """A field of a dataclass with its traits as metadata; to a type checker, its default."""
-    factory = {"default_factory": default.copy} if isinstance(default, dict) else {"default": default}
-    made: Any = field(**factory, metadata=traits)
-    result: T = made
-    return result
+    factory: dict[str, Any] = {"default_factory": default.copy} if isinstance(default, dict) else {"default": default}
+    return cast(T, field(**factory, metadata=traits))
 
 
 def check_range(value: object, metadata: Mapping[str, float]) -> None:
-    """Check a number, or each number of a tuple; other values have no range.
-
-    Raises:
-        ValueError: "must be ...": it is not finite, or out of the range that the metadata gives.
-    """
+    """Raise a ValueError, "must be ...", for a number, or one of a tuple, that is not finite or out of its range."""
     each = "each " * isinstance(value, tuple)
     low, above = (metadata.get(name, -math.inf) for name in ("at_least", "above"))
     for number in value if isinstance(value, tuple) else (value,):

@@ -1,9 +1,11 @@
-"""Whether a value is of the type that an annotation names, and how to say it of one that is not.
+"""Whether a value is of the type that an annotation names, or one that JSON can hold, and how to say it of others.
 
 Values come from Python, from JSON and from command lines: equivalents (a list for a tuple, a whole number for a float,
 numpy's scalars) become the plain Python value of the type.  Knows no field by name.
 """
 
+import json
+import math
 import os
 import re
 import reprlib
@@ -14,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+DEEPEST = 20  # levels of nested lists and objects
 NOT_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # what no name has, and what cannot be printed
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "None"}
 _PLURALS = {int: "whole numbers", float: "numbers", str: "texts", dict: "JSON objects"}
@@ -22,12 +25,7 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def conform(name: str, value: object, kind: object) -> Any:
-    """The value as plain Python of the type `kind`, which must be of int, float, bool, str, None, Literal and of lists,
-    tuples, dictionaries with names, unions, and dataclasses (from dictionaries) of these.
-
-    Raises:
-        ValueError: it is of another type, a number that 64 bits do not hold, or text with control characters.
-    """
+    """As `as_kind`, with a name before the error."""
     try:
         return as_kind(value, kind)
     except ValueError as error:
@@ -35,7 +33,12 @@ def conform(name: str, value: object, kind: object) -> Any:
 
 
 def as_kind(value: object, kind: object) -> Any:
-    """As `conform`, with errors to put behind a name: "must be ..., got ..."."""
+    """The value as plain Python of the type `kind`.
+
+    That is int, float, bool, str, None, a Literal, or lists, tuples, dictionaries with names, unions, and dataclasses
+    (from dictionaries) of these.  Raises ValueError, "must be ..., got ...", for another type, a number that 64 bits do
+    not hold, and text with control characters.
+    """
     try:
         return _plain(value, kind)
     except TypeError:
@@ -73,19 +76,15 @@ def _plain(value: Any, kind: Any) -> Any:
         return origin(**{name: _plain(value.get(name, ...), of) for name, of in get_type_hints(origin).items()})
     if origin in (NoneType, bool) and isinstance(value, origin):
         return value
-    if origin is str and isinstance(value, str | os.PathLike):
-        return _text(os.fspath(value))
+    if origin is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if origin is str and isinstance(value, str):
+        if NOT_TEXT.search(value):
+            raise ValueError(f"must be text without control characters, got {shown(value)}")
+        return str.__str__(value)
     if origin in (int, float) and isinstance(value, int | float if origin is float else int):
         return _number(value, origin)
     raise TypeError
-
-
-def _text(value: str | bytes) -> str:
-    if isinstance(value, bytes):  # of a path
-        raise TypeError
-    if NOT_TEXT.search(value):
-        raise ValueError(f"must be text without control characters, got {shown(value)}")
-    return str.__str__(value)
 
 
 def _number(value: int | float, kind: type) -> int | float:
@@ -98,7 +97,6 @@ def _number(value: int | float, kind: type) -> int | float:
 
 
 def _words(kind: Any) -> str:
-    """A type, in words."""
     origin: object = get_origin(kind)
     args = get_args(kind)
     if origin in (Union, UnionType):
@@ -109,3 +107,42 @@ def _words(kind: Any) -> str:
     if origin in (list, tuple):
         return f"a list of {_PLURALS.get(get_origin(args[0]) or args[0], 'JSON values')}"
     return _WORDS.get(kind, "a JSON object")
+
+
+def read_json(text: str | bytes) -> Any:
+    """The value of a JSON text; raises ValueError for one that is not JSON, repeats a key, or is nested too deeply."""
+    try:
+        return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text, object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def plain_json(value: Any, depth: int = 0) -> Any:
+    """The value as JSON would give it back; raises ValueError, "must ...", for one that JSON cannot hold."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple | dict) and depth == DEEPEST:
+        raise ValueError(f"must not be nested more than {DEEPEST} deep")
+    if isinstance(value, dict):
+        if odd := [key for key in value if not isinstance(key, str)]:
+            raise ValueError(f"must have texts as keys, got {shown(odd[0])}")
+        return {key: plain_json(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(item, depth + 1) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"must hold finite numbers, got {value}")
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise ValueError(f"must hold numbers of at most 64 bits, got {shown(value)}")
+    if not isinstance(value, str | int | float | None):
+        raise ValueError(f"must hold what JSON can, got {shown(value)}")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {shown(next(key for key in keys if keys.count(key) > 1))} occurs twice")
+    return result

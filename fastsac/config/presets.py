@@ -19,7 +19,6 @@ class Preset:
 
     pattern: str  # regular expression on the task's name
     values: Mapping[str, object]  # settings, by name
-    about: str  # where they come from
     by_algo: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # settings for one algorithm, by its name
     ranges: Mapping[str, Range] = field(default_factory=lambda: RANGES)  # of `--sweep random:COUNT`
 
@@ -51,97 +50,90 @@ _SMALL = {
 }  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
-    "pendulum": Preset(
+    "pendulum": Preset(  # small networks, larger steps (rl-zoo3 uses 1e-3), fast critics and targets
         r"Pendulum-v\d+",
         {
             **_SMALL, "total_steps": 20_000, "buffer_size": 20_000, "tau": 0.02, "critic_lr": 3e-3,
             "eval_every": 1_000, "eval_episodes": 20, "log_every": 500,
         },
-        "small networks, larger steps (rl-zoo3 uses 1e-3), fast critics and targets",
-        {
+        by_algo={
             "sac-v1": {"init_alpha": 0.2, "critic_lr": 1e-3, "tau": 0.01},
             "sql": {"init_alpha": 0.3, "batch_size": 64, "critic_lr": 1e-3, "tau": 0.01},
         },
     ),
     "seed-pendulum": Preset(
+        # a small PyTorch SAC of a course: 1,000 episodes of Pendulum-v1, or until the last 100 pass -300
         r"(?!)",  # by name only
         {
             **_SMALL, "num_envs": 1, "total_steps": 200_000, "learning_starts": 64, "batch_size": 64, "gamma": 0.99,
             "buffer_size": 10_000, "tau": 0.005, "critic_lr": 1e-3, "alpha_lr": 1e-4,
             "stop_at_episode_return": -300.0, "eval_every": 0, "log_every": 2_000,
         },
-        "a small PyTorch SAC of a course: 1,000 episodes of Pendulum-v1, or until the last 100 pass -300",
     ),
-    "cartpole": Preset(
+    "cartpole": Preset(  # small networks and larger steps, as for Pendulum, for discrete actions
         r"(CartPole|Acrobot)-v\d+",
         {
             **_SMALL, "total_steps": 60_000, "buffer_size": 60_000, "tau": 0.01, "critic_lr": 1e-3,
             "eval_every": 2_500, "eval_episodes": 20,
         },
-        "small networks and larger steps, as for Pendulum, for discrete actions",
-        {"sql": {"init_alpha": 0.5}},
+        by_algo={"sql": {"init_alpha": 0.5}},
     ),
     "inverted-double-pendulum": Preset(
+        # small networks and larger steps; values near 900 want fast critics and targets
         r"InvertedDoublePendulum-v\d+",
         {
             **_SMALL, "total_steps": 30_000, "buffer_size": 30_000, "tau": 0.02, "critic_lr": 3e-3,
             "eval_every": 1_000,
         },
-        "small networks and larger steps; values near 900 want fast critics and targets",
-        {"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.2}},
+        by_algo={"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.2}},
     ),
-    "inverted-pendulum": Preset(
+    "inverted-pendulum": Preset(  # SAC's defaults with few environments
         r"InvertedPendulum-v\d+",
         {"num_envs": 4, "total_steps": 100_000, "learning_starts": 1_000, "eval_every": 2_500},
-        "SAC's defaults with few environments",
-        {"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.2}},
+        by_algo={"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.2}},
     ),
-    "swimmer": Preset(r"Swimmer-v\d+", {"gamma": 0.999, "learning_starts": 10_000}, "long horizon (rl-zoo3)"),
-    "gym-mujoco": Preset(
+    "swimmer": Preset(r"Swimmer-v\d+", {"gamma": 0.999, "learning_starts": 10_000}),  # long horizon (rl-zoo3)
+    "gym-mujoco": Preset(  # SAC's defaults (arXiv 1812.05905, appendix D) with CleanRL's step size of the critics
         r"(HalfCheetah|Hopper|Walker2d|Ant|Humanoid|HumanoidStandup|Reacher|Pusher)-v\d+",
         {"learning_starts": 5_000, "critic_lr": 1e-3},
-        "SAC's defaults (arXiv 1812.05905, appendix D) with CleanRL's step size of the critics",
     ),
-    "box2d": Preset(
+    "box2d": Preset(  # rl-zoo3's settings for Box2D
         r"(LunarLanderContinuous|BipedalWalker|BipedalWalkerHardcore)-v\d+",
         {
             "total_steps": 500_000, "learning_starts": 10_000, "buffer_size": 300_000, "hidden_dims": (400, 300),
             "actor_lr": 7.3e-4, "critic_lr": 7.3e-4, "alpha_lr": 7.3e-4, "tau": 0.01,
         },
-        "rl-zoo3's settings for Box2D",
     ),
     "lunar-lander": Preset(
+        # half the greatest entropy and 5-step returns, or it hovers; no entropy in the backup, or it never rests
         r"LunarLander-v\d+",
         {
             "num_envs": 8, "total_steps": 200_000, "learning_starts": 5_000, "batch_size": 128, "buffer_size": 200_000,
             "actor_lr": 5e-4, "critic_lr": 5e-4, "alpha_lr": 5e-4, "n_step": 5, "backup_entropy": False,
         },
-        "half the greatest entropy and 5-step returns, or it hovers; no entropy in the backup, or it never rests",
     ),
-    "mountain-car": Preset(
+    "mountain-car": Preset(  # fixed temperature for a deceptive reward (rl-zoo3)
         r"MountainCarContinuous-v\d+",
         {
             "num_envs": 8, "total_steps": 50_000, "learning_starts": 4_000, "buffer_size": 50_000, "gamma": 0.9999,
             "tau": 0.01, "init_alpha": 0.1, "learn_alpha": False, "hidden_dims": (64, 64), "batch_size": 512,
         },
-        "fixed temperature for a deceptive reward (rl-zoo3)",
         ranges={**RANGES, "gamma": (5e-5, 1e-2, "log"), "init_alpha": (0.02, 0.5, "log")},
     ),
     "atari": Preset(
+        # discrete SAC from pixels: networks, rewards and lives of DQN (Mnih et al. 2015), CleanRL's update frequency
         rf"({_ATARI})-v5",
         {
             "num_envs": 8, "learning_starts": 20_000, "batch_size": 64, "buffer_size": 100_000, "utd_ratio": 0.25,
             "hidden_dims": (512,), "reward_clip": 1.0, "env_kwargs": {"episodic_life": True},
             "eval_env_kwargs": {"episodic_life": False}, "eval_every": 50_000, "eval_episodes": 5, "log_every": 2_000,
         },
-        "discrete SAC from pixels: networks, rewards and lives of DQN (Mnih et al. 2015), CleanRL's update frequency",
     ),
-    "dm-control": Preset(
+    "dm-control": Preset(  # LayerNorm in the critics and normalised observations (MuJoCo Playground's recipe)
         rf"({_DMC_DOMAINS})[A-Z]\w*-v1",
         {"learning_starts": 5_000, "critic_layer_norm": True, "obs_norm": True},
-        "LayerNorm in the critics and normalised observations (MuJoCo Playground's recipe)",
     ),
-    "playground": Preset(
+    "playground": Preset(  # many environments, large batches, few updates (FastSAC, FastTD3)
         _PLAYGROUND,
         {
             "num_envs": 1024, "total_steps": 50_000_000, "learning_starts": 65_536, "batch_size": 8_192,
@@ -149,23 +141,13 @@ PRESETS: dict[str, Preset] = {
             "tau": 0.05, "init_alpha": 0.01, "obs_norm": True, "critic_layer_norm": True, "eval_every": 1_000_000,
             "log_every": 50_000, "checkpoint_every": 10_000_000,
         },
-        "many environments, large batches, few updates (FastSAC, FastTD3)",
         ranges={**RANGES, "gamma": (1e-2, 5e-2, "log"), "tau": (5e-3, 1e-1, "log")},
     ),
 }  # fmt: skip
 
 
 def find_preset(env: str, preset: str = "auto", algo: str = "auto") -> tuple[str, dict[str, object]]:
-    """Name and values of the preset for an environment.
-
-    Args:
-        env: the environment's name, with or without back end.
-        preset: a name, "auto" to pick by environment, or "none".
-        algo: as in `Config`.
-
-    Raises:
-        ValueError: no preset of that name.
-    """
+    """Name and values of the preset for an environment and an algorithm; raises ValueError for an unknown one."""
     name = preset
     if preset == "auto":
         task = env.rpartition(":")[2]

@@ -15,8 +15,7 @@ from fastsac.config import sweeps
 from fastsac.config.algorithms import Algo
 from fastsac.config.checks import check
 from fastsac.config.fields import DEFAULTS, Traits, setting
-from fastsac.config.json_text import read_json
-from fastsac.config.kinds import shown
+from fastsac.config.kinds import read_json, shown
 from fastsac.config.presets import find_preset, find_ranges
 from fastsac.disk.files import read_file
 
@@ -172,7 +171,7 @@ class Config:
     """Also log to Weights & Biases; needs pip install "fastsac[wandb]"."""
 
     def __post_init__(self) -> None:
-        """Check every value; raises ValueError with the name, the rule and the value."""
+        """Raises ValueError with the name, the rule and the value."""
         check(self)
 
     @classmethod
@@ -245,11 +244,7 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str | bytes, source: str = "config") -> "Config":
-        """Read what `to_json` wrote; `source` names the file in errors.
-
-        Raises:
-            ValueError: not JSON, fields that this version does not know, or values of a wrong type or out of range.
-        """
+        """Read what `to_json` wrote; raises ValueError, with the name of the `source`, for anything else."""
         try:
             values = read_json(text)
         except ValueError as error:
@@ -269,11 +264,7 @@ class Config:
 
     @classmethod
     def load(cls, path: str | Path) -> "Config":
-        """Read a config.json, or the one in a run directory.
-
-        Raises:
-            ValueError: it cannot be read, or `from_json` refuses it.
-        """
+        """Read a config.json, or the one in a run directory; raises ValueError if that fails."""
         path = Path(path)
         path = path / "config.json" if path.is_dir() else path
         try:
@@ -288,8 +279,7 @@ class Config:
     def for_env(cls, env: str, preset: str = "auto", **overrides: Any) -> "Config":
         """The preset's settings for `env` and its algorithm, with overrides on top: what the command line does.
 
-        Raises:
-            ValueError: unknown preset, or a value out of range.
+        Raises ValueError for an unknown preset, and for a value out of range.
         """
         checked = cls(env=env, algo=overrides.get("algo", "auto"))  # by which a preset is looked up
         name, values = find_preset(checked.env, preset, checked.algo)

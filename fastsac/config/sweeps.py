@@ -27,48 +27,44 @@ def settings(sweep: Sequence[str], ranges: Mapping[str, Range], seed: int, sweep
         ranges: the range of each value that a random sweep draws.
         seed: of the draw.
         sweepable: names that a sweep may have.
-
-    Raises:
-        ValueError: a text of another form, a name that is repeated or not sweepable, a value that is not a number, or
-            too many settings.
     """
     if any(part.startswith("random") for part in sweep):
         if len(sweep) > 1:
             raise ValueError("sweep takes random:COUNT alone, or name=value,value,... as often as needed, not both.")
-        return draw(_at_most(_count(sweep[0])), ranges, seed)
-    axes = [_axis(part, sweepable) for part in sweep]
-    names = [name for name, _ in axes]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"sweep names {twice} twice. Give all its values at once: {twice}=value,value.")
-    _at_most(math.prod(len(values) for _, values in axes))
-    return [dict(zip(names, values, strict=True)) for values in itertools.product(*(values for _, values in axes))]
+        return draw(_count(sweep[0]), ranges, seed)
+    axes: dict[str, list[float]] = {}
+    for part in sweep:
+        name, values = _axis(part, sweepable)
+        if name in axes:
+            raise ValueError(f"sweep names {name} twice. Give all its values at once: {name}=value,value.")
+        axes[name] = values
+    _check_count(math.prod(map(len, axes.values())))
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
 def draw(count: int, ranges: Mapping[str, Range], seed: int) -> list[Setting]:
     """`count` settings, each number drawn from its range with three significant digits."""
     rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(count):
-        setting = {}
-        for name, (low, high, kind) in ranges.items():
-            u = rng.random()
-            value = low * (high / low) ** u if kind == "log" else low + (high - low) * u
-            setting[name] = 1 - float(f"{value:.3g}") if name == "gamma" else float(f"{value:.3g}")
-        drawn.append({k: round(v, 12) for k, v in setting.items()})
-    return drawn
+
+    def value(name: str, low: float, high: float, kind: str) -> float:
+        u = rng.random()
+        drawn = float(f"{low * (high / low) ** u if kind == 'log' else low + (high - low) * u:.3g}")
+        return round(1 - drawn if name == "gamma" else drawn, 12)
+
+    return [{name: value(name, *of) for name, of in ranges.items()} for _ in range(count)]
 
 
-def _at_most(count: int) -> int:
+def _check_count(count: float) -> None:
     if count > MOST:
         raise ValueError(f"sweep must have at most {MOST:,} settings, got more. Give fewer values.")
-    return count
 
 
 def _count(text: str) -> int:
-    head, _, number = text.partition(":")
-    if head != "random" or not re.fullmatch("[1-9][0-9]*", number):
+    if not re.fullmatch("random:[1-9][0-9]*", text):
         raise ValueError(f"sweep must be random:COUNT with a count of at least 1, got {shown(text)}.")
-    return MOST + 1 if len(number) > 9 else int(number)
+    digits = text.removeprefix("random:")
+    _check_count(math.inf if len(digits) > 9 else int(digits))
+    return int(digits)
 
 
 def _axis(text: str, sweepable: Collection[str]) -> tuple[str, list[float]]:

@@ -16,12 +16,7 @@ def disk_error(error: BaseException | None) -> OSError | None:
 
 
 class DiskErrorTolerance:
-    """Lets a run go on where the disk refuses to write.
-
-    Args:
-        report: prints one line.
-        clock: seconds that only grow.
-    """
+    """Lets a run go on where the disk refuses to write, which `report` tells in one line."""
 
     def __init__(self, report: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._report, self._clock = report, clock
@@ -29,7 +24,7 @@ class DiskErrorTolerance:
 
     @contextmanager
     def allow(self, name: str) -> Iterator[None]:
-        """Ignore a disk error of this block, and report it at most once a minute for each `name`, such as a file."""
+        """Ignore a disk error of this block, and report it at most once a minute for each `name`, that of a file."""
         try:
             yield
         except Exception as error:

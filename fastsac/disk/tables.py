@@ -35,11 +35,7 @@ def read_table(path: Path, limit: int | None = None) -> Table:
 
 
 def table_with(path: Path, columns: Sequence[str], limit: int | None = None) -> Table:
-    """Read a table that has these columns; an empty one where there is no file.
-
-    Raises:
-        ValueError: the file cannot be read, or a column is missing.
-    """
+    """Read a table that has these columns, or raise a ValueError; an empty one where there is no file."""
     try:
         table = read_table(path, limit)
     except FileNotFoundError:

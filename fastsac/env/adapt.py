@@ -20,9 +20,7 @@ MAX_FLAT_SIZE = 4096  # numbers of an array of three or more axes, at most, that
 class ActionScale:
     """Affine map from the policy's [-1, 1] to the bounds of a Box, in the simulator's dtype.  `dim` is A.
 
-    Args:
-        low: lower bounds, [A]; where they or `high` are infinite, -action_limit to action_limit counts.
-        high: upper bounds, [A].
+    Where `low` or `high`, [A] each, is infinite, -action_limit to action_limit counts.
 
     Raises:
         ValueError: a bound is infinite and `action_limit` is None.
@@ -49,11 +47,8 @@ class ActionScale:
         self._mid = ((upper + lower) / 2).astype(dtype)  # [A]
         self.dim = len(lower)
         self._is_identity = bool((lower == -1).all() and (upper == 1).all())
-
-    @property
-    def bounds(self) -> tuple[tuple[float, float], ...]:
-        """(low, high) per actuator, for `EnvSpec.action_bounds`."""
-        return () if self._is_identity else tuple(zip(self.low.tolist(), self.high.tolist(), strict=True))
+        # As in `EnvSpec`: (low, high) of each actuator.
+        self.bounds = () if self._is_identity else tuple(zip(self.low.tolist(), self.high.tolist(), strict=True))
 
     def __call__(self, action: FloatArray) -> AnyArray:
         """Scale action [N, A] from [-1, 1] to the Box, in the simulator's dtype; may return `action` itself."""
@@ -109,7 +104,6 @@ class Adapter:
 
     Args:
         parts: of the observation, in the order of concatenation.
-        action_map: from the policy's actions to the simulator's.
         action_shape: of the simulator's actions, for one environment.
 
     Raises:
@@ -177,16 +171,13 @@ def image_shape(shape: Sequence[int], dtype: DTypeLike) -> ImageShape | None:
     """
     if np.dtype(dtype) != np.uint8 or len(shape) not in (2, 3):
         return None
-    first, *middle, last = shape
-    if not middle:
-        image = (1, first, last)
-    else:
-        image = (first, middle[0], last) if first <= last else (last, first, middle[0])
+    first, second, last = shape if len(shape) == 3 else (1, *shape)
+    image = (first, second, last) if first <= last else (last, first, second)
     return image if min(image[1:]) >= MIN_IMAGE_SIDE else None
 
 
 def channels_first(images: AnyArray) -> AnyArray:
-    """View of images [N, H, W, C] as [N, C, H, W]; images in that order, or without channels, as they are."""
+    """View of images [N, H, W, C] as [N, C, H, W]; others as they are."""
     is_last = images.ndim == 4 and images.shape[1] > images.shape[3]
     return np.moveaxis(images, 3, 1) if is_last else images
 

@@ -103,8 +103,7 @@ class SavesState(Protocol):
     def load_state_dict(self, state: Mapping[str, AnyArray]) -> None:
         """Be where the environment was that gave `state`; instead of `reset`, or at any time between two steps.
 
-        Raises:
-            ValueError: it is not of such an environment.
+        Raises ValueError if it is not of such an environment.
         """
 
 

@@ -14,20 +14,21 @@ from fastsac.env.modules import places
 from fastsac.env.registry import OWN_BACKENDS, backend_modules, modules_of
 
 
-def check_env(env: str, config_file: Path, is_trusted: bool, say: Callable[[str], None]) -> None:
-    """Refuse modules that lie beside or below the file that names the environment, and say where others lie.
+def check_env(env: str, source: Path, is_trusted: bool, say: Callable[[str], None]) -> None:
+    """Refuse modules that lie beside or below the config.json that names the environment, and say where others lie.
 
     Modules that this Python has installed are allowed even where the file lies above them, beside a `.venv`.
 
     Args:
         env: the environment's name.
-        config_file: the file that names it.
+        source: the config.json, or its folder.
         is_trusted: allow them all the same.
         say: told each module before it is imported, but for registered back ends.
 
     Raises:
         ValueError: such a module, or a back end that is unknown.
     """
+    config_file = source / "config.json" if source.is_dir() else source
     registered = set(backend_modules().values())
     for module in modules_of(env):
         if module in registered and module.startswith(f"{OWN_BACKENDS}."):  # the program's own, whatever a file says

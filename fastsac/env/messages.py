@@ -30,7 +30,7 @@ def near_matches(name: str, choices: Sequence[str]) -> str:
 def check_known_kwargs(
     env_id: str, env_kwargs: EnvKwargs, known: Sequence[str], unlisted: Collection[str] = ()
 ) -> None:
-    """Raise a ValueError for a keyword that is neither in `known`, which the message proposes, nor in `unlisted`."""
+    """Raise a ValueError for a keyword that is neither in `known`, which it proposes, nor in `unlisted`."""
     for key in env_kwargs:
         if key not in known and key not in unlisted:
             choices = f"; choose from {', '.join(known)}." if known else "; it takes none."
@@ -38,7 +38,7 @@ def check_known_kwargs(
 
 
 def first_line(error: BaseException) -> str:
-    """A simulator's message cut to one line without its full stop, or the kind of error where there is none."""
+    """A simulator's message without its full stop, or the kind of error where there is none."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".:")[:300] if lines else type(error).__name__
 

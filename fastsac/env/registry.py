@@ -7,6 +7,7 @@ import math
 import pkgutil
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import cast
 
 from fastsac.env.contract import Backend, EnvKwargs, EnvSpec, VectorEnv
@@ -32,10 +33,7 @@ def backend_names() -> list[str]:
 
 
 def resolve(env: str) -> tuple[Backend, str, str]:
-    """Import the back end of `"Task"` (envpool), `"backend:Task"` or `"package.module:Task"`.
-
-    Returns:
-        The back end, its name, and the task.
+    """The back end of `"Task"` (envpool), `"backend:Task"` or `"package.module:Task"`, its name, and the task.
 
     Raises:
         ValueError: the back end is unknown or cannot be imported.
@@ -63,8 +61,7 @@ def modules_of(env: str) -> Iterator[str]:
 
 def _split(env: str) -> tuple[str, str, str]:
     """Name of the back end, its module, and the task."""
-    prefix, colon, rest = env.partition(":")
-    name, task = (prefix, rest) if colon else (DEFAULT_BACKEND, env)
+    name, _, task = (env if ":" in env else f"{DEFAULT_BACKEND}:{env}").partition(":")
     if not task or not name:
         raise ValueError(f'env must be "Task", "backend:Task" or "package.module:Task", got {env!r}.')
     modules = backend_modules()
@@ -101,14 +98,8 @@ def make_env(
         action_limit: for an action space without bounds, scale actions to [-action_limit, action_limit].
 
     Raises:
-        ValueError: as `make_spec`.
+        ValueError: as `make_spec`, or a number is out of range.
     """
-    _check_numbers(seeds, num_threads, action_limit)
-    backend, _, task = resolve(env)
-    return backend.make(task, list(seeds), num_threads, env_kwargs or {}, action_limit)
-
-
-def _check_numbers(seeds: Sequence[int], num_threads: int, action_limit: float | None) -> None:
     if not seeds:
         raise ValueError("seeds must hold at least one seed, got none.")
     for seed in seeds:
@@ -118,6 +109,8 @@ def _check_numbers(seeds: Sequence[int], num_threads: int, action_limit: float |
         raise ValueError(f"num_threads must be at least 0, got {num_threads}.")
     if action_limit is not None and not (action_limit > 0 and math.isfinite(action_limit)):
         raise ValueError(f"action_limit must be positive and finite, got {action_limit}.")
+    backend, _, task = resolve(env)
+    return backend.make(task, list(seeds), num_threads, env_kwargs or {}, action_limit)
 
 
 def list_envs(pattern: str | None = None) -> list[EnvSpec]:
@@ -127,11 +120,17 @@ def list_envs(pattern: str | None = None) -> list[EnvSpec]:
         pattern: part of a name, or a glob if it holds one of `*?[`; case does not matter.  Without one, those of
             `list_slow_envs` are left out.
     """
+    text = (pattern or "").lower()
+    glob = text if any(c in text for c in "*?[") else f"*{text}*"
     specs = []
     for name, backend in _installed_backends():
-        tasks = backend.list_tasks() + (_slow_tasks(backend) if pattern is not None else [])
-        specs += [_spec_or_none(backend, t) for t in tasks if _matches(pattern, f"{name}:{t}", t)]
-    return [spec for spec in specs if spec is not None]
+        slow_tasks = [] if pattern is None else _slow_tasks(backend)
+        for task in [*backend.list_tasks(), *slow_tasks]:
+            if fnmatch.filter((task.lower(), f"{name}:{task}".lower()), glob):
+                # A ValueError says that it cannot be trained; simulators warn about their own older versions.
+                with suppress(ValueError), warnings.catch_warnings(action="ignore"):
+                    specs.append(backend.make_spec(task, {}, None))
+    return specs
 
 
 def list_slow_envs() -> list[str]:
@@ -142,27 +141,9 @@ def list_slow_envs() -> list[str]:
 def _installed_backends() -> Iterator[tuple[str, Backend]]:
     """Name and module of each back end, but for those whose simulator is not installed."""
     for name in backend_names():
-        try:
+        with suppress(ValueError):
             yield name, resolve(f"{name}:any")[0]
-        except ValueError:
-            continue
 
 
 def _slow_tasks(backend: Backend) -> list[str]:
     return list(backend.list_slow_tasks()) if hasattr(backend, "list_slow_tasks") else []
-
-
-def _spec_or_none(backend: Backend, task: str) -> EnvSpec | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # simulators warn about their own older versions
-        try:
-            return backend.make_spec(task, {}, None)
-        except ValueError:
-            return None
-
-
-def _matches(pattern: str | None, *names: str) -> bool:
-    if pattern is None:
-        return True
-    glob = pattern.lower() if any(c in pattern for c in "*?[") else f"*{pattern.lower()}*"
-    return any(fnmatch.fnmatchcase(name.lower(), glob) for name in names)

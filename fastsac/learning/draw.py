@@ -32,10 +32,10 @@ def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor, wi
 
     Args:
         ring: of one member.
-        word: [B], uniform 32-bit words.
+        word: uniform 32-bit words, [B].
         num_envs: N.
         n_step: rewards per window.
-        gamma: [], discount per step.
+        gamma: [].
         with_window: give the states between the first and the last of the windows, too.
     """
     rows, num_positions = ring.rows, ring.rows.reward.shape[0]
@@ -46,11 +46,11 @@ def draw(ring: Ring, word: Tensor, num_envs: int, n_step: int, gamma: Tensor, wi
     row, env = start // num_envs, start % num_envs
     room = (ring.head - row) % num_rows  # complete rows from here to the head, at least 1
 
-    position, live = start, torch.ones_like(start, dtype=torch.bool)
+    position = next_position = start
+    live = torch.ones_like(start, dtype=torch.bool)
+    terminated = torch.zeros_like(live)
     reward = torch.zeros_like(rows.reward[start])
     discount = torch.ones_like(reward)
-    terminated = torch.zeros_like(live)
-    next_position = start
     between = []
     for k in range(n_step):
         if with_window and k > 0:

@@ -52,11 +52,7 @@ READ = tuple(MemberBuffers.__annotations__)
 def member_step(
     algorithm: Algorithm, config: Config, with_actor: bool, buffers: MemberBuffers
 ) -> tuple[State, Tensor, Tensor]:
-    """Draw, normalise and update for one member; pure.
-
-    Returns:
-        The new state, its METRICS [6], and the FAULT_COLUMNS [5] of this step, where losses 0 is no fault.
-    """
+    """The new state of one member, its METRICS [6], and FAULT_COLUMNS [5] of this step, where losses 0 is no fault."""
     state, hyper, ring = buffers["state"], buffers["hyper"], buffers["ring"]
     seed, counter = buffers["seed"], state["grad_steps"] + buffers["counter_offset"]
     noise = philox.normal(seed, philox.Purpose.UPDATE, counter, algorithm.noise_shape(config.batch_size))
@@ -75,8 +71,7 @@ def gradient_step_(algorithm: Algorithm, config: Config, buffers: Buffers, with_
     if config.num_members == 1:
         new, metrics, fault = one(buffers)
     else:
-        read = {name: value for name, value in buffers.items() if name in READ}
-        new, metrics, fault = torch.func.vmap(one)(read)
+        new, metrics, fault = torch.func.vmap(one)({name: value for name, value in buffers.items() if name in READ})
         active = buffers["due"] > 0  # [M]; members whose budget is used up wait for the others
         acting = active & (old["grad_steps"] % algorithm.actor_delay == 0)
         new = keep_inactive(algorithm, new, old, active, acting)

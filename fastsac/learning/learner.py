@@ -38,16 +38,7 @@ class PolicyTensors(NamedTuple):
 
 
 class Learner:
-    """State and metrics of M members, and the launches of their gradient steps.
-
-    Args:
-        config: settings.
-        spec: the task's sizes.
-        device: where everything lives.
-        mode: how steps are run.
-        replay: to draw from.
-        normalizer: whose statistics normalise what is drawn.
-    """
+    """State and metrics of M members, and the launches of their gradient steps on what they draw from the replay."""
 
     def __init__(
         self, config: Config, spec: EnvSpec, device: torch.device, mode: Mode, replay: Replay, normalizer: Normalizer
@@ -57,8 +48,7 @@ class Learner:
         algo = registry.resolve_algorithm(config.algo, spec.discrete)
         self.algorithm = registry.get_algorithm(algo)(config, spec, fuse_for_gpu=device.type != "cpu")
         seeds = torch.tensor(config.member_seeds, device=device)  # [M]
-        alphas = [config.of_member(i).init_alpha for i in range(m)]
-        states = [step.init(self.algorithm, seed, alpha) for seed, alpha in zip(seeds, alphas, strict=True)]
+        states = [step.init(self.algorithm, seed, config.of_member(i).init_alpha) for i, seed in enumerate(seeds)]
         self.buffers: Buffers = {
             "state": pytree.tree_map(lambda *leaves: torch.stack(leaves), *states),
             "hyper": make_hyper(self.algorithm, config, device),
@@ -118,12 +108,9 @@ class Learner:
         """Run `due[m]` gradient steps of member m; does not wait for the device."""
         if max(due) <= 0:
             return
-        began = time.perf_counter()
-        delay = self.algorithm.actor_delay
-        flags = [
-            any(k < due[m] and (self.grad_steps[m] + k) % delay == 0 for m in range(len(due)))
-            for k in range(max(due))
-        ]  # fmt: skip
+        began, delay = time.perf_counter(), self.algorithm.actor_delay
+        members = list(zip(due, self.grad_steps, strict=True))
+        flags = [any(k < n and (done + k) % delay == 0 for n, done in members) for k in range(max(due))]
         if self.config.num_members > 1:
             self._set_due(due)
         self._launch(flags)
@@ -161,10 +148,7 @@ class Learner:
         return steps
 
     def not_finite(self) -> dict[int, tuple[str, ...]]:
-        """Names of parameters, targets and moments with NaN or infinity, of each member that has any.
-
-        Waits for the device: log points only.
-        """
+        """Names of what has NaN or infinity in the state of each member that has any.  Waits: log points only."""
         leaves: list[tuple[Any, Tensor]] = pytree.tree_leaves_with_path(self.buffers["state"])
         leaves = [(path, value) for path, value in leaves if value.is_floating_point()]
         finite = torch.stack([value.unsqueeze(-1).flatten(1).isfinite().all(-1) for _, value in leaves], -1)
@@ -188,8 +172,8 @@ class Learner:
 
     def state_dict(self) -> dict[str, object]:
         """Everything of the learner that a continued run needs."""
-        names = ("state", "counter_offset", "sums", "fault")
-        return {**{name: value for name, value in self.buffers.items() if name in names}, "read_at": self._read_at}
+        kept = ("state", "counter_offset", "sums", "fault")
+        return {**{name: value for name, value in self.buffers.items() if name in kept}, "read_at": self._read_at}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Take over what `state_dict` gave, among other parts, in place.

@@ -11,6 +11,7 @@ that one uniform integer draws a valid transition: no rejection, no mask, no wai
 Axes: M members, T ring rows, N environments, R = T * N positions, O obs_dim, A action_dim.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -42,18 +43,9 @@ class Ring(NamedTuple):
 
 
 class Replay:
-    """Ring of T rows by N environments for each of M members.
+    """Ring of T rows by N environments for each of M members; T is the least that holds `capacity` transitions of each.
 
     Everything that a draw reads is a tensor that keeps its address: `ring()` gives them once and for all.
-
-    Args:
-        num_members: M.
-        num_envs: N, per member.
-        capacity: transitions per member; T is the least number of rows that holds so many.
-        obs_dim: O.
-        action_dim: A.
-        device: of the ring.
-        obs_dtype: float32, or uint8 for images.
 
     Attributes:
         data: the columns of `Rows` as a TensorDict, [M, T, N].
@@ -76,22 +68,23 @@ class Replay:
             most = 2**31 - 1 - 2 * n  # positions are 32-bit numbers
             raise ValueError(f"buffer_size must be at most {most}, got {capacity}. Give --buffer-size {most} or less.")
         self.num_envs = n
+        zeros = partial(torch.zeros, device=device)
         self.data = TensorDict(
-            obs=torch.zeros(m, t, n, obs_dim, dtype=obs_dtype, device=device),
-            action=torch.zeros(m, t, n, action_dim, device=device),
-            reward=torch.zeros(m, t, n, device=device),
-            terminated=torch.zeros(m, t, n, dtype=torch.bool, device=device),
-            truncated=torch.zeros(m, t, n, dtype=torch.bool, device=device),
+            obs=zeros(m, t, n, obs_dim, dtype=obs_dtype),
+            action=zeros(m, t, n, action_dim),
+            reward=zeros(m, t, n),
+            terminated=zeros(m, t, n, dtype=torch.bool),
+            truncated=zeros(m, t, n, dtype=torch.bool),
             batch_size=(m, t, n),
         )
         self.rows = Rows(**self.data)  # the same tensors: looking a name up in a TensorDict takes microseconds
         # Position R of the table takes the writes of rows that are no transition.
-        self.table = torch.zeros(m, t * n + 1, dtype=torch.int32, device=device)  # [M, R + 1]
-        self.row_count = torch.zeros(m, t, dtype=torch.int64, device=device)  # valid transitions in each row
-        self.head, self.tail, self.count = (torch.zeros(m, dtype=torch.int64, device=device) for _ in range(3))  # [M]
-        self.is_dummy = torch.zeros(m, n, dtype=torch.bool, device=device)  # the current row follows a done
-        self.added = torch.zeros((), dtype=torch.int64, device=device)  # rows so far; the head is row `added` of all
-        self._positions = torch.arange(n, device=device, dtype=torch.int64)
+        self.table = zeros(m, t * n + 1, dtype=torch.int32)  # [M, R + 1]
+        self.row_count = zeros(m, t, dtype=torch.int64)  # valid transitions in each row
+        self.head, self.tail, self.count = (zeros(m, dtype=torch.int64) for _ in range(3))  # [M]
+        self.is_dummy = zeros(m, n, dtype=torch.bool)  # the current row follows a done
+        self.added = zeros((), dtype=torch.int64)  # rows so far; the head is row `added` of all
+        self._positions = torch.arange(n, device=device)
 
     @property
     def host_head(self) -> int:
@@ -120,12 +113,7 @@ class Replay:
     def add_(self, action: Tensor, reward: Tensor, terminated: Tensor, truncated: Tensor, next_obs: Tensor) -> None:
         """Complete the current row and begin the next.  Runs on the device alone, so that a graph can hold it.
 
-        Args:
-            action: [M, N, A], taken at the current row's obs.
-            reward: [M, N].
-            terminated: [M, N] bool.
-            truncated: [M, N] bool.
-            next_obs: [M, N, O], which the next row holds.
+        Args are [M, N, ...]; the action was taken at the current row's obs, and the next row holds next_obs.
         """
         r = self.num_rows * self.num_envs
         head = self.head[:1]  # [1]; all members are at the same row

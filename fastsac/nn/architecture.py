@@ -8,6 +8,7 @@ Axes: B batch, E networks of an ensemble.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -17,22 +18,17 @@ from fastsac.nn.vectors import Params, Shapes
 
 @dataclass(frozen=True)
 class Architecture(ABC):
-    """Sizes of one network, or of an ensemble of equal ones, and functions of their parameters.
+    """Sizes of one network, or of an ensemble of equal ones, and functions of their parameters."""
 
-    Attributes:
-        num_inputs: of the first layer.
-        hidden_dims: widths of the hidden layers.
-        num_outputs: of the last layer.
-        num_nets: E; None for a network without that axis.
-        layer_norm: LayerNorm in the hidden layers.
-        matmul: how products are made.
-    """
+    joint: ClassVar[bool] = False
+    """In training, statistics are of obs and next_obs together, those of targets too (Bhatt et al. 2024, CrossQ); sac,
+    sac-discrete and sql-discrete see to it."""
 
     num_inputs: int
     hidden_dims: tuple[int, ...]
     num_outputs: int
-    num_nets: int | None = None
-    layer_norm: bool = False
+    num_nets: int | None = None  # E; None for a network without that axis
+    layer_norm: bool = False  # in the hidden layers
     matmul: MatmulConfig = PLAIN
 
     @property
@@ -61,5 +57,5 @@ class Architecture(ABC):
         """
 
     def project(self, params: Params) -> Params:
-        """The parameters that each gradient step is followed by a change of, by name, changed."""
+        """What every gradient step is followed by a change of, by name, changed: weights of unit length, say."""
         return {}

@@ -6,6 +6,7 @@ an ensemble share one.
 Axes: B batch, O obs_dim, F features, C channels.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -45,12 +46,12 @@ class Encoder:
     @property
     def shapes(self) -> Shapes:
         """Shapes of kernels [C, C_in, k, k] and biases [C] by name; none for vectors."""
+        if self.image is None:
+            return {}
         shapes: Shapes = {}
-        if self.image is not None:
-            fan_in = self.image[0]
-            for i, (width, (kernel, _)) in enumerate(zip(self.channels, KERNELS, strict=False)):
-                shapes |= {f"conv{i}": (width, fan_in, kernel, kernel), f"bias{i}": (width,)}
-                fan_in = width
+        pairs = itertools.pairwise([self.image[0], *self.channels])
+        for i, ((fan_in, width), (kernel, _)) in enumerate(zip(pairs, KERNELS, strict=False)):
+            shapes |= {f"conv{i}": (width, fan_in, kernel, kernel), f"bias{i}": (width,)}
         return shapes
 
     def init(self, draw: Params) -> Params:
@@ -59,13 +60,7 @@ class Encoder:
         return {name: draw[name] / math.sqrt(fan_in[int(name[-1])]) for name in self.shapes}
 
     def __call__(self, params: Params, obs: Tensor, matmul: MatmulConfig = PLAIN) -> Tensor:
-        """Features [B, F] of obs [B, O].
-
-        Args:
-            params: views of the vector of the network that owns the encoder.
-            obs: float32, or uint8 in [0, 255] for images.
-            matmul: how products are made.
-        """
+        """Features [B, F] of obs [B, O], which are float32, or uint8 in [0, 255] for images."""
         if self.image is None:
             return obs
         x = torch.unflatten(obs.float() / MAX_PIXEL, -1, self.image)  # [B, C, H, W]

@@ -9,6 +9,7 @@ Axes: B batch, K rows of a layer.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,15 +21,10 @@ ALIGN = 8
 
 @dataclass(frozen=True)
 class MatmulConfig:
-    """How matrix products are made.
+    """How matrix products are made."""
 
-    Attributes:
-        bf16: in bfloat16; results are float32 all the same.
-        bias_inside: the bias is a row of the matrix.  Fewer kernels on a GPU; a CPU is faster without.
-    """
-
-    bf16: bool = False
-    bias_inside: bool = False
+    bf16: bool = False  # in bfloat16; results are float32 all the same
+    bias_inside: bool = False  # the bias is a row of the matrix: fewer kernels on a GPU; a CPU is faster without
 
 
 PLAIN = MatmulConfig()
@@ -47,18 +43,12 @@ def init(draw: Tensor, num_inputs: int) -> Tensor:
 
 def affine(x: Tensor, layer: Tensor, matmul: MatmulConfig) -> Tensor:
     """x [..., B, in] through a layer [..., K, out], float32."""
-    if matmul.bias_inside:
-        return _product(with_ones(x, layer), layer, matmul.bf16)
-    weight, bias = _split(layer, x.shape[-1])
-    return _product(x, weight, matmul.bf16) + bias
+    return _affine(x, layer, matmul, _product_bf16 if matmul.bf16 else torch.matmul)
 
 
 def affine_to_one(x: Tensor, layer: Tensor, matmul: MatmulConfig) -> Tensor:
     """The same for one output, as a reduction: it fuses with the ReLU before it, a matrix product would not."""
-    if matmul.bias_inside:
-        return (with_ones(x, layer) * layer.transpose(-1, -2)).sum(-1, keepdim=True)
-    weight, bias = _split(layer, x.shape[-1])
-    return (x * weight.transpose(-1, -2)).sum(-1, keepdim=True) + bias
+    return _affine(x, layer, matmul, lambda x, matrix: (x * matrix.transpose(-1, -2)).sum(-1, keepdim=True))
 
 
 def with_ones(x: Tensor, layer: Tensor) -> Tensor:
@@ -70,10 +60,12 @@ def with_ones(x: Tensor, layer: Tensor) -> Tensor:
     return F.pad(x, (0, width - num_inputs)) + ones
 
 
-def _split(layer: Tensor, num_inputs: int) -> tuple[Tensor, Tensor]:
-    """Weight [..., in, out] and bias [..., 1, out]."""
-    return layer[..., :num_inputs, :], layer[..., num_inputs : num_inputs + 1, :]
+def _affine(x: Tensor, layer: Tensor, matmul: MatmulConfig, product: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    if matmul.bias_inside:
+        return product(with_ones(x, layer), layer)
+    num_inputs = x.shape[-1]
+    return product(x, layer[..., :num_inputs, :]) + layer[..., num_inputs : num_inputs + 1, :]
 
 
-def _product(x: Tensor, matrix: Tensor, bf16: bool) -> Tensor:
-    return (x.bfloat16() @ matrix.bfloat16()).float() if bf16 else x @ matrix
+def _product_bf16(x: Tensor, matrix: Tensor) -> Tensor:
+    return (x.bfloat16() @ matrix.bfloat16()).float()

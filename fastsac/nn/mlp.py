@@ -41,9 +41,8 @@ class Mlp(Architecture):
     def apply(self, params: Params, stats: Params, x: Tensor, training: bool) -> tuple[Tensor, Params]:
         """As in `Architecture`; there are no statistics."""
         if self.num_nets is not None:
-            x = (
-                linear.with_ones(x, params["layer0"]) if self.matmul.bias_inside else x
-            )  # before the copies, not in each
+            if self.matmul.bias_inside:
+                x = linear.with_ones(x, params["layer0"])  # before the copies, not in each
             x = x.expand(self.num_nets, -1, -1)  # [E, B, in]
         for i in range(len(self.hidden_dims)):
             x = linear.affine(x, params[f"layer{i}"], self.matmul)  # [E, B, H]
@@ -51,6 +50,5 @@ class Mlp(Architecture):
                 var, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
                 x = (x - mean) * torch.rsqrt(var + _LAYER_NORM_EPS) * params[f"scale{i}"] + params[f"shift{i}"]
             x = F.relu(x)
-        is_one = self.num_nets is not None and self.num_outputs == 1
-        last = linear.affine_to_one if is_one else linear.affine
+        last = linear.affine_to_one if self.num_nets is not None and self.num_outputs == 1 else linear.affine
         return last(x, params[f"layer{len(self.hidden_dims)}"], self.matmul), stats

@@ -16,24 +16,14 @@ ARCHITECTURES: dict[str, type[Architecture]] = {"mlp": Mlp}
 
 
 class Network:
-    """Sizes and functions; the numbers are in vectors that others own.
-
-    Args:
-        encoder: before the first layer; its parameters are the first of the vector.
-        body: the rest.
-    """
+    """Sizes and functions; the numbers are in vectors that others own.  The encoder's parameters are the first."""
 
     def __init__(self, encoder: Encoder, body: Architecture) -> None:
         self.encoder, self.body = encoder, body
         self.shapes = encoder.shapes | body.shapes | body.stat_shapes
 
     def init(self, seed: Tensor, stream: int) -> Tensor:
-        """The vector [P] of a fresh network.
-
-        Args:
-            seed: int64 [], the member's seed.
-            stream: a number of its own for each network.
-        """
+        """The vector [P] of a fresh network of a member's seed [], with a stream of its own for each network."""
         shape = (vectors.num_params(self.shapes),)
         draw = philox.uniform(seed, philox.Purpose.INIT, torch.full_like(seed, stream), shape) * 2 - 1
         views = vectors.unflatten(draw, self.shapes)
@@ -47,20 +37,12 @@ class Network:
 
 
 class Net:
-    """A network with its numbers, as losses and policies call it.
-
-    Args:
-        network: sizes and functions.
-        views: parameters and statistics by name.
-
-    Attributes:
-        stats: the statistics, without gradient; after a call with `training` the moved ones.
-    """
+    """A network with its parameters and statistics by name, as losses and policies call it."""
 
     def __init__(self, network: Network, views: Params) -> None:
         self.network, self.params = network, views
-        self._stats = {name: views[name].detach() for name in network.body.stat_shapes}
-        self.stats = self._stats
+        # Without gradient; `stats` are the moved ones after a call with `training`.
+        self._stats = self.stats = {name: views[name].detach() for name in network.body.stat_shapes}
 
     def frozen(self) -> "Net":
         """The same without gradient to its parameters."""
@@ -70,13 +52,17 @@ class Net:
         """Features [B, F] of obs [B, O]."""
         return self.network.encoder(self.params, obs, self.network.body.matmul)
 
-    def __call__(self, *inputs: Tensor, training: bool = False) -> Tensor:
+    def __call__(self, *inputs: Tensor, training: bool = False, beside: tuple[Tensor, ...] = ()) -> Tensor:
         """Outputs [B, out], of an ensemble [E, B, out].
 
         Args:
             inputs: features [B, F], and for some networks actions [B, A], side by side.
             training: by the statistics of this batch, which move the running ones.
+            beside: other obs [B, O], and their actions, which count in the statistics of a `joint` architecture.
         """
+        if beside and self.network.body.joint:
+            pairs = zip(inputs, (self.features(beside[0]), *beside[1:]), strict=True)
+            return self(*map(torch.cat, pairs), training=True)[..., : len(inputs[0]), :]
         x = inputs[0] if len(inputs) == 1 else torch.cat(inputs, -1)
         out, stats = self.network.body.apply(self.params, self._stats, x, training)
         if training:

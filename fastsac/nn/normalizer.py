@@ -14,13 +14,7 @@ _CLIP = 10.0
 
 
 class Normalizer:
-    """Mean and variance per member and coordinate, in float64; `mean` and `rstd` are what the networks use.
-
-    Args:
-        num_members: M.
-        obs_dim: O.
-        device: where the statistics live.
-    """
+    """Mean and variance per member and coordinate, in float64; `mean` and `rstd` are what the networks use."""
 
     def __init__(self, num_members: int, obs_dim: int, device: torch.device) -> None:
         shape = (num_members, obs_dim)
@@ -37,9 +31,8 @@ class Normalizer:
         batch_mean = obs.mean(1)
         delta = batch_mean - self.running_mean
         total = self.count + n
-        self.running_sum2.add_(
-            (obs - batch_mean.unsqueeze(1)).square().sum(1) + delta.square() * self.count * n / total
-        )
+        within = (obs - batch_mean.unsqueeze(1)).square().sum(1)
+        self.running_sum2.add_(within + delta.square() * self.count * n / total)
         self.running_mean.add_(delta * n / total)
         self.count.copy_(total)
         self.mean.copy_(self.running_mean)

@@ -22,24 +22,16 @@ def bias_correction(step: Tensor) -> Tensor:
     """Adam's bias corrections 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t), float32 [..., 2].
 
     They belong to the state and are worked out one step ahead: within a compiled update the powers would be computed
-    again for every few parameters.
-
-    Args:
-        step: int64 [...], t, 1 at the first step.
+    again for every few parameters.  `step` is t, int64 [...], 1 at the first step.
     """
     t = step.to(torch.float64)  # 1 - 0.999^t loses digits in float32
     return torch.stack([1 / (1 - BETA1**t), torch.rsqrt(1 - BETA2**t)], -1).float()
 
 
 def adam(param: Tensor, grad: Tensor, moments: Moments, bias_correction: Tensor, lr: Tensor) -> tuple[Tensor, Moments]:
-    """One step of Adam (Kingma and Ba 2015, algorithm 1), with PyTorch's defaults.
+    """param [P] and moments after a step of Adam (Kingma and Ba 2015, algorithm 1), with PyTorch's defaults.
 
-    Args:
-        param: [P].
-        grad: [P].
-        moments: from the step before.
-        bias_correction: [2], from `bias_correction` for this step.
-        lr: [], step size.
+    grad is [P], bias_correction [2] of this step, lr [].
     """
     exp_avg = torch.lerp(moments.exp_avg, grad, 1 - BETA1)
     exp_avg_sq = BETA2 * moments.exp_avg_sq + (1 - BETA2) * grad.square()
@@ -49,8 +41,8 @@ def adam(param: Tensor, grad: Tensor, moments: Moments, bias_correction: Tensor,
 
 def clip(grad: Tensor, max_norm: float) -> Tensor:
     """Scale grad [P] so that its Euclidean norm is at most `max_norm`."""
-    norm: Tensor = grad.norm()
-    return grad * (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    scale: Tensor = max_norm / (grad.norm() + 1e-6)
+    return grad * scale.clamp(max=1.0)
 
 
 def polyak(target: Tensor, online: Tensor, tau: Tensor) -> Tensor:

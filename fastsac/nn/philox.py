@@ -1,8 +1,8 @@
 """Counter-based random numbers: Philox-4x32-10 in torch integer operations (Salmon et al. 2011, SC11).
 
 Numbers are a pure function of (seed, purpose, counter), so eager, compiled and captured runs, CPU and GPU, one member
-or many, and a resumed run all draw the same ones; there is no generator state but the counter.  Everything here works
-on one member; `torch.func.vmap` adds the member axis.
+or many, and a resumed run all draw the same ones.  Everything here works on one member, whose seed is int64 [], as the
+counter is, for example the gradient step; `torch.func.vmap` adds the member axis.
 """
 
 import math
@@ -53,14 +53,7 @@ def _blocks(seed: Tensor, purpose: int, counter: Tensor, num: int) -> tuple[Tens
 
 
 def words(seed: Tensor, purpose: int, counter: Tensor, num: int) -> Tensor:
-    """`num` uniform 32-bit words as int64 [num], one of each block; a smaller `num` gives a prefix of them.
-
-    Args:
-        seed: int64 [], the member's.
-        purpose: a `Purpose`.
-        counter: int64 [], for example the gradient step.
-        num: how many.
-    """
+    """`num` uniform 32-bit words as int64 [num], one of each block; a smaller `num` gives a prefix of them."""
     return _blocks(seed, purpose, counter, num)[0]
 
 
@@ -86,12 +79,5 @@ def normal(seed: Tensor, purpose: int, counter: Tensor, shape: tuple[int, ...]) 
 
 
 def derive_seeds(seed: int, purpose: int, num: int, counter: int = 0) -> list[int]:
-    """`num` seeds in [0, 2^31) for the parts of one member, unrelated to those of its neighbours.
-
-    Args:
-        seed: the member's.
-        purpose: a `Purpose`.
-        num: how many.
-        counter: another one gives other seeds.
-    """
+    """`num` seeds in [0, 2^31) for the parts of one member, unrelated to those of its neighbours."""
     return (words(torch.tensor(seed), purpose, torch.tensor(counter), num) >> 1).tolist()

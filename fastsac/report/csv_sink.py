@@ -24,34 +24,28 @@ class CsvSink:
 
     Attributes:
         note: a line to tell the user, where some of these could not be kept; else empty.
-        num_rows: in the file.
     """
 
     def __init__(self, path: Path, columns: tuple[str, ...], keep: int = 0) -> None:
         kept, self.note = rows_to_keep(path, columns, keep)
         self.num_rows = len(kept)
         self._path, self._columns = path.absolute(), columns
-        self._header = _line(columns)
-        content = self._header + b"".join(map(self._line, kept))
-        write_file(path, content)
-        self._size = len(content)  # of the file
-        self._file = path.open("a+b", buffering=0)
-        self._waiting: list[bytes] = []  # rows that are not in the file
+        self._header = _lines(columns, [dict(zip(columns, columns, strict=True))])
+        self._waiting: list[Row] = []  # that are not in the file
+        self._begin(self._header + _lines(columns, kept))
 
-    def _line(self, row: Row) -> bytes:
-        return _line(row.get(name, "") for name in self._columns)
+    def _begin(self, content: bytes) -> None:
+        write_file(self._path, content)
+        self._size = len(content)  # of the file
+        self._file = self._path.open("a+b", buffering=0)
 
     def write(self, *rows: Row) -> None:
-        """Append rows; keys that are not columns are ignored, columns without a key stay empty.
-
-        Raises:
-            OSError: they cannot be written now; the next call writes them, too.
-        """
-        self._waiting += map(self._line, rows)
+        """Append rows, or raise an OSError and append them with the next call; keys that are no columns are ignored."""
+        self._waiting += rows
         self.flush()
 
     def is_there(self) -> bool:
-        """Whether the path still leads to the file that the rows go to, and nobody cut it short."""
+        """The path still leads to the file that the rows go to, and nobody cut it short."""
         try:
             there = self._path.stat()
             return os.path.samestat(there, os.fstat(self._file.fileno())) and there.st_size >= self._size
@@ -59,28 +53,23 @@ class CsvSink:
             return False
 
     def restore(self) -> None:
-        """Write the file anew with its rows, or raise an OSError; one that was removed or moved can still be read here.
-
-        A file that lies in its place, or was cut short, is set aside.
-        """
-        self._file.seek(0)
-        content = self._file.read()
-        content = content if len(content) >= self._size else self._header
+        """Write the file anew with its rows, or raise an OSError; what lies in its place, or was cut short, is kept."""
+        before = self._file
+        before.seek(0)
+        content = before.read()  # also of one that was removed or moved
         if self._path.exists():
             set_aside(self._path)
-        write_file(self._path, content)
-        before, self._file = self._file, self._path.open("a+b", buffering=0)
+        self._begin(content if len(content) >= self._size else self._header)
         before.close()
-        self._size = len(content)
         self.flush()
 
     def sync(self) -> None:
-        """Wait until all rows are on the disk, safe from a power cut."""
+        """Make the rows safe from a power cut."""
         os.fsync(self._file.fileno())
 
     def flush(self) -> None:
         """Write the rows that wait, all of them, or none and raise an OSError."""
-        left, size = memoryview(b"".join(self._waiting)), self._file.seek(0, os.SEEK_END)
+        left, size = memoryview(_lines(self._columns, self._waiting)), self._file.seek(0, os.SEEK_END)
         try:
             while left:
                 left = left[self._file.write(left) :]
@@ -99,17 +88,14 @@ class CsvSink:
         self._file.close()
 
 
-def _line(cells: Iterable[Cell]) -> bytes:
+def _lines(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerow(cells)
+    csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n").writerows(rows)
     return out.getvalue().encode()
 
 
 def rows_to_keep(path: Path, columns: Sequence[str], keep: int) -> tuple[list[dict[str, str]], str]:
-    """The first `keep` rows of a table, those that can be read, and a line to tell the user if that is not all.
-
-    A table is set aside if it holds more than that.
-    """
+    """The first `keep` rows of a table that can be read, and a line to tell the user where it had to be set aside."""
     try:
         table = read_table(path, keep)
     except FileNotFoundError:

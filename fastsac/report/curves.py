@@ -1,6 +1,7 @@
 """Learning curves of runs as one image: return against environment steps and against wall seconds."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ ROOMY = 4  # groups of a panel that leave room for markers and training episodes
 
 
 def plot(runs: Sequence[Source], out: str | Path | None = None) -> Path:
-    """Draw the learning curves of one or more runs.
+    """Draw the learning curves of run directories, and return the file written.
 
     Members that differ only in their seed are drawn as one, whether of one run or of several: the interquartile mean
     over them and its 95% bootstrap interval; of two members the mean and their range, of one the deviation over its
@@ -29,11 +30,7 @@ def plot(runs: Sequence[Source], out: str | Path | None = None) -> Path:
 
     Args:
         runs: run directories.
-        out: the file to write; its suffix decides the format.  Default RUN_DIR/curves.png, or curves.png in the
-            current folder for several runs.
-
-    Returns:
-        The file written.
+        out: its suffix decides the format.  Default RUN_DIR/curves.png, or curves.png for several runs.
 
     Raises:
         ValueError: no run, not a run directory, nothing to draw yet, or an unknown format.
@@ -44,8 +41,10 @@ def plot(runs: Sequence[Source], out: str | Path | None = None) -> Path:
 
 def draw(groups: list[Group]) -> Figure:
     """Two panels per environment with a common y axis, and the legend below them."""
-    tasks = by_task(groups)
-    figure = new_figure(11, 0.9 + 3.6 * len(tasks), title(groups))
+    tasks, seeds = by_task(groups), {seeds_text(group) for group in groups}
+    subject = next(iter(tasks)) if len(tasks) == 1 else "Learning curves"
+    title = ", ".join([subject, *(seeds if len(seeds) == 1 else ())])
+    figure = new_figure(11, 0.9 + 3.6 * len(tasks), title)
     add_legend(figure, [*group_handles(groups), *line_handles(groups)])
     rows = figure.subplots(len(tasks), 2, sharey="row", squeeze=False)
     for panels, (task, mine) in zip(rows, tasks.items(), strict=True):
@@ -59,39 +58,35 @@ def draw(groups: list[Group]) -> Figure:
 
 def draw_group(panels: Sequence[Axes], group: Group, roomy: bool) -> None:
     """Training episodes thin and faint, evaluations thick on a band; a thin line for one that is not in colour."""
+    colour = group.colour
     if shows_episodes(group, roomy):
-        steps, returns = stack(group.episodes)
-        draw_line(panels, group.episodes, steps, iqm(returns), color=group.colour, linewidth=0.9, alpha=0.4, zorder=2)
+        _draw_mean(panels, group.episodes, color=colour, linewidth=0.9, alpha=0.4, zorder=2)
     if not group.evals:
         return
-    steps, returns = stack(group.evals)
-    if group.colour == OTHER:
-        draw_line(panels, group.evals, steps, iqm(returns), color=OTHER, linewidth=0.8, zorder=1)
+    if colour == OTHER:
+        _draw_mean(panels, group.evals, color=OTHER, linewidth=0.8, zorder=1)
         return
+    steps, returns = stack(group.evals)
     marker = "o" if roomy and len(steps) <= MOST_MARKERS else ""
-    draw_line(
-        panels, group.evals, steps, iqm(returns), color=group.colour, linewidth=1.9, zorder=4,
+    _draw_mean(
+        panels, group.evals, color=colour, linewidth=1.9, zorder=4,
         marker=marker, markersize=4.5, markeredgecolor="white", markeredgewidth=0.7,
     )  # fmt: skip
     low, high = band(group.evals, returns)
     for axes, axis in zip(panels, AXES, strict=True):
         x = along(group.evals, steps, axis)
-        axes.fill_between(x, low, high, color=group.colour, alpha=0.16 if roomy else 0.1, linewidth=0, zorder=2)
-        draw_tails(axes, group, axis, steps[-1] if steps.size else 0.0)
+        axes.fill_between(x, low, high, color=colour, alpha=0.16 if roomy else 0.1, linewidth=0, zorder=2)
+        for curve in group.evals:  # after the first of them has ended
+            tail = curve.env_steps >= (steps[-1] if steps.size else 0.0)
+            if tail.sum() > 1:
+                axes.plot(getattr(curve, axis)[tail], curve.mean[tail], color=colour, linewidth=0.8, zorder=3)
 
 
-def draw_line(panels: Sequence[Axes], curves: Sequence[Curve], steps: Array, y: Array, **style: Any) -> None:
-    """The same values in both panels."""
+def _draw_mean(panels: Sequence[Axes], curves: Sequence[Curve], **style: Any) -> None:
+    steps, returns = stack(curves)
+    mean = iqm(returns)
     for axes, axis in zip(panels, AXES, strict=True):
-        axes.plot(along(curves, steps, axis), y, **style)
-
-
-def draw_tails(axes: Axes, group: Group, axis: str, end: float) -> None:
-    """The curves of single members after the first one of the group had ended."""
-    for curve in group.evals:
-        tail = curve.env_steps >= end
-        if tail.sum() > 1:
-            axes.plot(getattr(curve, axis)[tail], curve.mean[tail], color=group.colour, linewidth=0.8, zorder=3)
+        axes.plot(along(curves, steps, axis), mean, **style)
 
 
 def band(evals: Sequence[Curve], returns: Array) -> tuple[Array, Array]:
@@ -117,14 +112,8 @@ def along(curves: Sequence[Curve], steps: Array, axis: str) -> Array:
     return x
 
 
-def title(groups: list[Group]) -> str:
-    """The task and the seeds that all groups have in common."""
-    names, seeds = list(by_task(groups)), {seeds_text(group) for group in groups}
-    return ", ".join([names[0] if len(names) == 1 else "Learning curves", *(seeds if len(seeds) == 1 else ())])
-
-
 def wall_label(groups: list[Group]) -> str:
-    """Name of the time axis, with how many members shared it."""
+    """`wall seconds`, with how many members shared them."""
     together = {run.config.num_members for group in groups for run in group.runs}
     if together == {1}:
         return "wall seconds"
@@ -141,12 +130,12 @@ def group_handles(groups: list[Group]) -> list[Artist]:
     if len(groups) == 1:
         return []
     several = len(by_task(groups)) > 1
+    coloured = [group for group in groups if group.colour != OTHER]
     handles: list[Artist] = []
-    for group in groups:
-        if group.colour != OTHER:
-            name = ", ".join(filter(None, [group.config.task if several else "", group.label]))
-            handles.append(Line2D([], [], color=group.colour, linewidth=4, label=name))
-    if others := sum(group.colour == OTHER for group in groups):
+    for group in coloured:
+        name = ", ".join(filter(None, [group.config.task if several else "", group.label]))
+        handles.append(Line2D([], [], color=group.colour, linewidth=4, label=name))
+    if others := len(groups) - len(coloured):
         handles.append(Line2D([], [], color=OTHER, linewidth=1.5, label=f"{others} other settings"))
     return handles
 
@@ -154,10 +143,8 @@ def group_handles(groups: list[Group]) -> list[Artist]:
 def line_handles(groups: list[Group]) -> list[Artist]:
     """The legend of thick and thin lines."""
     colour = groups[0].colour if len(groups) == 1 else "#666666"
-    handles: list[Artist] = [
-        Line2D([], [], color=colour, linewidth=2, marker="o", markersize=4.5, label=label)
-        for label in evaluation_labels(groups)
-    ]
+    thick = partial(Line2D, [], [], color=colour, linewidth=2, marker="o", markersize=4.5)
+    handles: list[Artist] = [thick(label=label) for label in evaluation_labels(groups)]
     if any(shows_episodes(group, len(mine) <= ROOMY) for mine in by_task(groups).values() for group in mine):
         handles.append(Line2D([], [], color=colour, linewidth=0.9, alpha=0.5, label="training episodes"))
     return handles

@@ -1,7 +1,6 @@
 """The progress of a run on the screen: a live panel on a terminal, plain lines anywhere else.
 
-A display is told numbers and never asks for them, so that looking at a run cannot slow it down or change it.  Writes no
-file and touches no tensor.
+A display is told numbers and never asks for them, so that looking at a run cannot slow it down or change it.
 """
 
 import math
@@ -11,7 +10,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -21,18 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from fastsac.config.settings import Config
-from fastsac.report.panel import draw_panel
-from fastsac.report.progress import Progress, count, duration, number, rate, spread
+from fastsac.report.progress import Progress, count, draw_panel, duration, number, rate, spread
 
 PLAIN_EVERY_S = 2.0
 REFRESH_PER_S = 4
-
-
-@dataclass
-class Stage:
-    """A piece of work; `seconds` is set when it is done."""
-
-    seconds: float = 0.0
 
 
 class Display(ABC):
@@ -44,25 +34,22 @@ class Display(ABC):
 
     @abstractmethod
     def info(self, text: str) -> None:
-        """Print one line that stays, such as the choice that `auto` made."""
+        """Print one line that stays."""
 
     def table(self, rows: Mapping[str, str]) -> None:
-        """Close, and print names and values, the closing figures, in two columns."""
+        """Close, and print names and values in two columns."""
         self.close()
         width = max(map(len, rows), default=0)
         for name, value in rows.items():
             self.info(f"{name:{width}}  {value}")
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Stage]:
-        """Show that `name` goes on, then a line with its seconds, which the stage also holds; none after an error."""
-        stage, start = Stage(), self._clock()
-        try:
-            with self.aside(name):
-                yield stage
-        finally:
-            stage.seconds = self._clock() - start
-        self.info(f"{name}: {stage.seconds:.1f} s")
+    def stage(self, name: str) -> Iterator[None]:
+        """Show that `name` goes on, then a line with its seconds; none after an error."""
+        start = self._clock()
+        with self.aside(name):
+            yield
+        self.info(f"{name}: {self._clock() - start:.1f} s")
 
     @contextmanager
     def aside(self, name: str) -> Iterator[None]:
@@ -70,13 +57,9 @@ class Display(ABC):
         yield
 
     def update(self, figures: Mapping[str, float], eval_returns: Sequence[float] | None = None) -> None:
-        """Show new figures.
+        """Show new figures, which are columns of metrics.csv and eval_return; others keep their last value.
 
-        Args:
-            figures: any of env_steps, grad_steps, wall_s, env_steps_per_s, grad_steps_per_s, episode_return,
-                eval_return, alpha, entropy, critic_loss, q_mean, env_wait_s, device_wait_s and host_s: means over
-                members, nan where there is none yet.  Others keep their last value.
-            eval_returns: of a new evaluation, one per member.
+        Figures are means over members, nan where there is none yet; `eval_returns` has one per member.
         """
         self._progress.update(figures, eval_returns)
 
@@ -100,12 +83,12 @@ class PlainDisplay(Display):
         self._stream.flush()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Stage]:
+    def stage(self, name: str) -> Iterator[None]:
         """Print a line at the beginning and one at the end."""
         self._flush()
         self.info(f"{name} ...")
-        with super().stage(name) as stage:
-            yield stage
+        with super().stage(name):
+            yield
 
     def update(self, figures: Mapping[str, float], eval_returns: Sequence[float] | None = None) -> None:
         """Print a line if the last one is old enough."""
@@ -116,17 +99,14 @@ class PlainDisplay(Display):
 
     def close(self) -> None:
         """Print the last update if its turn had not come."""
-        if not self._closed:
-            self._flush()
+        self._flush()
         super().close()
 
     def _flush(self) -> None:
-        if self._pending:
-            self._pending = False
-            self._printed_at = self._clock()
-            self.info(self._line())
-
-    def _line(self) -> str:
+        """Print the last update, if it has not been."""
+        if not self._pending:
+            return
+        self._pending, self._printed_at = False, self._clock()
         progress, shares = self._progress, self._progress.time_shares
         parts = (
             f"{count(progress.env_steps):>10} steps ({math.floor(100 * progress.share_done):3d}%)",
@@ -139,7 +119,7 @@ class PlainDisplay(Display):
             *([f"env {shares[0]:2d}% dev {shares[1]:2d}%"] if shares else []),
             f"left {duration(progress.seconds_left)}",
         )
-        return "  ".join(parts)
+        self.info("  ".join(parts))
 
 
 class LiveDisplay(Display):
@@ -150,7 +130,15 @@ class LiveDisplay(Display):
         self._console = Console(file=stream, force_terminal=True, highlight=False)
         self._wall_at = self._clock()  # when wall_s was told last
         self._aside: tuple[Spinner, float] | None = None  # and when it began; replaced whole: another thread draws
-        self._live: Live | None = None
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._render,
+            refresh_per_second=REFRESH_PER_S,
+            transient=True,  # until there are figures worth keeping on the screen
+            # What goes to a file must not be drawn on the terminal instead.
+            redirect_stdout=sys.stdout.isatty(),
+            redirect_stderr=sys.stderr.isatty(),
+        )
 
     def info(self, text: str) -> None:
         """Print one line that stays, above the panel."""
@@ -173,29 +161,16 @@ class LiveDisplay(Display):
             self._wall_at = self._clock()
         super().update(figures, eval_returns)
         self._start_live()
-        if self._live is not None:
-            self._live.transient = False
+        self._live.transient = False
 
     def close(self) -> None:
         """Leave the panel as it is and restore the cursor."""
         super().close()
-        live, self._live = self._live, None
-        if live is not None:
-            live.stop()
+        self._live.stop()
 
     def _start_live(self) -> None:
-        if self._live is not None or self._closed:
-            return
-        self._live = Live(
-            console=self._console,
-            get_renderable=self._render,
-            refresh_per_second=REFRESH_PER_S,
-            transient=True,  # until there are figures worth keeping on the screen
-            # What goes to a file must not be drawn on the terminal instead.
-            redirect_stdout=sys.stdout.isatty(),
-            redirect_stderr=sys.stderr.isatty(),
-        )
-        self._live.start(refresh=True)
+        if not self._closed:
+            self._live.start(refresh=True)  # does nothing where it has started
 
     def _render(self) -> RenderableType:
         """The panel, and below it the work aside; that alone before there are figures."""
@@ -216,7 +191,7 @@ class LiveDisplay(Display):
 def make_display(config: Config, total_steps: int, stream: TextIO | None = None) -> Display:
     """A live display on a terminal that understands control characters and is watched; plain lines elsewhere.
 
-    It goes to `stream`, by default standard output; `total_steps` are environment steps at the end of the run.
+    `stream` is standard output by default; `total_steps` are environment steps at the end of the run.
     """
     stream = sys.stdout if stream is None else stream
     can_draw = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")

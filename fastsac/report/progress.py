@@ -1,19 +1,29 @@
-"""The latest figures of a run, the time that is left, and numbers as text.  Draws nothing."""
+"""The latest figures of a run and the time that is left: as numbers, as text, and as a panel for a terminal."""
 
 import math
 from collections.abc import Mapping, Sequence
+
+from rich.console import Group
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from fastsac.config.settings import Config
 from fastsac.report.statistics import iqm_of_finite
 
 LEARNED_SHARE = 0.1  # of a row's env steps; with fewer that came with updates, its rate says nothing of later rows
+PANEL_WIDTH = 78
+COLUMN_WIDTH = 26  # of a name, its value and the gap behind it, at most
 
 
 class Progress:
     """The figures of a run as of its last log point or evaluation; `progress[name]` is nan where there is none yet."""
 
     def __init__(self, config: Config, total_steps: int) -> None:
-        self.heading = heading(config)
+        settings = f"{len(config.settings)} settings, " if len(config.settings) > 1 else ""
+        last = config.seed + config.seeds - 1
+        seeds = f"seed {last}" if config.seeds == 1 else f"seeds {config.seed} to {last}"
+        self.heading = f"{config.task}, {settings}{seeds}"
         self.total_steps = total_steps
         self.env_steps = self.wall_s = 0.0
         self.eval_returns: Sequence[float] = ()  # one per member
@@ -58,20 +68,10 @@ class Progress:
 
 
 def learning_pace(row: Mapping[str, float], utd_ratio: float) -> float:
-    """Environment steps per second that came with their updates; nan where next to none were made.
-
-    In the row in which updates begin, only the steps that were learned from count: the others took hardly any time.
-    """
+    """Environment steps per second, of those that came with their updates; nan where next to none did."""
     pace = row.get("env_steps_per_s", math.nan)
     learned = row.get("grad_steps_per_s", math.nan) / utd_ratio
     return min(pace, learned) if learned > LEARNED_SHARE * pace else math.nan
-
-
-def heading(config: Config) -> str:
-    """`Pendulum-v1, seed 1`, `Pendulum-v1, 6 settings, seeds 1 to 4`."""
-    settings = f", {len(config.settings)} settings" if len(config.settings) > 1 else ""
-    seeds = f"seed {config.seed}" if config.seeds == 1 else f"seeds {config.seed} to {config.seed + config.seeds - 1}"
-    return f"{config.task}{settings}, {seeds}"
 
 
 def spread(returns: Sequence[float]) -> str:
@@ -111,3 +111,67 @@ def duration(seconds: float) -> str:
     if days:
         return f"{days} d {h:02d}:{m:02d}"
     return f"{h}:{m:02d}:{s:02d}" if h else f"{m}:{s:02d}"
+
+
+def draw_panel(progress: Progress, elapsed_s: float, seconds_left: float, width: int) -> Group:
+    """Heading, bar and figures, in `width` columns but PANEL_WIDTH at most; nan seconds are left out."""
+    width = min(width, PANEL_WIDTH)
+    title = Text(progress.heading, "bold")
+    steps = Text(f"{count(progress.env_steps)} / {count(progress.total_steps)} env steps", "dim")
+    gap = width - title.cell_len - steps.cell_len
+    head = [Text.assemble(title, " " * gap, steps)] if gap >= 2 else [title, steps]
+    bar = _bar(progress.share_done, seconds_left, width)
+    return Group(Text(""), *head, bar, _figures(progress, elapsed_s, width), *_notes(progress, width))
+
+
+def _bar(share: float, seconds_left: float, width: int) -> Table:
+    bar = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    bar.width = width
+    bar.add_column(ratio=1)
+    for _ in range(2):
+        bar.add_column(justify="right", no_wrap=True)
+    bar.add_row(
+        ProgressBar(total=1.0, completed=share, complete_style="cyan", finished_style="green"),
+        Text(f"{math.floor(100 * share)}%", "cyan"),
+        Text(f"{duration(seconds_left)} left" if math.isfinite(seconds_left) else ""),
+    )
+    return bar
+
+
+def _figures(progress: Progress, elapsed_s: float, width: int) -> Table:
+    """Names and values one below the other, in as many columns as there is room for."""
+    figures = (
+        ("env steps/s", rate(progress["env_steps_per_s"])),
+        ("updates/s", rate(progress["grad_steps_per_s"])),
+        ("elapsed", duration(elapsed_s)),
+        ("episode return", number(progress["episode_return"])),
+        ("evaluation", number(progress["eval_return"])),
+        ("mean Q", number(progress["q_mean"])),
+        ("alpha", number(progress["alpha"])),
+        ("entropy", number(progress["entropy"])),
+        ("critic loss", number(progress["critic_loss"])),
+    )
+    columns = max(1, min(3, (width + 2) // COLUMN_WIDTH))
+    height = math.ceil(len(figures) / columns)
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for i in range(columns):
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(justify="right", no_wrap=True, min_width=9)
+        if i < columns - 1:
+            grid.add_column(width=2)
+    for y in range(height):
+        cells = [cell for name, value in figures[y::height] for cell in (name, value, "")]
+        grid.add_row(*cells[:-1])
+    return grid
+
+
+def _notes(progress: Progress, width: int) -> list[Text]:
+    """How evaluations of several members are spread, and where the time of the last log interval went."""
+    notes = []
+    if text := spread(progress.eval_returns):
+        notes.append(f"evaluation of {len(progress.eval_returns)} members:{text}"[:width])
+    if shares := progress.time_shares:
+        rest = "{}%, device {}%, host {}%".format(*shares)
+        text = f"time: environments {rest}"
+        notes.append(text if len(text) <= width else f"time: env {rest}")
+    return [Text(note, "dim") for note in notes]

@@ -52,22 +52,19 @@ class Ranking:
 
 
 def rank(runs: Sequence[Source]) -> list[Ranking]:
-    """Settings by final return, best first, for each task.
+    """Settings by final return for each task of which two or more were evaluated; none without a sweep.
 
-    Empty where no run has a sweep; without tasks of which fewer than two settings have been evaluated.
-
-    Raises:
-        ValueError: no run, not a run directory, or nothing in it yet.
+    Raises ValueError as `read_runs`.
     """
     read = read_runs(runs)
     if not any(run.config.sweep for run in read):
         return []
     rankings = []
     for task, groups in by_task([group for group in group_members(read) if group.evals]).items():
-        scores = []
-        for group, setting in zip(groups, differences(groups), strict=True):
-            low, high = map(float, iqm_interval(group.finals))
-            scores.append(Score(setting, group.finals, group.score, low, high))
+        scores = [
+            Score(setting, group.finals, group.score, *map(float, iqm_interval(group.finals)))
+            for group, setting in zip(groups, differences(groups), strict=True)
+        ]
         if len(scores) > 1:
             rankings.append(Ranking(task, sorted(scores, key=lambda score: -score.iqm)))
     return rankings
@@ -76,15 +73,13 @@ def rank(runs: Sequence[Source]) -> list[Ranking]:
 def show(rankings: list[Ranking], console: Console | None = None) -> None:
     """Print a table per task, whole also where the terminal is narrow or none."""
     console = console or Console(highlight=False)
-    for ranking in rankings:
-        text = table(ranking)
+    for table in map(_table, rankings):
         unlimited = console.options.update(width=1_000)
-        console.width = max(console.width, console.measure(text, options=unlimited).maximum)
-        console.print(text)
+        console.width = max(console.width, console.measure(table, options=unlimited).maximum)
+        console.print(table)
 
 
-def table(ranking: Ranking) -> Table:
-    """Rank, setting, interquartile mean, its interval, worst and best seed, and how many seeds; best first."""
+def _table(ranking: Ranking) -> Table:
     text = number_format(ranking)
     title = f"{ranking.task}: final return by setting"
     result = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)

@@ -97,11 +97,7 @@ def read_runs(runs: Sequence[Source]) -> list[Run]:
 
 
 def read_run(path: Path) -> Run:
-    """Read settings and rows of a run directory.
-
-    Raises:
-        ValueError: not a run directory, or nothing to draw in it yet.
-    """
+    """Settings and rows of a run directory; raises ValueError if it is none, or there is nothing to draw yet."""
     if not (path / "config.json").is_file():
         raise ValueError(f"{path} is not a run directory: it has no config.json. Give a folder of `fastsac train`.")
     config = Config.load(path)
@@ -131,17 +127,17 @@ def default_path(runs: list[Run], name: str) -> Path:
 
 
 def make_groups(runs: list[Run]) -> list[Group]:
-    """Groups with colours and labels, as they are drawn."""
+    """Groups with colours, and labels: the settings that tell each from others of its task, and seeds that differ."""
     groups = colour_groups(group_members(runs))
-    label_groups(groups)
+    several = len({seeds_text(group) for group in groups}) > 1
+    for mine in by_task(groups).values():
+        for group, setting in zip(mine, differences(mine), strict=True):
+            group.label = ", ".join(filter(None, [seeds_text(group) if several else "", setting_text(setting)]))
     return groups
 
 
 def group_members(runs: list[Run]) -> list[Group]:
-    """Put members together that differ only in settings that affect nothing, in the order of their first one.
-
-    A run with a sweep gives a group for each of its settings; seeds of one run and of several are repeats alike.
-    """
+    """Put members together that differ only in settings that affect nothing, whether of one run or of several."""
     groups: dict[str, Group] = {}
     for run in runs:
         for member in run.members:
@@ -187,14 +183,6 @@ def differences(groups: list[Group]) -> list[Setting]:
     names = [n for n in names if n in swept or not many]
     folders = [{"run": group.runs[0].path.resolve().name} if many else {} for group in groups]
     return [{**folder, **{n: mine[n] for n in names}} for folder, mine in zip(folders, every, strict=True)]
-
-
-def label_groups(groups: list[Group]) -> None:
-    """Name each group by the settings that tell it from others of its task, after its seeds where those differ."""
-    several = len({seeds_text(group) for group in groups}) > 1
-    for mine in by_task(groups).values():
-        for group, setting in zip(mine, differences(mine), strict=True):
-            group.label = ", ".join(filter(None, [seeds_text(group) if several else "", setting_text(setting)]))
 
 
 def setting_text(setting: Setting) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ REOPEN_AFTER_S = 60.0  # where TensorBoard's writer met a full disk, of which it
 
 
 class Sinks:
-    """metrics.csv, eval.csv and the loggers of torchrl that were asked for.
+    """metrics.csv, eval.csv and the loggers of torchrl that were asked for.  Writing raises an OSError if it must.
 
     Args:
         run_dir: where the files go.
@@ -41,10 +41,11 @@ class Sinks:
         wandb_config: Mapping[str, object] | None,
         keep: Mapping[str, int],
     ) -> None:
-        self._describing = (*MEMBER_COLUMNS, *swept)
-        columns = {"metrics.csv": METRIC_COLUMNS, "eval.csv": EVAL_COLUMNS}
+        describing = (*MEMBER_COLUMNS, *swept)
+        self._not_scalars = {"member", "env_steps", *describing}
         self._files = {
-            name: CsvSink(run_dir / name, (*own, *self._describing), keep.get(name, 0)) for name, own in columns.items()
+            name: CsvSink(run_dir / name, (*columns, *describing), keep.get(name, 0))
+            for name, columns in (("metrics.csv", METRIC_COLUMNS), ("eval.csv", EVAL_COLUMNS))
         }
         self._events = EventFiles(run_dir) if tensorboard else None
         self._wandb: Any = None
@@ -54,43 +55,38 @@ class Sinks:
             self._wandb = WandbLogger(exp_name=run_dir.name, project="fastsac", config=wandb_config)
 
     def metrics(self, rows: Sequence[Row]) -> None:
-        """Write rows of metrics.csv, one per member, and their scalars; for errors see `_write`."""
+        """Write rows of metrics.csv, one per member, and their scalars."""
         self._write("metrics.csv", "train", rows)
 
     def evaluation(self, rows: Sequence[Row]) -> None:
-        """Write rows of eval.csv, one per member, and their scalars; for errors see `_write`."""
+        """Write rows of eval.csv, one per member, and their scalars."""
         self._write("eval.csv", "eval", rows)
 
     def _write(self, name: str, group: str, rows: Sequence[Row]) -> None:
-        """Write all that can be written, or raise an OSError: the rows follow with the next call, scalars are lost."""
+        """Write all that can be written: after an error the rows follow with the next call, scalars are lost."""
         try:
             self._files[name].write(*rows)
         finally:
-            for scalar, (value, step) in self._scalars(rows).items():
-                self._log(f"{group}/{scalar}", value, step)
+            for scalar, value, step in self._scalars(rows):
+                if self._wandb is not None and not math.isnan(value):
+                    self._wandb.log_scalar(f"{group}/{scalar}", value, step=step)
+                if self._events is not None and not math.isnan(value):
+                    self._events.log(f"{group}/{scalar}", value, step)
 
-    def _scalars(self, rows: Sequence[Row]) -> dict[str, tuple[float, int]]:
-        """Value and step by name: of one member plainly; of several the mean plainly, and each under its number."""
-        scalars: dict[str, tuple[float, int]] = {}
+    def _scalars(self, rows: Sequence[Row]) -> Iterator[tuple[str, float, int]]:
+        """Name, value and step: of one member plainly; of several the mean plainly, and each under its number."""
         steps = [int(row["env_steps"]) for row in rows]
-        for name in [name for name in rows[0] if name not in ("member", "env_steps", *self._describing)]:
+        for name in [name for name in rows[0] if name not in self._not_scalars]:
             values = [float(row[name]) for row in rows]
-            scalars[name] = mean_of_finite(values), steps[0]
-            if len(rows) > 1:
-                each = zip(rows, values, steps, strict=True)
-                scalars |= {f"{name}/member{row['member']}": (value, step) for row, value, step in each}
-            if len(rows) > 1 and name == "return_mean":
-                spread = {"iqm": iqm_of_finite(values), "min": min(values), "max": max(values)}
-                scalars |= {f"return_{kind}": (value, steps[0]) for kind, value in spread.items()}
-        return scalars
-
-    def _log(self, name: str, value: float, step: int) -> None:
-        if math.isnan(value):
-            return
-        if self._wandb is not None:
-            self._wandb.log_scalar(name, value, step=step)
-        if self._events is not None:
-            self._events.log(name, value, step)
+            yield name, mean_of_finite(values), steps[0]
+            if len(rows) == 1:
+                continue
+            for row, value, step in zip(rows, values, steps, strict=True):
+                yield f"{name}/member{row['member']}", value, step
+            if name == "return_mean":
+                yield "return_iqm", iqm_of_finite(values), steps[0]
+                yield "return_min", min(values), steps[0]
+                yield "return_max", max(values), steps[0]
 
     @property
     def notes(self) -> list[str]:
@@ -98,7 +94,7 @@ class Sinks:
         return [file.note for file in self._files.values() if file.note]
 
     def flush(self) -> None:
-        """Write the rows that wait for room on the disk; an OSError where there is none."""
+        """Write the rows that wait for room on the disk."""
         for file in self._files.values():
             file.flush()
 
@@ -107,7 +103,7 @@ class Sinks:
         return any(file.is_there() for file in self._files.values())
 
     def restore(self) -> list[str]:
-        """Write tables anew that are gone, or raise an OSError, and new event files; returns those tables' names."""
+        """Write tables anew that are gone, and new event files; returns those tables' names."""
         gone = [name for name, file in self._files.items() if not file.is_there()]
         for name in gone:
             self._files[name].restore()
@@ -121,7 +117,7 @@ class Sinks:
         return {name: file.num_rows for name, file in self._files.items()}
 
     def sync(self) -> None:
-        """Wait until all rows are on the disk."""
+        """Make the rows safe from a power cut."""
         for file in self._files.values():
             file.sync()
 
@@ -140,19 +136,19 @@ class EventFiles:
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir, self._reopen_at = run_dir, 0.0
-        self._writer = self._open()
+        self._open()
 
-    def _open(self) -> Any:
+    def _open(self) -> None:
         from torchrl.record.loggers.tensorboard import TensorboardLogger
 
-        return TensorboardLogger(exp_name="tensorboard", log_dir=str(self._run_dir))
+        self._writer: Any = TensorboardLogger(exp_name="tensorboard", log_dir=str(self._run_dir))
 
     def log(self, name: str, value: float, step: int) -> None:
-        """Write one scalar, or leave it out for a while after an error, which is an OSError."""
+        """Write one scalar; after an OSError none for a while."""
+        if self._writer is None and time.monotonic() < self._reopen_at:
+            return
         if self._writer is None:
-            if time.monotonic() < self._reopen_at:
-                return
-            self._writer = self._open()
+            self._open()
         try:
             self._writer.log_scalar(name, value, step=step)
         except OSError:

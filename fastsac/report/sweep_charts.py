@@ -1,7 +1,4 @@
-"""Final returns by setting as one image: a heat map of two settings, else a ranking with intervals.
-
-Draws the rankings of `fastsac.report.ranking`.
-"""
+"""Final returns by setting as one image: a heat map of two settings, else a ranking with intervals."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -31,17 +28,10 @@ MISSING = "#EEEEEE"
 
 
 def plot_sweep(runs: Sequence[Source], out: str | Path | None = None) -> Path | None:
-    """Draw the final return of each setting: of two settings a heat map, else a ranking with intervals.
+    """Draw the final return of each setting, and return the file written; None where there is nothing to `rank`.
 
-    Args:
-        runs: run directories; those without a sweep take part.
-        out: the file to write.  Default RUN_DIR/sweep.png, or sweep.png in the current folder for several runs.
-
-    Returns:
-        The file written; None where there is nothing to rank, see `rank`.
-
-    Raises:
-        ValueError: as `plot` of learning curves.
+    Runs without a sweep take part.  `out` is RUN_DIR/sweep.png by default, or sweep.png for several runs.  Raises
+    ValueError as `plot` of learning curves.
     """
     read = read_runs(runs)
     rankings = rank(read)
@@ -101,8 +91,7 @@ def draw_grid(axes: Axes, ranking: Ranking) -> None:
     for place, score in enumerate(ranking.scores):
         x, y = columns.index(score.setting[x_name]), rows.index(score.setting[y_name])
         draw_cell(axes, x, y, score, place == 0, colours, number_format(ranking, MINUS))
-    axes.set_facecolor(MISSING)
-    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5))
+    axes.set(facecolor=MISSING, xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5))
     axes.set_xticks(range(len(columns)), [short(value) for value in columns])
     axes.set_yticks(range(len(rows)), [short(value) for value in rows])
     axes.set_xlabel(x_name, color=INK)
@@ -135,10 +124,7 @@ def draw_cell(
 
 
 def colour_range(values: Sequence[float]) -> tuple[Normalize, Colormap]:
-    """From worst to best, but starting at most three times as far below the median as the best is above it.
-
-    So one setting that fails leaves the others apart.
-    """
+    """From worst to best, but not far below the median: one setting that fails leaves the others apart."""
     best, median, worst = max(values), float(np.median(values)), min(values)
     low = max(worst, median - 3 * (best - median)) if best > median else worst
     return Normalize(low, best if best > low else low + 1), colormaps["viridis"]

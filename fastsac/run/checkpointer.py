@@ -1,45 +1,36 @@
-"""The checkpoints of a run: what they hold, when the loop waits for them, and what they cost it."""
+"""The checkpoints of a run: what they hold, how a run takes one over, when the loop waits for them, and how long."""
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from fastsac.checkpoint.reader import Tree
 from fastsac.checkpoint.thread import CheckpointThread
-from fastsac.checkpoint.writer import Writer
+from fastsac.checkpoint.writer import Rows, Writer
 from fastsac.disk.errors import DiskErrorTolerance
-from fastsac.run import snapshot
+from fastsac.learning.learner import copy_tree_
+from fastsac.run.run_state import RunState, sizes_of
 
 if TYPE_CHECKING:
     from fastsac.run.trainer import Run
 
 
 class Checkpointer:
-    """Hands the state of a run to the thread that writes it.
-
-    Args:
-        run: whose state it is.
-        tolerance: of errors of the disk, while the run goes on.
-
-    Attributes:
-        thread: that writes.
-        loop_s: seconds that the loop stood still for checkpoints.
-    """
+    """Hands the state of a run to the thread that writes it."""
 
     def __init__(self, run: "Run", tolerance: DiskErrorTolerance) -> None:
-        plan, say = run.plan, run.display.info
+        plan = run.plan
         self._run, self._tolerance = run, tolerance
         found = plan.resume.found if plan.resume else None
         self._writer = Writer(run.files.folder, plan.config.keep_checkpoints, found, lambda: plan.place.is_held)
-        self.thread = CheckpointThread(self._writer, run.files, plan.device, say)
-        self.loop_s = 0.0
+        self.thread = CheckpointThread(self._writer, lambda: run.files.sinks.sync(), plan.device, run.display.info)
+        self.loop_s = 0.0  # that the loop stood still for checkpoints
 
-    def __enter__(self) -> Self:
-        self.thread.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.thread.__exit__(kind)
-        if self.thread.is_writing:  # while the program ends at once
+    def close(self, error: type[BaseException] | None, *_: object) -> None:
+        """Wait for the thread, unless an `error` ends the program at once: then the thread keeps the run directory."""
+        if error is None or not issubclass(error, KeyboardInterrupt):
+            self.thread.close()
+        if self.thread.is_writing:
             self._run.plan.place.keep()
 
     def nbytes(self) -> float:
@@ -49,11 +40,7 @@ class Checkpointer:
         return run.learner.state_bytes + filled * run.replay.nbytes()
 
     def write(self) -> None:
-        """Begin to write a checkpoint.
-
-        Raises:
-            CheckpointError: the one before could not be written, for another reason than the disk.
-        """
+        """Begin to write a checkpoint; a CheckpointError if the one before failed for another reason than the disk."""
         run = self._run
         if run.update_stop_rule():  # else there may be little time; the run that continues begins with these
             run.catch_up()
@@ -64,8 +51,9 @@ class Checkpointer:
                 self.thread.wait()  # for the one before; should it have failed, this one is tried all the same
             with suppress(OSError):  # rows go on waiting
                 run.files.sinks.flush()
-            state = snapshot.state_of(run)
-            self.thread.submit(run.env_steps, snapshot.tensors_of(run), state.to_json(), snapshot.rows_of(run))
+            replay, keeps_rows = run.replay, run.config.checkpoint_replay == "full"
+            rows = Rows(replay.span(), replay.row_bytes, replay.read) if keeps_rows else None
+            self.thread.submit(run.env_steps, tensors_of(run), state_of(run).to_json(), rows)
         self.loop_s += time.perf_counter() - began
 
     def try_to_write(self) -> None:
@@ -74,22 +62,14 @@ class Checkpointer:
             self.write()
 
     def look(self, renew: bool) -> None:
-        """Say if the last checkpoint could not be written, and write one if it is time to try again.
-
-        Args:
-            renew: write one in any case.
-        """
+        """Say if the last checkpoint could not be written; write one if it is time to try again, or to `renew` it."""
         with self._tolerance.allow("a checkpoint"):
             self.thread.check()
             if renew or self.thread.should_retry():
                 self.write()
 
     def write_last(self) -> None:
-        """Write a checkpoint and wait until it is on the disk.
-
-        Raises:
-            CheckpointError: it could not be written.
-        """
+        """Write a checkpoint and wait until it is on the disk; a CheckpointError if it could not be written."""
         self.write()
         self.thread.wait()
         if self._writer.has_damage:  # which nobody would write again any more
@@ -104,3 +84,56 @@ class Checkpointer:
             self.write()
             self.thread.wait()
             run.display.info(f"wrote a checkpoint of the state before, at {run.env_steps:,} steps")
+
+
+def tensors_of(run: "Run") -> Tree:
+    """Tensors that a continued run needs, without the rows of the replay."""
+    return {
+        **run.learner.state_dict(),
+        "normalizer": run.normalizer.state_dict(),
+        **run.collector.state_dict(),
+        "best": run.best_policies.state_dict(),
+        **run.guard.state_dict(),
+        **({"replay": run.replay.cursor()} if run.config.checkpoint_replay == "full" else {}),
+    }
+
+
+def state_of(run: "Run") -> RunState:
+    """Counters and records; copies, since they are written while the run goes on and changes them."""
+    collector = run.collector
+    return RunState(
+        env_id=run.plan.spec.env_id,
+        sizes=sizes_of(run.config, run.plan.spec),
+        action_bounds=[list(bounds) for bounds in run.plan.spec.action_bounds],
+        env_steps=list(collector.env_steps),
+        grad_steps=list(run.learner.grad_steps),
+        vec_steps=collector.vec_steps,
+        learn_from=list(collector.learn_from),
+        rollbacks=list(run.guard.rollbacks),
+        goal_at=list(run.stop_rule.goal_at),
+        evaluation_due=run.log_points.evaluation_due,
+        last_evals=list(run.log_points.last_evals),
+        episodes=collector.stats.finished(),
+        tables=run.files.sinks.num_rows,
+        last_row=run.clock.last_row(),
+        wall_s=run.clock.wall_s,
+    )
+
+
+def restore(run: "Run", tensors: Tree, state: RunState) -> None:
+    """Let a new run take over a checkpoint; a ValueError where its parts are not those of this run."""
+    collector = run.collector
+    run.learner.load_state_dict(tensors)
+    copy_tree_(run.normalizer.state_dict(), tensors.get("normalizer"), "normalizer")
+    collector.load_state_dict(tensors)
+    copy_tree_(run.best_policies.state_dict(), tensors.get("best"), "best")
+    run.guard.load(tensors, state.rollbacks)
+    collector.env_steps, collector.learn_from = list(state.env_steps), list(state.learn_from)
+    if "replay" in tensors:
+        run.replay.load_state_dict(tensors["replay"])
+    else:  # learning waits until there is a batch again
+        collector.learn_from = [steps + run.config.batch_size for steps in state.env_steps]
+    collector.stats.load_finished(state.episodes)
+    run.stop_rule.goal_at = list(state.goal_at)
+    run.log_points.last_evals, run.log_points.evaluation_due = list(state.last_evals), state.evaluation_due
+    run.clock.resume(state.wall_s, state.last_row)

@@ -16,7 +16,7 @@ def claim(config: Config) -> tuple[RunDir, bool]:
     """The folder to write to, held by this process, and whether to go on from a checkpoint in it.
 
     Raises:
-        ValueError: another process has it, it is of something else, or what is asked for is contradictory.
+        ValueError: another process has it, it holds something else, or settings exclude each other.
     """
     if config.resume not in (None, "auto"):
         if config.run_dir is not None and Path(config.run_dir) != Path(config.resume):
@@ -32,7 +32,7 @@ def claim(config: Config) -> tuple[RunDir, bool]:
 
 
 def _held(path: Path, wait_s: float, check: Callable[[RunDir], None]) -> RunDir:
-    """The folder, held; checked before anything is written to it, and again when nobody else does any more."""
+    """The folder, held; checked before anything is written to it, and again when nobody else writes there."""
     place = RunDir(path)
     try:
         if not place.is_run():

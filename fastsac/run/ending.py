@@ -1,8 +1,8 @@
 """What the end of a run leaves: summary.json and a table, or word of the error that ended it."""
 
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,34 +25,34 @@ ERROR_FILES = ("error.txt", "error-fastsac.txt")  # why a run ended; the second 
 ERROR_HEAD = b"fastsac: the run ended by an error.\n"
 
 
-def result_of(run: "Run", interrupted: bool, stopped_by: str) -> Result:
-    """The figures so far."""
-    return Result(
+def write_result(run: "Run", interrupted: bool, stopped_by: str, **more: str) -> Result:
+    """Write the figures so far into summary.json, with `more` beside them."""
+    last_evals = run.log_points.last_evals
+    result = Result(
         run_dir=run.plan.run_dir,
         env_steps=run.env_steps,
         grad_steps=run.grad_steps,
         wall_s=run.clock.wall_s,
         compile_s=run.compile_s,
-        eval_return_mean=mean_of_finite(e["return_mean"] for e in run.log_points.last_evals),
-        eval_return_std=mean_of_finite(e["return_std"] for e in run.log_points.last_evals),
+        eval_return_mean=mean_of_finite(row["return_mean"] for row in last_evals),
+        eval_return_std=mean_of_finite(row["return_std"] for row in last_evals),
         interrupted=interrupted,
         stopped_by=stopped_by,
-        members=[_member(run, m) for m in range(run.config.num_members)],
+        members=[
+            {
+                **run.clock.counters(m),
+                "goal_at": run.stop_rule.goal_at[m],
+                "eval_return_mean": last_evals[m]["return_mean"] if last_evals else None,
+                "eval_return_std": last_evals[m]["return_std"] if last_evals else None,
+            }
+            for m in range(run.config.num_members)
+        ],
     )
+    result.write({**_about(run), **more})
+    return result
 
 
-def _member(run: "Run", member: int) -> dict[str, Any]:
-    last = run.log_points.last_evals[member] if run.log_points.last_evals else {}
-    return {
-        **run.clock.counters(member),
-        "goal_at": run.stop_rule.goal_at[member],
-        "eval_return_mean": last.get("return_mean"),
-        "eval_return_std": last.get("return_std"),
-    }
-
-
-def about(run: "Run") -> dict[str, Any]:
-    """What summary.json says beside the figures."""
+def _about(run: "Run") -> dict[str, Any]:
     c, thread = run.config, run.checkpointer.thread
     names = ("env_kwargs", "eval_env_kwargs", "algo", "preset", "eval_episodes")
     return {
@@ -71,10 +71,18 @@ def about(run: "Run") -> dict[str, Any]:
     }
 
 
-def leave_word(run: "Run", error: BaseException) -> None:
-    """Write what ended the run into its folder, as far as that can be done: the error itself is what to report."""
-    if not run.plan.place.is_held:
-        return
+@contextmanager
+def leaving_word(run: "Run") -> Iterator[None]:
+    """Write an error that ends the run into its folder, as far as that can be done: the error is what to report."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if run.plan.place.is_held:
+            _leave_word(run, error)
+        raise
+
+
+def _leave_word(run: "Run", error: BaseException) -> None:
     with suppress(Exception):
         paths = [run.files.folder / name for name in ERROR_FILES]
         path = next((p for p in paths if not p.exists() or p in error_files(run.files.folder)), paths[-1])
@@ -82,7 +90,7 @@ def leave_word(run: "Run", error: BaseException) -> None:
         error.add_note(f"See {run.plan.run_dir / path.name}.")
     with suppress(Exception):
         text = str(error) if isinstance(error, FAILURES) else f"{type(error).__name__}: {first_line(error)}"
-        result_of(run, interrupted=True, stopped_by="error").write({**about(run), "error": " ".join(text.split())})
+        write_result(run, interrupted=True, stopped_by="error", error=" ".join(text.split()))
 
 
 def error_files(run_dir: Path) -> list[Path]:
@@ -93,20 +101,17 @@ def error_files(run_dir: Path) -> list[Path]:
 
 def closing_table(result: Result, last_evals: Sequence[Row]) -> dict[str, str]:
     """The figures that are shown at the end, by name."""
+    returns, evaluation = [row["return_mean"] for row in last_evals], "-"
+    if len(returns) == 1:
+        evaluation = f"{result.eval_return_mean:.1f} +- {result.eval_return_std:.1f}"
+    elif returns:
+        middle, low, high = iqm_of_finite(returns), min(returns), max(returns)
+        evaluation = (
+            f"{result.eval_return_mean:.1f} on average, {middle:.1f} interquartile mean, {low:.1f} to {high:.1f}"
+        )
     return {
         "env steps": f"{result.env_steps:,}",
         "updates": f"{result.grad_steps:,}",
         "wall seconds": f"{result.wall_s:.1f}, of which compiling {result.compile_s:.1f}",
-        "evaluation return": _returns_text(result, [e["return_mean"] for e in last_evals]),
+        "evaluation return": evaluation,
     }
-
-
-def _returns_text(result: Result, returns: Sequence[float]) -> str:
-    if not returns:
-        return "-"
-    if len(returns) == 1:
-        return f"{result.eval_return_mean:.1f} +- {result.eval_return_std:.1f}"
-    return (
-        f"{result.eval_return_mean:.1f} on average, {iqm_of_finite(returns):.1f} interquartile mean, "
-        f"{min(returns):.1f} to {max(returns):.1f}"
-    )

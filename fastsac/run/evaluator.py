@@ -1,12 +1,22 @@
-"""How a run is evaluated: episodes of deterministic actions, in environments of their own."""
+"""The environments of a run, made from its seeds; the evaluation of its policies in some of their own; and the best.
 
-from typing import TYPE_CHECKING, Protocol
+Axes: M members, P parameters of the policy, O obs_dim.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from fastsac.acting.errors import call_env
+from fastsac.acting.errors import call_env, of_members, try_make
 from fastsac.acting.evaluation import rollout
-from fastsac.env import FloatArray
+from fastsac.config.settings import Config
+from fastsac.env import FloatArray, VectorEnv, make_env
+from fastsac.learning.learner import Learner
+from fastsac.nn.philox import Purpose, derive_seeds
 
 if TYPE_CHECKING:
     from fastsac.run.trainer import Run
@@ -14,21 +24,17 @@ if TYPE_CHECKING:
 Returns = list[list[float]]
 """Undiscounted returns of the episodes of each member."""
 
-
-class Evaluator(Protocol):
-    """Evaluates the policies that a run has now."""
-
-    def __call__(self, run: "Run") -> Returns:
-        """Returns of the episodes of each member.
-
-        Raises:
-            EvaluationStoppedError: the run was interrupted meanwhile.
-        """
-        ...
+Evaluator = Callable[["Run"], Returns]
+"""Evaluates the policies that a run has now; raises EvaluationStoppedError if the run was interrupted meanwhile."""
 
 
 class EvaluationStoppedError(Exception):
     """An interruption came while an evaluation went on."""
+
+
+def make_training_envs(config: Config, counter: int) -> VectorEnv:
+    """num_envs of each member, or a ValueError; another counter gives other episodes."""
+    return try_make(partial(_make, config, Purpose.ENV_SEED, config.num_envs, counter, config.env_kwargs))
 
 
 def evaluate(run: "Run") -> Returns:
@@ -36,8 +42,9 @@ def evaluate(run: "Run") -> Returns:
 
     The environments are made each time, so that a resumed run evaluates as the other would have.
     """
-    m, n = run.config.num_members, run.config.eval_episodes
-    locate = run.environments.locate_in_evaluation()
+    config, vec_steps = run.config, run.collector.vec_steps
+    m, n = config.num_members, config.eval_episodes
+    locate = of_members(config, n, lambda: run.collector.env_steps, " in an evaluation")
 
     def act(obs: FloatArray) -> FloatArray:
         if not run.update_stop_rule():
@@ -45,9 +52,40 @@ def evaluate(run: "Run") -> Returns:
         members = torch.from_numpy(obs).view(m, n, -1).to(run.plan.device)
         return run.learner.act_deterministic(members).flatten(0, 1).cpu().numpy()
 
-    env = run.environments.make_for_evaluation(run.collector.vec_steps)
+    make = partial(_make, config, Purpose.EVAL_SEED, n, vec_steps, config.env_kwargs_of_evaluation)
+    env = call_env(make, "make", locate)
     try:
         returns: Returns = rollout(env, act, locate)[0].reshape(m, n).tolist()
     finally:
         call_env(env.close, "close", locate)
     return returns
+
+
+def _make(config: Config, purpose: Purpose, num_envs: int, counter: int, env_kwargs: dict[str, Any]) -> VectorEnv:
+    seeds = [s for seed in config.member_seeds for s in derive_seeds(seed, purpose, num_envs, counter)]
+    return make_env(config.env, seeds, config.env_threads, env_kwargs, config.action_limit)
+
+
+class BestPolicies:
+    """Copies of the policies with which members of `learner` had their best evaluations."""
+
+    def __init__(self, learner: Learner) -> None:
+        m, device = learner.config.num_members, learner.device
+        self._learner = learner
+        self._policy = {name: value.clone() for name, value in learner.policy._asdict().items()}
+        self._return = torch.full((m,), -math.inf, dtype=torch.float64, device=device)  # [M]
+        self._env_steps = torch.zeros(m, dtype=torch.int64, device=device)  # [M]
+
+    def update_(self, returns: Sequence[float], env_steps: Sequence[int]) -> None:
+        """Take in an evaluation of the policies as they are now: returns and env steps of each member."""
+        now = torch.tensor(returns, dtype=torch.float64, device=self._return.device)
+        better = now > self._return  # [M]; NaN never is
+        self._return.copy_(torch.where(better, now, self._return))
+        steps = torch.tensor(env_steps, device=better.device)
+        self._env_steps.copy_(torch.where(better, steps, self._env_steps))
+        for name, value in self._learner.policy._asdict().items():
+            self._policy[name].copy_(torch.where(better.unsqueeze(-1), value, self._policy[name]))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """params [M, P], mean and rstd [M, O], return [M] (minus infinity before any evaluation), env_steps [M]."""
+        return {**self._policy, "return": self._return, "env_steps": self._env_steps}

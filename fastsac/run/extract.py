@@ -1,29 +1,25 @@
 """One member of a run as a run of its own, which can be evaluated, plotted, loaded and continued like any other."""
 
-import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint
-from fastsac.checkpoint import writer as checkpoint_writer
+from fastsac.checkpoint.writer import save
 from fastsac.config.settings import Config
-from fastsac.disk.tables import read_numbers, table_with
+from fastsac.disk.tables import Table, read_numbers, table_with
+from fastsac.report.csv_sink import CsvSink
 from fastsac.run.result import read_summary
 from fastsac.run.run_dir import RunDir
 from fastsac.run.run_state import RunState
 
 
 def best_member(run_dir: Path) -> int:
-    """The member with the highest return at its last evaluation.
-
-    Raises:
-        ValueError: there was none, or its table cannot be read.
-    """
+    """The member with the highest return at its last evaluation; a ValueError where there was none, or no table."""
     rows = read_numbers(run_dir / "eval.csv", ("member", "return_mean"))
     members = range(Config.load(run_dir).num_members if len(rows) else 0)
     last = {int(member): float(value) for member, value in rows if member in members}
@@ -34,15 +30,7 @@ def best_member(run_dir: Path) -> int:
 
 
 def extract(run_dir: Path, member: int, out: Path) -> Config:
-    """Write a run directory with one member of `run_dir`: settings, newest checkpoint and rows.
-
-    Args:
-        run_dir: what `fastsac train` wrote.
-        member: its number.
-        out: the folder to write, new or empty.
-
-    Returns:
-        The settings of the member.
+    """Write one member of `run_dir` into the run directory `out`: settings, which it returns, newest checkpoint, rows.
 
     Raises:
         ValueError: no such member, no checkpoint, a table that cannot be read, or `out` is not empty.
@@ -63,41 +51,31 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
 
     tensors = pytree.tree_map(cut, tensors)
     tensors.pop("env", None)  # of all members together: the one alone begins new episodes
-    tables = {name: rows_of(run_dir / name, member) for name in state.tables}
-    kept = {name: len(rows_of(run_dir / name, member, count)[1]) for name, count in state.tables.items()}
+    tables = {name: table_of(run_dir / name, member) for name in state.tables}
+    kept = {name: len(table_of(run_dir / name, member, count).rows) for name, count in state.tables.items()}
     sizes = {**state.sizes, "seed": alone.seed, "seeds": alone.seeds, "sweep": []}
     mine = state.of_member(member, sizes, kept)
     place.acquire()
     place.start()
-    checkpoint_writer.save(out, min(mine.env_steps), tensors, mine.to_json())
+    save(out, min(mine.env_steps), tensors, mine.to_json())
     (out / "config.json").write_text(alone.to_json())
-    for name, (columns, rows) in tables.items():
-        write_rows(out / name, columns, rows)
-    write_summary(run_dir, out, alone, member)
+    for name, table in tables.items():
+        if table.columns:
+            sink = CsvSink(out / name, tuple(table.columns))
+            sink.write(*table.rows)
+            sink.close()
+    write_summary(run_dir, out, member)
     place.release()
     return alone
 
 
-def rows_of(table: Path, member: int, limit: int | None = None) -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns of a table, and the member's rows, as member 0, of its first `limit`; of all without.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
-    found = table_with(table, ("member",), limit)
-    return found.columns, [{**row, "member": 0} for row in found.rows if row["member"] == str(member)]
+def table_of(path: Path, member: int, limit: int | None = None) -> Table:
+    """A table with the member's rows, as member 0, among its first `limit` or among all; ValueError if unreadable."""
+    table = table_with(path, ("member",), limit)
+    return replace(table, rows=[{**row, "member": "0"} for row in table.rows if row["member"] == str(member)])
 
 
-def write_rows(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
-    """Write a table, unless it has no columns."""
-    if columns:
-        with path.open("w", newline="") as f:
-            writer = csv.DictWriter(f, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-def write_summary(run_dir: Path, out: Path, config: Config, member: int) -> None:
+def write_summary(run_dir: Path, out: Path, member: int) -> None:
     """summary.json of the whole run with this member's figures, and where they come from, if it has them."""
     summary = read_summary(run_dir)
     figures = ("env_steps", "grad_steps", "eval_return_mean", "eval_return_std")
@@ -106,5 +84,5 @@ def write_summary(run_dir: Path, out: Path, config: Config, member: int) -> None
         return
     mine = {**members[member], "member": 0}
     summary |= {key: mine[key] for key in figures} | {"members": [mine]}
-    summary |= {"extracted_from": {"run_dir": str(run_dir), "member": member}}
+    summary["extracted_from"] = {"run_dir": str(run_dir), "member": member}
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

@@ -10,22 +10,13 @@ from fastsac.run.run_dir import check_writable
 
 
 class RunFiles:
-    """Writes config.json and opens the tables.
+    """Writes config.json and opens the tables of a run; `say` prints one line."""
 
-    Args:
-        plan: of the run, which holds its folder.
-        say: prints one line.
-
-    Attributes:
-        folder: the run directory, as an absolute path: an environment may change the working directory.
-        sinks: the tables, from `open` on.
-    """
-
-    sinks: Sinks
+    sinks: Sinks  # the tables, from `open` on
 
     def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
         self._plan, self._say = plan, say
-        self.folder = plan.run_dir.absolute()
+        self.folder = plan.run_dir.absolute()  # an environment may change the working directory
 
     def open(self) -> None:
         """Begin to write; the rows that a checkpoint counted on stay."""
@@ -34,12 +25,10 @@ class RunFiles:
         plan.place.start()
         if not plan.resume and (aside := plan.place.set_aside()):
             self._say(f"an earlier start left no checkpoint: its tables are in {aside} now")
-        self._write_config()
-        wandb_config = json.loads(self._settings()) if config.wandb else None
-        swept = tuple(config.member_setting(0))
-        self.sinks = Sinks(
-            self.folder, swept, config.tensorboard, wandb_config, keep=plan.resume.state.tables if plan.resume else {}
-        )
+        settings = self._write_config()
+        wandb_config = json.loads(settings) if config.wandb else None
+        keep = plan.resume.state.tables if plan.resume else {}
+        self.sinks = Sinks(self.folder, tuple(config.member_setting(0)), config.tensorboard, wandb_config, keep)
         for note in self.sinks.notes:
             self._say(note)
 
@@ -48,16 +37,8 @@ class RunFiles:
         if hasattr(self, "sinks"):
             self.sinks.close()
 
-    def sync(self) -> None:
-        """Wait until the rows of the tables are on the disk."""
-        self.sinks.sync()
-
     def restore(self) -> bool:
-        """Put back what is gone of the run directory; returns whether there was anything.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Put back what is gone of the run directory, or raise an OSError; returns whether there was anything."""
         place, gone = self._plan.place, []
         if not place.is_held:
             place.acquire_again(is_ours=self.sinks.are_there())
@@ -69,10 +50,8 @@ class RunFiles:
             self._say(f"{', '.join(gone)} of {self._plan.run_dir} had disappeared: written again")
         return bool(gone)
 
-    def _write_config(self) -> None:
-        write_file(self.folder / "config.json", self._settings().encode())
-
-    def _settings(self) -> str:
-        """The content of config.json."""
-        config = self._plan.config.replace(resume=None, run_dir=str(self._plan.run_dir), wait_for_lock=0.0)
-        return config.to_json()
+    def _write_config(self) -> str:
+        """Write config.json; returns its content."""
+        text = self._plan.config.replace(resume=None, run_dir=str(self._plan.run_dir), wait_for_lock=0.0).to_json()
+        write_file(self.folder / "config.json", text.encode())
+        return text

@@ -1,5 +1,6 @@
 """Log points: rows of the tables, evaluations, checkpoints.  The only places that wait for the device."""
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from fastsac.acting.errors import BadStepError, NotFiniteError
@@ -16,42 +17,23 @@ RECENT_EPISODES = 20  # of each member, in the return that the display shows
 
 
 class LogPoints:
-    """Logs, evaluates and writes checkpoints.
-
-    Args:
-        run: whose these are.
-        evaluator: evaluates its policies.
-        tolerance: of errors of the disk.
-
-    Attributes:
-        evaluation_due: an evaluation was given up when the run was interrupted.
-        last_evals: rows of the last evaluation, one per member.
-    """
+    """Logs, evaluates and writes checkpoints, when the settings of a run say so."""
 
     def __init__(self, run: "Run", evaluator: Evaluator, tolerance: DiskErrorTolerance) -> None:
         self._run, self._evaluator, self._tolerance = run, evaluator, tolerance
-        self.evaluation_due = False
-        self.last_evals: list[Row] = []
-        c = run.config
-        self._points = (
-            (self.log, c.log_every),
-            (self.evaluate, c.eval_every),
-            (run.checkpointer.try_to_write, c.checkpoint_every),
-        )  # fmt: skip
+        self.evaluation_due = False  # one was given up when the run was interrupted
+        self.last_evals: list[Row] = []  # one per member
 
     def pass_by(self, before: int) -> None:
         """Do what is due between env step `before` and now; the run's end has its own."""
-        for act, every in self._points:
-            now = self._run.env_steps
-            if every > 0 and before // every < now // every and now < self._run.config.total_steps:
+        run, c = self._run, self._run.config
+        writing = run.checkpointer.try_to_write
+        for act, every in ((self.log, c.log_every), (self.evaluate, c.eval_every), (writing, c.checkpoint_every)):
+            if every > 0 and before // every < run.env_steps // every and run.env_steps < c.total_steps:
                 act()
 
     def log(self) -> None:
-        """Write rows of metrics.csv; look for faults, and whether the files are still there.
-
-        Raises:
-            NotFiniteError: a loss is not finite, and the run is to stop.
-        """
+        """Write rows of metrics.csv; look for faults, as `NanGuard.check`, and whether the files are still there."""
         run = self._run
         run.guard.check()
         run.guard.hold()
@@ -63,18 +45,13 @@ class LogPoints:
         with self._tolerance.allow("metrics.csv"):
             run.files.sinks.metrics(rows)
         mean = {key: mean_of_finite(row[key] for row in rows) for key in METRIC_COLUMNS if key in rows[0]}
-        recent = [list(returns)[-RECENT_EPISODES:] for returns in run.collector.stats.last_returns]
-        mean["episode_return"] = mean_of_finite(r for returns in recent for r in returns)
+        recent = (list(returns)[-RECENT_EPISODES:] for returns in run.collector.stats.last_returns)
+        mean["episode_return"] = mean_of_finite(chain.from_iterable(recent))
         mean["eval_return"] = mean_of_finite(e["return_mean"] for e in self.last_evals)
         run.display.update({**mean, "env_steps": run.env_steps, "grad_steps": run.grad_steps})
 
     def evaluate(self) -> None:
-        """Evaluate the policies as they are after all gradient steps that are due.
-
-        Raises:
-            BadStepError: an environment failed.
-            NotFiniteError: an environment, a policy or a loss gave NaN or infinity.
-        """
+        """Evaluate the policies as they are after all gradient steps that are due; raises as `train`."""
         run = self._run
         self.evaluation_due = True
         if not run.update_stop_rule():  # the run that continues this one makes it

@@ -22,22 +22,18 @@ def member_bytes(config: Config, spec: EnvSpec, fuse_for_gpu: bool) -> tuple[int
 
 
 def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> str:
-    """The memory that the members take, in words.
-
-    Raises:
-        ValueError: more than the device has free; says what fits.
-    """
+    """The memory that the members take, in words; a ValueError where the device has less, which says what fits."""
     m = config.num_members
     ring, networks = member_bytes(config, spec, fuse_for_gpu=device.type != "cpu")
-    free = free_memory(device)
-    if free is not None and m * (ring + networks) > 0.9 * free.num_bytes:
+    needed, free = m * (ring + networks), free_memory(device)
+    if free is not None and needed > 0.9 * free.num_bytes:
         fits = int(0.9 * free.num_bytes / (ring + networks))
         transitions = int((0.9 * free.num_bytes / m - networks) / ring * config.buffer_size)
         may_be = transitions >= config.learning_starts  # any smaller replay is refused
         if m > 1 and fits >= 1:
             smaller = f", or all with --buffer-size {transitions}" if may_be else ""
             raise ValueError(
-                f"{m} members need {format_bytes(m * (ring + networks))} ({format_bytes(ring)} of replay and "
+                f"{m} members need {format_bytes(needed)} ({format_bytes(ring)} of replay and "
                 f"{format_bytes(networks)} of networks each), but {free.text}. {fits} of them fit{smaller}."
             )
         what = f"Give --buffer-size {transitions} or less" if may_be else "No replay that is large enough fits"

@@ -6,7 +6,6 @@ anyway; the update itself only notes which step was the first bad one (`gradient
 Axes: M members, B batch.
 """
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from fastsac.acting.collector import Collector
 from fastsac.acting.errors import NotFiniteError
 from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
-from fastsac.config.settings import Config
+from fastsac.checkpoint.writer import dump
 from fastsac.disk.files import write_file
 from fastsac.learning.draw import draw_batch
 from fastsac.learning.gradient_step import FAULT_COLUMNS, NO_FAULT_STEP
@@ -44,12 +43,7 @@ class Fault:
 
 
 def find(learner: Learner, parameters: bool) -> list[Fault]:
-    """What is wrong now, at most one fault per member.  Waits for the device.
-
-    Args:
-        learner: to be looked at.
-        parameters: look at all parameters, targets and moments, too.
-    """
+    """At most one fault per member, in its losses, or in its `parameters`, too.  Waits for the device."""
     faults = []
     for member, row in enumerate(learner.buffers["fault"].tolist()):
         found = dict(zip(FAULT_COLUMNS, row, strict=True))
@@ -66,11 +60,7 @@ def find(learner: Learner, parameters: bool) -> list[Fault]:
 
 
 def redraw(learner: Learner, fault: Fault) -> tuple[Batch, Tensor]:
-    """The batch of the bad step, from the same counters.
-
-    Returns:
-        The batch, as drawn, and per transition whether its first row is overwritten by now, [B].
-    """
+    """The batch of the bad step, from the same counters, and whether a transition's row is overwritten by now, [B]."""
     m, config = fault.member, learner.config
     now: Ring = pytree.tree_map(lambda t: t[m], learner.buffers["ring"])
     head, tail, count = torch.tensor([fault.head, fault.tail, fault.count], device=learner.device)
@@ -88,85 +78,55 @@ def redraw(learner: Learner, fault: Fault) -> tuple[Batch, Tensor]:
 
 
 class NanGuard:
-    """Looks for faults, and stops the run or takes members back, as `on_nan` says.
-
-    Args:
-        config: settings.
-        learner: to look at.
-        normalizer: of the learner.
-        collector: whose copy of the policy follows a member that goes back.
-        run_dir: for dumps.
-        say: prints one line.
-    """
+    """Looks for faults, writes dumps of them, and stops the run or takes members back, as `on_nan` says."""
 
     def __init__(
-        self,
-        config: Config,
-        learner: Learner,
-        normalizer: Normalizer,
-        collector: Collector,
-        run_dir: Path,
-        say: Callable[[str], None],
+        self, learner: Learner, normalizer: Normalizer, collector: Collector, run_dir: Path, say: Callable[[str], None]
     ) -> None:
-        self.config, self.learner, self.normalizer, self.collector = config, learner, normalizer, collector
-        self.run_dir, self._say = run_dir, say
-        self._rolls_back = config.on_nan == "rollback"
-        self._held: Any = None
-        self.rollbacks = [0] * config.num_members
+        self.learner, self.normalizer, self.collector = learner, normalizer, collector
+        self.config, self.run_dir, self._say = learner.config, run_dir, say
+        self.rollbacks = [0] * self.config.num_members  # how often each was taken back
+        self._held: Any = None  # what members go back to, on the device, if they do
+        if self.config.on_nan == "rollback":
+            self._held = pytree.tree_map(torch.clone, learner.buffers["state"])
 
     def state_dict(self) -> dict[str, Any]:
         """What a continued run may have to go back to."""
         return {} if self._held is None else {"held": self._held}
 
     def load(self, state: dict[str, Any], rollbacks: list[int]) -> None:
-        """Take over what `state_dict` gave, where it did, and how often each member was taken back.
-
-        Raises:
-            ValueError: it is of another algorithm.
-        """
+        """Take over what `state_dict` gave, or hold the learner's state if it gave nothing; and its `rollbacks`."""
         self.rollbacks = list(rollbacks)
-        if self._rolls_back and "held" in state:
-            self.hold()
+        if self._held is not None and "held" in state:
             copy_tree_(self._held, state["held"], "held")
-
-    def start(self) -> None:
-        """Hold the state, unless a continued run brought what to go back to."""
-        if self._held is None:
+        else:
             self.hold()
 
     def hold(self) -> None:
-        """Keep a copy of the state, on the device, if it may be needed; all of it is finite, says a `check` before."""
+        """Keep a copy of the state if it may be needed; all of it is finite, says a `check` before."""
         if self._held is not None:
             pytree.tree_map(lambda mine, new: mine.copy_(new), self._held, self.learner.buffers["state"])
-        elif self._rolls_back:
-            self._held = pytree.tree_map(torch.clone, self.learner.buffers["state"])
 
     def check(self, parameters: bool = False) -> bool:
-        """Look for faults and deal with them.  Waits for the device.
-
-        Args:
-            parameters: look at more than the losses.
-
-        Returns:
-            Whether a member was taken back.
-
-        Raises:
-            NotFiniteError: a fault, and the run is to stop.
-        """
-        faults = find(self.learner, parameters or self._rolls_back)
+        """Look for faults, as `find`; returns whether a member was taken back, or raises a NotFiniteError."""
+        faults = find(self.learner, parameters or self._held is not None)
         for fault in faults:
-            what, dump = self._describe(fault), self._dump(fault)
-            if not self._rolls_back or self.rollbacks[fault.member] == MAX_ROLLBACKS:
-                raise NotFiniteError(f"{what}. {dump} {self._advice()}")
+            what = f"{self._describe(fault)}. {self._dump(fault)}"
+            if self._held is None:
+                advice = "try a smaller learning rate, --max-grad-norm 1 or --on-nan rollback."
+                raise NotFiniteError(f"{what} Checkpoints written so far are kept; {advice}")
+            if self.rollbacks[fault.member] == MAX_ROLLBACKS:
+                advice = "try a smaller learning rate or --max-grad-norm 1."
+                raise NotFiniteError(f"{what} {MAX_ROLLBACKS} rollbacks did not help: {advice}")
             self._roll_back(fault.member)
             to, number = self.learner.grad_steps[fault.member], self.rollbacks[fault.member]
-            self._say(f"{what}. {dump} Back to gradient step {to:,}, for time {number} of {MAX_ROLLBACKS}.")
+            self._say(f"{what} Back to gradient step {to:,}, for time {number} of {MAX_ROLLBACKS}.")
         return bool(faults)
 
     def _roll_back(self, member: int) -> None:
         self.rollbacks[member] += 1
         self.learner.rewind_(member, self._held)
-        self.collector.sync_policy(member)
+        self.collector.actor.sync_policy(member)
 
     def _describe(self, fault: Fault) -> str:
         names = ", ".join(fault.names)
@@ -174,49 +134,32 @@ class NanGuard:
         member = self.config.member_name(fault.member)
         return f"{names} of {member} {was} not finite at gradient step {fault.step}"
 
-    def _advice(self) -> str:
-        if self._rolls_back:
-            return f"{MAX_ROLLBACKS} rollbacks did not help: try a smaller learning rate or --max-grad-norm 1."
-        return (
-            "Checkpoints written so far are kept; try a smaller learning rate, --max-grad-norm 1 or --on-nan rollback."
-        )
-
     def _dump(self, fault: Fault) -> str:
         """Write all that belongs to a fault; says where it is, or why not."""
+        m = fault.member
         folder = self.run_dir / f"nan-{fault.step}"
-        times = len(list(folder.glob(f"member{fault.member}[-.]*pt")))  # the same step may go wrong again
-        path = folder / f"member{fault.member}{f'-{times + 1}' if times else ''}.pt"
+        times = len(list(folder.glob(f"member{m}[-.]*pt")))  # the same step may go wrong again
+        path = folder / f"member{m}{f'-{times + 1}' if times else ''}.pt"
         batch, stale = redraw(self.learner, fault)
+        state = {"state": self.learner.buffers["state"], "normalizer": self.normalizer.state_dict()}
         content = {
-            "names": list(fault.names), "member": fault.member, "seed": self.config.member_seeds[fault.member],
-            "grad_step": fault.step,
-            "counter_offset": int(self.learner.buffers["counter_offset"][fault.member]),
+            "names": list(fault.names), "member": m, "seed": self.config.member_seeds[m], "grad_step": fault.step,
+            "counter_offset": int(self.learner.buffers["counter_offset"][m]),
             "replay": {"head": fault.head, "tail": fault.tail, "count": fault.count},
-            "noticed_at": {
-                "env_steps": self.collector.env_steps[fault.member],
-                "grad_steps": self.learner.grad_steps[fault.member],
-            },
-            "config": self.config.to_json(),
-            "batch": _tensors(batch), "overwritten": stale,
-            "state": self.learner.buffers["state"], "normalizer": self.normalizer.state_dict(),
+            "noticed_at": {"env_steps": self.collector.env_steps[m], "grad_steps": self.learner.grad_steps[m]},
+            "config": self.config.to_json(), "batch": _tensors(batch), "overwritten": stale,
+            **pytree.tree_map(lambda t: t[m].clone(), state | self.state_dict()),
         }  # fmt: skip
-        if self._held is not None:
-            content["held"] = self._held
-        for name in ("state", "normalizer", "held"):
-            if name in content:
-                content[name] = pytree.tree_map(lambda t: t[fault.member].clone(), content[name])
         try:
             folder.mkdir(exist_ok=True)
-            buffer = io.BytesIO()
-            torch.save(pytree.tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else x, content), buffer)
-            write_file(path, buffer.getvalue())
+            write_file(path, dump(content))
         except OSError as error:
             return f"No dump could be written ({error.strerror})."
         return f"See {path}."
 
 
 def _tensors(batch: Batch) -> dict[str, Tensor]:
-    """A batch as a dictionary, which loads without running code."""
+    """As a dictionary, which loads without running code."""
     plain = {k: v for k, v in batch._asdict().items() if k != "window"}
     window = {f"window.{k}": v for k, v in batch.window._asdict().items()} if batch.window else {}
     return plain | window

@@ -15,8 +15,8 @@ from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_spec
 from fastsac.run.claim import claim
 from fastsac.run.memory import check_memory
-from fastsac.run.resume import Resume, check_resume
 from fastsac.run.run_dir import RunDir
+from fastsac.run.run_state import Resume, check_resume
 from fastsac.runtime import compile_cache
 from fastsac.runtime.device import c_compiler, choose_device, cpp_compiler, num_cpus
 from fastsac.runtime.launch import Mode
@@ -71,10 +71,11 @@ def make_plan(config: Config) -> Plan:
         )
     device = choose_device(config.device)
     spec = make_spec(config.env, config.env_kwargs, config.action_limit)
-    check_evaluation(config, spec)
-    config = config.replace(algo=choose_algo(config, spec))
-    check_image(config, spec)
-    check_sweep(config, spec)
+    _check_evaluation(config, spec)
+    config = config.replace(algo=_choose_algo(config, spec))
+    if spec.image is not None and config.obs_norm:
+        raise ValueError(f"obs_norm is for vectors, and {spec.env_id} has images. Leave it out.")
+    _check_sweep(config, spec)
     mode, why = choose_mode(config, device)
     if mode != "eager":
         compile_cache.check()
@@ -88,44 +89,38 @@ def make_plan(config: Config) -> Plan:
     except BaseException:
         place.release()
         raise
-    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else threads_text(threads)
-    kwargs = [f"env_kwargs {config.env_kwargs}"] if config.env_kwargs else []
-    kwargs += [f"in evaluation {config.eval_env_kwargs}"] if config.eval_env_kwargs else []
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else _threads_text(threads)
     obs = "x".join(map(str, spec.image or (spec.obs_dim,)))
+    members = f" x {config.num_members} members" if config.num_members > 1 else ""
+    precision = ", bfloat16" if config.bf16 else ""
+    kwargs = {"env_kwargs": config.env_kwargs, "in evaluation": config.eval_env_kwargs}
     notes = (
         f"{spec.env_id}: obs {obs}, action {spec.action_dim}, {config.algo}, preset {config.preset}, "
-        f"{config.num_envs} environments" + (f" x {config.num_members} members" if config.num_members > 1 else ""),
-        *([", ".join(kwargs)] if kwargs else []),
-        f"device {device} ({device_name}), update {mode}: {why}" + (", bfloat16" if config.bf16 else ""),
+        f"{config.num_envs} environments{members}",
+        ", ".join(f"{name} {value}" for name, value in kwargs.items() if value),
+        f"device {device} ({device_name}), update {mode}: {why}{precision}",
         memory,
-        *([resume.found.note] if resume and resume.found.note else []),
+        resume.found.note if resume else "",
     )
-    return Plan(config, spec, device, mode, threads, place, resume, notes, began)
+    return Plan(config, spec, device, mode, threads, place, resume, tuple(filter(None, notes)), began)
 
 
-def choose_algo(config: Config, spec: EnvSpec) -> str:
-    """The algorithm that `auto` means, or the one asked for.
-
-    Raises:
-        ValueError: it is for the other kind of actions.
-    """
+def _choose_algo(config: Config, spec: EnvSpec) -> str:
+    """The algorithm that `auto` means, or the one asked for; a ValueError where it does not fit."""
     algo = registry.resolve_algorithm(config.algo, spec.discrete)
     if registry.get_algorithm(algo).discrete != spec.discrete:
         kind = f"{spec.action_dim} choices" if spec.discrete else f"continuous actions of length {spec.action_dim}"
         raise ValueError(f"algo {algo} cannot act in {spec.env_id}, which has {kind}. Give --algo auto.")
-    if config.target_entropy is not None and not registry.get_algorithm(algo).adjusts_alpha:
+    adjusts_alpha = registry.get_algorithm(algo).adjusts_alpha
+    if config.target_entropy is not None and not adjusts_alpha:
         raise ValueError(f"target_entropy has no effect on algo {algo}, whose temperature is init_alpha. Leave it out.")
-    if not config.backup_entropy and not registry.get_algorithm(algo).adjusts_alpha:
+    if not config.backup_entropy and not adjusts_alpha:
         raise ValueError(f"backup_entropy cannot be left out of algo {algo}, whose value is soft. Leave the flag out.")
     return algo
 
 
-def check_sweep(config: Config, spec: EnvSpec) -> None:
-    """Refuse a sweep of what makes no difference.
-
-    Raises:
-        ValueError: the algorithm has no such setting, or has it for all members at once.
-    """
+def _check_sweep(config: Config, spec: EnvSpec) -> None:
+    """Refuse a sweep of what the algorithm does not have, or has for all members at once, with a ValueError."""
     algorithm = registry.get_algorithm(config.algo)(config, spec)
     for name in config.member_setting(0):
         low, high = (algorithm.hyper(config.replace(sweep=(), **{name: value})) for value in (0.25, 0.5))
@@ -135,11 +130,7 @@ def check_sweep(config: Config, spec: EnvSpec) -> None:
 
 
 def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
-    """Eager, compiled or captured, and why; depends on the configuration alone, so that a repeat chooses the same.
-
-    Raises:
-        ValueError: what was asked for is not to be had here.
-    """
+    """Eager, compiled or captured, and why; depends on the configuration alone, so that a repeat chooses the same."""
     on_cuda = device.type == "cuda"
     if config.cuda_graphs == "on" and not on_cuda:
         raise ValueError(f"cuda_graphs on needs a CUDA device, got device {device}. Give --cuda-graphs auto.")
@@ -164,12 +155,8 @@ def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
     return "compiled", f"{updates:,} updates win the compile time back"
 
 
-def check_evaluation(config: Config, spec: EnvSpec) -> None:
-    """Check that the environments of evaluation are of the same sizes.
-
-    Raises:
-        ValueError: they are not, or cannot be made.
-    """
+def _check_evaluation(config: Config, spec: EnvSpec) -> None:
+    """Refuse environments of evaluation that are of other sizes, with a ValueError."""
     if not config.eval_env_kwargs:
         return
     other = make_spec(config.env, config.env_kwargs_of_evaluation, config.action_limit)
@@ -181,21 +168,11 @@ def check_evaluation(config: Config, spec: EnvSpec) -> None:
             )
 
 
-def check_image(config: Config, spec: EnvSpec) -> None:
-    """Refuse settings that have no sense for images.
-
-    Raises:
-        ValueError: observations are images, and are to be normalised.
-    """
-    if spec.image is not None and config.obs_norm:
-        raise ValueError(f"obs_norm is for vectors, and {spec.env_id} has images. Leave it out.")
-
-
 def choose_threads(config: Config, spec: EnvSpec, mode: Mode) -> tuple[int, ...]:
     """Threads of torch for the learner's products: the number, or two of which the faster is to be taken.
 
-    Only where the numbers do not depend on it: convolutions sum their gradients, products their long sums over a large
-    batch, and eager norms their squares, in as many parts as there are threads.
+    Two only where the numbers do not depend on it: convolutions sum their gradients, products their long sums over a
+    large batch, and eager norms their squares, in as many parts as there are threads.
     """
     if config.cpu_threads or num_cpus() == 1:
         return (config.cpu_threads or 1,)
@@ -206,8 +183,7 @@ def choose_threads(config: Config, spec: EnvSpec, mode: Mode) -> tuple[int, ...]
     return (1,) if small or (mode == "eager" and config.max_grad_norm > 0) else (1, num_cpus())
 
 
-def threads_text(threads: tuple[int, ...]) -> str:
-    """`1 thread`, or what is still to be measured."""
+def _threads_text(threads: tuple[int, ...]) -> str:
     text = " or ".join(map(str, threads))
     what = "whichever is faster" if len(threads) > 1 else "--cpu-threads N for another number"
     return f"{text} thread{'s' * (threads[-1] > 1)}, {what}"

@@ -1,6 +1,5 @@
 """What a run came to: the closing figures in Python and in summary.json."""
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -8,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from fastsac.config.json_text import read_json
-from fastsac.config.kinds import conform
+from fastsac.config.kinds import conform, read_json
 from fastsac.disk.files import read_file, write_file
 
 NAME = "summary.json"
@@ -33,27 +31,27 @@ class Result:
 
     def write(self, about: Mapping[str, Any]) -> None:
         """Write summary.json, with what else is to be known `about` the run as JSON values."""
-        names = [f.name for f in dataclasses.fields(self)[1:]]
-        values: dict[str, Any] = {name: getattr(self, name) for name in names}
+        values: dict[str, Any] = {**about, **{name: getattr(self, name) for name in KINDS}}
         means = {name: values[name] if math.isfinite(values[name]) else None for name in MEANS}
-        write_file(self.run_dir / NAME, (json.dumps({**about, **values, **means}, indent=2) + "\n").encode())
+        write_file(self.run_dir / NAME, (json.dumps({**values, **means}, indent=2) + "\n").encode())
 
     @classmethod
     def read(cls, run_dir: Path) -> "Result":
         """The closing figures of a run that is complete."""
         summary = read_summary(run_dir)
-        values = {f.name: summary[f.name] for f in dataclasses.fields(cls)[1:]}
-        means = {name: math.nan for name in MEANS if values[name] is None}
-        return cls(run_dir, **{**values, **means})
+        means = {name: math.nan for name in MEANS if summary[name] is None}
+        return cls(run_dir, **{**{name: summary[name] for name in KINDS}, **means})
+
+
+KINDS = {name: kind for name, kind in get_type_hints(Result).items() if name != "run_dir"}  # of what summary.json holds
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:
-    """What summary.json of a run holds; nothing if there is none yet, half of one, or something else."""
+    """What summary.json of a run holds; nothing if there is none, half of one, or something else."""
     try:
         summary: dict[str, Any] = conform(NAME, read_json(read_file(run_dir / NAME)), dict[str, Any])
-        kinds = get_type_hints(Result)
-        for f in dataclasses.fields(Result)[1:]:
-            conform(f.name, summary.get(f.name, ...), kinds[f.name] | None if f.name in MEANS else kinds[f.name])
+        for name, kind in KINDS.items():
+            conform(name, summary.get(name, ...), kind | None if name in MEANS else kind)
     except (OSError, ValueError):
         return {}
     return summary

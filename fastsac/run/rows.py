@@ -5,27 +5,17 @@ import time
 import numpy as np
 
 from fastsac.acting.collector import Collector
-from fastsac.config.settings import Config
 from fastsac.learning.learner import Learner
 from fastsac.run.run_state import LastRow, Row
 
 
 class RowClock:
-    """Time and steps since the last row of metrics.csv; what is set aside (compiling, evaluating) does not count.
+    """Time and steps since the last row of metrics.csv; what is set aside (compiling, evaluating) does not count."""
 
-    Args:
-        config: of the run.
-        collector: of the run.
-        learner: of the run.
-
-    Attributes:
-        env_steps: at the last row.
-    """
-
-    def __init__(self, config: Config, collector: Collector, learner: Learner) -> None:
-        self._config, self._collector, self._learner = config, collector, learner
+    def __init__(self, collector: Collector, learner: Learner) -> None:
+        self._collector, self._learner, self._config = collector, learner, learner.config
         self._start = self._at = time.perf_counter()
-        self.env_steps = self._grad_steps = 0
+        self.env_steps = self._grad_steps = 0  # at the last row
         self._waited = collector.waited
 
     @property
@@ -47,7 +37,12 @@ class RowClock:
             **self._config.member_setting(member),
         }
 
-    def rates(self) -> Row:
+    def metrics(self) -> list[Row]:
+        """Rows of metrics.csv; means over the steps and episodes since the last ones.  Waits for the device."""
+        rates, losses, episodes = self._rates(), self._learner.read_metrics(), self._collector.stats.take()
+        return [{**self.counters(m), **rates, **losses[m], **episodes[m]} for m in range(self._config.num_members)]
+
+    def _rates(self) -> Row:
         """Columns of the time since the last row, which is now."""
         now, env_steps, grad_steps = time.perf_counter(), min(self._collector.env_steps), min(self._learner.grad_steps)
         seconds, waited = now - self._at, self._since()
@@ -62,19 +57,8 @@ class RowClock:
         self._at, self.env_steps, self._grad_steps, self._waited = now, env_steps, grad_steps, self._collector.waited
         return rates
 
-    def metrics(self) -> list[Row]:
-        """Rows of metrics.csv; means over the steps and episodes since the last ones.  Waits for the device."""
-        rates, losses, episodes = self.rates(), self._learner.read_metrics(), self._collector.stats.take()
-        return [
-            {**self.counters(m), **rates, **losses[m], **episodes[m]} for m in range(self._config.num_members)
-        ]  # fmt: skip
-
     def evaluations(self, returns: list[list[float]]) -> list[Row]:
-        """Rows of eval.csv.
-
-        Args:
-            returns: of the episodes of each member.
-        """
+        """Rows of eval.csv, from the returns of each member's episodes."""
         return [
             {
                 **self.counters(member),
@@ -92,9 +76,8 @@ class RowClock:
 
     def resume(self, wall_s: float, row: LastRow) -> None:
         """Go on as the clock of a run that came to `wall_s`, with its last row."""
-        now = time.perf_counter()
         self._start -= wall_s
-        self._at, self.env_steps, self._grad_steps = now - row.ago_s, row.env_steps, row.grad_steps
+        self._at, self.env_steps, self._grad_steps = time.perf_counter() - row.ago_s, row.env_steps, row.grad_steps
         self._waited = {key: seconds - row.waited.get(key, 0.0) for key, seconds in self._collector.waited.items()}
 
     def _since(self) -> dict[str, float]:

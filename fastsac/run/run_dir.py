@@ -9,6 +9,7 @@ settings and a whole checkpoint what it is.  Reading a run needs no lock.
 """
 
 import errno
+import itertools
 import json
 import os
 import socket
@@ -38,18 +39,15 @@ class InUseError(ValueError):
 
 
 class RunDir:
-    """The folder of a run, which one process may hold.
+    """The folder of a run, which need not exist, and which one process may hold."""
 
-    Args:
-        path: it; it need not exist.
-    """
+    _held: os.stat_result  # of the file that is locked, once it is
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._folder = path.absolute()  # an environment may change the working directory
         self._mark = self._folder / MARK
         self._lock: BaseFileLock | None = None
-        self._held: tuple[int, int] | None = None  # device and inode of the file that is locked
         self._made: list[Path] = []  # folders that were not there before, innermost first
         self._started = False
 
@@ -63,18 +61,17 @@ class RunDir:
     @property
     def is_free(self) -> bool:
         """Whether nothing is there but, perhaps, an empty folder or the mark of a start that came to nothing."""
-        there = self._folder.exists()
-        return not there or (self._folder.is_dir() and all(p == self._mark for p in self._folder.iterdir()))
+        folder = self._folder
+        return not folder.exists() or (folder.is_dir() and all(path == self._mark for path in folder.iterdir()))
 
     def is_run(self) -> bool:
         """Whether it may be written to: it has the mark, or holds a run of a version that made no marks."""
-        if self.is_marked:
-            return True
-        try:
-            Config.load(self._folder)
-            checkpoint.find(self._folder, with_replay=False)
-        except ValueError:
-            return False
+        if not self.is_marked:
+            try:
+                Config.load(self._folder)
+                checkpoint.find(self._folder, with_replay=False)
+            except ValueError:
+                return False
         return True
 
     # The lock -----------------------------------------------------------------------------------------------------
@@ -82,11 +79,8 @@ class RunDir:
     def acquire(self, wait_s: float = 0.0) -> None:
         """Become the process that writes the run; makes and marks the folder where it is not there.
 
-        Args:
-            wait_s: seconds to wait for another process to leave it.
-
         Raises:
-            InUseError: another process has it.
+            InUseError: another process has it, still after `wait_s` seconds.
             ValueError: it cannot be written to.
         """
         try:
@@ -95,7 +89,7 @@ class RunDir:
             owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
             write_file(self._mark / OWNER, json.dumps(owner).encode())
         except OSError as error:
-            there = next(p for p in (self._folder, *self._folder.parents) if _exists(p))
+            there = next(p for p in (self._folder, *self._folder.parents) if os.path.exists(p))
             self.release()
             raise ValueError(
                 f"run_dir {self.path} cannot be written to: {there} does not allow it ({error.strerror})."
@@ -105,8 +99,9 @@ class RunDir:
         for _ in range(5):
             with suppress(FileNotFoundError):  # a start that came to nothing took its folder away again
                 self._make()
-                self._lock = self._locked(deadline)
-                self._held = _identity(Path(self._lock.lock_file))
+                lock = self._locked(deadline)
+                self._held = os.stat(lock.lock_file)
+                self._lock = lock
                 return
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
@@ -131,7 +126,8 @@ class RunDir:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                if (left := deadline - time.monotonic()) <= 0:
+                left = deadline - time.monotonic()
+                if left <= 0:
                     raise
                 print(f"waiting up to {left:.0f} s for {self._owner()} to leave {self.path}", flush=True)
                 lock.acquire(timeout=left, poll_interval=0.1)
@@ -157,19 +153,12 @@ class RunDir:
     def is_held(self) -> bool:
         """Whether the folder is there and is still the one whose lock this process has."""
         try:
-            return self._lock is not None and _identity(Path(self._lock.lock_file)) == self._held
+            return self._lock is not None and os.path.samestat(os.stat(self._lock.lock_file), self._held)
         except OSError:
             return False
 
     def acquire_again(self, is_ours: bool) -> None:
-        """Make the folder anew where it is gone, or its mark.
-
-        Args:
-            is_ours: the folder that is there is known to be this run's.
-
-        Raises:
-            OSError: it cannot be made, or something else is there by now.
-        """
+        """Make the folder anew where it is gone, or its mark; an OSError if it is there and not known to be ours."""
         if not (is_ours or self.is_free or self.is_run()):
             raise FileExistsError(errno.EEXIST, "something else is there now")
         self._unlock()
@@ -188,9 +177,8 @@ class RunDir:
         """Move what a start without a checkpoint left behind into a folder of its own, if it has rows; returns it."""
         if not any(last_steps(self._folder / name) for name in ("metrics.csv", "eval.csv")):
             return None
-        number = 1
-        while (aside := self._folder / f"aborted-{number}").exists():
-            number += 1
+        paths = (self._folder / f"aborted-{number}" for number in itertools.count(1))
+        aside = next(path for path in paths if not path.exists())
         aside.mkdir()
         for name in LEFT_OVER:
             with suppress(FileNotFoundError):
@@ -221,36 +209,17 @@ class RunDir:
         if self._lock is not None:
             with suppress(OSError):
                 self._lock.release(force=True)
-        self._lock, self._held = None, None
-
-
-def _exists(path: Path) -> bool:
-    with suppress(OSError):
-        return path.exists()
-    return False
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_dev, stat.st_ino
+        self._lock = None
 
 
 def check_writable(folder: Path) -> None:
-    """Make a file there, and remove it: root may all, and a file system may be read-only, so that modes do not tell.
-
-    Raises:
-        OSError: it cannot be made.
-    """
+    """Make a file there, or raise an OSError: root may all and a file system may be read-only, so modes do not tell."""
     with tempfile.TemporaryFile(dir=folder):
         pass
 
 
 def last_steps(table: Path) -> int:
-    """Environment steps in the last row of a table; 0 where there is none.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
+    """Environment steps in the last row of a table, 0 where there is none; a ValueError where it cannot be read."""
     steps = read_numbers(table, ("env_steps",))
     steps = steps[np.isfinite(steps)]
     return int(steps[-1]) if steps.size else 0

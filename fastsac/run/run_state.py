@@ -1,7 +1,8 @@
-"""Where a run is, beside its tensors: what a checkpoint keeps in meta.json, and a continued run begins with."""
+"""Where a run is, beside its tensors: what a checkpoint keeps in meta.json, and whether a run can go on from it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 from fastsac import checkpoint
@@ -9,6 +10,7 @@ from fastsac.acting.episodes import Episodes
 from fastsac.config.kinds import conform
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
+from fastsac.run.result import read_summary
 
 Row = dict[str, int | float]
 """A row of a table: numbers by column."""
@@ -28,42 +30,27 @@ class LastRow:
 
 @dataclass(frozen=True)
 class RunState:
-    """Counters and records of a run; lists have an entry per member.
-
-    Attributes:
-        env_id: the task.
-        sizes: settings and sizes that must be equal in the run that continues this one.
-        action_bounds: (low, high) of each actuator.
-        learn_from: env steps from which on the replay holds enough to learn from.
-        goal_at: env steps at which a member reached its goal.
-        evaluation_due: an evaluation was given up when the run was interrupted.
-        last_evals: rows of eval.csv; none before the first evaluation.
-        tables: number of rows of each table.
-    """
+    """Counters and records of a run; lists have an entry per member."""
 
     env_id: str
-    sizes: dict[str, Any]
-    action_bounds: list[list[float]]
+    sizes: dict[str, Any]  # settings and sizes that must be equal in the run that continues this one
+    action_bounds: list[list[float]]  # (low, high) of each actuator
     env_steps: list[int]
     grad_steps: list[int]
     vec_steps: int
-    learn_from: list[int]
+    learn_from: list[int]  # env steps from which on the replay holds enough to learn from
     rollbacks: list[int]
-    goal_at: list[int | None]
-    evaluation_due: bool
-    last_evals: list[Row]
+    goal_at: list[int | None]  # env steps at which a member reached its goal
+    evaluation_due: bool  # an evaluation was given up when the run was interrupted
+    last_evals: list[Row]  # of eval.csv; none before the first evaluation
     episodes: Episodes
-    tables: dict[str, int]
+    tables: dict[str, int]  # number of rows of each
     last_row: LastRow
     wall_s: float
 
     @classmethod
     def read(cls, found: checkpoint.Found) -> Self:
-        """That of a checkpoint.
-
-        Raises:
-            ValueError: it holds something else.
-        """
+        """That of a checkpoint; a ValueError where it holds something else."""
         try:
             state: Self = conform("meta.json", found.meta, cls)
             lists = [getattr(state, name) for name in PER_MEMBER] + list(vars(state.episodes).values())
@@ -98,3 +85,56 @@ def sizes_of(config: Config, spec: EnvSpec) -> dict[str, Any]:
     if spec.image is None:
         kept["conv_channels"] = None
     return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}  # as in JSON
+
+
+@dataclass(frozen=True)
+class Resume:
+    """The checkpoint where a run goes on."""
+
+    found: checkpoint.Found
+    state: RunState
+    complete: bool  # nothing is left to do
+
+
+def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> Resume:
+    """The newest checkpoint of `run_dir`; a ValueError where there is none, or it does not fit the configuration."""
+    found = find_checkpoint(run_dir, with_replay=config.checkpoint_replay == "full")
+    state = RunState.read(found)
+    if state.env_id != spec.env_id:
+        raise ValueError(
+            f"the checkpoint in {run_dir} is of {state.env_id}, got env {spec.env_id}. Resume without --env."
+        )
+    had = state.sizes
+    differing = [f"{k} {had.get(k)}, got {v}" for k, v in sizes_of(config, spec).items() if had.get(k) != v]
+    if differing:
+        raise ValueError(f"the checkpoint in {run_dir} has {', '.join(differing)}. Leave these flags out.")
+    if len(state.env_steps) != config.num_members:
+        raise ValueError(f"the checkpoint in {run_dir} has {len(state.env_steps)} members, not {config.num_members}.")
+    summary = read_summary(run_dir)
+    at_end, interrupted = min(state.env_steps) >= config.total_steps, summary.get("interrupted")
+    if config.resume != "auto" and at_end and not interrupted:
+        raise ValueError(f"{run_dir} is at its {config.total_steps:,} steps already. Give a larger --total-steps.")
+    # Without a summary of this very checkpoint the end of the run is still to be made.
+    closed = interrupted is False and summary.get("env_steps") == min(state.env_steps)
+    return Resume(found, state, config.resume == "auto" and closed and (at_end or summary.get("stopped_by") == "goal"))
+
+
+def find_checkpoint(run_dir: Path, with_replay: bool) -> checkpoint.Found:
+    """The newest checkpoint that a run can go on from.
+
+    With `with_replay` its replay must be whole, or a ValueError says which learner is; else it goes along if it is.
+    """
+    if with_replay:
+        try:
+            return checkpoint.find(run_dir)
+        except checkpoint.DamagedError as error:
+            name = checkpoint.find(run_dir, with_replay=False).folder.name
+            remedy = "--checkpoint-replay none goes on from it, with an empty replay."
+            raise ValueError(f"{error} The learner of {name} is whole: {remedy}") from None
+    found = checkpoint.find(run_dir, with_replay=False)
+    try:
+        checkpoint.check_files(found.folder, found.meta, with_replay=True)
+    except checkpoint.DamagedError as error:
+        note = " ".join([found.note, f"{error} Going on without the replay."]).strip()
+        return replace(found, note=note)
+    return replace(found, with_replay=True)

@@ -7,23 +7,12 @@ from fastsac.runtime.signals import Deadline, StopSignals
 
 
 class StopRule:
-    """Decides whether a run goes on.  `update` alone changes the decision; everything else only tells it.
-
-    Args:
-        config: of the run.
-        signals: that ask it to end.
-        deadline: of its time.
-        say: prints one line.
-
-    Attributes:
-        reason: why the run ends: "goal", "max_wall_time" or a signal's name; None while it goes on.
-        goal_at: env steps at which each member reached its goal.
-    """
+    """Decides whether a run goes on: in `update` alone."""
 
     def __init__(self, config: Config, signals: StopSignals, deadline: Deadline, say: Callable[[str], None]) -> None:
         self._config, self._signals, self._deadline, self._say = config, signals, deadline, say
-        self.reason: str | None = None
-        self.goal_at: list[int | None] = [None] * config.num_members
+        self.reason: str | None = None  # of the end: "goal", "max_wall_time" or a signal's name; None: the run goes on
+        self.goal_at: list[int | None] = [None] * config.num_members  # env steps at which each member reached its goal
 
     @property
     def has_reached_goal(self) -> bool:
@@ -46,11 +35,11 @@ class StopRule:
         """Decide anew.
 
         Args:
-            env_steps: of each member.
+            env_steps: of each member so far.
             checkpoint_bytes: gives the size of a checkpoint, which must be written in what is left of the time.
             checkpoint_s: the longest that one has taken so far.
-            episode_returns: of each member, the mean of its last training episodes, NaN if there were too few.
-            eval_returns: of each member, the mean of the evaluation just made.
+            episode_returns: of the last training episodes, NaN where there were too few.
+            eval_returns: of the evaluation just made.
         """
         self._note(env_steps, episode_returns, self._config.stop_at_episode_return)
         self._note(env_steps, eval_returns, self._config.stop_at_return)
@@ -64,10 +53,8 @@ class StopRule:
 
     def _note(self, env_steps: Sequence[int], returns: Sequence[float], goal: float | None) -> None:
         """Keep, and say, which members reach the goal for the first time; they go on as the others do."""
-        if goal is None:
-            return
         for member, value in enumerate(returns):
-            if self.goal_at[member] is None and value >= goal:
+            if goal is not None and value >= goal and self.goal_at[member] is None:
                 self.goal_at[member] = env_steps[member]
                 if self._config.num_members > 1:
                     name = self._config.member_name(member)

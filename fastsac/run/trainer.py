@@ -1,4 +1,4 @@
-"""The training run: the loop of Soft Actor-Critic, and what happens at its log points.
+"""The training run: what it owns, and the loop of Soft Actor-Critic.
 
 (Not `train.py`: a package cannot hold both a module and a function, `fastsac.train`, of one name.)
 """
@@ -15,11 +15,9 @@ from fastsac.config.settings import Config
 from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.learning.learner import make_parts
 from fastsac.report.displays import Display, make_display
-from fastsac.run import ending, snapshot
-from fastsac.run.best_policies import BestPolicies
-from fastsac.run.checkpointer import Checkpointer
-from fastsac.run.environments import Environments
-from fastsac.run.evaluator import Evaluator, evaluate
+from fastsac.run import ending
+from fastsac.run.checkpointer import Checkpointer, restore
+from fastsac.run.evaluator import BestPolicies, Evaluator, evaluate, make_training_envs
 from fastsac.run.files import RunFiles
 from fastsac.run.log_points import LogPoints
 from fastsac.run.nan_guard import NanGuard
@@ -34,10 +32,7 @@ from fastsac.runtime.torch_settings import torch_settings
 
 
 def train(config: Config) -> Result:
-    """Train as `config` says.
-
-    Returns:
-        The closing figures.
+    """Train as `config` says; returns the closing figures.
 
     Raises:
         ValueError: the configuration cannot be run here; nothing was written.
@@ -62,7 +57,7 @@ class Run:
         evaluator: evaluates the policies.
 
     Raises:
-        ValueError: the checkpoint to resume from cannot be read.
+        ValueError: the environments cannot be made, or the checkpoint to resume from cannot be read.
     """
 
     def __init__(self, plan: Plan, evaluator: Evaluator = evaluate) -> None:
@@ -75,33 +70,32 @@ class Run:
         with self._open:  # closes what is open if something below fails
             self.display: Display = make_display(config, config.total_steps)
             self._open.callback(self.display.close)
+            say = self.display.info
             for note in plan.notes:
-                self.display.info(note)
-            tolerance = DiskErrorTolerance(self.display.info)
+                say(note)
+            tolerance = DiskErrorTolerance(say)
             # Kernels are compiled for all the threads that they may get.
             self._open.enter_context(torch_settings(plan.device, plan.cpu_threads[-1], config.matmul_precision))
             parts = make_parts(config, plan.spec, plan.device, plan.mode)
             self.learner, self.replay, self.normalizer = parts
             tensors = checkpoint.read(plan.resume.found) if plan.resume else {}
-            self.environments = Environments(config, lambda: self.collector.env_steps)
             # A resumed run goes on with episodes of its own rather than with the first ones again.
-            self.env = self.environments.make_for_training(plan.resume.state.vec_steps if plan.resume else 0)
+            self.env = make_training_envs(config, plan.resume.state.vec_steps if plan.resume else 0)
             self._open.callback(lambda: self.env.close())  # whichever it is then
             self.collector = Collector(config, self.env, *parts)
-            say = self.display.info
-            self.guard = NanGuard(config, self.learner, self.normalizer, self.collector, plan.run_dir, say)
+            self.guard = NanGuard(self.learner, self.normalizer, self.collector, plan.run_dir, say)
             self.best_policies = BestPolicies(self.learner)
-            self.clock = RowClock(config, self.collector, self.learner)
+            self.clock = RowClock(self.collector, self.learner)
             self._signals = self._open.enter_context(StopSignals())
             deadline = Deadline(config.max_wall_time, since=plan.began)
             self.stop_rule = StopRule(config, self._signals, deadline, say)
             self.files = RunFiles(plan, say)
             self._open.callback(self.files.close)
             self.checkpointer = Checkpointer(self, tolerance)
-            self._open.enter_context(self.checkpointer)
+            self._open.push(self.checkpointer.close)
             self.log_points = LogPoints(self, evaluator, tolerance)
             if plan.resume:
-                snapshot.restore(self, tensors, plan.resume.state)
+                restore(self, tensors, plan.resume.state)
             self._open = self._open.pop_all()
 
     def __enter__(self) -> Self:
@@ -115,7 +109,7 @@ class Run:
     def train(self) -> Result:
         """Learn until the steps are done or something ends the run; an error leaves word in the run directory."""
         self.start()
-        with self._leaving_word():
+        with ending.leaving_word(self):
             while not self.is_over:
                 self.step()
             result = self.finish()
@@ -128,10 +122,9 @@ class Run:
         if self.plan.device.type == "cpu" and len(self.plan.cpu_threads) > 1:
             most = self.plan.cpu_threads[-1]
             self._threads = Threads(most, self.learner.rehearse, self.display.info, steps=self.grad_steps)
-        self._signals.armed = self.environments.started = True  # from here on a signal ends the run with a checkpoint
+        self._signals.armed = True  # from here on a signal ends the run with a checkpoint
         self.files.open()  # a Ctrl-C before leaves no run directory behind
-        with self._leaving_word():
-            self.guard.start()  # before any update of this process: a checkpoint's state is finite
+        with ending.leaving_word(self):
             self.update_stop_rule()
             self.catch_up()  # of the last step before an interruption
             self.collector.start()  # s_0
@@ -159,7 +152,7 @@ class Run:
         self.log_points.pass_by(before)
 
     def catch_up(self) -> None:
-        """Launch the gradient steps that are due: the numbers are those of a launch beside the next vector step."""
+        """Launch what is due, unless the goal is reached; gives the numbers of a launch beside the next vector step."""
         if not self.stop_rule.has_reached_goal:  # the policy that reached it is the one to keep
             self.learner.launch(self.collector.due())
 
@@ -179,20 +172,16 @@ class Run:
         self.files.restore()  # a disk that refuses now is an error: the results would be lost
         self.files.sinks.flush()
         self.checkpointer.write_last()
-        result = ending.result_of(self, interrupted, stopped_by)
-        result.write(ending.about(self))
+        result = ending.write_result(self, interrupted, stopped_by)
         for path in ending.error_files(self.files.folder):  # of a run that this one continued
             path.unlink()
         return result
 
     def update_stop_rule(self, eval_returns: Sequence[float] = ()) -> bool:
-        """Let the stop rule decide anew; also within evaluations, which take long.
+        """Let the stop rule decide anew, also within evaluations, which take long; returns if nothing interrupts it.
 
         Args:
             eval_returns: of each member, the mean of the evaluation just made.
-
-        Returns:
-            Whether nothing has interrupted the run.
         """
         means = self.collector.stats.last_means() if self.config.stop_at_episode_return is not None else ()
         nbytes, longest_s = self.checkpointer.nbytes, self.checkpointer.thread.longest_s
@@ -213,11 +202,12 @@ class Run:
         if self.plan.mode == "eager":
             return
         beside = precompile.precompiling() if self.plan.device.type == "cpu" else nullcontext()
-        with self.display.stage("compiling the update") as stage, beside:
+        began = time.perf_counter()
+        with self.display.stage("compiling the update"), beside:
             self.learner.warm_up()
             self.collector.warm_up()
-        self.compile_s = stage.seconds
-        self.clock.set_aside(stage.seconds)  # rates leave compiling out
+        self.compile_s = time.perf_counter() - began
+        self.clock.set_aside(self.compile_s)  # rates leave compiling out
 
     @contextmanager
     def aside(self, name: str) -> Iterator[None]:
@@ -239,11 +229,3 @@ class Run:
             self.collector.undo_act()
         self.checkpointer.rescue()
         raise error
-
-    @contextmanager
-    def _leaving_word(self) -> Iterator[None]:
-        try:
-            yield
-        except (Exception, SystemExit) as error:
-            ending.leave_word(self, error)
-            raise

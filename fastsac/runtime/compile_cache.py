@@ -90,16 +90,12 @@ def _make(path: str) -> None:
     """Make a folder and those above it, for this user alone, where they are missing."""
     if not os.path.isabs(path):  # there is no home
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    missing = []
-    at = path
-    while not os.path.lexists(at):
-        missing.append(at)
-        at = os.path.dirname(at)
-    for name in reversed(missing):
-        try:
-            os.mkdir(name, 0o700)
+    if not os.path.lexists(path):
+        _make(os.path.dirname(path))
+        try:  # noqa: SIM105 - contextlib takes time to import
+            os.mkdir(path, 0o700)
         except FileExistsError:  # another process was faster; `check` looks at what it made
-            continue
+            pass
     if not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 

@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +17,16 @@ def choose_device(name: str) -> torch.device:
         ValueError: cuda was asked for and is not there.
     """
     if name == "auto":
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise ValueError(f"device {name} was asked for, but torch finds no CUDA GPU here. Give --device cpu.")
-        count = torch.cuda.device_count()
-        index = device.index or 0
-        if index >= count:
-            raise ValueError(f"device {name} was asked for, but there are only {count} GPUs. Give --device cuda:0.")
-        return torch.device("cuda", index)
-    return device
+    if device.type != "cuda":
+        return device
+    if not torch.cuda.is_available():
+        raise ValueError(f"device {name} was asked for, but torch finds no CUDA GPU here. Give --device cpu.")
+    index, count = device.index or 0, torch.cuda.device_count()
+    if index >= count:
+        raise ValueError(f"device {name} was asked for, but there are only {count} GPUs. Give --device cuda:0.")
+    return torch.device("cuda", index)
 
 
 def num_cpus() -> int:
@@ -59,12 +59,9 @@ class Memory:
 # Memory of a run beside replay and networks: threads, the allocator's arenas, compiler, simulators.  Measured with a
 # limit of the address space that binds: Pendulum-v1, eager and compiled, runs with 0.5 GiB and not with 0.25,
 # HalfCheetah-v5 with 64 environments with 1 GiB and not with 0.75.  Their data grew by 0.4 GiB at most.
-ADDRESS_SPACE_BESIDE = 1 << 30
-DATA_BESIDE = 1 << 29
-
 _LIMITS = {
-    "RLIMIT_AS": ("VmSize", ADDRESS_SPACE_BESIDE, "the limit of the address space (ulimit -v)"),
-    "RLIMIT_DATA": ("VmData", DATA_BESIDE, "the limit of the data (ulimit -d)"),
+    "RLIMIT_AS": ("VmSize", 1 << 30, "the limit of the address space (ulimit -v)"),
+    "RLIMIT_DATA": ("VmData", 1 << 29, "the limit of the data (ulimit -d)"),
 }
 
 
@@ -79,16 +76,14 @@ def free_memory(device: torch.device) -> Memory | None:
 
 def _system_memory() -> list[int]:
     """Bytes free in this machine, and in this container."""
-    free = []
-    try:
+    free, container = [], Path("/sys/fs/cgroup")
+    with suppress(OSError, KeyError, ValueError):
         free.append(proc_bytes("/proc/meminfo", "MemAvailable"))
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        limit = (container / "memory.max").read_text().strip()
         if limit != "max":
-            used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-            stat = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+            used = int((container / "memory.current").read_text())
+            stat = dict(line.split() for line in (container / "memory.stat").read_text().splitlines())
             free.append(int(limit) - used + int(stat["inactive_file"]))  # the page cache makes room when asked
-    except (OSError, KeyError, ValueError):
-        pass
     return free
 
 

@@ -6,6 +6,7 @@ The first signal is kept until the loop looks.  Knows nothing of training.
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Self
 
@@ -36,9 +37,6 @@ class StopSignals:
 
     Once `armed`, the first signal only leaves its name in `received`.  Before that, and from the second on, a signal
     raises Stopped.
-
-    Args:
-        clock: seconds that only grow.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,11 +47,9 @@ class StopSignals:
         self._previous: dict[signal.Signals, Handler] = {}
 
     def __enter__(self) -> Self:
-        try:
+        with suppress(ValueError):  # not the main thread: the caller handles signals
             for signum in STOPPING:
                 self._previous[signum] = signal.signal(signum, self._handle)
-        except ValueError:  # not the main thread: the caller handles signals
-            pass
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,13 +71,7 @@ CLOSING_S = 1.0  # for the last vector step and for closing files
 
 
 class Deadline:
-    """When a run must begin to stop so that its checkpoint is whole within `limit`.
-
-    Args:
-        limit: as `parse_duration` reads it; None is no limit.
-        clock: seconds that only grow.
-        since: when the time begins; default now.
-    """
+    """When a run must begin to stop so that its checkpoint is whole within `limit`, counted from `since` or now on."""
 
     def __init__(
         self, limit: str | None, clock: Callable[[], float] = time.perf_counter, since: float | None = None
@@ -92,9 +82,7 @@ class Deadline:
     def is_near(self, nbytes: Callable[[], float], longest_s: float) -> bool:
         """Whether what is left is needed for a checkpoint: twice the longest so far, or twice what a slow disk takes.
 
-        Args:
-            nbytes: gives the size of the checkpoint, which is asked for only where there is a limit.
-            longest_s: seconds that a checkpoint took so far, at most.
+        The size of the checkpoint is asked for only where there is a limit.
         """
         if self._end is None:
             return False

@@ -21,19 +21,13 @@ ROUNDS = 3  # trials of either kind
 
 
 class Threads:
-    """Chooses between one thread and all.
+    """Chooses between one thread and `most`.
 
-    Args:
-        most: all.
-        run: runs so many steps of the work, and leaves everything as it was.
-        say: prints one line.
-        steps: done already.
-        clock: seconds that only grow.
-
-    Attributes:
-        chosen: threads now.
-        step_s: seconds of a step with one thread and with all, as measured last.
+    `run` runs so many steps of the work, and leaves everything as it was; `steps` are done already.
     """
+
+    chosen: int  # threads now
+    step_s: dict[int, float]  # seconds of a step by the number of threads, as measured last
 
     def __init__(
         self,
@@ -65,11 +59,9 @@ class Threads:
         self._cost_s = self._measured_at - began
 
     def look(self, spent_s: float, steps: int) -> None:
-        """Measure again if it is time, or if steps have become slow; says so if the choice is another.
+        """Measure again if it is time, or if steps, which took `spent_s` since the beginning, have become slow.
 
-        Args:
-            spent_s: on steps, since the beginning.
-            steps: since the beginning.
+        Says so if the choice is another.
         """
         then_s, steps_then = self._looked_at
         if spent_s - then_s < LOOK_S or steps == steps_then:

@@ -8,13 +8,7 @@ import torch
 
 @contextmanager
 def torch_settings(device: torch.device, threads: int, matmul_precision: str) -> Iterator[None]:
-    """Inside, torch computes with these; afterwards as before.
-
-    Args:
-        device: the current one on CUDA, on which graphs are captured.
-        threads: on a CPU.
-        matmul_precision: of float32 on CUDA, as `torch.set_float32_matmul_precision` takes it.
-    """
+    """Inside, torch computes with these; afterwards as before.  Graphs are captured on the current device."""
     before, precision_before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     on_cuda = device.type == "cuda"
     torch.set_num_threads(threads)

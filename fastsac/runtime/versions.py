@@ -7,17 +7,18 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+NOT_INSTALLED = "not installed"
 PACKAGES = ("fastsac", "torch", "tensordict", "torchrl", "envpool", "gymnasium", "numpy")
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Version by name, Python's first; "not installed" where there is none."""
+    """Version by name, Python's first; `NOT_INSTALLED` where there is none."""
     found = {"python": platform.python_version()}
     for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
+            found[name] = NOT_INSTALLED
     return found
 
 
@@ -30,13 +31,10 @@ def is_installed(module: str) -> bool:
 def git_commit() -> str | None:
     """Commit of the checkout that this package runs from; None for an installed package."""
     root = Path(__file__).resolve().parents[2]
+    command = ["git", "rev-parse", "--show-toplevel", "HEAD"]
     try:
-        top, commit = (_git(root, "rev-parse", what) for what in ("--show-toplevel", "HEAD"))
+        out = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=5).stdout
     except (OSError, subprocess.SubprocessError):
         return None
+    top, commit = out.splitlines()
     return commit if Path(top) == root else None  # not the repository of a user who has us in a .venv
-
-
-def _git(folder: Path, *args: str) -> str:
-    out = subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, check=True, timeout=5)
-    return out.stdout.strip()

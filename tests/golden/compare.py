@@ -30,7 +30,8 @@ COMMON = (
     "--eval-episodes", "2", "--checkpoint-every", "100", "--device", "cpu", "--cpu-threads", "1", "--no-tensorboard",
 )  # fmt: skip
 PENDULUM, CARTPOLE = ("--env", "Pendulum-v1"), ("--env", "CartPole-v1")
-SCRIPTED = ("--env", "tests.scripted_env:3t,5c,2b,9c")
+SCRIPTED = ("--env", "tests.support.scripted_env:3t,5c,2b,9c")
+IMAGES = ("--env", "tests.support.image_env:Side")
 EAGER: dict[str, tuple[str, ...]] = {
     "sac": (*PENDULUM, "--algo", "sac"),
     "sac-v1": (*PENDULUM, "--algo", "sac-v1", "--init-alpha", "0.2"),
@@ -42,7 +43,7 @@ EAGER: dict[str, tuple[str, ...]] = {
     "n-step": (*SCRIPTED, "--n-step", "3", "--obs-norm"),
     "n-step without entropy": (*SCRIPTED, "--n-step", "3", "--no-n-step-entropy", "--reward-clip", "5"),
     "n-step discrete": (*CARTPOLE, "--n-step", "3"),
-    "images": ("--env", "tests.image_env:Side", "--eval-every", "0", "--total-steps", "60", "--conv-channels", "4"),
+    "images": (*IMAGES, "--eval-every", "0", "--total-steps", "60", "--conv-channels", "4"),
     "delayed actor": (*PENDULUM, "--actor-delay", "3", "--max-grad-norm", "1", "--critic-layer-norm"),
     "five critics": (*PENDULUM, "--num-critics", "5", "--utd-ratio", "2", "--no-backup-entropy"),
     "fixed temperature": (*PENDULUM, "--no-learn-alpha", "--init-alpha", "0.1", "--reward-scale", "0.1"),
@@ -68,7 +69,8 @@ def record(tree: Path, case: str, folder: Path) -> dict[str, Any]:
 
 
 def train(tree: Path, args: list[str]) -> None:
-    env = {**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'envs'}"}
+    # The environments of these tests are taken from here where the checkout has none of their names.
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tree, tree / "envs", HERE)))}
     command = [sys.executable, "-m", "fastsac", "train", *args]
     done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True)
     if done.returncode != 0:

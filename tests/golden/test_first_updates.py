@@ -12,12 +12,11 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent)] if str(HERE.parent) not in sys.path else []  # where it is run as a script
-
-from test_learner import BASE, SPEC, fill  # noqa: E402
+sys.path[:0] = [str(HERE.parents[1])] if str(HERE.parents[1]) not in sys.path else []  # where it is run as a script
 
 from fastsac.env import EnvSpec  # noqa: E402
 from fastsac.learning.learner import make_parts  # noqa: E402
+from tests.support.learners import BASE, SPEC, fill  # noqa: E402
 
 FIGURES = HERE / "first_updates.json"
 UPDATES = 12

@@ -12,13 +12,9 @@ from fastsac.config.settings import Config
 
 
 class Head(ABC):
-    """How W outputs stand for one value.
+    """How W outputs stand for one value."""
 
-    Attributes:
-        width: W.
-    """
-
-    width: int
+    width: int  # W
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -33,15 +29,7 @@ class Head(ABC):
     def target(
         self, reward: Tensor, discount: Tensor, next_out: Tensor, next_log_prob: Tensor, alpha: Tensor
     ) -> Tensor:
-        """Target of the soft Bellman equation, [B] or [B, W]; gradients are stopped.
-
-        Args:
-            reward: [B].
-            discount: [B].
-            next_out: [E, B, W], of the target critics.
-            next_log_prob: [B].
-            alpha: [].
-        """
+        """The target of `losses.td_target` for outputs [E, B, W] of the target critics, in a form that `loss` takes."""
 
     @abstractmethod
     def loss(self, out: Tensor, target: Tensor) -> Tensor:

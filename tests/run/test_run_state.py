@@ -1,0 +1,52 @@
+"""The state of a run goes to JSON and back, and a state that is none is refused in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fastsac import checkpoint
+from fastsac.run.run_state import RunState
+from tests.support.runs import run
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    result = run(tmp_path_factory.mktemp("state"), seeds=2, eval_every=20)
+    return checkpoint.find(result.run_dir)
+
+
+def test_a_state_goes_to_json_and_back(found):
+    state = RunState.read(found)
+    assert len(state.env_steps) == len(state.last_evals) == 2
+    again = json.loads(json.dumps(state.to_json()))
+    assert RunState.read(checkpoint.Found(found.folder, again, "")) == state
+    assert again.items() <= found.meta.items()
+
+
+def test_a_member_keeps_its_own_entries(found):
+    state = RunState.read(found)
+    alone = state.of_member(1, {"algo": "sac"}, {"eval.csv": 3})
+    assert alone.env_steps == state.env_steps[1:]
+    assert alone.episodes.last_returns == state.episodes.last_returns[1:]
+    assert alone.last_evals == [{**state.last_evals[1], "member": 0}]
+    assert (alone.sizes, alone.tables) == ({"algo": "sac"}, {"eval.csv": 3})
+    assert alone.vec_steps == state.vec_steps
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"env_steps": "many"},
+        {"env_steps": [1]},
+        {"goal_at": [None, 0.5]},
+        {"episodes": {"returns": [[]], "lengths": [[]]}},
+        {"last_evals": [{"member": 0}, {"member": 1}]},
+        {"last_row": None},
+        {"wall_s": 10**400},
+    ],
+)
+def test_another_meta_json_is_refused_in_one_line(found, change):
+    forged = checkpoint.Found(Path("x"), {**found.meta, **change}, "")
+    with pytest.raises(ValueError, match=r"^checkpoint x is damaged: its meta\.json is not that of a run\.$"):
+        RunState.read(forged)

@@ -1,0 +1,45 @@
+"""A small learner, with random transitions in its replay."""
+
+import torch
+
+from fastsac.config.settings import Config
+from fastsac.env import EnvSpec
+from fastsac.learning.learner import make_parts
+
+O, A, N = 3, 2, 4
+SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
+
+
+BASE = Config(
+    env="test:test", num_envs=N, hidden_dims=(16, 16), batch_size=8, learning_starts=8, buffer_size=200,
+    critic_lr=1e-3, actor_lr=1e-3, alpha_lr=1e-3, seed=5,
+)  # fmt: skip
+CPU = torch.device("cpu")
+
+
+def fill(parts, steps=30, start=0):
+    """The same rows for a member seed, whatever the number of members."""
+    learner, replay, normalizer = parts
+    seeds = learner.config.member_seeds
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def draw(*shape):
+        return torch.stack([torch.randn(*shape, generator=g) for g in generators]).to(learner.device)
+
+    replay.reset_(draw(N, O))
+    for _ in range(start, start + steps):
+        terminated, truncated = draw(N) > 1.3, draw(N) > 1.3
+        replay.add_(torch.tanh(draw(N, A)), draw(N), terminated, truncated, draw(N, O))
+        normalizer.update_(draw(N, O))
+
+
+def make_filled(mode="eager", **changes):
+    """A learner, warmed up, with its replay and normalizer."""
+    parts = make_parts(BASE.replace(**changes), SPEC, CPU, mode)
+    fill(parts)
+    parts.learner.warm_up()
+    return parts
+
+
+def make(mode="eager", **changes):
+    return make_filled(mode, **changes).learner

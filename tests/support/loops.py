@@ -1,0 +1,49 @@
+"""Acting, learning and storing in turn, without environments."""
+
+import numpy as np
+import torch
+
+from fastsac.acting.actor import Actor
+from fastsac.acting.store import Store
+from fastsac.env import Step
+from fastsac.learning.learner import make_parts
+from tests.support.learners import CPU, SPEC, A, N, O
+
+ALL_OPTIONS = {"obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}
+
+
+class Loop:
+    """Acting, learning and storing without environments."""
+
+    def __init__(self, config, spec=SPEC, mode="eager"):
+        self.config = config
+        self.learner, self.replay, self.normalizer = make_parts(config, spec, CPU, mode)
+        self.actor = Actor(config, self.learner)
+        self.store = Store(config, self.learner, self.actor, self.replay, self.normalizer)
+        for part in (self.learner, self.actor, self.store):
+            part.warm_up()
+
+
+class Stream:
+    """What environments might return, the same for a member seed whatever the number of members."""
+
+    def __init__(self, config):
+        self.generators = [torch.Generator().manual_seed(seed) for seed in config.member_seeds]
+
+    def draw(self, *shape):
+        return torch.cat([torch.randn(N, *shape, generator=g) for g in self.generators]).numpy()
+
+    def step(self):
+        return Step(self.draw(O), self.draw(), self.draw() > 1.3, self.draw() > 1.3)
+
+
+def run(loop, steps=12, updates=3):
+    """Actions of a short run, [steps, M, N, A]."""
+    stream, members = Stream(loop.config), loop.config.seeds
+    loop.store.reset(stream.draw(O), [True] * members)
+    actions = []
+    for step in range(steps):
+        actions.append(loop.actor.act().copy().reshape(members, N, A))
+        loop.learner.launch([updates if step >= 4 else 0] * members)
+        loop.store.add(stream.step(), [step < 4] * members)
+    return np.stack(actions)
