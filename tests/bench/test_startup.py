@@ -13,6 +13,7 @@ from bench.lib import harness
 CACHE_DIR = "TORCHINDUCTOR_CACHE_DIR"
 
 
+@pytest.mark.slow
 def test_startup_times_whole_processes(tmp_path: Path) -> None:
     path = tmp_path / "startup.json"
     args = ["--envs", "Pendulum-v1", "--ways", "off", "--peers", "none", "--sizes", "--json", str(path)]

@@ -11,7 +11,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from fake_clock import FakeClock
 from gymnasium import spaces
 
 from bench import curves as curves_door
@@ -23,6 +22,7 @@ from fastsac.cli.train import train_config
 from fastsac.config.settings import Config
 from fastsac.env import make_env
 from fastsac.runtime.device import num_cpus
+from tests.support.fake_clock import FakeClock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -328,6 +328,7 @@ def test_gymnasium_gives_the_returns_that_our_own_rollout_gives() -> None:
 # The whole ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_whole_runs_with_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     systems = ["fastsac-eager", *(["sb3-td3"] if find_spec("stable_baselines3") else [])]
     path = tmp_path / "new" / "s.json"

@@ -8,12 +8,13 @@ from typing import get_args
 
 import pytest
 import torch
-from fake_clock import FakeClock
 
 from bench import train, update
 from bench.lib import charts, children, harness, processes, record, tables
 from bench.peers import common, environments, products, script
+from fastsac.cli.parsing import parse
 from fastsac.config.settings import Config
+from tests.support.fake_clock import FakeClock
 
 
 @pytest.fixture
@@ -137,6 +138,7 @@ def test_update_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "fastsac, eager" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_train_runs_the_loop_past_the_random_steps() -> None:
     args = ["--env", "Pendulum-v1", "--cases", "2", "1", "--learning-starts", "256", "--compile", "off"]
     row, brax = train.main([*BRIEF, *args, "--peers", "brax", "--cleanrl", "/nowhere"])["rows"]
@@ -153,6 +155,7 @@ def test_cases_in_words() -> None:
     assert train.describe(1, 1) == "1 env, UTD 1"
     assert train.describe(64, 8) == "64 envs, UTD 1/8"
     assert train.describe(2, 8) == "2 envs, UTD 4"
+    assert parse(train.Settings, "train", ["--cases", "2", "1", "64", "8"]).cases == ((2, 1), (64, 8))
     with pytest.raises(ValueError, match=r"cases must be .*, got 1 0\."):
         train.Settings(cases=((1, 0),))
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from fake_clock import FakeClock
 
 from bench import gpu
 from bench.lib import harness, launches, program
 from bench.peers import common, products
 from fastsac.config.settings import Config
+from tests.support.fake_clock import FakeClock
 
 CPU = torch.device("cpu")
 SETTINGS = gpu.Settings(env_threads=(16, 8, 4))
@@ -310,6 +310,7 @@ def test_products_of_members_are_as_many() -> None:
 ARGS = ["--quick", "--device", "cpu", "--threads", str(torch.get_num_threads())]
 
 
+@pytest.mark.slow
 def test_quick_run_measures_everything(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
