@@ -442,9 +442,10 @@ def members_of(row: harness.Row) -> int:
 
 
 def described(row: harness.Row) -> str:
-    """`batch 256, 1 member, TF32`."""
-    members = tables.plural(row["members"], "member")
-    return f"batch {row['batch_size']:,}, {members}, {PRECISIONS[row['precision']]}"
+    """`batch 256, 1 member, TF32`; what is TF32 on a GPU is float32 on a CPU."""
+    on_cpu = row.get("gpu_us_per_update") is None
+    precision = PRECISIONS["highest" if on_cpu and row["precision"] == "high" else row["precision"]]
+    return f"batch {row['batch_size']:,}, {tables.plural(row['members'], 'member')}, {precision}"
 
 
 # The results page ---------------------------------------------------------------------------------------------------
@@ -493,7 +494,11 @@ def page_members(results: Sequence[Result]) -> Iterator[str]:
             for row in sorted(rows, key=members_of)
         ]
         columns = [f"{described(rows[0]).replace('1 member, ', '')} on {result.machine}" if rows else "", "updates/s"]
-        yield tables.Figures("", [*columns, "of all members", "times one member"], lines).markdown() if one else ""
+        yield (
+            tables.Figures("", [*columns, "of all members", "times one member"], lines).markdown()
+            if len(lines) > 1
+            else ""
+        )
 
 
 def page_batch(results: Sequence[Result]) -> Iterator[str]:

@@ -298,6 +298,12 @@ def test_products_that_fail_cost_no_other_figure(monkeypatch: pytest.MonkeyPatch
     assert row == {"products_us_per_update": None, "products_error": "RuntimeError: no graph of it"}
 
 
+def test_a_row_in_words() -> None:
+    row = {"batch_size": 2048, "members": 1, "precision": "high", "gpu_us_per_update": 150.0}
+    assert gpu.described(row) == "batch 2,048, 1 member, TF32"
+    assert gpu.described({**row, "gpu_us_per_update": None}) == "batch 2,048, 1 member, float32"
+
+
 def test_products_of_members_are_as_many() -> None:
     asked = common.Sizes(obs_dim=1, action_dim=1, hidden_dims=(2,), batch_size=3, transitions=8)
     one, two = products.updates(asked), products.updates(asked, members=2)
