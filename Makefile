@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PARALLEL ?= -n auto
-BENCH ?= update train compile
+BENCH ?= update train startup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all golden coverage check docs format bench build clean

@@ -3,49 +3,51 @@
 The first part times updates alone, all numbers of members in turn; the second trains, and times whole processes.
 """
 
-import dataclasses
-import json
 import os
-import subprocess
+import statistics
 import sys
 import tempfile
-import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from bench import chart, harness, members_show, own, side_by_side
-from bench.compare_measure import QUICK as QUICK_CONFIG
-from bench.compile import caches
-from bench.gpu import tidy_up
-from bench.gpu_measure import target
-from bench.gpu_show import members as name_of
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from bench.lib import charts, harness, processes, program, tables
+from bench.lib.record import Reporter
+from bench.lib.results import Result, extent, first_of_each
 from fastsac.config.settings import Auto, Config
 from fastsac.learning.learner import make_parts
+from fastsac.report.style import COLOURS
 from fastsac.run.memory import check_memory
 from fastsac.run.plan import Plan, make_plan
 from fastsac.runtime.launch import Mode
 
-GPU_TARGETS = {8: 2.0, 16: 3.0}
-"""At most so many times the wall time of one member's update, on a GPU."""
-PROCESS_TARGET = 0.9
-"""At most so many times the wall time of as many processes, one after the other."""
+QUESTION = __doc__ or ""
 TRANSITIONS = 100_000  # in the replay of the updates alone, unless the preset's is smaller
-
 QUICK: dict[str, Any] = {
     "repeats": 2, "seconds": 0.02, "members": (1, 2), "processes": (2,), "total_steps": 200, "transitions": 128,
 }  # fmt: skip
+QUICK_CONFIG: dict[str, Any] = {"num_envs": 2, "learning_starts": 32, "batch_size": 16, "hidden_dims": (8, 8)}
 
 Arrangement = Literal["together", "in turn", "at once"]
-ARRANGEMENTS: tuple[Arrangement, ...] = ("together", "in turn", "at once")
-"""One process with all members; a process each, one after the other; a process each, at the same time."""
-
-TRAIN = "import sys; from fastsac import Config, train; train(Config.load(sys.argv[1]))"
+ARRANGEMENTS: dict[Arrangement, str] = {
+    "together": "{} members in one process",
+    "in turn": "{} processes, one after the other",
+    "at once": "{} processes, at the same time",
+}
+TRAIN = (
+    "import shutil, sys; from fastsac import Config, train; "
+    "shutil.copy(train(Config.load(sys.argv[1])).run_dir / 'summary.json', sys.argv[2])"
+)
+LIMIT_S = 4 * 3_600.0  # after which a training is taken to be stuck
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +89,9 @@ class Settings(harness.Settings):
         for name, least in (("members", 1), ("processes", 2)):
             values = getattr(self, name)
             if len(set(values)) < len(values) or any(v < least for v in values):
-                raise ValueError(f"{name} must be different numbers of at least {least}, got {_listed(values)}.")
+                raise ValueError(f"{name} must be different numbers of at least {least}, got {values}.")
         if self.members and 1 not in self.members:
-            raise ValueError(f"members must have 1 among them, the measure of all others, got {_listed(self.members)}.")
+            raise ValueError(f"members must have 1 among them, the measure of all others, got {self.members}.")
         if not self.members and not self.processes:
             raise ValueError("members and processes must not both be empty, or nothing is measured. Give one of them.")
 
@@ -99,7 +101,6 @@ class Settings(harness.Settings):
         Raises:
             ValueError: a value out of range.
         """
-        told = {"total_steps": self.total_steps, "hidden_dims": self.hidden_dims, "batch_size": self.batch_size}
         config = Config.for_env(
             self.env,
             **(QUICK_CONFIG if self.quick else {}),
@@ -113,31 +114,43 @@ class Settings(harness.Settings):
             stop_at_return=None,
             stop_at_episode_return=None,
         )
+        told = {name: getattr(self, name) for name in ("total_steps", "hidden_dims", "batch_size")}
         overrides = {name: value for name, value in told.items() if value is not None} | changes
         starts = max(config.learning_starts, overrides.get("batch_size", 0))
         return config.replace(**{"learning_starts": starts, **overrides})
 
+    def learner_config(self, members: int) -> Config:
+        """The run's settings, with a replay as large as what it is filled with.
+
+        Raises:
+            ValueError: a value out of range.
+        """
+        config, transitions = self.config(), self.transitions
+        if transitions is None or transitions < config.batch_size:
+            raise ValueError(f"transitions must be at least batch_size ({config.batch_size}), got {transitions}.")
+        return config.replace(seeds=members, buffer_size=transitions, learning_starts=config.batch_size)
+
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    try:
-        settings, _ = harness.start(Settings, "members", __doc__, argv)
+    settings, _ = harness.start(Settings, "members", QUESTION, argv)
+    with harness.one_line("members"):
         settings, plan = prepare(settings)
-    except ValueError as error:
-        raise SystemExit(f"bench.members: {' '.join(str(error).split())}") from None
-    reporter = harness.Reporter("members", __doc__, settings)
-    about = {"mode": plan.mode, "device": plan.device.type, "sizes": sizes(plan)}
+    reporter = Reporter("members", QUESTION, settings, argv)
+    names = ("algo", "preset", "hidden_dims", "batch_size", "num_envs")
+    sizes = {"obs_dim": plan.spec.obs_dim, "action_dim": plan.spec.action_dim}
+    sizes |= {name: getattr(plan.config, name) for name in names}
+    about = {"mode": plan.mode, "device": plan.device.type, "sizes": sizes}
 
     rows = updates(settings, plan)
-    tidy_up(plan.device)  # the processes may need the memory
+    program.tidy_up(plan.device)  # the processes may need the memory
     runs: list[harness.Row] = []
-    reporter.finish(**about, complete=False, rows=rows, runs=runs)
     for run in train_all(settings, plan.mode):
         runs.append(run)
-        print(members_show.outcome(run), flush=True)
+        print(outcome(run), flush=True)
         reporter.finish(**about, complete=False, rows=rows, runs=runs)
-    report = reporter.finish(**about, complete=True, rows=rows, **compare(runs, not settings.quick), runs=runs)
-    members_show.show(report)
-    chart.save_beside(settings.json, members_show.draw_chart(report), report)
+    report = reporter.finish(**about, complete=True, rows=rows, **compare(runs), runs=runs)
+    tables.show(figures(report))
+    charts.save_beside(settings.json, draw(report), report)
     return report
 
 
@@ -149,120 +162,67 @@ def prepare(settings: Settings) -> tuple[Settings, Plan]:
     """
     if settings.quick:
         told = {name for name in QUICK if getattr(settings, name) != getattr(Settings, name)}
-        settings = dataclasses.replace(settings, **{name: QUICK[name] for name in QUICK if name not in told})
+        settings = replace(settings, **{name: QUICK[name] for name in QUICK if name not in told})
     config = settings.config()
     transitions = settings.transitions or min(config.buffer_size, TRANSITIONS)
-    settings = dataclasses.replace(settings, total_steps=config.total_steps, transitions=transitions)
-    learner_config(settings, 1)
+    settings = replace(settings, total_steps=config.total_steps, transitions=transitions)
+    settings.learner_config(1)
     with tempfile.TemporaryDirectory() as folder:
         plan = make_plan(config.replace(run_dir=folder))
     return settings, plan
 
 
-def sizes(plan: Plan) -> harness.Row:
-    """What an update costs depends on these."""
-    found = {"obs_dim": plan.spec.obs_dim, "action_dim": plan.spec.action_dim}
-    names = ("algo", "preset", "hidden_dims", "batch_size", "num_envs")
-    return found | {name: getattr(plan.config, name) for name in names}
-
-
-# Updates alone --------------------------------------------------------------------------------------------------------
-
-
-class MemberError(Exception):
-    """A number of members whose updates failed, from what did; `args[0]` is the row's name."""
+# Updates alone ------------------------------------------------------------------------------------------------------
 
 
 def updates(settings: Settings, plan: Plan) -> list[harness.Row]:
     """One row per number of members: updates a second, and what one costs beside that of one member."""
-    if not settings.members:
-        return []
-    candidates = [make_candidate(settings, plan, m) for m in sorted(settings.members)]
-    rows = time_all(candidates, settings)
-    judged = plan.device.type == "cuda" and not settings.quick
-    return [finish_row(row, rows, m, judged) for row, m in zip(rows, sorted(settings.members), strict=True)]
+    counts = sorted(settings.members)
+    candidates = [make_candidate(settings, plan, m) for m in counts]
+    rows = harness.interleave(candidates, settings.repeats, settings.seconds)
+    for row, m in zip(rows, counts, strict=True):
+        row["members"] = m
+        if "median" in row:
+            cost = harness.ratio(rows, rows[0]["name"], row["name"])  # of rates: of wall times the other way round
+            row["member_updates_per_s"] = m * row["median"]
+            row["cost"] = cost and {key: cost[key] for key in ("of_medians", "by_round")}
+    return rows
 
 
-def make_candidate(settings: Settings, plan: Plan, members: int) -> harness.Candidate | harness.Skipped:
-    """Updates of all members, draw included; where it cannot be made or run, for lack of memory above all, why."""
-    name = name_of(members)
+def make_candidate(settings: Settings, plan: Plan, members: int) -> harness.Candidate | harness.Absent:
+    """Updates of all members, draw included; where it cannot be made, for lack of memory above all, why."""
+    name = tables.plural(members, "member")
     try:
-        return harness.Candidate(name, *make_updates(settings, plan, members))
+        config = settings.learner_config(members).replace(algo=plan.config.algo)
+        check_memory(config, plan.spec, plan.device)
+        program.set_precision(config, plan.device)
+        parts = make_parts(config, plan.spec, plan.device, plan.mode)
+        program.fill_(parts, config.buffer_size)
+        candidate = program.updates_of(parts.learner, name)
+        candidate.run(config.updates_per_graph)
     except Exception as error:
         why = describe(error)
-    tidy_up(plan.device)  # here, because the error held what there was
-    return harness.Skipped(name, why)
+    else:
+        return replace(candidate, run=partial(run_or_fail, candidate.run))
+    program.tidy_up(plan.device)  # here, because the error held what there was
+    return harness.Absent(name, why, failed=True)
 
 
-def make_updates(settings: Settings, plan: Plan, members: int) -> tuple[Callable[[int], int], dict[str, Any]]:
-    """A function that makes so many updates of each member, compiled and run once; and notes on it."""
-    config = learner_config(settings, members).replace(algo=plan.config.algo)
-    check_memory(config, plan.spec, plan.device)
-    own.set_precision(config, plan.device)
-    parts = make_parts(config, plan.spec, plan.device, plan.mode)
-    own.fill_(parts, config.buffer_size)
-    learner = parts.learner
-    notes = {"mode": plan.mode, "compile_s": own.compile_seconds(learner)}
-
-    def run(num_updates: int) -> int:
-        try:
-            learner.launch([num_updates] * members)
-            own.wait_for(learner)
-        except Exception as error:
-            raise MemberError(name_of(members)) from error
-        return num_updates
-
-    run(config.updates_per_graph)
-    return run, notes
-
-
-def learner_config(settings: Settings, members: int) -> Config:
-    """The run's settings, with a replay as large as what it is filled with.
-
-    Raises:
-        ValueError: a value out of range.
-    """
-    config, transitions = settings.config(), settings.transitions
-    if transitions is None or transitions < config.batch_size:
-        raise ValueError(f"transitions must be at least batch_size ({config.batch_size}), got {transitions}.")
-    return config.replace(seeds=members, buffer_size=transitions, learning_starts=config.batch_size)
-
-
-def time_all(candidates: Sequence[harness.Candidate | harness.Skipped], settings: Settings) -> list[harness.Row]:
-    """Time all in turn; should one fail on the way, start again without it."""
-    while True:
-        try:
-            return harness.interleave(candidates, settings.repeats, settings.seconds)
-        except MemberError as error:
-            failed, why = error.args[0], describe(error)
-        candidates = [harness.Skipped(failed, why) if c.name == failed else c for c in candidates]
-
-
-def finish_row(row: harness.Row, rows: Sequence[harness.Row], members: int, judged: bool) -> harness.Row:
-    """The row with its members, the wall time of one update beside that of one member, and targets."""
-    if "skipped" in row:
-        return {"name": row["name"], "members": members, "error": row["skipped"]}
-    cost = harness.ratio(rows, name_of(1), row["name"])  # of rates, so of wall times the other way round
-    bound = GPU_TARGETS.get(members) if judged else None
-    value: float | None = cost["by_round"]["median"] if cost else None
-    return {
-        **row,
-        "members": members,
-        "member_updates_per_s": members * row["median"],
-        "cost": cost and {key: cost[key] for key in ("of_medians", "by_round")},
-        "targets": [] if bound is None else [target("times one member", value, "<=", bound)],
-    }
+def run_or_fail(run: harness.Run, units: int) -> int | harness.Timed:
+    """Run; whatever is raised is this candidate's error, and the others go on."""
+    try:
+        return run(units)
+    except Exception as error:
+        raise harness.Failed(describe(error)) from None
 
 
 def describe(error: BaseException) -> str:
     """What went wrong; clears the stack, which would hold on to memory."""
-    if isinstance(error, MemberError) and error.__cause__:
-        error = error.__cause__
     traceback.clear_frames(error.__traceback__)
     return f"{type(error).__name__}: {error}"[:2000]
 
 
-# Processes ------------------------------------------------------------------------------------------------------------
+# Processes ----------------------------------------------------------------------------------------------------------
 
 
 class ProcessError(Exception):
@@ -271,13 +231,15 @@ class ProcessError(Exception):
 
 def train_all(settings: Settings, mode: Mode) -> Iterator[harness.Row]:
     """Train in every arrangement, round by round; yields what each came to.  One that failed is not run again."""
-    compiling: dict[str, Any] = {"compile": "off" if mode == "eager" else "on"}
+    config = settings.config(compile="off" if mode == "eager" else "on")
     failed = set()
     with ExitStack() as stack:
         cache = None
         if settings.processes and settings.compile_cache == "warm" and mode != "eager":
             cache = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            fill_cache(settings.config(**compiling), settings.processes, cache)
+            short = config.replace(total_steps=config.learning_starts + 1, eval_episodes=1)
+            for seeds in (1, *settings.processes):  # what fails here will fail again where it is reported
+                run_process(short.replace(seeds=seeds), cache, set())
         for i in range(settings.repeats):
             for count in settings.processes:
                 for arrangement in ARRANGEMENTS:
@@ -285,21 +247,11 @@ def train_all(settings: Settings, mode: Mode) -> Iterator[harness.Row]:
                         continue
                     run: harness.Row = {"processes": count, "arrangement": arrangement, "round": i + 1}
                     try:
-                        run |= train(settings.config(**compiling), count, arrangement, cache)
+                        run |= train(config, count, arrangement, cache)
                     except ProcessError as error:
                         failed.add((count, arrangement))
                         run["error"] = str(error)
                     yield run
-
-
-def fill_cache(config: Config, counts: Sequence[int], cache: Path) -> None:
-    """Compile once for each number of members; what fails here will fail again where it is reported."""
-    short = config.replace(total_steps=config.learning_starts + 1, eval_episodes=1)
-    for seeds in (1, *counts):
-        try:
-            run_process(short.replace(seeds=seeds), cache, [])
-        except ProcessError:
-            return
 
 
 def train(config: Config, count: int, arrangement: Arrangement, cache: Path | None) -> harness.Row:
@@ -311,24 +263,25 @@ def train(config: Config, count: int, arrangement: Arrangement, cache: Path | No
     configs = [config.replace(seed=config.seed + i) for i in range(count)]
     if arrangement == "together":
         configs = [config.replace(seeds=count)]
-    running: list[subprocess.Popen[str]] = []
+    running: processes.Running = set()
     cpu_s_before = children_cpu_s()
-    with ThreadPoolExecutor(count if arrangement == "at once" else 1) as pool:
+    at_once = arrangement == "at once"
+    with ThreadPoolExecutor(count if at_once else 1) as pool:
         try:
             trained = list(pool.map(partial(run_process, cache=cache, running=running), configs))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in tuple(running):  # those that Ctrl-C or a failed one finds at work
+            for process in tuple(running):  # those that Ctrl-C finds at work
                 process.terminate()
-    wall_s = [t["ended"] - t["began"] for t in trained]
-    compile_s = [t["compile_s"] for t in trained]
-    at_once = arrangement == "at once"
+    if errors := [t["error"] for t in trained if "error" in t]:
+        raise ProcessError(errors[0])
+    wall_s, compile_s = [t["process_s"] for t in trained], [t["compile_s"] for t in trained]
+    first, last = min(t["began"] for t in trained), max(t["began"] + t["process_s"] for t in trained)
     return {
-        "wall_s": max(t["ended"] for t in trained) - min(t["began"] for t in trained) if at_once else sum(wall_s),
+        "wall_s": last - first if at_once else sum(wall_s),
         "compile_s": max(compile_s) if at_once else sum(compile_s),
         "cpu_s": children_cpu_s() - cpu_s_before,  # compilers that they started are in it
         "each": [{"wall_s": s, "compile_s": c} for s, c in zip(wall_s, compile_s, strict=True)],
-        "modes": sorted({t["mode"] for t in trained}),
         "members": [
             {name: m[name] for name in ("seed", "env_steps", "grad_steps", "eval_return_mean")}
             for t in trained
@@ -337,34 +290,20 @@ def train(config: Config, count: int, arrangement: Arrangement, cache: Path | No
     }
 
 
-def run_process(config: Config, cache: Path | None, running: list[subprocess.Popen[str]]) -> Mapping[str, Any]:
-    """Train in a fresh process, which is in `running` meanwhile; returns its summary, with its start and end.
+def run_process(config: Config, cache: Path | None, running: processes.Running) -> harness.Row:
+    """Train in a fresh process; returns its summary, or its error.
 
     Args:
         config: of the run.
         cache: folder of the compile cache; None is an empty one.
-        running: processes at work.
-
-    Raises:
-        ProcessError: it failed.
+        running: has the process meanwhile.
     """
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        settings, summary = here / "settings.json", here / "run" / "summary.json"
-        settings.write_text(config.replace(run_dir=str(here / "run")).to_json())
-        command = [sys.executable, "-c", TRAIN, str(settings)]
-        variables = side_by_side.variables(config.cpu_threads, **caches(cache or here / "cache"))
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        began = time.perf_counter()
-        with subprocess.Popen(command, cwd=folder, env=variables, **quiet) as process:
-            running.append(process)
-            stderr = process.communicate()[1]
-            running.remove(process)
-        ended = time.perf_counter()
-        if process.returncode or not summary.exists():
-            last = (stderr.strip() or "no message").splitlines()[-1]
-            raise ProcessError(f"a process ended with status {process.returncode}: {last}"[:2000])
-        return {**json.loads(summary.read_text()), "began": began, "ended": ended}
+        (here / "settings.json").write_text(config.replace(run_dir=str(here / "run")).to_json())
+        command = [sys.executable, "-c", TRAIN, str(here / "settings.json"), str(here / "outcome.json")]
+        variables = processes.variables(config.cpu_threads, **processes.caches(cache or here / "cache"))
+        return processes.run_process(lambda _: command, here / "outcome.json", variables, running, LIMIT_S)
 
 
 def children_cpu_s() -> float:
@@ -373,22 +312,24 @@ def children_cpu_s() -> float:
     return times.children_user + times.children_system
 
 
-def compare(runs: Sequence[harness.Row], judged: bool) -> dict[str, list[harness.Row]]:
+def compare(runs: Sequence[harness.Row]) -> dict[str, list[harness.Row]]:
     """Wall seconds by arrangement, their ratios by number of processes, and returns side by side."""
-    counts = list(dict.fromkeys(run["processes"] for run in runs))
-    rows = [summarise(runs, count, arrangement) for count in counts for arrangement in ARRANGEMENTS]
-    found = [compare_walls([row for row in rows if row["processes"] == count], judged) for count in counts]
-    return {"process_rows": rows, "process_ratios": [ratio for ratios in found for ratio in ratios]}
+    rows, found = [], []
+    for count in dict.fromkeys(run["processes"] for run in runs):
+        mine = [summarise(runs, count, arrangement) for arrangement in ARRANGEMENTS]
+        together, in_turn, at_once = (row["name"] for row in mine)
+        pairs = [(together, in_turn), (together, at_once), (at_once, in_turn)]
+        found += [{"what": "wall", **ratio} for ratio in harness.ratios(mine, pairs)]
+        bare = [without_compiling(row) for row in mine]
+        found += [{"what": "without compiling", **ratio} for ratio in harness.ratios(bare, pairs[:1])]
+        rows += mine
+    return {"process_rows": rows, "process_ratios": found}
 
 
 def summarise(runs: Sequence[harness.Row], count: int, arrangement: Arrangement) -> harness.Row:
     """One arrangement over its rounds; with an error where one of them failed."""
     mine = [run for run in runs if (run["processes"], run["arrangement"]) == (count, arrangement)]
-    row: harness.Row = {
-        "name": members_show.arrangement(count, arrangement),
-        "processes": count,
-        "arrangement": arrangement,
-    }
+    row: harness.Row = {"name": ARRANGEMENTS[arrangement].format(count), "processes": count}
     if errors := [run["error"] for run in mine if "error" in run]:
         return {**row, "error": errors[0]}
     return {
@@ -402,23 +343,6 @@ def summarise(runs: Sequence[harness.Row], count: int, arrangement: Arrangement)
     }
 
 
-def compare_walls(rows: Sequence[harness.Row], judged: bool) -> list[harness.Row]:
-    """Wall time of one process by that of several, and of those at the same time by those one after the other."""
-    together, in_turn, at_once = (row["name"] for row in rows)
-    bare = [without_compiling(row) for row in rows]
-    pairs = [
-        ("wall", harness.ratio(rows, together, in_turn)),
-        ("without compiling", harness.ratio(bare, together, in_turn)),
-        ("wall", harness.ratio(rows, together, at_once)),
-        ("wall", harness.ratio(rows, at_once, in_turn)),
-    ]
-    ratios: list[harness.Row] = [{"what": what, **ratio, "targets": []} for what, ratio in pairs if ratio]
-    for ratio in ratios:
-        if judged and (ratio["what"], ratio["of"], ratio["to"]) == ("wall", together, in_turn):
-            ratio["targets"] = [target("ratio", ratio["by_round"]["median"], "<=", PROCESS_TARGET)]
-    return ratios
-
-
 def without_compiling(row: harness.Row) -> harness.Row:
     """The row with wall seconds less those of compiling."""
     if "values" not in row:
@@ -427,9 +351,124 @@ def without_compiling(row: harness.Row) -> harness.Row:
     return {"name": row["name"], **harness.summary(left)}
 
 
-def _listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values)) or "none"
+def outcome(run: harness.Row) -> str:
+    """What one arrangement came to in one round, for a log."""
+    name = f"round {run['round']}, {ARRANGEMENTS[run['arrangement']].format(run['processes'])}"
+    if "error" in run:
+        return f"{name}: {tables.problem(run)}"
+    mean = statistics.mean(member["eval_return_mean"] for member in run["members"])
+    return f"{name}: {run['wall_s']:.1f} s, of which compiling {run['compile_s']:.1f}; mean return {mean:.1f}"
 
+
+# Tables and chart ---------------------------------------------------------------------------------------------------
+
+
+def figures(report: harness.Report) -> list[tables.Figures]:
+    """The updates alone, the processes, and their ratios."""
+    found = []
+    told = report["settings"]
+    if report["rows"]:
+        columns = ["", "updates/s", "min", "max", "member-updates/s", "times one member", "min", "max", "compiling s"]
+        lines = [
+            [
+                row["name"],
+                *tables.spread(row, 1),
+                tables.number(row.get("member_updates_per_s"), 1),
+                *tables.spread((row.get("cost") or {}).get("by_round", {}), 2),
+                tables.number(row.get("notes", {}).get("compile_s"), 1),
+                tables.problem(row),
+            ]
+            for row in report["rows"]
+        ]
+        found.append(tables.Figures(f"updates alone, {what(report)}", [*columns, "notes"], lines))
+    if rows := report.get("process_rows"):
+        columns = ["", "wall s", "min", "max", "compiling s", "CPU s", "updates per member", "notes"]
+        lines = [
+            [row["name"], *tables.spread(row, 1)]
+            + [tables.number(row.get(key, {}).get("median"), 1) for key in ("compile_s", "cpu_s")]
+            + [" or ".join(f"{steps:,}" for steps in row.get("grad_steps", [])), tables.problem(row)]
+            for row in rows
+        ]
+        cache = f"{told['compile_cache']} compile cache"
+        title = f"whole processes, {told['env']}, {told['total_steps']:,} steps, {cache}"
+        found.append(tables.Figures(title, columns, lines))
+        columns = ["", "seconds", "of medians", "by round: median", "min", "max"]
+        lines = [
+            [f"{r['of']} / {r['to']}", r["what"], tables.number(r["of_medians"], 2), *tables.spread(r["by_round"], 2)]
+            for r in report["process_ratios"]
+        ]
+        found.append(tables.Figures("ratios", columns, lines))
+    return found
+
+
+def what(report: harness.Report) -> str:
+    """`Pendulum-v1, hidden layers 64 and 64, batch 256, compiled`."""
+    sizes = report["sizes"]
+    hidden = " and ".join(map(str, sizes["hidden_dims"]))
+    env = report["settings"]["env"].rpartition(":")[2]
+    return f"{env}, hidden layers {hidden}, batch {sizes['batch_size']:,}, {report['mode']}"
+
+
+def draw(report: harness.Report) -> dict[str, Figure]:
+    """Member-updates per second, and the cost of an update beside that of one member, over members."""
+    rows = [row for row in report["rows"] if row.get("cost")]
+    if not rows:
+        return {}
+    figure, (left, right) = charts.new_figure(f"Members in one graph: {what(report)}", panels=2)
+    x = [row["members"] for row in rows]
+    one = rows[0]["median"]
+    rates = [{key: row["members"] * row[key] for key in ("median", "min", "max")} for row in rows]
+    draw_line(left, x, rates, [m * one for m in x], "if members were free", ",.0f")
+    charts.finish(left, "members", "member-updates/s", log=True)
+    costs = [row["cost"]["by_round"] for row in rows]
+    draw_line(right, x, costs, list(map(float, x)), "one after the other", ".2f")
+    charts.finish(right, "members", "wall time per update, that of one member = 1", log=True)
+    right.yaxis.set_major_locator(LogLocator(base=2))
+    right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    return {"": charts.sign(figure, report)}
+
+
+def draw_line(
+    axes: Axes, x: Sequence[int], rows: Sequence[harness.Row], bound: Sequence[float], name: str, form: str
+) -> None:
+    """What was measured, with its figures, beside a dashed line."""
+    axes.plot(x, bound, color=charts.GREY, linestyle="--", linewidth=1.2, label=name)
+    charts.with_range(axes, x, rows, color=COLOURS[0], marker="o", label="measured")
+    for at, row in zip(x, rows, strict=True):
+        place: dict[str, Any] = {"textcoords": "offset points", "va": "top", "fontsize": 8}
+        axes.annotate(format(row["median"], form), (at, row["median"]), (5, -4), **place)
+    charts.powers_of_two(axes, x)
+    axes.margins(x=0.1)
+
+
+def page(results: Sequence[Result]) -> Iterator[str]:
+    """The cost of members in updates alone, and in whole trainings."""
+    for result in first_of_each(results, "rows"):
+        lines = [
+            [
+                row["name"],
+                tables.number(row["median"], 0),
+                tables.number(row["member_updates_per_s"], 0),
+                extent(row["cost"]["by_round"], 2),
+            ]
+            for row in result.report["rows"]
+            if row.get("cost")
+        ]
+        columns = [f"{what(result.report)} on {result.machine}", "updates/s", "of all members", "times one member"]
+        yield tables.Figures("", columns, lines).markdown()
+        yield result.picture("", f"Updates by number of members on {result.machine}")
+    for result in first_of_each(results, "process_rows"):
+        report = result.report
+        lines = [
+            [row["name"], tables.number(row["median"], 1), tables.number(row["cpu_s"]["median"], 1)]
+            for row in report["process_rows"]
+            if "median" in row
+        ]
+        columns = [f"whole trainings of {report['settings']['total_steps']:,} steps on {result.machine}"]
+        yield tables.Figures("", [*columns, "wall seconds", "processor seconds"], lines).markdown()
+
+
+PAGE = {"Members": page}
 
 if __name__ == "__main__":
     main()

@@ -1,14 +1,12 @@
 """Where does a second of training go: environments, acting, learner, storing, host work, log points?
 
 Times the loop of `fastsac train` itself: public methods of its parts are wrapped from outside for a round, and left
-alone for the next, which tells what the wrapping costs.  At the end some vector steps run under torch's profiler, with
-the same parts as spans, and leave a Chrome trace.
+alone for the next, which tells what the wrapping costs.
 """
 
 import contextlib
 import dataclasses
 import io
-import os
 import statistics
 import tempfile
 import time
@@ -16,23 +14,24 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from bench import chart, harness
-from bench.profile_show import GROUPS, draw_chart, figures
+from bench.lib import harness, program, tables
+from bench.lib.record import Reporter
 from fastsac.config.settings import Auto, Config
 from fastsac.run.plan import Plan, make_plan
 from fastsac.run.run_dir import RunDir
 from fastsac.run.trainer import Run
 from fastsac.runtime.device import choose_device
 
+QUESTION = __doc__ or ""
 SETTLING_UPDATES = 64  # after the first: caches and threads are warm then
-SHOWN_OPERATORS = 12
-ENDLESS = 2**31  # the update budget must not end during the measurement
+GROUPS = ("environment", "acting", "learner", "storing", "host", "log points", "rest")
+"""What the time is divided into; `rest` is what no wrapped method took: the loop's own lines."""
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+Method = Callable[..., Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,46 +47,28 @@ class Settings(harness.Settings):
     """Environment, whose preset gives all other settings."""
     num_envs: tuple[int, ...] = (1, 64)
     """Environments stepped together; one profile each."""
-    out: str = "runs/profile"
-    """Folder for the Chrome traces (trace-N.json, for chrome://tracing or ui.perfetto.dev)."""
     compile: Auto = "auto"
     """As in `fastsac train`."""
     learning_starts: int = 1_000
     """Environment steps with random actions before the first update; they are not timed."""
     utd_ratio: float = 1.0
     """Updates per environment step."""
-    clock: Literal["wall", "cpu"] = "wall"
-    """What is timed: seconds, or processor seconds of this process, where others keep the cores busy."""
-    trace_updates: int = 100
-    """About how many updates a trace shows; it has at least 3 vector steps.  At least 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.num_envs or min(self.num_envs) < 1:
-            raise ValueError(
-                f"num_envs must be numbers of at least 1, got {', '.join(map(str, self.num_envs)) or 'none'}."
-            )
-        if self.trace_updates < 1:
-            raise ValueError(f"trace_updates must be at least 1, got {self.trace_updates}.")
+        harness.at_least_1(self, "num_envs")
+        if not self.num_envs:
+            raise ValueError("num_envs must be at least 1, got none.")
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    # Graphs that were captured before and the profiler's end do not go together.
-    os.environ["DISABLE_CUPTI_LAZY_REINIT"], os.environ["TEARDOWN_CUPTI"] = "1", "0"
-    try:
-        settings, device = harness.start(Settings, "profile", __doc__, argv)
-        plans = {n: plan(settings, n) for n in settings.num_envs}
-    except ValueError as error:
-        raise SystemExit(f"bench.profile: {' '.join(str(error).split())}") from None
-    reporter = harness.Reporter("profile", __doc__, settings)
-    out = Path(settings.out)
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [measure(settings, plans[n]) for n in settings.num_envs]
+    settings, device = harness.start(Settings, "profile", QUESTION, argv)
+    with harness.one_line("profile"):
+        plans = [plan(settings, n) for n in settings.num_envs]
+    reporter = Reporter("profile", QUESTION, settings, argv)
+    rows = [measure(settings, each) for each in plans]
     report = reporter.finish(unit="us per environment step", device=device.type, rows=rows)
-    for table in figures(report):
-        table.show()
-    print(*(out / row["trace"] for row in rows), sep="\n")
-    chart.save_beside(settings.json, draw_chart(report), report)
+    tables.show(figures(report))
     return report
 
 
@@ -113,7 +94,7 @@ def plan(settings: Settings, num_envs: int) -> Plan:
     with tempfile.TemporaryDirectory() as folder:
         found = make_plan(config.replace(run_dir=folder))
         found.place.release()
-    return dataclasses.replace(found, config=found.config.replace(total_steps=ENDLESS))
+    return dataclasses.replace(found, config=found.config.replace(total_steps=program.ENDLESS))
 
 
 def measure(settings: Settings, plan: Plan) -> harness.Row:
@@ -125,25 +106,42 @@ def measure(settings: Settings, plan: Plan) -> harness.Row:
         place = RunDir(Path(folder) / "run")
         place.acquire()
         run = stack.enter_context(Run(dataclasses.replace(plan, place=place)))
-        watch = Watch(run, settings)
         run.start()
-        watch.measure()
-    return watch.row()
+        while run.learner.grad_steps[0] < SETTLING_UPDATES:
+            run.step()
+        rounds, bare = [], []
+        for _ in range(settings.repeats):
+            stopwatch = Stopwatch()
+            with wrapped(run, stopwatch.timed):
+                rounds.append(one_round(run, settings.seconds) | {"s": stopwatch.seconds, "calls": stopwatch.calls})
+            alone = one_round(run, settings.seconds)
+            bare.append(alone["steps"] / alone["took_s"])
+        names = [name for _, _, name in parts(run)]
+    return summarise(plan, names, rounds, bare)
 
 
-# The loop, watched --------------------------------------------------------------------------------------------------
+def one_round(run: Run, seconds: float) -> harness.Row:
+    """Vector steps for so many seconds; returns their number, that of environment steps, and the seconds."""
+    steps, vec_steps, began = run.env_steps, run.collector.vec_steps, time.perf_counter()
+    while run.env_steps == steps or time.perf_counter() - began < seconds:
+        run.step()
+    took_s = time.perf_counter() - began
+    return {"steps": run.env_steps - steps, "vec_steps": run.collector.vec_steps - vec_steps, "took_s": took_s}
+
+
+# Wrapping -----------------------------------------------------------------------------------------------------------
 
 
 class Stopwatch:
     """Seconds of spans that may lie within each other, each without what is spent in those inside it."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.calls: dict[str, list[float]] = defaultdict(list)  # seconds of each call
         self._clock = clock
         self._inside = [0.0]
 
-    def timed(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(self, name: str, method: Method) -> Method:
         """`method`, timed as `name`."""
         clock, seconds, calls, inside = self._clock, self.seconds, self.calls, self._inside
 
@@ -160,16 +158,6 @@ class Stopwatch:
                 calls[name].append(own)
 
         return call
-
-
-def span(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """`method`, as a span of that name in the profiler's trace."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with torch.profiler.record_function(name):
-            return method(*args, **kwargs)
-
-    return call
 
 
 def parts(run: Run) -> list[tuple[Any, str, str]]:
@@ -203,129 +191,84 @@ def parts(run: Run) -> list[tuple[Any, str, str]]:
     return found
 
 
-class Watch:
-    """Steps a run through its rounds.
+@contextlib.contextmanager
+def wrapped(run: Run, wrap: Callable[[str, Method], Method]) -> Iterator[None]:
+    """Every part wrapped; afterwards it is as it was."""
+    with contextlib.ExitStack() as stack:
+        for owner, method, name in parts(run):
+            original = getattr(owner, method)
+            setattr(owner, method, wrap(name, original))
+            undo = (setattr, owner, method, original) if isinstance(owner, type) else (delattr, owner, method)
+            stack.callback(*undo)
+        yield
 
-    Args:
-        run: before `start`.
-        settings: of the measurement.
-    """
 
-    def __init__(self, run: Run, settings: Settings) -> None:
-        self.run, self.settings = run, settings
-        self.rounds: list[harness.Row] = []  # with timing
-        self.bare: list[float] = []  # environment steps a second, without
-        self.trace = Path(settings.out) / f"trace-{run.config.num_envs}.json"
-        self._clock = CLOCKS[settings.clock]
-
-    def measure(self) -> None:
-        """All rounds, and the trace."""
-        c, run = self.run.config, self.run
-        while run.learner.grad_steps[0] < SETTLING_UPDATES:
-            run.step()
-        for _ in range(self.settings.repeats):
-            stopwatch = Stopwatch(self._clock)
-            with self._wrapped(stopwatch.timed):
-                before = run.collector.vec_steps
-                steps, took_s = self._round()
-                found = {"vec_steps": run.collector.vec_steps - before, "steps": steps, "took_s": took_s}
-            self.rounds.append({**found, "s": stopwatch.seconds, "calls": stopwatch.calls})
-            steps, took_s = self._round()
-            self.bare.append(steps / took_s)
-        self._trace(max(3, round(self.settings.trace_updates / (c.utd_ratio * c.num_envs))))
-
-    def _round(self) -> tuple[int, float]:
-        """Vector steps for so many seconds; returns environment steps and seconds."""
-        run, clock = self.run, self._clock
-        before, began = run.env_steps, clock()
-        while run.env_steps == before or clock() - began < self.settings.seconds:
-            run.step()
-        return run.env_steps - before, clock() - began
-
-    def _trace(self, vec_steps: int) -> None:
-        """So many vector steps under the profiler, a log point among them."""
-        c, collector = self.run.config, self.run.collector
-        while c.log_every - self.run.env_steps % c.log_every > max(1, vec_steps // 2) * c.num_envs:
-            self.run.step()
-        kinds = [torch.profiler.ProfilerActivity.CPU]
-        if self.run.learner.device.type == "cuda":
-            kinds.append(torch.profiler.ProfilerActivity.CUDA)
-        before, updates = collector.env_steps[0], self.run.learner.grad_steps[0]
-        with self._wrapped(span), torch.profiler.profile(activities=kinds) as profiler:
-            for _ in range(vec_steps):
-                self.run.step()
-        profiler.export_chrome_trace(str(self.trace))
-        names = {name for _, _, name in parts(self.run)}
-        steps, updates = collector.env_steps[0] - before, self.run.learner.grad_steps[0] - updates
-        self.operators = operators(profiler.key_averages(), names, steps, updates)
-
-    @contextlib.contextmanager
-    def _wrapped(self, wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-        """Every part wrapped; afterwards it is as it was."""
-        with contextlib.ExitStack() as stack:
-            for owner, method, name in parts(self.run):
-                original = getattr(owner, method)
-                setattr(owner, method, wrap(name, original))
-                undo = (setattr, owner, method, original) if isinstance(owner, type) else (delattr, owner, method)
-                stack.callback(*undo)
-            yield
-
-    def row(self) -> harness.Row:
-        """What was measured, by environment step."""
-        config, plan = self.run.config, self.run.plan
-        spans = {name: [r["s"].get(name, 0.0) for r in self.rounds] for _, _, name in parts(self.run)}
-        spans["rest: the loop's own lines"] = [r["took_s"] - sum(r["s"].values()) for r in self.rounds]
-        steps = [r["steps"] for r in self.rounds]
-        took_s, vec_steps = (sum(r[key] for r in self.rounds) for key in ("took_s", "vec_steps"))
-        calls = {name: [s for r in self.rounds for s in r["calls"].get(name, ())] for name in spans}
-        found = [
-            {
-                "name": name,
-                **harness.summary([1e6 * s / n for s, n in zip(seconds, steps, strict=True)]),
-                "share": sum(seconds) / took_s,
-                "calls_per_vec_step": len(calls[name]) / vec_steps,
-                "call_us": 1e6 * statistics.median(calls[name]) if calls[name] else None,
-            }
-            for name, seconds in spans.items()
-            if any(seconds)
-        ]
-        return {
-            "name": f"{config.task}, {config.num_envs} env{'s' * (config.num_envs > 1)}",
-            "num_envs": config.num_envs,
-            "mode": plan.mode,
-            "env_steps_per_s": harness.summary([r["steps"] / r["took_s"] for r in self.rounds]),
-            "env_steps_per_s_bare": harness.summary(self.bare),
-            "step_us": harness.summary([1e6 * r["took_s"] / r["steps"] for r in self.rounds]),
-            "groups": {
-                group: {
-                    "us": sum(s["median"] for s in found if s["name"].startswith(f"{group}:")),
-                    "share": sum(s["share"] for s in found if s["name"].startswith(f"{group}:")),
-                }
-                for group in GROUPS
-            },
-            "spans": found,
-            "operators": self.operators,
-            "trace": self.trace.name,
+def summarise(plan: Plan, names: Sequence[str], rounds: Sequence[harness.Row], bare: Sequence[float]) -> harness.Row:
+    """What was measured, by environment step."""
+    spans = {name: [r["s"].get(name, 0.0) for r in rounds] for name in names}
+    spans["rest: the loop's own lines"] = [r["took_s"] - sum(r["s"].values()) for r in rounds]
+    took_s, vec_steps = (sum(r[key] for r in rounds) for key in ("took_s", "vec_steps"))
+    calls = {name: [s for r in rounds for s in r["calls"].get(name, ())] for name in spans}
+    found = [
+        {
+            "name": name,
+            **harness.summary([1e6 * s / r["steps"] for s, r in zip(seconds, rounds, strict=True)]),
+            "share": sum(seconds) / took_s,
+            "calls_per_vec_step": len(calls[name]) / vec_steps,
+            "call_us": 1e6 * statistics.median(calls[name]) if calls[name] else None,
         }
-
-
-def operators(averages: Any, spans: set[str], env_steps: int, updates: int) -> list[harness.Row]:
-    """What took longest in the trace, by its own time: operators on a CPU, kernels on CUDA.
-
-    Args:
-        averages: the profiler's.
-        spans: names of ours, which are no operators.
-        env_steps: that the trace has.
-        updates: that it has.
-    """
-    found = [e for e in averages if e.key not in spans]
-    on_device = any(e.self_device_time_total > 0 for e in found)
-    own_us = {e.key: e.self_device_time_total if on_device else e.self_cpu_time_total for e in found}
-    longest = sorted(found, key=lambda e: -own_us[e.key])[:SHOWN_OPERATORS]
-    return [
-        {"name": e.key[:60], "us": own_us[e.key] / max(1, env_steps), "per_update": e.count / max(1, updates)}
-        for e in longest
+        for name, seconds in spans.items()
+        if any(seconds)
     ]
+    groups = {group: [s for s in found if s["name"].startswith(f"{group}:")] for group in GROUPS}
+    return {
+        "name": f"{plan.config.task}, {tables.plural(plan.config.num_envs, 'env')}",
+        "num_envs": plan.config.num_envs,
+        "mode": plan.mode,
+        "env_steps_per_s": harness.summary([r["steps"] / r["took_s"] for r in rounds]),
+        "env_steps_per_s_bare": harness.summary(bare),
+        "step_us": harness.summary([1e6 * r["took_s"] / r["steps"] for r in rounds]),
+        "groups": {
+            group: {"us": sum(s["median"] for s in mine), "share": sum(s["share"] for s in mine)}
+            for group, mine in groups.items()
+        },
+        "spans": found,
+    }
+
+
+# Tables --------------------------------------------------------------------------------------------------------------
+
+
+def figures(report: harness.Report) -> list[tables.Figures]:
+    """The groups of all profiles side by side, then the spans of each."""
+    found = [grouped(f"profile: {report['settings']['env']}, {report['rows'][0]['mode']}", report["rows"])]
+    columns = ["", "us per env step", "min", "max", "share", "calls per vector step", "a call, median us"]
+    for row in report["rows"]:
+        lines = [
+            [
+                s["name"],
+                *tables.spread(s, 2),
+                f"{s['share']:.1%}",
+                f"{s['calls_per_vec_step']:.3g}",
+                tables.number(s["call_us"], 1),
+            ]
+            for s in sorted(row["spans"], key=lambda s: GROUPS.index(s["name"].partition(":")[0]))
+        ]
+        found.append(tables.Figures(f"{row['name']}: spans", columns, lines))
+    return found
+
+
+def grouped(title: str, rows: Sequence[harness.Row]) -> tables.Figures:
+    """Microseconds and shares of the groups, two columns for every profile."""
+    lines = []
+    for group in GROUPS:
+        told = [row["groups"][group] for row in rows]
+        lines.append([group, *(text for g in told for text in (f"{g['us']:.1f}", f"{g['share']:.1%}"))])
+    lines.append(["together", *(text for row in rows for text in (f"{row['step_us']['median']:.1f}", ""))])
+    bare = [tables.number(row["env_steps_per_s_bare"]["median"], 0) for row in rows]
+    lines.append(["env steps/s without timing", *(text for rate in bare for text in (rate, ""))])
+    columns = [text for row in rows for text in (row["name"], "share")]
+    return tables.Figures(title, ["us per environment step", *columns], lines)
 
 
 if __name__ == "__main__":

@@ -5,21 +5,25 @@ a batch with observation, action, reward, end of the task and next observation.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from bench import chart, harness, rate_chart
+from bench.lib import harness, tables
+from bench.lib.record import Reporter
+from bench.lib.results import Result, first_of_each
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
 from fastsac.learning.draw import draw_batch
 from fastsac.learning.replay import Replay, Ring
 from fastsac.runtime.launch import Launch, Mode
 
+QUESTION = __doc__ or ""
 CHUNK = 64  # draws or writes between two looks at the clock
 MODES: tuple[Mode, ...] = ("eager", "compiled", "captured")
 
@@ -45,14 +49,10 @@ class Settings(harness.Settings):
     """Environments whose vector steps are written."""
     modes: tuple[Mode, ...] | None = None
     """How ours draws; default eager and compiled, on CUDA also captured."""
-    peers: Literal["torchrl", "none"] = "torchrl"
-    """What to measure beside it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("obs_dim", "action_dim", "batch_size", "num_envs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        harness.at_least_1(self, "obs_dim", "action_dim", "batch_size", "num_envs")
         if not self.transitions or min(self.transitions) < max(self.batch_size, self.num_envs):
             told = ", ".join(map(str, self.transitions)) or "none"
             least = f"batch_size ({self.batch_size}) and num_envs ({self.num_envs})"
@@ -187,64 +187,33 @@ class Torchrl:
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    try:
-        settings, device = harness.start(Settings, "replay", __doc__, argv)
-    except ValueError as error:
-        raise SystemExit(f"bench.replay: {' '.join(str(error).split())}") from None
-    reporter = harness.Reporter("replay", __doc__, settings)
-    draws, writes, memory, pairs = [], [], [], []
+    settings, device = harness.start(Settings, "replay", QUESTION, argv)
+    reporter = Reporter("replay", QUESTION, settings, argv)
+    draws: list[harness.Candidate] = []
+    writes: list[harness.Candidate] = []
+    memory: list[harness.Row] = []
     for transitions in settings.transitions:
-        found = candidates(settings, transitions, device)
-        draws += found[0]
-        writes += found[1]
-        memory += found[2]
-        theirs = f"torchrl, {transitions:,}"
-        pairs += [(c.name, theirs) for c in (*found[0], *found[1]) if c.name != theirs]
-    draw_rows = harness.interleave(draws, settings.repeats, settings.seconds)
-    write_rows = harness.interleave(writes, settings.repeats, settings.seconds)
+        ours, theirs = f"fastsac, {transitions:,}", f"torchrl, {transitions:,}"
+        mine = Ours(settings, transitions, device)
+        for mode in settings.modes or (MODES if device.type == "cuda" else MODES[:2]):
+            run = repeated(mine.draw) if mode == "eager" else mine.drawing(mode)
+            draws.append(harness.Candidate(f"fastsac {mode}, {transitions:,}", in_chunks(run, device)))
+        writes.append(harness.Candidate(ours, in_chunks(mine.writing(Stream(settings, device)), device)))
+        memory.append({"name": ours, "bytes_per_transition": mine.bytes_per_transition})
+        other = Torchrl(settings, transitions, device)
+        write = partial(other.write, other.step(Stream(settings, device)))
+        draws.append(harness.Candidate(theirs, in_chunks(repeated(other.draw), device)))
+        writes.append(harness.Candidate(theirs, in_chunks(repeated(write), device)))
+        memory.append({"name": theirs, "bytes_per_transition": other.bytes_per_transition})
 
-    def ratios(rows: Sequence[harness.Row]) -> list[harness.Row]:
-        return [r for pair in dict.fromkeys(pairs) if (r := harness.ratio(rows, *pair))]
+    def measured(unit: str, candidates: list[harness.Candidate]) -> harness.Row:
+        rows = harness.interleave(candidates, settings.repeats, settings.seconds)
+        pairs = [(c.name, f"torchrl, {c.name.partition(', ')[2]}") for c in candidates if tables.is_ours(c.name)]
+        return {"unit": unit, "rows": rows, "ratios": harness.ratios(rows, pairs)}
 
-    report = reporter.finish(
-        draws={"unit": "draws/s", "rows": draw_rows, "ratios": ratios(draw_rows)},
-        writes={"unit": "vector steps/s", "rows": write_rows, "ratios": ratios(write_rows)},
-        memory=memory,
-    )
-    for table in figures(report):
-        table.show()
-    chart.save_beside(settings.json, rate_chart.draw(report, panels(report)), report)
+    report = reporter.finish(draws=measured("draws/s", draws), writes=measured("vector steps/s", writes), memory=memory)
+    tables.show(figures(report))
     return report
-
-
-Candidates = list[harness.Candidate | harness.Skipped]
-
-
-def candidates(settings: Settings, transitions: int, device: torch.device) -> tuple[Candidates, Candidates, list[Any]]:
-    """Those that draw, those that write, and the memory that they take."""
-    ours = Ours(settings, transitions, device)
-    modes = settings.modes or (MODES if device.type == "cuda" else MODES[:2])
-    draws: Candidates = []
-    for mode in modes:
-        name = f"fastsac {mode}, {transitions:,}"
-        run = repeated(ours.draw) if mode == "eager" else ours.drawing(mode)
-        draws.append(harness.Candidate(name, in_chunks(run, device)))
-    name = f"fastsac, {transitions:,}"
-    writes: Candidates = [harness.Candidate(name, in_chunks(ours.writing(Stream(settings, device)), device))]
-    memory = [{"name": name, "bytes_per_transition": ours.bytes_per_transition}]
-    if settings.peers == "none":
-        return draws, writes, memory
-    name = f"torchrl, {transitions:,}"
-    try:
-        theirs = Torchrl(settings, transitions, device)
-    except ImportError as error:
-        skipped = harness.Skipped(name, f"not run: {error}")
-        return [*draws, skipped], [*writes, skipped], memory
-    step = theirs.step(Stream(settings, device))
-    draws.append(harness.Candidate(name, in_chunks(repeated(theirs.draw), device)))
-    writes.append(harness.Candidate(name, in_chunks(repeated(lambda: theirs.write(step)), device)))
-    memory.append({"name": name, "bytes_per_transition": theirs.bytes_per_transition})
-    return draws, writes, memory
 
 
 def repeated(once: Callable[[], Any]) -> Callable[[int], None]:
@@ -270,26 +239,34 @@ def in_chunks(run: Callable[[int], None], device: torch.device) -> Callable[[int
     return units
 
 
-def panels(report: harness.Report) -> list[rate_chart.Panel]:
-    """Draws, writes and bytes, for the chart."""
-
-    def alike(value: float) -> dict[str, float]:
-        return dict.fromkeys(("median", "min", "max"), value)
-
-    memory = [{"name": row["name"], **alike(row["bytes_per_transition"])} for row in report["memory"]]
-    rates = [rate_chart.Panel(report[part]["unit"], report[part]["rows"]) for part in ("draws", "writes")]
-    return [*rates, rate_chart.Panel("bytes per transition", memory)]
-
-
-def figures(report: harness.Report) -> list[harness.Figures]:
+def figures(report: harness.Report) -> list[tables.Figures]:
     """Draws, writes with their ratios, and bytes per transition."""
-    tables = []
-    for part in ("draws", "writes"):
-        about = f"replay, {part} of {report['settings']['batch_size' if part == 'draws' else 'num_envs']}"
-        tables += harness.rate_figures({"bench": about, **report[part]})
+    found = []
+    for part, size in (("draws", "batch_size"), ("writes", "num_envs")):
+        found += tables.rates({"bench": f"replay, {part} of {report['settings'][size]}", **report[part]})
     rows = [[row["name"], f"{row['bytes_per_transition']:.1f}"] for row in report["memory"]]
-    return [*tables, harness.Figures("replay: memory", ["", "bytes per transition"], rows)]
+    return [*found, tables.Figures("replay: memory", ["", "bytes per transition"], rows)]
 
+
+def page(results: Sequence[Result]) -> Iterator[str]:
+    """Bytes, draws and writes side by side."""
+    for result in first_of_each(results, "memory"):
+        report = result.report
+        lines = []
+        for row in report["draws"]["rows"]:
+            size = row["name"].partition(", ")[2]
+            plain = f"{'fastsac' if tables.is_ours(row['name']) else 'torchrl'}, {size}"
+            written = {r["name"]: r.get("median") for r in report["writes"]["rows"]}.get(plain)
+            held = {r["name"]: r["bytes_per_transition"] for r in report["memory"]}.get(plain)
+            rates = [tables.number(rate, 0) for rate in (row.get("median"), written)]
+            lines.append([row["name"], tables.number(held, 1), *rates])
+        sizes = report["settings"]
+        columns = [f"replay on {result.machine}, transitions", "bytes per transition"]
+        columns += [f"draws of {sizes['batch_size']}/s", f"writes of {sizes['num_envs']}/s"]
+        yield tables.Figures("", columns, lines).markdown()
+
+
+PAGE = {"Memory": page}
 
 if __name__ == "__main__":
     main()

@@ -1,45 +1,48 @@
-"""How long from the command to the first update and to the first row of the log, and of what is it made?
+"""How long from the command to the first row of the log, and when has compiling paid?
 
 Fresh processes: `fastsac train` with an empty compile cache, with the one that this left, and without compiling, beside
-Stable-Baselines3; and commands that only print.  All in turn.
+Stable-Baselines3; and learners alone, compiled and eager, which back COMPILE_PAYS_AFTER in fastsac/run/plan.py.
 """
 
-import json
+import math
+import multiprocessing
 import os
 import shlex
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from matplotlib.figure import Figure
-
-from bench import chart, harness, side_by_side
-from bench.compile import caches
-from bench.gpu_show import new_figure, source
-from bench.peers.environments import NAMES
-from bench.startup_worker import LEARNING_STARTS, LOG_ROW
+from bench.lib import charts, harness, processes, program, tables
+from bench.lib.record import Reporter
+from bench.lib.results import Result, extent, first_of_each, measured
+from bench.peers.environments import NAMES, how_to_install, python_of
 from fastsac.env import make_spec
-from fastsac.report.style import COLOURS, INK
+from fastsac.run.plan import COMPILE_PAYS_AFTER
+from fastsac.runtime.launch import Mode
 
+QUESTION = __doc__ or ""
+draw = charts.rates
+T = TypeVar("T")
 Way = Literal["cold", "warm", "off"]
 WAYS: dict[Way, str] = {"cold": "empty compile cache", "warm": "filled compile cache", "off": "--compile off"}
-Command = Literal["version", "help", "train-help", "envs-pattern", "envs"]
-COMMANDS: dict[Command, list[str]] = {
-    "version": ["--version"],
-    "help": ["--help"],
-    "train-help": ["train", "--help"],
-    "envs-pattern": ["envs", "Pendulum"],
-    "envs": ["envs"],
+LEARNING_STARTS, LOG_ROW = 500, 1_000  # environment steps
+LIMIT_S = 900.0  # after which a process is taken to be stuck
+SB3 = (
+    "import sys; from stable_baselines3 import SAC; "
+    f"SAC('MlpPolicy', sys.argv[1], learning_starts={LEARNING_STARTS}, device=sys.argv[2]).learn({LOG_ROW})"
+)
+SIZES = {
+    "pendulum": program.Sizes(obs_dim=3, action_dim=1, hidden_dims=(64, 64)),
+    "halfcheetah": program.Sizes(obs_dim=17, action_dim=6, hidden_dims=(256, 256)),
+    "lunarlander": program.Sizes(obs_dim=8, action_dim=2, hidden_dims=(400, 300)),
 }
-UNTIL = ("first update", "log row")
-FLOORS = {"python -c pass": ["-c", "pass"], "python -c 'import torch'": ["-c", "import torch"]}
-"""What no command of ours can be faster than, and what one that needs torch cannot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,200 +57,197 @@ class Settings(harness.Settings):
     """Threads of torch in each process.  At least 1."""
 
     envs: tuple[str, ...] = ("HalfCheetah-v5",)
-    """Environments to train in."""
+    """Environments to train in; none leaves that part out."""
     ways: tuple[Way, ...] = tuple(WAYS)
     """Compile with an empty cache (cold), with a filled one (warm), or not at all (off); warm needs cold."""
     args: str = ""
     """Further arguments of `fastsac train`, in one text: `--args="--batch-size 64"`."""
-    commands: tuple[Command, ...] = tuple(COMMANDS)
-    """Commands of `fastsac` to time from start to end; none leaves them out."""
     peers: Literal["sb3", "none"] = "sb3"
     """What to measure beside it."""
+    sizes: tuple[str, ...] = tuple(SIZES)
+    """Learners to compile, by the name of a task that has their sizes; none leaves that part out."""
+    compiles: int = 1
+    """Processes per size that compile with an empty cache, and as many with the cache they left.  At least 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        harness.at_least_1(self, "compiles")
+        harness.among("sizes", self.sizes, tuple(SIZES))
         if "warm" in self.ways and "cold" not in self.ways:
             raise ValueError("ways must have cold where they have warm: it fills the cache.")
         if len(set(self.ways)) < len(self.ways):
             raise ValueError(f"ways must be different, got {', '.join(self.ways)}.")
 
 
-class WorkerError(Exception):
-    """A process that did not come to its end."""
-
-
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    try:
-        settings, device = harness.start(Settings, "startup", __doc__, argv)
+    settings, device = harness.start(Settings, "startup", QUESTION, argv)
+    with harness.one_line("startup"):
         for env in settings.envs:
             make_spec(env)
-    except ValueError as error:
-        raise SystemExit(f"bench.startup: {' '.join(str(error).split())}") from None
-    reporter = harness.Reporter("startup", __doc__, settings)
-    marks: dict[tuple[str, str], list[dict[str, float]]] = {}
-    skipped: dict[tuple[str, str], str] = {}
-    commands: dict[str, list[float]] = {}
+    reporter = Reporter("startup", QUESTION, settings, argv)
+    seconds: dict[str, list[float]] = {}
+    rows: list[harness.Row] = []
     for _ in range(settings.repeats):
         for env in settings.envs:
-            for name, found in train_all(settings, env, str(device), skipped):
-                marks.setdefault((env, name), []).append(found)
-        for name, seconds in run_commands(settings):
-            commands.setdefault(name, []).append(seconds)
+            for name, took_s in train_all(settings, env, str(device)):
+                seconds.setdefault(f"{env}: {name}", []).append(took_s)
+            if settings.peers == "sb3" and python_of("sb3") is not None:
+                seconds.setdefault(f"{env}: {NAMES['sb3']}", []).append(train_peer(settings, env, str(device)))
+    if settings.peers == "sb3" and python_of("sb3") is None:
+        rows = [harness.Absent(NAMES["sb3"], f"not installed: {how_to_install('sb3')}").row()]
     report = reporter.finish(
-        unit="seconds since the process was started",
-        device=str(device),
-        rows=[{"name": f"{env}: {name}", "env": env, "way": name, **parts(all_)} for (env, name), all_ in marks.items()]
-        + [
-            {"name": f"{env}: {name}", "skipped": why}
-            for (env, name), why in skipped.items()
-            if (env, name) not in marks
-        ],
-        commands=[{"name": name, **harness.summary(seconds)} for name, seconds in commands.items()],
+        unit=f"seconds from the command to the row of {LOG_ROW:,} steps",
+        rows=[*({"name": name, **harness.summary(values)} for name, values in seconds.items()), *rows],
+        compiles=[measure_compiling(name, settings) for name in settings.sizes],
+        constant_in_plan=COMPILE_PAYS_AFTER,
     )
-    for table in figures(report):
-        table.show()
-    chart.save_beside(settings.json, draw_chart(report), report)
+    tables.show(figures(report))
+    charts.save_beside(settings.json, draw(report), report)
     return report
 
 
 # Processes ----------------------------------------------------------------------------------------------------------
 
 
-def train_all(
-    settings: Settings, env: str, device: str, skipped: dict[tuple[str, str], str]
-) -> Iterator[tuple[str, dict[str, float]]]:
-    """One round: every way of training in this environment, once; what cannot be run goes into `skipped`."""
-    peer = NAMES["sb3"]
+def train_all(settings: Settings, env: str, device: str) -> Iterator[tuple[str, float]]:
+    """One round: every way of training in this environment, once, with the preset but for an early update and row."""
     with tempfile.TemporaryDirectory() as cache:
         for way in (w for w in WAYS if w in settings.ways):
-            try:
-                marks = run_worker(settings, "fastsac", train_arguments(settings, env, device, way), Path(cache))
-            except WorkerError as error:
-                raise SystemExit(f"bench.startup: {error}") from None
-            yield WAYS[way], marks
-        if settings.peers == "sb3" and (env, peer) not in skipped:
-            try:
-                yield peer, run_worker(settings, "sb3", [env.rpartition(":")[2], device], Path(cache))
-            except WorkerError as error:
-                skipped[env, peer] = f'not run: {error} (pip install "fastsac[bench]")'
+            command = [
+                sys.executable, "-m", "fastsac", "train", "--env", env, "--device", device,
+                "--cpu-threads", str(settings.threads), "--learning-starts", str(LEARNING_STARTS),
+                "--log-every", str(LOG_ROW), "--run-dir", "run", "--compile", "off" if way == "off" else "on",
+                *shlex.split(settings.args),
+            ]  # fmt: skip
+            with tempfile.TemporaryDirectory() as folder:
+                variables = processes.variables(settings.threads, **processes.caches(Path(cache)))
+                yield WAYS[way], seconds_to_row(command, Path(folder), variables)
 
 
-def train_arguments(settings: Settings, env: str, device: str, way: Way) -> list[str]:
-    """Those of `fastsac train`, from the preset but for the first update and log row, which come early."""
-    return [
-        "train", "--env", env, "--device", device, "--cpu-threads", str(settings.threads),
-        "--learning-starts", str(LEARNING_STARTS), "--log-every", str(LOG_ROW), "--run-dir", "run",
-        "--compile", "off" if way == "off" else "on", *shlex.split(settings.args),
-    ]  # fmt: skip
+def seconds_to_row(command: Sequence[str], folder: Path, variables: dict[str, str]) -> float:
+    """Seconds from the start of a run in this folder until its first row of metrics is on the disk; ends the run."""
+    table, began = folder / "run" / "metrics.csv", time.perf_counter()
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)
+    try:
+        while process.poll() is None and time.perf_counter() - began < LIMIT_S:
+            if table.exists() and table.read_text().count("\n") > 1:  # its head, and a row
+                return time.perf_counter() - began
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    why = processes.last_line((folder / "log").read_text())
+    raise SystemExit(f"bench.startup: training ended with status {process.returncode}: {why}")
 
 
-def run_worker(settings: Settings, which: str, arguments: Sequence[str], cache: Path) -> dict[str, float]:
-    """Seconds since a fresh process was spawned, at the end of each part, in order.
-
-    Raises:
-        WorkerError: it failed.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "marks.json"
-        command = [sys.executable, "-m", "bench.startup_worker", which, repr(time.monotonic()), str(file), *arguments]
-        done = run(command, folder, side_by_side.variables(settings.threads, **caches(cache)))
-        if not file.exists():
-            last = (done.stderr.strip() or "no message").splitlines()[-1]
-            raise WorkerError(f"{which} ended with status {done.returncode}: {last}"[:500])
-        found: dict[str, float] = json.loads(file.read_text())
-        return found
+def train_peer(settings: Settings, env: str, device: str) -> float:
+    """Seconds of a whole process of Stable-Baselines3 with as many steps."""
+    variables, began = processes.variables(settings.threads), time.perf_counter()
+    command = [str(python_of("sb3")), "-c", SB3, env.rpartition(":")[2], device]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=LIMIT_S)
+    if done.returncode:
+        raise SystemExit(f"bench.startup: {NAMES['sb3']}: {processes.last_line(done.stderr)}")
+    return time.perf_counter() - began
 
 
-def run_commands(settings: Settings) -> Iterator[tuple[str, float]]:
-    """One round of the commands that only print: name, and seconds from start to end."""
-    told = {" ".join(["fastsac", *COMMANDS[c]]): ["-m", "fastsac", *COMMANDS[c]] for c in settings.commands}
-    with tempfile.TemporaryDirectory() as folder:
-        variables = side_by_side.variables(settings.threads, **caches(Path(folder)))
-        for name, arguments in ({**FLOORS, **told} if told else {}).items():
-            began = time.perf_counter()
-            done = run([sys.executable, *arguments], folder, variables)
-            took_s = time.perf_counter() - began
-            if done.returncode:
-                last = (done.stderr.strip() or "no message").splitlines()[-1]
-                raise SystemExit(f"bench.startup: {name} ended with status {done.returncode}: {last}")
-            yield name, took_s
+# Compiling ----------------------------------------------------------------------------------------------------------
 
 
-def run(command: Sequence[str], folder: str, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run to its end, with what it prints kept."""
-    variables = {**os.environ, **variables, "COLUMNS": "120"}
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
-
-
-def parts(rounds: Sequence[dict[str, float]]) -> harness.Row:
-    """Seconds of each part and until each event; a part is the time since the end of the one before."""
-    order = [name for name in rounds[0] if all(name in marks for marks in rounds)]
-    order.sort(key=rounds[0].__getitem__)
-    took = {order[0]: [marks[order[0]] for marks in rounds]}
-    took |= {name: [marks[name] - marks[before] for marks in rounds] for before, name in pairwise(order)}
-    return {
-        "parts": {name: harness.summary(seconds) for name, seconds in took.items()},
-        "until": {name: harness.summary([marks[name] for marks in rounds]) for name in UNTIL},
+def measure_compiling(name: str, settings: Settings) -> harness.Row:
+    """Compile seconds with an empty and with a filled cache, seconds per update, and when compiling has paid."""
+    cold, warm = [], []
+    for _ in range(settings.compiles):
+        with cache_dir():
+            cold.append(in_new_process(compile_once, name, settings))
+            warm.append(in_new_process(compile_once, name, settings))
+    compiled, eager = in_new_process(rates, name, settings)
+    row: harness.Row = {
+        "name": name,
+        "compile_cold_s": harness.summary(cold),
+        "compile_warm_s": harness.summary(warm),
+        "compiled_updates_per_s": compiled,
+        "eager_updates_per_s": eager,
     }
+    saved_s = 1 / eager["median"] - 1 / compiled["median"]
+    for way in ("cold", "warm"):
+        row[f"pays_after_{way}"] = pays_after(row[f"compile_{way}_s"]["median"], saved_s)
+    return row
 
 
-# Tables and chart ---------------------------------------------------------------------------------------------------
+def pays_after(compile_s: float, saved_s: float) -> int | None:
+    """Updates until what each saves adds up to the compile time; None where none is saved."""
+    return math.ceil(compile_s / saved_s) if saved_s > 0 else None
 
 
-def figures(report: harness.Report) -> list[harness.Figures]:
-    """Seconds until the two events, the parts, and the commands."""
-    rows = [row for row in report["rows"] if "parts" in row]
-    columns = ["", "first update, s", "min", "max", f"row of {LOG_ROW:,} steps, s", "min", "max"]
+@contextmanager
+def cache_dir() -> Iterator[None]:
+    """Empty caches for the compiler, for all processes started inside."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.update(processes.caches(Path(folder)))
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def in_new_process(function: Callable[[str, Settings], T], name: str, settings: Settings) -> T:
+    """`function(name, settings)` in a process that has compiled nothing yet."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, name, settings).result()
+
+
+def compile_once(name: str, settings: Settings) -> float:
+    """Seconds that compiling takes in this process; imports of the compiler included."""
+    device = harness.set_up_torch(settings)
+    return program.compile_seconds(program.make_filled(SIZES[name], program.compiled_mode(device), device).learner)
+
+
+def rates(name: str, settings: Settings) -> list[harness.Row]:
+    """Updates per second, compiled and eager."""
+    device = harness.set_up_torch(settings)
+    modes: tuple[Mode, ...] = (program.compiled_mode(device), "eager")
+    runs = [program.updates(SIZES[name], mode, device).run for mode in modes]
+    candidates = [harness.Candidate(mode, run) for mode, run in zip(modes, runs, strict=True)]
+    return harness.interleave(candidates, settings.repeats, settings.seconds)
+
+
+# Tables -------------------------------------------------------------------------------------------------------------
+
+
+def figures(report: harness.Report) -> list[tables.Figures]:
+    """Seconds until the row, and compiling."""
+    found = tables.rates({**report, "ratios": []}) if report["rows"] else []
+    return [*found, *([compiling(report)] if report.get("compiles") else [])]
+
+
+def compiling(report: harness.Report) -> tables.Figures:
+    """One line per size."""
+    columns = ["updates alone of", "compiling s, empty cache", "filled cache", "eager ms", "compiled ms"]
+    columns += ["pays after, updates", "with a filled cache"]
     lines = [
-        [row["name"], *(f"{row['until'][event][k]:.2f}" for event in UNTIL for k in ("median", "min", "max"))]
-        for row in rows
+        [row["name"]]
+        + [tables.number(row[key]["median"], 1) for key in ("compile_cold_s", "compile_warm_s")]
+        + [tables.number(1000 / row[f"{mode}_updates_per_s"]["median"], 2) for mode in ("eager", "compiled")]
+        + [f"{row[key]:,}" if row[key] else "never" for key in ("pays_after_cold", "pays_after_warm")]
+        for row in report["compiles"]
     ]
-    lines += [[row["name"], row["skipped"], *[""] * 5] for row in report["rows"] if "skipped" in row]
-    tables = [harness.Figures("startup: seconds since the process was started", columns, lines)] if lines else []
-    if rows:
-        names = part_names(report)
-        lines = [
-            [name, *(f"{row['parts'][name]['median']:.2f}" if name in row["parts"] else "-" for row in rows)]
-            for name in names
-        ]
-        tables.append(harness.Figures("startup: seconds of each part", ["", *(row["name"] for row in rows)], lines))
-    if report["commands"]:
-        lines = [[row["name"], *(f"{row[k]:.2f}" for k in ("median", "min", "max"))] for row in report["commands"]]
-        tables.append(harness.Figures("startup: whole commands", ["", "seconds", "min", "max"], lines))
-    return tables
+    title = f"updates after which compiling has paid (fastsac/run/plan.py has {report['constant_in_plan']:,})"
+    return tables.Figures(title, columns, lines)
 
 
-def part_names(report: harness.Report) -> list[str]:
-    """All parts, in the order in which they come."""
-    found = [name for row in report["rows"] for name in row.get("parts", ())]
-    longest = max((list(row["parts"]) for row in report["rows"] if "parts" in row), key=len)
-    return list(dict.fromkeys([*longest, *found]))
+def page(results: Sequence[Result]) -> Iterator[str]:
+    """Until the log row, and when compiling has paid."""
+    for result in first_of_each(results, "rows"):
+        lines = [[row["name"], extent(row, 1)] for row in measured(result.report)]
+        yield tables.Figures("", [f"on {result.machine}", result.report["unit"]], lines).markdown()
+    for result in first_of_each(results, "compiles"):
+        yield compiling(result.report).markdown()
 
 
-def draw_chart(report: harness.Report) -> Figure | None:
-    """A bar for each way, of its parts; None where none was measured."""
-    rows = [row for row in report["rows"] if "parts" in row]
-    if not rows:
-        return None
-    figure, axes = new_figure("From the command to the first update and the first log row")
-    left = [0.0] * len(rows)
-    for name, colour in zip(part_names(report), (*COLOURS, "#BBBBBB", "#777777", INK), strict=False):
-        width = [row["parts"][name]["median"] if name in row["parts"] else 0.0 for row in rows]
-        bars = axes.barh(range(len(rows)), width, left=left, color=colour, label=name, height=0.6)
-        total = max(row["until"]["log row"]["median"] for row in rows)
-        texts = [f"{w:.1f}" if w > 0.04 * total else "" for w in width]
-        axes.bar_label(bars, texts, label_type="center", fontsize=8, color="white")
-        left = [a + b for a, b in zip(left, width, strict=True)]
-    axes.set_yticks(range(len(rows)), [row["name"].replace(": ", "\n") for row in rows], color=INK)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"seconds; the last part is from the first update to the row of {LOG_ROW:,} steps", color=INK)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(colors=INK, labelsize=8.5)
-    figure.set_layout_engine("constrained", rect=(0.01, 0.14, 0.98, 0.84))  # room for the legend
-    figure.legend(loc="lower center", bbox_to_anchor=(0.5, 0.04), ncols=5, frameon=False, fontsize=8, labelcolor=INK)
-    figure.text(0.01, 0.005, source(report), fontsize=7, color="#777777")
-    return figure
-
+PAGE = {"Start-up": page}
 
 if __name__ == "__main__":
     main()

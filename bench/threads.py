@@ -12,9 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench import chart, harness, rate_chart
+from bench.lib import charts, harness, processes, tables
+from bench.lib.record import Reporter
+
+QUESTION = __doc__ or ""
+draw = charts.rates
 
 CASES: dict[str, tuple[str, ...]] = {
     "Pendulum-v1": ("--env", "Pendulum-v1"),
@@ -45,13 +48,12 @@ class Settings(harness.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if wrong := [case for case in self.cases if case not in CASES]:
-            raise ValueError(f"cases must be among {', '.join(CASES)}, got {wrong[0]!r}.")
+        harness.among("cases", self.cases, tuple(CASES))
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, _ = harness.start(Settings, "threads", __doc__, argv)
-    reporter = harness.Reporter("threads", __doc__, settings)
+    settings, _ = harness.start(Settings, "threads", QUESTION, argv)
+    reporter = Reporter("threads", QUESTION, settings, argv)
     kinds = {"auto": 0, "1": 1, str(settings.threads): settings.threads}
     rows, shares = [], []
     for case in settings.cases:
@@ -67,9 +69,8 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
             rows += mine
             shares.append({"name": where, "slower": max(r["median"] for r in mine[1:]) / mine[0]["median"]})
     report = reporter.finish(unit="environment steps/s", rows=rows, shares=shares)
-    for table in figures(report):
-        table.show()
-    chart.save_beside(settings.json, rate_chart.draw(report, panels(report)), report)
+    tables.show(figures(report))
+    charts.save_beside(settings.json, draw(report), report)
     return report
 
 
@@ -89,14 +90,12 @@ def train(case: str, threads: int, seconds: float) -> list[tuple[float, int]]:
     """Wall seconds and environment steps of the first member's rows, from the first one with updates on."""
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
-        command = [
-            sys.executable, "-m", "fastsac", "train", *SETTINGS, *CASES[case], "--run-dir", str(run_dir),
-            "--cpu-threads", str(threads), "--max-wall-time", f"{round(seconds) + 15}s",
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 75:  # out of time
-            lines = done.stderr.strip().splitlines()
-            raise SystemExit(f"bench.threads: training failed: {lines[-1] if lines else done.returncode}")
+        done = processes.train(
+            *SETTINGS, *CASES[case], "--run-dir", str(run_dir), "--cpu-threads", str(threads),
+            "--max-wall-time", f"{round(seconds) + 15}s",
+        )  # fmt: skip
+        if done.returncode != processes.OUT_OF_TIME:
+            raise SystemExit(f"bench.threads: training failed: {processes.last_line(done.stderr)}")
         with (run_dir / "metrics.csv").open(newline="") as f:
             rows = [(float(r["wall_s"]), int(r["env_steps"])) for r in csv.DictReader(f) if r["member"] == "0"]
         return [row for row in rows if row[1] > 300]
@@ -111,20 +110,15 @@ def rate(rows: list[tuple[float, int]], seconds: float) -> float:
     return (last - first) / (last_s - first_s)
 
 
-def panels(report: harness.Report) -> list[rate_chart.Panel]:
-    """For the chart."""
-    return [rate_chart.Panel(report["unit"], report["rows"])]
-
-
-def figures(report: harness.Report) -> list[harness.Figures]:
+def figures(report: harness.Report) -> list[tables.Figures]:
     """The rates, and how far auto is behind the better one."""
-    rows: list[list[Any]] = []
+    rows = []
     for i, share in enumerate(report["shares"]):
         mine = report["rows"][3 * i : 3 * i + 3]
         rows.append([share["name"], *(f"{row['median']:,.1f}" for row in mine), f"{share['slower']:.2f}"])
     names = [row["name"].rpartition(": ")[2] for row in report["rows"][:3]]
     columns = ["", *(f"{name} thread{'s' * (name != '1')}" for name in names), "better one / auto"]
-    return [harness.Figures(f"threads: {report['unit']} of each member", columns, rows)]
+    return [tables.Figures(f"threads: {report['unit']} of each member", columns, rows)]
 
 
 if __name__ == "__main__":

@@ -1,18 +1,22 @@
 """How many environment steps a second does training make, updates included, beside the peers on the same schedule?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from bench import harness, in_turn
+from bench.lib import charts, children, harness, tables
+from bench.lib.record import Reporter
+from bench.lib.results import Result, extent, measured
 from bench.peers.environments import NAMES
-from bench.update import PeerSettings
 from fastsac.config.settings import Auto
+
+QUESTION = __doc__ or ""
+figures, draw = tables.rates, charts.rates
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(PeerSettings):
+class Settings(children.Settings):
     """Settings of this measurement."""
 
     env: str = "HalfCheetah-v5"
@@ -41,10 +45,10 @@ def describe(num_envs: int, updates: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, device = harness.start(Settings, "train", __doc__, argv)
-    reporter = harness.Reporter("train", __doc__, settings)
+    settings, device = harness.start(Settings, "train", QUESTION, argv)
+    reporter = Reporter("train", QUESTION, settings, argv)
 
-    specs: list[in_turn.Spec | harness.Skipped] = []
+    specs: list[children.Spec | harness.Absent] = []
     pairs = []
     for num_envs, updates in settings.cases:
         case = describe(num_envs, updates)
@@ -67,14 +71,35 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
                 theirs = f"{NAMES[peer]}, {case}"
                 specs.append(settings.spec(theirs, peer, what="env_steps", sizes=task))
                 pairs.append((mine, theirs))
-    with in_turn.started(specs, settings.threads) as candidates:
+    with children.started(specs, settings.threads) as candidates:
         rows = harness.interleave(candidates, settings.repeats, settings.seconds)
 
-    ratios = [r for pair in pairs if (r := harness.ratio(rows, *pair))]
-    report = reporter.finish(unit="environment steps/s", rows=rows, ratios=ratios)
-    harness.show_rates(report)
+    report = reporter.finish(unit="environment steps/s", rows=rows, ratios=harness.ratios(rows, pairs))
+    tables.show(figures(report))
+    charts.save_beside(settings.json, draw(report), report)
     return report
 
+
+def page(results: Sequence[Result]) -> Iterator[str]:
+    """For every machine the systems beside each other, two columns for every case; the chart."""
+    for result in (result for result in results if not result.report["settings"].get("before")):
+        rows = {row["name"]: row for row in measured(result.report)}
+        compared = {r["to"]: r for r in result.report["ratios"]}
+        cases = [describe(*case) for case in result.report["settings"]["cases"]]
+        lines = []
+        for system in dict.fromkeys(name.partition(", ")[0] for name in rows):
+            line = [system]
+            for name in (f"{system}, {case}" for case in cases):
+                line.append(tables.number(rows[name]["median"]) if name in rows else "")
+                line.append(extent(compared[name]["by_round"], 2) if name in compared else "")
+            lines.append(line)
+        about = f"env steps/s on {result.machine}, {result.report['settings']['env']}"
+        columns = [text for case in cases for text in (case, "times as fast")]
+        yield tables.Figures("", [about, *columns], lines).markdown()
+        yield result.picture("", f"Environment steps per second of training on {result.machine}")
+
+
+PAGE = {"Training": page}
 
 if __name__ == "__main__":
     main()

@@ -16,7 +16,7 @@ TORCH = "torch>=2.11,<2.14"
 GYMNASIUM = "gymnasium[mujoco]>=1.2,<2"
 
 ENVIRONMENTS: dict[str, tuple[str, ...]] = {
-    "sb3": ("stable-baselines3>=2.7,<3", GYMNASIUM, TORCH),
+    "sb3": ("stable-baselines3>=2.7,<3", "sb3-contrib>=2.7,<3", GYMNASIUM, TORCH),
     "sbx": ("sbx-rl>=0.24,<1", GYMNASIUM, TORCH),
     # Its training calls functions that JAX 0.10 no longer has, while SBX's newest libraries ask for that.
     "brax": ("brax>=0.14,<0.15", "jax>=0.5.3,<0.10", GYMNASIUM),
@@ -41,15 +41,8 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
 }
 """Name: what pip installs into it."""
 
-PEERS: dict[str, tuple[str, str]] = {
-    "sb3": ("sb3", "stable_baselines3"),
-    "sbx": ("sbx", "sbx"),
-    "brax": ("brax", "brax"),
-    "tianshou": ("tianshou", "tianshou"),
-    "skrl": ("skrl", "skrl"),
-    "torchrl": ("torchrl", "torchrl"),
-}
-"""Peer: its environment, and the module that tells whether it is installed."""
+PEERS = {name: "stable_baselines3" if name == "sb3" else name for name in ENVIRONMENTS if name != "scripts"}
+"""Peer, and its environment's name: the module that tells whether it is installed."""
 
 NAMES = {
     "sb3": "Stable-Baselines3",
@@ -102,15 +95,14 @@ def python_of(peer: str) -> Path | None:
         return python_in("scripts") if is_in("scripts", "gymnasium") else None
     if peer not in PEERS:
         raise ValueError(f"unknown peer {peer!r}; choose from {', '.join([*PEERS, *SCRIPTS])}.")
-    name, module = PEERS[peer]
-    if is_importable(module):
+    if is_importable(PEERS[peer]):
         return Path(sys.executable)
-    return python_in(name) if python_in(name).exists() and is_in(name, module) else None
+    return python_in(peer) if python_in(peer).exists() and is_in(peer, PEERS[peer]) else None
 
 
 def how_to_install(peer: str) -> str:
     """The command that makes a peer's environment."""
-    return f"python -m bench.peers.environments {'scripts' if peer in SCRIPTS else PEERS[peer][0]}"
+    return f"python -m bench.peers.environments {'scripts' if peer in SCRIPTS else peer}"
 
 
 def make(name: str) -> None:

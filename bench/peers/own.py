@@ -1,6 +1,10 @@
 """This program, served like its peers."""
 
-from bench import own
+from dataclasses import asdict, fields
+from typing import Any
+
+from bench.lib import program
+from bench.lib.harness import Candidate
 from bench.peers.common import Sizes, Task, Work, torch_device
 from fastsac.config.settings import Auto, Config
 from fastsac.run.plan import choose_mode
@@ -10,36 +14,29 @@ from fastsac.runtime.launch import Mode
 def updates(sizes: Sizes, mode: Mode) -> Work:
     """Updates of the learner alone, draw included."""
     device = torch_device(sizes.device)
-    mine = own.Sizes(
-        obs_dim=sizes.obs_dim,
-        action_dim=sizes.action_dim,
-        hidden_dims=sizes.hidden_dims,
-        batch_size=sizes.batch_size,
-        transitions=sizes.transitions,
-    )
-    candidate = own.updates("fastsac", mine, mode, device)
-    return Work(candidate.run, candidate.notes, candidate.about)
+    names = {field.name for field in fields(program.Sizes)}
+    mine = program.Sizes(**{name: value for name, value in asdict(sizes).items() if name in names})
+    return as_work(program.updates(mine, mode, device))
 
 
 def env_steps(task: Task, utd_ratio: float, compile: Auto = "auto") -> Work:
     """Environment steps of the training loop, past the random ones."""
     device = torch_device(task.device)
+    names = ("env", "num_envs", "learning_starts", "buffer_size", "batch_size", "hidden_dims", "gamma", "tau")
     config = Config(
-        env=task.env,
-        num_envs=task.num_envs,
-        learning_starts=task.learning_starts,
+        **{name: getattr(task, name) for name in names},
         utd_ratio=utd_ratio,
-        buffer_size=task.buffer_size,
-        batch_size=task.batch_size,
-        hidden_dims=task.hidden_dims,
-        gamma=task.gamma,
-        tau=task.tau,
         actor_lr=task.lr,
         critic_lr=task.lr,
         alpha_lr=task.lr,
         compile=compile,
     )
     mode = choose_mode(config, device)[0]
-    endless = config.replace(total_steps=2**31)  # the update budget must not end during the measurement
-    candidate = own.env_steps("fastsac", endless, mode, device)
-    return Work(candidate.run, candidate.notes, candidate.about)
+    endless = config.replace(total_steps=program.ENDLESS)  # the update budget must not end during the measurement
+    return as_work(program.env_steps(endless, mode, device))
+
+
+def as_work(candidate: Candidate) -> Work:
+    """As the adapters of the peers have it."""
+    run: Any = candidate.run
+    return Work(run, candidate.notes, candidate.about)

@@ -14,7 +14,7 @@ CRITICS = 2
 class Product(NamedTuple):
     """One product of batches of matrices: [E, rows, inner] @ [E, inner, columns]."""
 
-    count: int  # E
+    number: int  # E
     rows: int
     inner: int
     columns: int
@@ -47,26 +47,53 @@ def products(sizes: Sizes) -> Iterator[Product]:
     yield from (*to_weights(actor, 1), *to_inputs(actor[1:], 1))
 
 
-def updates(sizes: Sizes) -> Work:
-    """The products of so many updates, into memory that is there, with operands that a cache may hold."""
+def updates(sizes: Sizes, members: int = 1, precision: str = "high", once: int = 1) -> Work:
+    """The products of so many updates, into memory that is there, with operands that a cache may hold.
+
+    On CUDA they are captured as one graph, so that launching them costs as little as it costs an update.
+
+    Args:
+        sizes: of the update.
+        members: agents that are updated together.
+        precision: highest, high (TensorFloat-32 on CUDA) or bf16.
+        once: updates per graph, on CUDA.
+    """
     device = torch_device(sizes.device)
-    wanted = list(products(sizes))
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("highest" if precision == "highest" else "high")
+    wanted = [p._replace(number=members * p.number) for p in products(sizes)]
     # Shared by those of the same shape, so that all of it fits into a cache; no operand is another product's result.
     places = [list(enumerate(shapes(p))) for p in wanted]
-    memory = {place: torch.randn(place[1], device=device) for of in places for place in of}
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    memory = {place: torch.randn(place[1], device=device, dtype=dtype) for of in places for place in of}
     calls = [tuple(memory[place] for place in of) for of in places]
 
-    def run(count: int) -> int:
+    def multiply(count: int) -> None:
         for _ in range(count):
             for left, right, out in calls:
                 torch.bmm(left, right, out=out)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return count
 
-    flops = sum(2 * p.count * p.rows * p.inner * p.columns for p in wanted)
+    if device.type == "cuda":
+        multiply(1)  # the library makes its workspace before it is captured
+        torch.cuda.synchronize(device)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            multiply(once)
+
+    def run(count: int) -> int:
+        if device.type != "cuda":
+            multiply(count)
+            return count
+        launches = max(1, round(count / once))
+        for _ in range(launches):
+            graph.replay()
+        torch.cuda.synchronize(device)
+        return launches * once
+
+    flops = sum(2 * p.number * p.rows * p.inner * p.columns for p in wanted)
     hyper = {"batch_size": sizes.batch_size, "hidden_dims": sizes.hidden_dims}
-    return Work(run, {"MFLOP": round(flops / 1e6, 1)}, hyper)
+    captured = {"captured": once} if device.type == "cuda" else {}
+    return Work(run, {"MFLOP": round(flops / 1e6, 1), **captured}, hyper)
 
 
 def shapes(product: Product) -> tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]:

@@ -7,6 +7,8 @@ sb3.py); losses are read once per call; it updates the target before the actor, 
 call makes as many updates as one vector step brings, which is what its users get.
 """
 
+from typing import Any
+
 from bench.peers import sb3
 from bench.peers.common import Sizes, Task, Work, make_idle_env
 
@@ -40,7 +42,7 @@ def env_steps(task: Task) -> Work:
     return Work(sb3.learn(model, task), hyper=hyper_parameters(model))
 
 
-def hyper_parameters(model: object) -> dict[str, object]:
+def hyper_parameters(model: Any) -> dict[str, Any]:
     """Read back from the model, with the device that JAX chose."""
     import jax
 

@@ -32,7 +32,8 @@ def start(script: Path, arguments: dict[str, Any], num_envs: int, device: str) -
 
     if not script.is_file():
         raise FileNotFoundError(f"{script} is not there; the checkout is another version, or another repository")
-    step_envs = gymnasium.vector.SyncVectorEnv.step
+    vector: Any = gymnasium.vector.SyncVectorEnv
+    step_envs = vector.step
 
     def loop(gate: Gate) -> None:
         calls = 0
@@ -44,7 +45,7 @@ def start(script: Path, arguments: dict[str, Any], num_envs: int, device: str) -
             calls += 1
             return step_envs(envs, actions)
 
-        gymnasium.vector.SyncVectorEnv.step = step
+        vector.step = step
         sys.argv = [str(script), *command_line(arguments)]
         sys.path[:0] = [str(script.parent), str(script.parents[1])]  # the checkout has modules of its own
         os.environ["WANDB_MODE"] = "disabled"
@@ -110,5 +111,6 @@ def register_idle_env(obs_dim: int, action_dim: int) -> str:
             obs = self._rng.standard_normal(obs_dim, np.float32)
             return obs, float(obs[0]), False, False, {}
 
-    gymnasium.register(IDLE, Idle, disable_env_checker=True, order_enforce=False)
+    make: Any = Idle
+    gymnasium.register(IDLE, make, disable_env_checker=True, order_enforce=False)
     return IDLE

@@ -96,7 +96,7 @@ def metavar(kind: Any) -> str | None:
     """How help shows a value of such a type; None for types that are left to tyro."""
     if get_origin(kind) is dict:
         return "JSON"
-    if get_origin(kind) is tuple:
+    if get_origin(kind) is tuple and get_args(kind)[-1] is ...:
         number = NUMBERS.get(get_args(kind)[0])
         return number and f"[{number} [{number} ...]]"
     kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)

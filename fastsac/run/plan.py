@@ -23,7 +23,7 @@ from fastsac.runtime.launch import Mode
 from fastsac.runtime.versions import is_installed
 
 # Updates after which compiling has paid for itself on a CPU: compile seconds with an empty cache over the seconds saved
-# per update, as `python -m bench.compile` measures them (bench/results).  It does not ask whether the cache is warm:
+# per update, as `python -m bench.startup` measures them (bench/results).  It does not ask whether the cache is warm:
 # the choice changes the rounding, and the same command must give the same numbers twice.
 COMPILE_PAYS_AFTER = 8_000
 

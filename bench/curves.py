@@ -1,0 +1,28 @@
+"""What returns does training come to, over environment steps and over seconds, beside other algorithms and programs?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.lib import curve_charts, curves, harness
+from bench.lib.record import Reporter
+
+QUESTION = __doc__ or ""
+figures, draw = curve_charts.figures, curve_charts.draw
+PAGE = {"Returns over steps and seconds": curve_charts.page}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(curves.Settings):
+    """Settings of this measurement."""
+
+    to_the_end: bool = True
+    """Train for max_steps whatever the return; otherwise a run is over at the last threshold."""
+
+
+def main(argv: Sequence[str] | None = None) -> harness.Report:
+    settings, _ = harness.start(Settings, "curves", QUESTION, argv)
+    return curves.run(settings, Reporter("curves", QUESTION, settings, argv), "curves")
+
+
+if __name__ == "__main__":
+    main()

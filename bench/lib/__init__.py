@@ -1,0 +1,1 @@
+"""What all questions share.  Imports nothing here: peers' interpreters import parts of it."""

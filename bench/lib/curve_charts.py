@@ -1,0 +1,305 @@
+"""The tables, the CSV and the charts of runs with evaluations: returns over steps and seconds, times to thresholds.
+
+Axes: R runs (seeds), P points of a curve.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+
+from bench.lib.charts import GREY, sign
+from bench.lib.harness import Report, Row
+from bench.lib.results import Result
+from bench.lib.tables import Figures, number, plural, problem
+from fastsac.report.statistics import Array
+from fastsac.report.style import INK, MINUS, frame, new_figure, short_number, tidy
+
+COLUMNS = ("env", "system", "seed", "env_steps", "wall_s", "return_mean", "return_std", "episodes")
+AXES = {"wall_s": "wall seconds since {}", "env_steps": "environment steps"}
+CLOCK = "the process was started"
+DASHES = ((0, (5, 1.6)), (0, (4, 1.4, 1, 1.4)), (0, (1.1, 1.1)), (0, (2.4, 1.4)))
+STYLES: dict[str, dict[str, Any]] = {
+    **{
+        name: {"color": colour, "linewidth": 2.4}
+        for name, colour in {
+            "fastsac": "#0072B2", "fastsac-warm": "#56B4E9", "fastsac-eager": "#009E73", "fastsac-sac-v1": "#08306B",
+            "fastsac-sql": "#17BECF",
+        }.items()
+    },
+    **{
+        name: {"color": colour, "linewidth": 1.8, "linestyle": DASHES[i % 4]}
+        for i, (name, colour) in enumerate({
+            "sb3": "#D55E00", "sbx": "#CC79A7", "sb3-defaults": "#E69F00", "sbx-defaults": "#7A5195",
+            "sb3-ppo": "#A63603", "sb3-ddpg": "#9A6A00", "sb3-td3": "#B3367F", "sb3-trpo": "#8C8C00",
+        }.items())
+    },
+}  # fmt: skip
+"""Ours solid, the others dashed; told apart by colour-blind readers too."""
+SHOWN = {
+    "learning_rate": "lr", "actor_lr": "actor lr", "critic_lr": "critic lr", "batch_size": "batch", "tau": "tau",
+    "gamma": "gamma", "learning_starts": "random steps", "num_envs": "envs", "utd_ratio": "updates per step",
+    "hidden_dims": "hidden",
+}  # fmt: skip
+"""Settings that the table of settings has, and their headings; all are in the report."""
+PEER_HIDDEN = "256, 256"  # of SAC's MlpPolicy in Stable-Baselines3 and SBX
+LEGEND_COLUMNS = 4
+GRID = 200  # points that curves over seconds are put on
+
+
+def reached(run: Row, threshold: float) -> Row | None:
+    """The first evaluation at or above a threshold."""
+    return next((e for e in run.get("evaluations", []) if e["return_mean"] >= threshold), None)
+
+
+# Tables -------------------------------------------------------------------------------------------------------------
+
+
+def figures(report: Report) -> list[Figures]:
+    """One table per environment and threshold, and one of the settings."""
+    tables = [
+        table(report, env, threshold) for env, goal in report["goals"].items() for threshold in goal["thresholds"]
+    ]
+    settings = [
+        [report["names"][row["system"]], row["env"], *told(row["hyper"])]
+        for row in report["rows"]
+        if "hyper" in row and row["threshold"] == report["goals"][row["env"]]["thresholds"][0]
+    ]
+    return [*tables, Figures("settings", ["", "environment", *SHOWN.values()], settings)]
+
+
+def table(report: Report, env: str, threshold: float) -> Figures:
+    """Seconds and environment steps to one threshold, one line per system."""
+    rows = [row for row in report["rows"] if (row["env"], row["threshold"]) == (env, threshold)]
+    columns = ["", "solved", "seconds, IQM", "95% interval", "median", "min", "max", "times fastsac", "env steps, IQM"]
+    columns += ["compiling s", "return at the end", "notes"]
+    first = next((row["wall_s"]["iqm"] for row in rows if row["system"] == "fastsac" and "wall_s" in row), None)
+    return Figures(f"{env}: to {threshold:,g}", columns, [cells(report["names"], row, first) for row in rows])
+
+
+def cells(names: dict[str, str], row: Row, first: float | None) -> list[str]:
+    """One line of the table; `first` is what the ratio is to."""
+    name = names[row["system"]]
+    if "wall_s" not in row:
+        return [name, *[""] * 10, problem(row)]
+    seconds, steps, end = row["wall_s"], row["env_steps"], row.get("final_return")
+    return [
+        name,
+        f"{row['solved']} of {len(row['seeds'])}",
+        never(seconds["iqm"], 1),
+        f"{never(seconds['low'], 1)} to {never(seconds['high'], 1)}" if seconds["has_interval"] else "-",
+        *(never(seconds[key], 1) for key in ("median", "min", "max")),
+        "-" if first is None or seconds["iqm"] is None else f"{seconds['iqm'] / first:.2f}",
+        never(steps["iqm"]),
+        number(row["compile_s"], 1) if row["compile_s"] else "",
+        f"{number(end['median'])} ({number(end['min'])} to {number(end['max'])})" if end else "",
+        problem(row),
+    ]
+
+
+def never(value: float | None, digits: int = 0) -> str:
+    """`12,345`; "never" for what was not reached within the limits."""
+    return "never" if value is None else number(value, digits)
+
+
+def told(hyper: Row) -> list[str]:
+    """The settings that are shown, with the peers' names for them."""
+    values = dict(hyper)
+    if "hidden_dims" not in hyper:
+        values = {"num_envs": 1, "utd_ratio": hyper.get("gradient_steps", ""), **hyper}
+        values["hidden_dims"] = hyper.get("policy_kwargs", {}).get("net_arch", PEER_HIDDEN)
+    texts = (values.get(key, "") for key in SHOWN)
+    return [", ".join(map(str, text)) if isinstance(text, list | tuple) else f"{text}" for text in texts]
+
+
+def outcome(run: Row, goal: Row) -> str:
+    """What one run came to, for a log."""
+    name = f"{run['env']}, {run['system']}, seed {run['seed']}"
+    if not run.get("evaluations"):
+        return f"{name}: {problem(run)}"
+    parts = []
+    for threshold in goal["thresholds"]:
+        at = reached(run, threshold)
+        when = f"after {at['wall_s']:.1f} s, {at['env_steps']:,} steps" if at else "never"
+        parts.append(f"{threshold:,g} {when}")
+    last = run["evaluations"][-1]
+    end = f"{last['return_mean']:,.1f} at {last['wall_s']:.1f} s, {last['env_steps']:,} steps"
+    return f"{name}: {'; '.join(parts)} (end {end}) {problem(run)}".rstrip()
+
+
+def write_csv(runs: Sequence[Row], path: Path) -> None:
+    """One row per evaluation."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        for run in runs:
+            writer.writerows({**run, **evaluation} for evaluation in run.get("evaluations", []))
+    print(path)
+
+
+# The results page ---------------------------------------------------------------------------------------------------
+
+
+def page(results: Sequence[Result]) -> Iterator[str]:
+    """For every report a line per environment, threshold and system; its charts, but for single curves."""
+    for result in results:
+        report = result.report
+        lines = []
+        for row in (row for row in report["rows"] if "wall_s" in row):
+            seconds, steps, end = row["wall_s"], row["env_steps"], row.get("final_return")
+            line = [f"{row['env']} to {row['threshold']:,g}", report["names"][row["system"]]]
+            line.append(f"{row['solved']} of {len(row['seeds'])}")
+            known = steps["iqm"] is None or seconds["iqm"] is not None  # some old runs have no seconds
+            line += [never(seconds[key], 1) if known else "" for key in ("iqm", "min", "max")]
+            lines.append([*line, never(steps["iqm"]), number(end["median"]) if end else ""])
+        columns = [f"on {result.machine}", "", "seeds", "seconds, IQM", "first seed", "last seed", "env steps, IQM"]
+        yield Figures("", [*columns, "return at the end"], lines).markdown()
+        for env in report["goals"] if len(report["goals"]) < 4 else ():
+            if len(by_system(report, env)) > 1:
+                yield result.picture(env, f"{env} on {result.machine}, against seconds and environment steps")
+
+
+# Charts -------------------------------------------------------------------------------------------------------------
+
+
+def draw(report: Report) -> dict[str, Figure]:
+    """A chart per environment: returns where runs went on to their end, otherwise the seeds that have solved it."""
+    one = draw_returns if report["settings"].get("to_the_end") else draw_solved
+    return {
+        env: one(report, env)
+        for env in report["goals"]
+        if any(run["env"] == env and run.get("evaluations") for run in report["runs"])
+    }
+
+
+def by_system(report: Report, env: str) -> dict[str, list[Row]]:
+    """The runs that have evaluations."""
+    runs = [run for run in report["runs"] if run["env"] == env and run.get("evaluations")]
+    found = {system: [run for run in runs if run["system"] == system] for system in report["settings"]["systems"]}
+    return {system: mine for system, mine in found.items() if mine}
+
+
+def panels(report: Report, env: str, systems: Sequence[str], rows: int, title: str) -> tuple[Figure, Any]:
+    """Panels side by side for seconds and steps, in so many rows; one legend below."""
+    below = 0.35 + 0.22 * -(-len(systems) // LEGEND_COLUMNS)  # inches of the legend and the source
+    height = 1.1 + 3.1 * rows + below
+    figure = new_figure(10.5, height)
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1, rect=(0, below / height, 1, 1 - below / height))
+    axes = figure.subplots(rows, 2, sharey=True, squeeze=False)
+    handles = [axes[0][0].plot([], [], label=report["names"][system], **STYLES[system])[0] for system in systems]
+    place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.2 / height), "fontsize": 9}
+    figure.legend(handles=handles, ncols=LEGEND_COLUMNS, frameon=False, labelcolor=INK, handlelength=3.2, **place)
+    seeds = plural(len(report["settings"]["seeds"]), "seed")
+    figure.suptitle(f"{env}: {title}, {seeds} each", fontsize=13, fontweight="bold", color=INK)
+    return figure, axes
+
+
+def level(threshold: float) -> str:
+    """A return, with a real minus sign."""
+    return f"{threshold:,g}".replace("-", MINUS)
+
+
+def draw_returns(report: Report, env: str) -> Figure:
+    """Mean return of the seeds against seconds and steps, on a band from the worst to the best."""
+    systems = by_system(report, env)
+    figure, axes = panels(report, env, list(systems), 1, "return, mean of seeds, band from worst to best")
+    for panel, axis in zip(axes[0], AXES, strict=True):
+        for system, runs in systems.items():
+            x, returns = stack(runs, axis)
+            style = STYLES[system]
+            panel.fill_between(x, returns.min(0), returns.max(0), color=style["color"], alpha=0.1, linewidth=0)
+            panel.plot(x, returns.mean(0), **style)
+            panel.plot(x[-1], returns.mean(0)[-1], "o", color=style["color"], markersize=5, markeredgecolor="white")
+        tidy(panel, AXES[axis].format(report.get("clock", CLOCK)))
+        for threshold in report["goals"][env]["thresholds"]:
+            panel.axhline(threshold, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
+    axes[0][0].set_ylabel(f"return of {report['settings']['eval_episodes']} deterministic episodes", color=INK)
+    return sign(figure, report)
+
+
+def stack(runs: Sequence[Row], axis: str) -> tuple[Array, Array]:
+    """Put the curves of one system on common points, from where all its seeds begin to where the first one ends.
+
+    Environment steps keep the evaluations' own; seconds, which differ from seed to seed, get an even grid.
+
+    Returns:
+        x [P]; returns [R, P].
+    """
+    xs = [np.array([e[axis] for e in run["evaluations"]], float) for run in runs]
+    ys = [np.array([e["return_mean"] for e in run["evaluations"]]) for run in runs]
+    start, end = max(x[0] for x in xs), min(x[-1] for x in xs)
+    if axis == "wall_s":
+        points = np.linspace(start, end, GRID) if end > start else np.array([end])
+    else:
+        points = np.unique(np.concatenate(xs))
+        points = points[(points >= start) & (points <= end)]
+    return points, np.stack([np.interp(points, x, y) for x, y in zip(xs, ys, strict=True)])
+
+
+def survival(at: Sequence[float | None], watched: Sequence[float]) -> tuple[Array, Array]:
+    """The share of runs that have reached a threshold, by Kaplan and Meier (1958), equation 2b: 1 - S(t).
+
+    A run that was given up is counted as one of those at risk until then, and says nothing of later: where limits end
+    runs at different times, the plain share would take it for one that never gets there.
+
+    Args:
+        at: when each run reached it, or None.
+        watched: how long each run was watched.
+
+    Returns:
+        Times, from 0 on, and the share from each of them on, until the next.
+    """
+    events = np.array([np.inf if t is None else t for t in at], float)
+    ends = np.where(np.isfinite(events), events, watched)
+    times, shares, left = [0.0], [0.0], 1.0
+    for t in np.unique(events[np.isfinite(events)]):
+        left *= 1 - (events == t).sum() / (ends >= t).sum()  # a run given up at t was still there
+        times.append(float(t))
+        shares.append(1 - left)
+    return np.array(times), np.array(shares)
+
+
+def draw_solved(report: Report, env: str) -> Figure:
+    """The share of seeds that have solved it against seconds and against environment steps, a row per threshold."""
+    levels, systems = report["goals"][env]["thresholds"], by_system(report, env)
+    figure, axes = panels(report, env, list(systems), len(levels), f"time to {level(levels[-1])}")
+    for threshold, pair in zip(levels, axes, strict=True):
+        for panel, axis in zip(pair, AXES, strict=True):
+            end = max(run["evaluations"][-1][axis] for runs in systems.values() for run in runs)
+            for i, runs in enumerate(systems.values()):
+                draw_system(panel, runs, axis, threshold, end, 0.004 * (i - (len(systems) - 1) / 2))
+            dress(panel, AXES[axis].format(report.get("clock", CLOCK)))
+        pair[0].set_ylabel(f"share of seeds at {level(threshold)} or above", color=INK)
+    return sign(figure, report, "; curves by Kaplan and Meier, a tick: a run given up")
+
+
+def draw_system(axes: Axes, runs: Sequence[Row], axis: str, threshold: float, end: float, offset: float) -> None:
+    """One step curve, with a tick where a run was given up; moved a little up or down, so that none hides another."""
+    at = [(reached(run, threshold) or {}).get(axis) for run in runs]
+    watched = [run["evaluations"][-1][axis] for run in runs]
+    style = STYLES[runs[0]["system"]]
+    times, shares = survival(at, watched)
+    last = end if None not in at else max(watched)  # where nobody is watched any more, nothing is known
+    axes.step([*times, max(last, times[-1])], [*(shares + offset), shares[-1] + offset], where="post", **style)
+    for t, until in zip(at, watched, strict=True):
+        if t is None:
+            share = shares[np.searchsorted(times, until, side="right") - 1] + offset
+            axes.plot(until, share, "|", color=style["color"], markersize=11, markeredgewidth=2)
+
+
+def dress(axes: Axes, x_name: str) -> None:
+    """Logarithmic x with plain numbers, shares as percentages, a light grid, no frame on top and right."""
+    axes.set_xscale("log")
+    axes.set_xlabel(x_name, color=INK)
+    axes.set_ylim(-0.03, 1.04)
+    frame(axes)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(short_number))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlim(axes.dataLim.minposx / 1.4, axes.dataLim.intervalx[1] * 1.05)

@@ -1,0 +1,234 @@
+"""How rates are measured: settings that all questions have, candidates that take turns, medians and ratios.
+
+Knows nothing of what is measured.  A `Candidate` does a number of units of work when told to; the harness decides how
+many, in which order, and what to make of the times.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+
+from fastsac.cli.parsing import parse
+from fastsac.runtime.device import choose_device
+
+Row = dict[str, Any]
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every measurement can be told."""
+
+    json: Path | None = None
+    """File to write the report to."""
+    repeats: int = 7
+    """Timed rounds; each runs every candidate once.  At least 1."""
+    seconds: float = 5.0
+    """About how long one candidate runs in one round.  Above 0."""
+    threads: int = 2
+    """Threads of torch, for all candidates.  At least 1."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N, for all candidates."""
+
+    def __post_init__(self) -> None:
+        at_least_1(self, "repeats", "threads")
+        if not self.seconds > 0:
+            raise ValueError(f"seconds must be above 0, got {self.seconds}.")
+
+
+def at_least_1(settings: object, *names: str) -> None:
+    """See that these settings, or each of their values, are at least 1 where they are given.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if any(v is not None and v < 1 for v in (value if isinstance(value, tuple) else (value,))):
+            raise ValueError(f"{name} must be at least 1, got {value}.")
+
+
+def among(name: str, values: Sequence[str], known: Sequence[str]) -> None:
+    """See that all values are known ones.
+
+    Raises:
+        ValueError: one is not.
+    """
+    if unknown := [value for value in values if value not in known]:
+        raise ValueError(f"{name} must be of {', '.join(known)}, got {', '.join(unknown)}.")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def start(cls: type[S], name: str, question: str, argv: Sequence[str] | None) -> tuple[S, torch.device]:
+    """Parse the command line of `bench.NAME` and prepare torch; what is wrong with either is one line."""
+    with one_line(name):
+        settings = parse(cls, f"python -m bench.{name}", arguments(argv), description=question)
+        return settings, set_up_torch(settings)
+
+
+def arguments(argv: Sequence[str] | None) -> list[str]:
+    """What was typed after the command."""
+    return list(sys.argv[1:] if argv is None else argv)
+
+
+@contextmanager
+def one_line(name: str) -> Iterator[None]:
+    """Inside, a user's error ends the program with one line."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:  # the latter of the device
+        raise SystemExit(f"bench.{name}: {' '.join(str(error).split())}") from None
+
+
+def set_up_torch(settings: Settings) -> torch.device:
+    """Give this process the threads and the matmul precision that all candidates get; returns the device."""
+    torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # as in `fastsac train`, and for the peers too
+    return device
+
+
+# Candidates ---------------------------------------------------------------------------------------------------------
+
+
+class Timed(NamedTuple):
+    """Units done, by a candidate that takes its own time: one in another process."""
+
+    done: int
+    seconds: float
+
+
+class Failed(RuntimeError):
+    """A candidate did not do its work; the message is for its row."""
+
+
+class Unable(Failed):
+    """A candidate cannot do what it is asked for, by its nature."""
+
+
+Run = Callable[[int], int | Timed]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something to be timed.
+
+    Attributes:
+        name: its row's name.
+        run: does about the given number of units of work, waits for the device, returns the units done.
+        notes: what else the row should say.
+        about: what only the report says: hyper-parameters, versions, threads.
+    """
+
+    name: str
+    run: Run
+    notes: Row = field(default_factory=dict)
+    about: Row = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A candidate that is not timed, and why.
+
+    Attributes:
+        name: its row's name.
+        why: for its row.
+        failed: it should run here; otherwise it cannot.
+    """
+
+    name: str
+    why: str
+    failed: bool = False
+
+    def row(self) -> Row:
+        """What the report says."""
+        return {"name": self.name, "error" if self.failed else "skipped": self.why}
+
+
+def interleave(candidates: Sequence[Candidate | Absent], repeats: int, seconds: float) -> list[Row]:
+    """Time the candidates in turn, A B C A B C ..., so that a drifting machine is unjust to none of them.
+
+    Each candidate first warms up and finds the number of units that take about `seconds`; that is not counted.  Where
+    one raises `Failed`, its row has the error, and the others go on without it.
+
+    Returns:
+        One row per candidate, in order, with units per second as median, min, max and the value of every round.
+    """
+    runnable = [c for c in candidates if isinstance(c, Candidate)]
+    told: dict[str, Row] = {}
+    rates: dict[str, list[float]] = {c.name: [] for c in runnable}
+    errors: dict[str, str] = {}
+    for c in runnable:
+        began = time.perf_counter()
+        try:
+            units = calibrate(c.run, seconds)
+            told[c.name] = {"units_per_round": units, "warm_up_s": time.perf_counter() - began}
+        except Failed as error:
+            errors[c.name] = str(error)
+    for _ in range(repeats):
+        for c in (c for c in runnable if c.name not in errors):
+            try:
+                done, elapsed_s = measure(c.run, told[c.name]["units_per_round"])
+                rates[c.name].append(done / elapsed_s)
+            except Failed as error:
+                errors[c.name] = str(error)
+
+    def row(c: Candidate | Absent) -> Row:
+        if isinstance(c, Absent):
+            return c.row()
+        if c.name in errors:
+            return Absent(c.name, errors[c.name], failed=True).row()
+        about = {"about": c.about} if c.about else {}
+        return {"name": c.name, **summary(rates[c.name]), **told[c.name], "notes": c.notes, **about}
+
+    return [row(c) for c in candidates]
+
+
+def measure(run: Run, units: int) -> Timed:
+    """Units done and seconds taken by one call; a candidate's own seconds where it tells them."""
+    began = time.perf_counter()
+    done = run(units)
+    return done if isinstance(done, Timed) else Timed(done, time.perf_counter() - began)
+
+
+def calibrate(run: Run, seconds: float) -> int:
+    """Units of work that take about `seconds`, found by doubling; the runs also warm the candidate up."""
+    units = 1
+    while True:
+        done, elapsed_s = measure(run, units)
+        if elapsed_s >= seconds / 2:
+            return max(1, round(done / elapsed_s * seconds))
+        units *= 2
+
+
+# Statistics ---------------------------------------------------------------------------------------------------------
+
+
+def summary(values: Sequence[float]) -> Row:
+    """Median, min and max, and the values themselves in the order of the rounds."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "values": list(values)}
+
+
+def ratio(rows: Sequence[Row], of: str, to: str) -> Row | None:
+    """How row `of` compares with row `to`: by medians, and round by round; None where one of them was not run."""
+    found = {row["name"]: row for row in rows if "values" in row}
+    if of not in found or to not in found:
+        return None
+    a, b = found[of], found[to]
+    by_round = summary([x / y for x, y in zip(a["values"], b["values"], strict=True)])
+    return {"of": of, "to": to, "of_medians": a["median"] / b["median"], "by_round": by_round}
+
+
+def ratios(rows: Sequence[Row], pairs: Sequence[tuple[str, str]]) -> list[Row]:
+    """The ratios of those pairs that were run, each once."""
+    return [found for pair in dict.fromkeys(pairs) if (found := ratio(rows, *pair))]

@@ -1,0 +1,278 @@
+"""This program, for all questions: learners over random numbers, the training loop, environments alone, evaluations."""
+
+import contextlib
+import dataclasses
+import gc
+import io
+import math
+import tempfile
+import time
+import weakref
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from bench.lib.evaluator import Array, Watch
+from bench.lib.harness import Candidate, Row
+from fastsac.config.settings import Config
+from fastsac.env import EnvSpec, make_env
+from fastsac.learning.gradient_step import NO_FAULT_STEP
+from fastsac.learning.learner import Learner, Parts, make_parts
+from fastsac.run.evaluator import Evaluator, Returns
+from fastsac.run.plan import make_plan
+from fastsac.run.trainer import Run
+from fastsac.runtime.launch import Mode
+
+Precision = Literal["highest", "high", "bf16"]
+
+ENDLESS = 2**31  # steps: neither the update budget nor a log point comes during a measurement
+FILL_STEPS = 64  # vector steps that the random replay seems to come from: few and wide ones are fast on a GPU
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What an update costs depends on these alone."""
+
+    obs_dim: int = 17
+    """Length of the observation."""
+    action_dim: int = 6
+    """Length of the action."""
+    hidden_dims: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers of actor and critics."""
+    batch_size: int = 256
+    """Transitions per update."""
+    transitions: int = 100_000
+    """Transitions in the replay that batches are drawn from."""
+
+
+def make_filled(
+    sizes: Sizes,
+    mode: Mode,
+    device: torch.device,
+    members: int = 1,
+    precision: Precision = "high",
+    updates_per_launch: Literal["auto"] | int = "auto",
+) -> Parts:
+    """A learner, not compiled yet, with random transitions in its replay.
+
+    Learners that differ in `updates_per_launch` alone share what is compiled, and capture graphs of their own.
+    """
+    spec = EnvSpec("random numbers", sizes.obs_dim, sizes.action_dim, (("obs", sizes.obs_dim),), None)
+    config = Config(
+        env=spec.env_id,
+        num_envs=max(1, sizes.transitions // FILL_STEPS),
+        seeds=members,
+        batch_size=sizes.batch_size,
+        learning_starts=sizes.batch_size,
+        hidden_dims=sizes.hidden_dims,
+        buffer_size=sizes.transitions,
+        updates_per_launch=updates_per_launch,
+        **precision_settings(precision),
+    )
+    set_precision(config, device)
+    parts = make_parts(config, spec, device, mode)
+    fill_(parts, sizes.transitions)
+    return parts
+
+
+def precision_settings(precision: Precision) -> dict[str, Any]:
+    """Fields of `Config` for float32, TensorFloat-32 (high) or bfloat16 in matrix products."""
+    return {"matmul_precision": "highest" if precision == "highest" else "high", "bf16": precision == "bf16"}
+
+
+def set_precision(config: Config, device: torch.device) -> None:
+    """Give the whole process the precision of `config`, which its learner must find when it compiles and runs."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision(config.matmul_precision)
+
+
+def fill_(parts: Parts, transitions: int) -> None:
+    """Put at least `transitions` random transitions into the replay, none of them the end of an episode."""
+    learner, replay = parts.learner, parts.replay
+    config, algorithm = learner.config, learner.algorithm
+    shape = (config.seeds, config.num_envs)
+    generator = torch.Generator(learner.device).manual_seed(0)
+    never = torch.zeros(shape, dtype=torch.bool, device=learner.device)
+
+    def normal(*rest: int) -> torch.Tensor:
+        return torch.randn(*shape, *rest, device=learner.device, generator=generator)
+
+    replay.reset_(normal(algorithm.encoder.obs_dim))
+    for _ in range(-(-transitions // config.num_envs)):
+        replay.add_(normal(algorithm.action_dim).tanh(), normal(), never, never, normal(algorithm.encoder.obs_dim))
+
+
+def compile_seconds(learner: Learner) -> float:
+    """Seconds for compiling (and capturing) now; a cache on disk makes it shorter, and 0 is for eager."""
+    if learner.mode == "eager":
+        return 0.0
+    began = time.perf_counter()
+    learner.warm_up()
+    return time.perf_counter() - began
+
+
+def compiled_mode(device: torch.device) -> Mode:
+    """What `auto` chooses for a long run on this device."""
+    return "captured" if device.type == "cuda" else "compiled"
+
+
+def wait_for(learner: Learner) -> None:
+    """One log point, as in training: read the metrics, which waits for the device, and see that they are finite."""
+    learner.read_metrics()
+    if any(step != NO_FAULT_STEP for step in learner.fault_steps()):
+        raise RuntimeError(f"the losses were not finite from gradient step {learner.fault_steps()} on")
+
+
+def updates(sizes: Sizes, mode: Mode, device: torch.device) -> Candidate:
+    """Updates of the learner alone, draw included."""
+    return updates_of(make_filled(sizes, mode, device).learner, "fastsac")
+
+
+def updates_of(learner: Learner, name: str) -> Candidate:
+    """Updates of all members of a learner, which is compiled now."""
+
+    def run(num_updates: int) -> int:
+        learner.launch([num_updates] * learner.config.seeds)
+        wait_for(learner)
+        return num_updates
+
+    notes = {"mode": learner.mode, "compile_s": compile_seconds(learner)}
+    return Candidate(name, run, notes, hyper_parameters(learner.config))
+
+
+def tidy_up(device: torch.device) -> None:
+    """Free what is no longer held, so that memory is counted by what comes next."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def env_steps(config: Config, mode: Mode, device: torch.device) -> Candidate:
+    """Environment steps of the training loop, past the random ones."""
+    training = Training(config, mode, device)
+    notes = {"mode": mode, "compile_s": training.compile_s}
+    return Candidate("fastsac", training.run_and_wait, notes, hyper_parameters(config))
+
+
+def hyper_parameters(config: Config) -> Row:
+    """The settings that affect what is learned and how fast; tables have task and preset elsewhere."""
+    names = {*Config.names(affects="learning"), *Config.names(affects="speed")} - {"env", "preset"}
+    return {name: value for name, value in dataclasses.asdict(config).items() if name in names}
+
+
+class Training:
+    """A training run without log points; made compiled and past the steps with random actions.
+
+    Args:
+        config: settings.
+        mode: how steps are run.
+        device: of the learner.
+    """
+
+    def __init__(self, config: Config, mode: Mode, device: torch.device) -> None:
+        stack = contextlib.ExitStack()
+        self.close = weakref.finalize(self, stack.close)  # closes the run, and removes what it wrote
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        config = config.replace(
+            total_steps=ENDLESS, log_every=ENDLESS, eval_every=0, checkpoint_every=0, tensorboard=False,
+            run_dir=f"{folder}/run", device=str(device), cpu_threads=torch.get_num_threads(),
+        )  # fmt: skip
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._run = stack.enter_context(Run(dataclasses.replace(make_plan(config), mode=mode)))
+            self._run.start()
+        self.learner, self.collector, self.compile_s = self._run.learner, self._run.collector, self._run.compile_s
+        self.run(config.learning_starts)
+
+    def run(self, num_steps: int) -> int:
+        """At least so many environment steps; returns how many."""
+        before = self._run.env_steps
+        while self._run.env_steps < before + num_steps:
+            self._run.step()
+        return self._run.env_steps - before
+
+    def run_and_wait(self, num_steps: int) -> int:
+        """As `run`, and wait for the device."""
+        done = self.run(num_steps)
+        wait_for(self.learner)
+        return done
+
+    def step(self) -> list[int]:
+        """One vector step and the updates that are due; returns their number, per member."""
+        due = self.collector.due()
+        self._run.step()
+        return due
+
+    def learn_alone(self, launches: list[list[int]]) -> None:
+        """These updates again, back to back, and past the budget, so that `step` goes on as if they had not been."""
+        for due in launches:
+            self.learner.launch(due)
+        utd = self._run.config.utd_ratio
+        again = [math.ceil(sum(member) / utd) for member in zip(*launches, strict=True)]
+        self.collector.env_steps = [s + more for s, more in zip(self.collector.env_steps, again, strict=True)]
+
+
+class RandomSteps:
+    """Environments alone, stepped with random actions that were drawn before.
+
+    Args:
+        env: its name.
+        num_envs: how many.
+        num_threads: threads of the simulator; 0 lets the back end choose.
+    """
+
+    def __init__(self, env: str, num_envs: int, num_threads: int) -> None:
+        began = time.perf_counter()
+        self.env = make_env(env, list(range(num_envs)), num_threads)
+        self.env.reset()
+        self.make_s = time.perf_counter() - began
+        shape = (16, num_envs, self.env.spec.action_dim)
+        self._actions = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+    def run(self, vec_steps: int) -> int:
+        """So many vector steps; returns the environment steps, resets included."""
+        for i in range(vec_steps):
+            self.env.send(self._actions[i % len(self._actions)])
+            self.env.recv()
+        return vec_steps * self.env.num_envs
+
+    def run_steps(self, num_steps: int) -> int:
+        """At least so many environment steps; returns how many."""
+        return self.run(-(-num_steps // self.env.num_envs))
+
+
+# Evaluations --------------------------------------------------------------------------------------------------------
+
+
+def evaluator_of(watch: Watch) -> Evaluator:
+    """The evaluator that all systems share, for a run with one member.
+
+    Args:
+        watch: where they go.
+    """
+
+    def evaluate(run: Run) -> Returns:
+        def act(obs: Array) -> Array:
+            """Best actions for Gymnasium's observations [N, ...], in Gymnasium's units."""
+            env = watch.envs[0]
+            flat = np.stack([np.asarray(spaces.flatten(env.observation_space, o), np.float32) for o in obs])  # [N, O]
+            with torch.no_grad():
+                action = run.learner.act_deterministic(torch.from_numpy(flat)[None].to(run.plan.device))[0]
+            return in_units(action.cpu().numpy(), env.action_space)
+
+        return [watch.add(act, run.env_steps)]
+
+    return evaluate
+
+
+def in_units(action: Array, space: spaces.Space[Any]) -> Array:
+    """Actions [N, A] in [-1, 1], or one-hot, as `space` has them."""
+    if isinstance(space, spaces.Discrete):
+        choices: Array = space.start + action.argmax(-1)
+        return choices
+    assert isinstance(space, spaces.Box)
+    scaled: Array = np.clip(space.low + (space.high - space.low) * (action + 1) / 2, space.low, space.high)
+    return scaled.astype(space.dtype)

@@ -1,0 +1,107 @@
+"""What a report says of its measurement: the command, machine, versions and commit; and how it is written."""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.lib.harness import Report, Row, Settings, arguments
+from fastsac.runtime.device import num_cpus
+from fastsac.runtime.versions import PACKAGES, git_commit, versions
+
+PEER_PACKAGES = ("stable_baselines3", "sb3_contrib", "mujoco")
+
+
+class Reporter:
+    """Collects a report; made before the measurement, so that time and load are those of its start.
+
+    Args:
+        name: of the question.
+        question: itself.
+        settings: what it was told.
+        argv: the command line after `python -m bench.NAME`; None is that of the process.
+    """
+
+    def __init__(self, name: str, question: str, settings: Settings, argv: Sequence[str] | None) -> None:
+        self._json = settings.json
+        told = {k: v.name if isinstance(v, Path) else v for k, v in asdict(settings).items() if k != "json"}
+        self._report: Report = {
+            "bench": name,
+            "question": question,
+            "command": shlex.join(["python", "-m", f"bench.{name}", *map(without_folder, arguments(argv))]),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "settings": told,
+            "machine": describe_machine(),
+            "versions": versions((*PACKAGES, *PEER_PACKAGES)),
+            **describe_commit(),
+            "load_before": os.getloadavg()[0],
+        }
+
+    def finish(self, **results: Any) -> Report:
+        """Add the results, write the file if one was asked for, and return the whole.
+
+        A long measurement may call it again whenever it knows more: the file is replaced at once, never half written.
+        """
+        report = {**self._report, "load_after": os.getloadavg()[0], **results}
+        if self._json is not None:
+            self._json.parent.mkdir(parents=True, exist_ok=True)
+            part = self._json.with_name(self._json.name + ".part")
+            part.write_text(json.dumps(report, indent=1) + "\n")
+            part.replace(self._json)
+        return report
+
+
+def without_folder(word: str) -> str:
+    """A path of this machine without its folders, which are not those of the reader."""
+    return f".../{Path(word).name}" if word.startswith(("/", "~")) else word
+
+
+def describe_machine() -> Row:
+    """Processor, memory, threads and GPU."""
+    gpu = None
+    if torch.cuda.is_available():
+        p = torch.cuda.get_device_properties(0)
+        gpu = {"name": p.name, "memory_bytes": p.total_memory, "cuda": torch.version.cuda}
+    return {
+        "cpu": _proc_field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": num_cpus(),
+        "memory_bytes": int((_proc_field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) * 1024,
+        "torch_threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "system": platform.system(),
+    }
+
+
+def _proc_field(path: str, name: str) -> str | None:
+    """The first value of `name: value` in a file of /proc, or None."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), None)
+
+
+def describe_commit() -> Row:
+    """The checkout's commit, and whether tracked files other than results differ from it."""
+    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)bench/results"]
+    try:
+        out = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": git_commit(), "dirty": bool(out.stdout.strip())}
+
+
+def commit_of(checkout: Path) -> str:
+    """The commit of a checkout, seven digits, or the folder's name."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short=7", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else checkout.name

@@ -1,0 +1,73 @@
+"""bench.replay: both replays hold the same, and what they cost is counted right."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench import replay
+
+BRIEF = ["--repeats", "2", "--seconds", "0.02", "--device", "cpu", "--threads", str(torch.get_num_threads())]
+
+
+SMALL = replay.Settings(obs_dim=3, action_dim=2, transitions=(24,), batch_size=16, num_envs=4)
+
+
+def test_both_replays_hold_the_same_transitions() -> None:
+    cpu = torch.device("cpu")
+    ours, theirs = replay.Ours(SMALL, 24, cpu), replay.Torchrl(SMALL, 24, cpu)
+    a, b = ours.draw(), theirs.draw()
+    drawn = [
+        torch.cat([a.obs, a.action, a.reward.unsqueeze(1), a.next_obs], dim=1),
+        torch.cat([b["observation"], b["action"], b["next", "reward"], b["next", "observation"]], dim=1),
+    ]  # [B, O + A + 1 + O] each
+    stream = replay.Stream(SMALL, cpu)
+    steps = [torch.cat([o, u, r.unsqueeze(1), n], dim=1) for o, u, r, n in (stream.step() for _ in range(6))]
+    for batch in drawn:
+        assert batch.shape == (16, 9)
+        assert (batch.unsqueeze(1) == torch.cat(steps)).all(-1).any(-1).all()  # each drawn one is one of the stream
+        assert len(batch.unique(dim=0)) > 5  # of 24, by 16 draws
+
+
+def test_bytes_per_transition_by_hand() -> None:
+    cpu = torch.device("cpu")
+    # 7 rows of 4: obs 12, action 8, reward 4, two flags, one entry of the table; one more of those, and 7 counts of 8.
+    assert replay.Ours(SMALL, 24, cpu).bytes_per_transition == (28 * (12 + 8 + 4 + 2 + 4) + 4 + 7 * 8) / 24
+    # Both observations, action, reward, two flags, and an index of its own.
+    assert replay.Torchrl(SMALL, 24, cpu).bytes_per_transition == 2 * 12 + 8 + 4 + 2 + 8
+
+
+def test_replay_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "replay.json"
+    args = ["--obs-dim", "3", "--action-dim", "2", "--transitions", "64", "--batch-size", "8", "--num-envs", "4"]
+    report = replay.main([*BRIEF, *args, "--modes", "eager", "--json", str(path)])
+    assert json.loads(path.read_text()) == json.loads(json.dumps(report))
+    for part in ("draws", "writes"):
+        assert all(row["min"] > 0 for row in report[part]["rows"])
+        assert [r["to"] for r in report[part]["ratios"]] == ["torchrl, 64"]
+    assert [row["name"] for row in report["draws"]["rows"]] == ["fastsac eager, 64", "torchrl, 64"]
+    assert "bytes per transition" in capsys.readouterr().out
+
+
+def test_draws_recorded_as_a_graph_are_those_of_eager(recorder: Any) -> None:
+    ours = [replay.Ours(SMALL, 24, torch.device("cpu")) for _ in range(2)]
+    draw = ours[0].drawing("captured")
+    draw(3)
+    for _ in range(3):
+        ours[1].draw()
+    # The buffers were made from draw 0 by both; warming up does not count, so three launched draws end at counter 4.
+    assert (int(ours[0].counter), int(ours[1].counter)) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"transitions": (8,)}, r"transitions must be at least batch_size \(256\) and .*, got 8\."),
+        ({"obs_dim": 0}, r"obs_dim must be at least 1, got 0\."),
+    ],
+)
+def test_settings_out_of_range(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replay.Settings(**values)
