@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.torch_version import TorchVersion
 
 from fastsac.algorithms import registry
 from fastsac.config.budget import update_budget
@@ -29,6 +30,7 @@ COMPILE_PAYS_AFTER = 8_000
 
 # Multiply-adds of the largest matrix product below which more threads than one are not worth a trial.
 ONE_THREAD_BELOW = 500_000
+TORCH = TorchVersion(torch.__version__)
 WHOLE_SUMS = 512  # batches up to here are summed as a whole by the library of matrix products
 
 
@@ -147,6 +149,12 @@ def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
         if config.cuda_graphs == "off":
             return "compiled", "CUDA graphs off"
         return "captured", f"CUDA graphs of up to {config.updates_per_graph} updates"
+    if config.num_members > 1 and TORCH < "2.12":  # Adam gets the bias correction of the step after
+        if config.compile == "on":
+            raise ValueError(
+                f"compile on gives several members wrong steps on a CPU with torch {TORCH}. Install torch 2.12."
+            )
+        return "eager", f"torch {TORCH} compiles several members wrongly for a CPU; 2.12 does not"
     if config.compile == "on":
         return "compiled", "compile on"
     updates = update_budget(config.total_steps, config.learning_starts, config.utd_ratio)

@@ -15,6 +15,7 @@ from fastsac.algorithms.batch import Batch
 from fastsac.env import Step
 from fastsac.learning.gradient_step import NO_FAULT_STEP, make_hyper
 from fastsac.nn import optim
+from fastsac.run import plan
 from tests.support.learners import BASE, CPU, SPEC, A, N, O, make, make_filled
 
 
@@ -67,6 +68,10 @@ def test_no_graph_break_and_no_recompilation_over_a_run(compiled_parts):
     assert counters["stats"]["unique_graphs"] == graphs
 
 
+WRONG_FOR_MEMBERS = pytest.mark.skipif(plan.TORCH < "2.12", reason="fastsac/run/plan.py does not compile them there")
+
+
+@WRONG_FOR_MEMBERS
 def test_all_options_with_two_members_agree_compiled_and_eager():
     options = {"seeds": 2, "obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}
     learners = [make(mode, **options) for mode in ("eager", "compiled")]
@@ -79,6 +84,7 @@ def test_all_options_with_two_members_agree_compiled_and_eager():
             assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-3, abs=1e-4)
 
 
+@WRONG_FOR_MEMBERS
 def test_compiled_learners_of_other_kinds_do_not_get_in_each_others_way():
     """Launches skip most guards: each must still find its own graph."""
     kinds = [{}, {"seeds": 2, "obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}]
