@@ -3,6 +3,7 @@
 import importlib.util
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +20,8 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = NOT_INSTALLED
+    if "torch" in found and "torch" in sys.modules:
+        found["torch"] = sys.modules["torch"].__version__  # names what it was built for, too
     return found
 
 
