@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PARALLEL ?= -n auto
+PARALLEL ?= -n auto --dist worksteal
 BENCH ?= update train startup
 
 .DEFAULT_GOAL := help

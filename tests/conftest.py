@@ -28,6 +28,16 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> type[GraphRecorder]:
     return GraphRecorder
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`slow_where(name=[values])`: a test is slow where a parameter has one of these values."""
+    for item in items:
+        params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        for marker in item.iter_markers("slow_where"):
+            if any(params.get(name) in values for name, values in marker.kwargs.items()):
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(params=["eager", "compiled", "captured"])
 def mode(request: pytest.FixtureRequest) -> Mode:
     """Each way to run a step; "captured" is recorded, where there is no GPU."""

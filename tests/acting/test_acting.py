@@ -63,6 +63,7 @@ def test_a_member_acts_as_in_its_own_run():
 
 
 @pytest.mark.parametrize("changes", [{}, {"seeds": 2, **ALL_OPTIONS}])
+@pytest.mark.slow_where(changes=[{"seeds": 2, **ALL_OPTIONS}])
 def test_compiled_acts_as_eager(changes):
     eager, compiled = run(make(**changes)), run(make("compiled", **changes))
     np.testing.assert_allclose(eager, compiled, rtol=1e-3, atol=1e-4)

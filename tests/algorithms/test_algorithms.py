@@ -23,6 +23,7 @@ ALGOS = pytest.mark.parametrize("algo", ALGORITHMS)
 
 
 @ALGOS
+@pytest.mark.slow_where(algo=["sac-v1", "sql", "sql-discrete"])
 def test_compiled_is_one_graph_and_agrees_with_eager(algo):
     torch._dynamo.reset()
     counters.clear()

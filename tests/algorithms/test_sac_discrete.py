@@ -65,6 +65,7 @@ def test_gumbel_numbers_stay_finite():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("fuse_for_gpu", [False, True])
+@pytest.mark.slow_where(mode=["compiled"])
 def test_losses_and_gradients_equal_torchrl(call, fuse_for_gpu):
     generator = torch.Generator().manual_seed(0)
     algorithm = SacDiscrete(CONFIG, SPEC, fuse_for_gpu)

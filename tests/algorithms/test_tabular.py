@@ -39,6 +39,7 @@ def trained(algo, updates):
 
 
 @pytest.mark.parametrize("algo", ["sac-discrete", "sql-discrete"])
+@pytest.mark.slow
 def test_values_and_policy_are_the_optimal_soft_ones(algo):
     p, r = chain_env.tables(TASK)
     q_exact, policy_exact = (torch.from_numpy(x).float() for x in chain_env.soft_policy_iteration(p, r, ALPHA, GAMMA))

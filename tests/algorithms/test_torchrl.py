@@ -87,6 +87,7 @@ def torchrl_module(algorithm, state, batch, terminated):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("fuse_for_gpu", [False, True])
+@pytest.mark.slow_where(mode=["compiled"])
 def test_losses_and_gradients_equal_torchrl(call, problem, fuse_for_gpu):
     _, state, batch, terminated, noise = problem
     algorithm = sac.Sac(CONFIG, SPEC, fuse_for_gpu)

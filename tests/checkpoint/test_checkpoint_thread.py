@@ -149,6 +149,7 @@ def test_a_run_that_never_copies_gives_the_same(tmp_path, monkeypatch):
     assert_same_run(*results)
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments_lose_little(tmp_path):
     """FASTSAC_KILLS=100 for more of them."""
     command = [sys.executable, "-m", "tests.support.killed_run", str(tmp_path / "run"), str(KILLS), "1"]

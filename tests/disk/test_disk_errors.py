@@ -215,6 +215,7 @@ DATA = ("RLIMIT_DATA", "VmData", "data (ulimit -d)")
         (SPACE, 1 << 28, 1_000, "No replay that is large enough fits"),
     ],
 )
+@pytest.mark.slow
 def test_limits_of_the_process_count(tmp_path, limit, left, buffer_size, outcome):
     kind, counter, name = limit
     args = [*TINY, "--env", "tests.support.scripted_env:5c", "--total-steps", "60", "--buffer-size", str(buffer_size)]

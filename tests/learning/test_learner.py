@@ -72,6 +72,7 @@ WRONG_FOR_MEMBERS = pytest.mark.skipif(plan.TORCH < "2.12", reason="fastsac/run/
 
 
 @WRONG_FOR_MEMBERS
+@pytest.mark.slow
 def test_all_options_with_two_members_agree_compiled_and_eager():
     options = {"seeds": 2, "obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}
     learners = [make(mode, **options) for mode in ("eager", "compiled")]
@@ -85,6 +86,7 @@ def test_all_options_with_two_members_agree_compiled_and_eager():
 
 
 @WRONG_FOR_MEMBERS
+@pytest.mark.slow
 def test_compiled_learners_of_other_kinds_do_not_get_in_each_others_way():
     """Launches skip most guards: each must still find its own graph."""
     kinds = [{}, {"seeds": 2, "obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}]
@@ -169,6 +171,7 @@ def test_fixed_alpha_stays():
     assert learner.read_metrics()[0]["alpha"] == pytest.approx(0.2)
 
 
+@pytest.mark.slow_where(mode=["compiled"])
 def test_update_equals_the_textbook_with_separate_optimizers(call):
     """The fused update beside .backward() and torch.optim, over 10 steps."""
     algorithm = sac.Sac(BASE, SPEC)

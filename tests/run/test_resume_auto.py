@@ -124,6 +124,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         train(BASE.replace(run_dir=str(folder / "thesis.txt"), resume="auto"))
 
 
+@pytest.mark.slow
 def test_requeue_after_sigterm_and_after_sigkill(start, tmp_path):
     folder = tmp_path / "run"
     args = ("--resume", "auto", "--checkpoint-every", "200", "--total-steps", "1000000")

@@ -36,6 +36,7 @@ LOSSES = int(os.environ.get("FASTSAC_LOSSES", "6"))
 # One owner ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_second_process_ends_at_once_and_a_third_one_waits(start, tmp_path, capsys):
     folder = tmp_path / "run"
     args = ("--checkpoint-every", "200", "--resume", "auto")
@@ -73,6 +74,7 @@ def test_waiting_has_an_end(tmp_path):
     assert run(tmp_path).env_steps >= 60
 
 
+@pytest.mark.slow
 def test_pairs_of_processes_lose_no_checkpoint(tmp_path):
     """FASTSAC_PAIRS=40 for more of them."""
     command = [sys.executable, "-m", "tests.support.paired_runs", str(tmp_path / "run"), str(PAIRS), "1"]

@@ -59,6 +59,7 @@ def test_a_signal_leaves_a_checkpoint_and_its_status(start, tmp_path, name, stat
         ("HalfCheetah-v5", 64, "SIGTERM", 143), ("gymnasium:Pendulum-v1", 8, "SIGINT", 130),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_real_environments_are_left_in_time_and_gone_on_with(start, tmp_path, env, num_envs, name, status):
     folder = tmp_path / "run"
     args = ("--num-envs", str(num_envs), "--buffer-size", "10000", "--checkpoint-every", "1000", "--utd-ratio", "0.5")
@@ -76,6 +77,7 @@ def test_real_environments_are_left_in_time_and_gone_on_with(start, tmp_path, en
     assert checkpoint.load(folder)[1]["env_steps"][0] >= reached + 200
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once_and_the_checkpoint_before_stays(start, tmp_path):
     folder, asleep = tmp_path / "run", tmp_path / "asleep"
     kwargs = json.dumps({"sleep": [40, 100, str(asleep)]})

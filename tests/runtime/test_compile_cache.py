@@ -64,6 +64,7 @@ def mode(path):
     return stat.S_IMODE(Path(path).stat().st_mode)
 
 
+@pytest.mark.slow
 def test_nothing_compiled_is_kept_in_or_loaded_from_the_temporary_folder(tmp_path):
     grad_steps, libraries = json.loads(run(TRAIN, tmp_path, str(tmp_path / "run")).splitlines()[-1])
     ours = tmp_path / "cache" / "fastsac" / "inductor"

@@ -140,6 +140,7 @@ def test_the_numbers_do_not_depend_on_threads_nor_on_trials(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("changes", [{}, {"max_grad_norm": 1.0, "hidden_dims": (512, 512)}], ids=["batch", "norm"])
+@pytest.mark.slow
 def test_what_two_threads_compile_gives_the_numbers_of_one(changes):
     """A batch of 512 with 2 actions is enough for Inductor, left alone, to divide a sum among two threads."""
     torch.set_num_threads(2)
