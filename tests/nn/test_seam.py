@@ -177,7 +177,7 @@ def test_members_learn_by_recorded_launches_as_alone(recorder, algo):
 
 
 @pytest.mark.parametrize("joint", [False, True])
-@pytest.mark.slow_where(joint=[True])
+@pytest.mark.slow
 def test_compiled_is_one_graph_and_agrees_with_eager(joint, monkeypatch):
     monkeypatch.setattr(Toy, "joint", joint)
     compiled, eager = make("sac", "compiled"), make("sac")

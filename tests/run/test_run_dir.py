@@ -143,6 +143,7 @@ def test_a_process_that_ends_while_its_thread_writes_keeps_the_lock(tmp_path, mo
         run_dir._KEPT.pop()._unlock()
 
 
+@pytest.mark.slow
 def test_a_second_process_waits_also_for_a_run_without_checkpoints(start, tmp_path):
     folder = tmp_path / "run"
     first = start(folder, "--checkpoint-every", "0")
