@@ -515,7 +515,7 @@ def test_numbered_states_become_one_hot():
     for choice, state in [(0, 24), (1, 25), (0, 13), (3, 12)]:
         env.send(chosen(env, [choice, choice]))
         assert env.recv().obs.tolist() == np.eye(48)[[state, state]].tolist()
-    assert make_spec("FrozenLake-v1").obs_dim == make_spec("gymnasium:CliffWalkingSlippery-v1").obs_dim == 16
+    assert make_spec("FrozenLake-v1").obs_dim == make_spec("gymnasium:FrozenLake-v1").obs_dim == 16
 
 
 def test_gymnasium_counts_actions_and_states_from_their_start():
