@@ -23,6 +23,7 @@ from fastsac.config.settings import Config
 from fastsac.env import make_env
 from fastsac.runtime.device import num_cpus
 from tests.support.fake_clock import FakeClock
+from tests.support.figures import x_of, y_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -173,8 +174,8 @@ def test_a_chart_of_returns_shows_the_mean_of_each_system_and_the_threshold() ->
     seconds, steps = figure.axes
     assert seconds.get_xlabel() == "wall seconds since the process was started"
     assert steps.get_xlabel() == "environment steps"
-    means = [line.get_ydata() for line in steps.lines if len(np.atleast_1d(line.get_xdata())) == 2]
-    assert [list(mean) for mean in means] == [[-400, -150], [-900, -800], [-180.0, -180.0]]
+    means = [y_of(line) for line in steps.lines if len(x_of(line)) == 2]
+    assert means == [[-400, -150], [-900, -800], [-180.0, -180.0]]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["fastsac", "Stable-Baselines3"]
 
@@ -182,9 +183,9 @@ def test_a_chart_of_returns_shows_the_mean_of_each_system_and_the_threshold() ->
 def test_a_chart_of_times_shows_the_share_of_seeds() -> None:
     runs = [make_run("fastsac", 1, [-300, -100]), make_run("fastsac", 2, [-500, -400])]
     (figure,) = curve_charts.draw(make_report(runs)).values()
-    curve = next(line for line in figure.axes[1].lines if len(line.get_xdata()) == 3)
-    assert list(curve.get_xdata()) == [0, 1000, 1000]
-    assert list(curve.get_ydata()) == [0, 0.5, 0.5]
+    curve = next(line for line in figure.axes[1].lines if len(x_of(line)) == 3)
+    assert x_of(curve) == [0, 1000, 1000]
+    assert y_of(curve) == [0, 0.5, 0.5]
 
 
 # What is told to whom -------------------------------------------------------------------------------------------------
@@ -271,7 +272,7 @@ def test_the_callback_evaluates_when_steps_are_passed_and_ends_at_the_last(monke
     model = FakeModel()
     after_step = learn.make_callback(model, evaluations, every=10, total=25)
     went_on = []
-    for model.num_timesteps in range(4, 29, 4):  # type: ignore[misc]
+    for model.num_timesteps in range(4, 29, 4):
         went_on.append(after_step())
     assert [row["env_steps"] for row in evaluations.rows] == [12, 20, 28]
     assert went_on == [True] * 6 + [False]

@@ -92,7 +92,7 @@ class FakeDriver:
 
     def cuGraphNodeGetType(self, node: Any, kind: Any) -> int:
         assert isinstance(node, ctypes.c_void_p)
-        kind._obj.value = self.types[node.value - 100]
+        kind._obj.value = self.types[(node.value or 0) - 100]
         return 0
 
 
@@ -119,7 +119,7 @@ def test_graphs_captured_inside_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
         made = [torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()]
     assert graphs == made
     assert all(graph.keep_graph for graph in graphs)
-    assert torch.cuda.CUDAGraph is Graph
+    assert vars(torch.cuda)["CUDAGraph"] is Graph
 
 
 def test_nodes_that_cannot_be_counted_are_none_and_say_why() -> None:
@@ -152,10 +152,16 @@ def test_profile_reads_the_profilers_own_trace() -> None:
         launches.profile(learner, 2)
 
 
+class GpuClock(FakeClock):
+    """The host's, and when the GPU will be done with what it has been given."""
+
+    gpu_s = 0.0
+
+
 class FakeEvent:
     """A CUDA event on a GPU that is done with a launch 3 ms after the one before."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: GpuClock) -> None:
         self.clock = clock
 
     def record(self) -> None:
@@ -166,12 +172,13 @@ class FakeEvent:
         return 1000 * (end.at_s - self.at_s)
 
 
-def test_times_of_a_launch_on_host_and_gpu(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_of_a_launch_on_host_and_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = GpuClock()
+
     def launch(due: list[int]) -> None:
         assert due == [4, 4]
         clock.now += 0.0001
 
-    clock.gpu_s = 0.0  # type: ignore[attr-defined]
     monkeypatch.setattr(launches, "time", clock)
     monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: FakeEvent(clock))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)

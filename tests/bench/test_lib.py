@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from bench.peers import common, environments, products, script
 from fastsac.cli.parsing import parse
 from fastsac.config.settings import Config
 from tests.support.fake_clock import FakeClock
+from tests.support.figures import widths
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_rate_counts_what_was_done_not_what_was_asked_for(clock: FakeClock) -> N
 
 
 @pytest.mark.parametrize(("name", "value"), [("repeats", 0), ("seconds", 0.0), ("threads", 0)])
-def test_settings_out_of_range(name: str, value: float) -> None:
+def test_settings_out_of_range(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
         harness.Settings(**{name: value})
 
@@ -449,7 +450,7 @@ def test_bars_show_every_row_with_its_range() -> None:
     (figure,) = charts.rates(report).values()
     (axes,) = figure.axes
     assert axes.get_title() == "updates/s (more is better)"
-    assert [bar.get_width() for bar in axes.patches] == [205.0, 100.0]
+    assert widths(axes) == [205.0, 100.0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["fastsac, compiled", "SB3"]
     assert [text.get_text() for text in axes.texts] == ["205  (200 to 210)", "100"]
     told = [text.get_text() for text in figure.texts]

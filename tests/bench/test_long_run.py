@@ -6,6 +6,7 @@ import pytest
 
 from bench import long_run
 from bench.lib import harness
+from tests.support.figures import y_of
 
 SAMPLES = [{"wall_s": 10.0 * i, "rss_mib": 500.0 + i, "files": 5, "threads": 4, "cpu_s": 1.0} for i in range(40)]
 
@@ -48,7 +49,7 @@ def test_tables_and_chart() -> None:
     assert checkpoints.rows[-1] == ["slower, every 1,000 steps: by these costs", *["+0.19%"] * 3]
     (figure,) = long_run.draw(report).values()
     assert [axes.get_ylabel() for axes in figure.axes] == ["env steps/s", "MiB resident", "open files, threads"]
-    assert list(figure.axes[1].lines[0].get_ydata()) == [s["rss_mib"] for s in SAMPLES]
+    assert y_of(figure.axes[1].lines[0]) == [s["rss_mib"] for s in SAMPLES]
 
 
 def test_a_process_is_watched_to_its_end(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from bench import startup
 from bench.lib import harness
+from tests.support.figures import widths
 
 CACHE_DIR = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -24,7 +25,7 @@ def test_startup_times_whole_processes(tmp_path: Path) -> None:
     assert row["name"] == "Pendulum-v1: --compile off"
     assert 0.5 < row["median"] < 100
     (figure,) = startup.draw(report).values()
-    assert [bar.get_width() for bar in figure.axes[0].patches] == [row["median"]]
+    assert widths(figure.axes[0]) == [row["median"]]
     assert figure.axes[0].get_title() == "seconds from the command to the row of 1,000 steps (less is better)"
 
 
@@ -54,8 +55,9 @@ def test_cache_dir_is_empty_and_put_back(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_compiling_is_a_table() -> None:
     rate, seconds = harness.summary([1000.0]), harness.summary([20.0])
-    row = {"name": "pendulum", "compile_cold_s": seconds, "compile_warm_s": seconds, "eager_updates_per_s": rate}
-    row |= {"compiled_updates_per_s": rate, "pays_after_cold": 5_300, "pays_after_warm": None}
+    row: harness.Row = {"name": "pendulum", "compile_cold_s": seconds, "compile_warm_s": seconds}
+    row |= {"eager_updates_per_s": rate, "compiled_updates_per_s": rate}
+    row |= {"pays_after_cold": 5_300, "pays_after_warm": None}
     table = startup.compiling({"compiles": [row], "constant_in_plan": 8_000})
     assert table.rows == [["pendulum", "20.0", "20.0", "1.00", "1.00", "5,300", "never"]]
 
