@@ -42,7 +42,6 @@ class Task:
     max_wall_s: float
     threads: int
     device: str
-    quick: bool
     hyper: dict[str, Any] = field(default_factory=dict)
     """What a peer is told beside what it was tuned to."""
 

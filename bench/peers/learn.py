@@ -20,7 +20,6 @@ CLASSES = {
     "sb3-trpo": ("sb3_contrib", "TRPO"),
     "sbx": ("sbx", "SAC"),
 }
-ON_POLICY = ("sb3-ppo", "sb3-trpo")
 PACKAGES = {"sb3": ("stable_baselines3", "torch"), "sbx": ("sbx-rl", "jax", "stable_baselines3")}
 """Whose versions are told."""
 
@@ -54,19 +53,14 @@ TUNED_ON_POLICY: dict[tuple[str, str], dict[str, Any]] = {
     },
 }  # fmt: skip
 """The zoo's, too."""
-QUICK: dict[str, Any] = {"learning_starts": 32, "batch_size": 16, "policy_kwargs": {"net_arch": [8, 8]}}
-QUICK_ON_POLICY: dict[str, Any] = {"n_steps": 16, "batch_size": 16}
-"""What --quick overrides."""
 NOISE = 0.1  # of the actions of DDPG and TD3, as a share of half their range: the customary one
 
 
 def hyper_parameters(task: Task) -> dict[str, Any]:
     """What the peer is told: the keyword arguments of its class, and num_envs."""
-    if task.system in CLASSES and CLASSES[task.system][1] != "SAC":
-        quick = QUICK_ON_POLICY if task.quick and task.system in ON_POLICY else {}
-        return {**task.hyper, **TUNED_ON_POLICY.get((task.system, task.env), {}), **quick}
-    tuned = {} if task.system.endswith("-defaults") else TUNED.get(task.env, {})
-    return {**tuned, **(QUICK if task.quick else {})}
+    if CLASSES[task.system][1] == "SAC":
+        return TUNED.get(task.env, {})
+    return {**task.hyper, **TUNED_ON_POLICY.get((task.system, task.env), {})}
 
 
 def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:
@@ -76,7 +70,7 @@ def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:
         import torch
 
         torch.set_num_threads(task.threads)
-    module, name = CLASSES.get(task.system, CLASSES[peer])
+    module, name = CLASSES[task.system]
     cls = getattr(importlib.import_module(module), name)
     from stable_baselines3.common.env_util import make_vec_env
 

@@ -1,6 +1,5 @@
 """This program, served like its peers."""
 
-from dataclasses import asdict, fields
 from typing import Any
 
 from bench.lib import program
@@ -11,12 +10,9 @@ from fastsac.run.plan import choose_mode
 from fastsac.runtime.launch import Mode
 
 
-def updates(sizes: Sizes, mode: Mode) -> Work:
+def updates(sizes: Sizes, mode: Mode, members: int = 1) -> Work:
     """Updates of the learner alone, draw included."""
-    device = torch_device(sizes.device)
-    names = {field.name for field in fields(program.Sizes)}
-    mine = program.Sizes(**{name: value for name, value in asdict(sizes).items() if name in names})
-    return as_work(program.updates(mine, mode, device))
+    return as_work(program.updates(sizes, mode, torch_device(sizes.device), members))
 
 
 def env_steps(task: Task, utd_ratio: float, compile: Auto = "auto") -> Work:

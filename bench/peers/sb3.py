@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers.common import Sizes, Task, Work, make_idle_env, random_transitions, torch_device, wait_for
+from bench.peers.common import Asked, Sizes, Task, Work, make_idle_env, random_transitions, torch_device, wait_for
 
 
-def make_sac(env: Any, asked: Sizes | Task, **changes: Any) -> Any:
+def make_sac(env: Any, asked: Asked, **changes: Any) -> Any:
     """Its SAC with its defaults, which include a learned temperature, and the sizes asked for."""
     from stable_baselines3 import SAC
     from stable_baselines3.common.logger import Logger
@@ -24,7 +24,7 @@ def make_sac(env: Any, asked: Sizes | Task, **changes: Any) -> Any:
     return model
 
 
-def shared(asked: Sizes | Task) -> dict[str, Any]:
+def shared(asked: Asked) -> dict[str, Any]:
     """Arguments that its SAC and SBX's have in common."""
     return {
         "batch_size": asked.batch_size,

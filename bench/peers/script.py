@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers.common import Gate, Sizes, Task, Unsupported, wait_for
+from bench.peers.common import ENDLESS, Asked, Gate, Unsupported, wait_for
 
-ENDLESS = 2**40
 IDLE = "Idle-v0"
 
 
@@ -66,7 +65,7 @@ def command_line(arguments: dict[str, Any]) -> list[str]:
     return words
 
 
-def arguments(asked: Sizes | Task) -> dict[str, Any]:
+def arguments(asked: Asked) -> dict[str, Any]:
     """What both scripts are told, delayed updates of the policy switched off."""
     if asked.hidden_dims != (256, 256):
         raise Unsupported(f"its networks are 256, 256, not {asked.hidden_dims}")

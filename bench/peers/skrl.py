@@ -11,9 +11,18 @@ Writing statistics, off here with `write_interval` 0, reads a dozen numbers per 
 
 from typing import Any
 
-from bench.peers.common import Gate, Sizes, Task, Work, make_idle_env, random_transitions, torch_device, wait_for
-
-ENDLESS = 2**40
+from bench.peers.common import (
+    ENDLESS,
+    Asked,
+    Gate,
+    Sizes,
+    Task,
+    Work,
+    make_idle_env,
+    random_transitions,
+    torch_device,
+    wait_for,
+)
 
 
 def updates(sizes: Sizes) -> Work:
@@ -83,7 +92,7 @@ def env_steps(task: Task) -> Work:
 
 
 def make_sac(
-    obs_space: Any, action_space: Any, memory: Any, asked: Sizes | Task, device: Any, **schedule: int
+    obs_space: Any, action_space: Any, memory: Any, asked: Asked, device: Any, **schedule: int
 ) -> tuple[Any, dict[str, Any]]:
     """Its SAC, and the settings it was given."""
     import logging
