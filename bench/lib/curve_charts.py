@@ -1,7 +1,4 @@
-"""The table and the charts of runs with evaluations: returns over steps and seconds, times to thresholds.
-
-Axes: R runs (seeds), P points of a curve.
-"""
+"""The table and the charts of runs with evaluations: returns over steps and seconds, times to thresholds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,32 +10,22 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentF
 
 from bench.lib.charts import GREY, room_below, sign
 from bench.lib.harness import Report, Row
-from bench.lib.tables import Figures, number, plural, problem
+from bench.lib.tables import Figures, is_ours, number, plural, problem
+from fastsac.report.curves import along, stack
+from fastsac.report.runs import Curve
 from fastsac.report.statistics import Array
 from fastsac.report.style import INK, MINUS, frame, new_figure, short_number, tidy
 
 AXES = {"wall_s": "wall seconds since {}", "env_steps": "environment steps"}
 CLOCK = "the process was started"
 DASHES = ((0, (5, 1.6)), (0, (4, 1.4, 1, 1.4)), (0, (1.1, 1.1)), (0, (2.4, 1.4)))
-STYLES: dict[str, dict[str, Any]] = {
-    **{
-        name: {"color": colour, "linewidth": 2.4}
-        for name, colour in {
-            "fastsac": "#0072B2", "fastsac-warm": "#56B4E9", "fastsac-eager": "#009E73", "fastsac-sac-v1": "#08306B",
-            "fastsac-sql": "#17BECF",
-        }.items()
-    },
-    **{
-        name: {"color": colour, "linewidth": 1.8, "linestyle": DASHES[i % 4]}
-        for i, (name, colour) in enumerate({
-            "sb3": "#D55E00", "sbx": "#CC79A7",
-            "sb3-ppo": "#A63603", "sb3-ddpg": "#9A6A00", "sb3-td3": "#B3367F", "sb3-trpo": "#8C8C00",
-        }.items())
-    },
+COLOURS = {
+    "fastsac": "#0072B2", "fastsac-warm": "#56B4E9", "fastsac-eager": "#009E73", "fastsac-sac-v1": "#08306B",
+    "fastsac-sql": "#17BECF", "sb3": "#D55E00", "sbx": "#CC79A7", "sb3-ppo": "#A63603", "sb3-ddpg": "#9A6A00",
+    "sb3-td3": "#B3367F", "sb3-trpo": "#8C8C00",
 }  # fmt: skip
-"""Ours solid, the others dashed; told apart by colour-blind readers too."""
+"""Of the systems' lines; told apart by colour-blind readers too."""
 LEGEND_COLUMNS = 4
-GRID = 200  # points that curves over seconds are put on
 
 
 def reached(run: Row, threshold: float) -> Row | None:
@@ -115,10 +102,17 @@ def panels(report: Report, env: str, systems: Sequence[str], rows: int, title: s
     figure = new_figure(10.5, height, f"{env}: {title}, {seeds} each")
     room_below(figure, below)
     axes = figure.subplots(rows, 2, sharey=True, squeeze=False)
-    handles = [axes[0][0].plot([], [], label=report["names"][system], **STYLES[system])[0] for system in systems]
+    handles = [axes[0][0].plot([], [], label=report["names"][system], **style(system))[0] for system in systems]
     place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.2 / height), "fontsize": 9}
     figure.legend(handles=handles, ncols=LEGEND_COLUMNS, frameon=False, labelcolor=INK, handlelength=3.2, **place)
     return figure, axes
+
+
+def style(system: str) -> dict[str, Any]:
+    """This program's lines are solid, the others' dashed."""
+    if is_ours(system):
+        return {"color": COLOURS[system], "linewidth": 2.4}
+    return {"color": COLOURS[system], "linewidth": 1.8, "linestyle": DASHES[list(COLOURS).index(system) % 4]}
 
 
 def level(threshold: float) -> str:
@@ -132,11 +126,12 @@ def draw_returns(report: Report, env: str) -> Figure:
     figure, axes = panels(report, env, list(systems), 1, "return, mean of seeds, band from worst to best")
     for panel, axis in zip(axes[0], AXES, strict=True):
         for system, runs in systems.items():
-            x, returns = stack(runs, axis)
-            style = STYLES[system]
-            panel.fill_between(x, returns.min(0), returns.max(0), color=style["color"], alpha=0.1, linewidth=0)
-            panel.plot(x, returns.mean(0), **style)
-            panel.plot(x[-1], returns.mean(0)[-1], "o", color=style["color"], markersize=5, markeredgecolor="white")
+            curves = [curve(run) for run in runs]
+            steps, returns = stack(curves)
+            x, mean, colour = along(curves, steps, axis), returns.mean(0), COLOURS[system]
+            panel.fill_between(x, returns.min(0), returns.max(0), color=colour, alpha=0.1, linewidth=0)
+            panel.plot(x, mean, **style(system))
+            panel.plot(x[-1], mean[-1], "o", color=colour, markersize=5, markeredgecolor="white")
         tidy(panel, AXES[axis].format(report.get("clock", CLOCK)))
         for threshold in report["goals"][env]["thresholds"]:
             panel.axhline(threshold, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
@@ -144,23 +139,10 @@ def draw_returns(report: Report, env: str) -> Figure:
     return sign(figure, report)
 
 
-def stack(runs: Sequence[Row], axis: str) -> tuple[Array, Array]:
-    """Put the curves of one system on common points, from where all its seeds begin to where the first one ends.
-
-    Environment steps keep the evaluations' own; seconds, which differ from seed to seed, get an even grid.
-
-    Returns:
-        x [P]; returns [R, P].
-    """
-    xs = [np.array([e[axis] for e in run["evaluations"]], float) for run in runs]
-    ys = [np.array([e["return_mean"] for e in run["evaluations"]]) for run in runs]
-    start, end = max(x[0] for x in xs), min(x[-1] for x in xs)
-    if axis == "wall_s":
-        points = np.linspace(start, end, GRID) if end > start else np.array([end])
-    else:
-        points = np.unique(np.concatenate(xs))
-        points = points[(points >= start) & (points <= end)]
-    return points, np.stack([np.interp(points, x, y) for x, y in zip(xs, ys, strict=True)])
+def curve(run: Row) -> Curve:
+    """Its evaluations."""
+    columns = ("env_steps", "wall_s", "return_mean", "return_std")
+    return Curve(*(np.array([row[name] for row in run["evaluations"]], float) for name in columns))
 
 
 def survival(at: Sequence[float | None], watched: Sequence[float]) -> tuple[Array, Array]:
@@ -204,14 +186,14 @@ def draw_system(axes: Axes, runs: Sequence[Row], axis: str, threshold: float, en
     """One step curve, with a tick where a run was given up; moved a little up or down, so that none hides another."""
     at = [(reached(run, threshold) or {}).get(axis) for run in runs]
     watched = [run["evaluations"][-1][axis] for run in runs]
-    style = STYLES[runs[0]["system"]]
+    line = style(runs[0]["system"])
     times, shares = survival(at, watched)
     last = end if None not in at else max(watched)  # where nobody is watched any more, nothing is known
-    axes.step([*times, max(last, times[-1])], [*(shares + offset), shares[-1] + offset], where="post", **style)
+    axes.step([*times, max(last, times[-1])], [*(shares + offset), shares[-1] + offset], where="post", **line)
     for t, until in zip(at, watched, strict=True):
         if t is None:
             share = shares[np.searchsorted(times, until, side="right") - 1] + offset
-            axes.plot(until, share, "|", color=style["color"], markersize=11, markeredgewidth=2)
+            axes.plot(until, share, "|", color=line["color"], markersize=11, markeredgewidth=2)
 
 
 def dress(axes: Axes, x_name: str) -> None:

@@ -128,6 +128,18 @@ def wait_for(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
+def repeated(update: Callable[[], Any], device: str) -> Callable[[int], int]:
+    """`Work.run` by a function that makes one unit of it."""
+
+    def run(units: int) -> int:
+        for _ in range(units):
+            update()
+        wait_for(device)
+        return units
+
+    return run
+
+
 # Loops that do not return -------------------------------------------------------------------------------------------
 
 

@@ -5,12 +5,12 @@ program but the evaluator.
 """
 
 import importlib
-import importlib.metadata
-import inspect
 import sys
 from typing import Any
 
 from bench.lib.evaluator import Task, Watch, peer_of, work
+from bench.peers.common import wait_for
+from bench.peers.serve import versions
 
 CLASSES = {
     "sb3": ("stable_baselines3", "SAC"),
@@ -20,9 +20,6 @@ CLASSES = {
     "sb3-trpo": ("sb3_contrib", "TRPO"),
     "sbx": ("sbx", "SAC"),
 }
-PACKAGES = {"sb3": ("stable_baselines3", "torch"), "sbx": ("sbx-rl", "jax", "stable_baselines3")}
-"""Whose versions are told."""
-
 MUJOCO: dict[str, Any] = {"learning_starts": 10_000}
 BULLET: dict[str, Any] = {
     "learning_rate": 7.3e-4, "buffer_size": 300_000, "batch_size": 256, "gamma": 0.98, "tau": 0.02, "train_freq": 8,
@@ -81,8 +78,7 @@ def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:
         told["action_noise"] = make_noise(env.action_space.shape or ())
     device = {"device": task.device} if peer == "sb3" else {}  # JAX takes the best there is
     model = cls("MlpPolicy", env, seed=task.seed, **device, **told)
-    about |= {"mode": "jit" if peer == "sbx" else "eager", "hyper": {**settings_of(model), **hyper}}
-    about["versions"] = {name: importlib.metadata.version(name) for name in PACKAGES[peer]}
+    about |= {"hyper": hyper, "versions": versions()}
     try:
         model.learn(task.max_steps, callback=make_callback(model, watch, task.eval_every, task.max_steps))
     finally:
@@ -111,28 +107,12 @@ def make_callback(model: Any, watch: Watch, every: int, total: int) -> Any:
         nonlocal before
         now = model.num_timesteps
         if now >= total or before // every < now // every:
-            wait_for(model)
+            wait_for(str(getattr(model, "device", "")))
             watch.add(act, now)
         before = now
         return bool(now < total)
 
     return after_step
-
-
-def wait_for(model: Any) -> None:
-    """Wait for the device of a model of torch: what it still had to do counts."""
-    device = getattr(model, "device", None)
-    if getattr(device, "type", None) == "cuda":
-        import torch
-
-        torch.cuda.synchronize(device)
-
-
-def settings_of(model: Any) -> dict[str, Any]:
-    """The arguments of a model's class that are plain numbers or switches, as the model has them."""
-    found = {name: getattr(model, name, None) for name in inspect.signature(type(model)).parameters}
-    plain = {name: value for name, value in found.items() if isinstance(value, bool | int | float)}
-    return {name: value for name, value in plain.items() if name not in ("verbose", "seed")}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from bench.peers.common import (
     Work,
     make_idle_env,
     random_transitions,
+    repeated,
     torch_device,
     wait_for,
 )
@@ -44,14 +45,7 @@ def updates(sizes: Sizes) -> Work:
         terminated=torch.zeros(sizes.transitions, 1, dtype=torch.bool, device=device),
     )
     agent.enable_models_training_mode(True)  # as it does itself around its updates
-
-    def run(num_updates: int) -> int:
-        for _ in range(num_updates):
-            agent.update(timestep=0, timesteps=1)
-        wait_for(sizes.device)
-        return num_updates
-
-    return Work(run, hyper=cfg)
+    return Work(repeated(lambda: agent.update(timestep=0, timesteps=1), sizes.device), hyper=cfg)
 
 
 def env_steps(task: Task) -> Work:

@@ -149,16 +149,6 @@ def test_summary_and_table() -> None:
 # Charts ---------------------------------------------------------------------------------------------------------------
 
 
-def test_curves_over_seconds_are_interpolated_before_they_are_averaged() -> None:
-    runs = [make_run("fastsac", 1, [0, 10, 20], 1.0), make_run("fastsac", 2, [0, 20, 40], 2.0)]
-    x, returns = curve_charts.stack(runs, "wall_s")
-    assert (x[0], x[-1], len(x)) == (2.0, 3.0, curve_charts.GRID)  # where both have begun and neither has ended
-    assert returns[:, 0].tolist() == [10.0, 0.0]
-    assert returns[:, -1].tolist() == [20.0, 10.0]
-    x, returns = curve_charts.stack(runs, "env_steps")
-    assert (x.tolist(), returns.mean(0).tolist()) == ([500, 1000, 1500], [0, 15, 30])
-
-
 def test_a_chart_of_returns_shows_the_mean_of_each_system_and_the_threshold() -> None:
     runs = [
         make_run("fastsac", 1, [-300, -100]),
@@ -222,7 +212,7 @@ def test_peers_need_nothing_of_this_program() -> None:
 def test_peers_get_what_the_zoo_says_or_nothing() -> None:
     assert learn.hyper_parameters(make_task("sbx")) == {"learning_rate": 1e-3}
     assert learn.hyper_parameters(make_task("sb3", "Ant-v5")) == {"learning_starts": 10_000}
-    assert set(curve_charts.STYLES) == set(curves.SYSTEMS)
+    assert set(curve_charts.COLOURS) == set(curves.SYSTEMS)
 
 
 def test_other_algorithms_get_what_is_to_be_equal() -> None:

@@ -206,7 +206,6 @@ def test_a_child_answers_fails_and_ends(fake_peer: str) -> None:
         assert built["about"]["hyper"] == {"batch_size": 256}
         assert built["about"]["threads"]["OMP_NUM_THREADS"] == "1"
         assert len(built["about"]["threads"]["cpus"]) == 1
-        assert {"import_s", "build_s", "first_call_s"} == set(built["about"]["seconds"])
         done, seconds = child.run(3)
         assert done == 4
         assert 0.003 <= seconds < 60
