@@ -23,6 +23,8 @@ from fastsac.learning.replay import Replay, Ring
 from fastsac.runtime.launch import Launch, Mode
 
 QUESTION = __doc__ or ""
+OBS_DIM, ACTION_DIM = 17, 6  # HalfCheetah's
+NUM_ENVS = 64  # whose vector steps are written
 CHUNK = 64  # draws or writes between two looks at the clock
 Once = Callable[[], Any]
 
@@ -36,54 +38,40 @@ class Settings(harness.Settings):
     seconds: float = 1.0
     """About how long one candidate runs in one round.  Above 0."""
 
-    obs_dim: int = 17
-    """Length of the observation."""
-    action_dim: int = 6
-    """Length of the action."""
     transitions: tuple[int, ...] = (100_000, 1_000_000)
     """Transitions in the replay; one row each and candidate."""
     batch_size: int = 256
     """Transitions per draw."""
-    num_envs: int = 64
-    """Environments whose vector steps are written."""
-    modes: tuple[Mode, ...] = ()
-    """How ours draws; default eager and compiled, on CUDA also captured."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        harness.at_least_1(self, "obs_dim", "action_dim", "batch_size", "num_envs")
-        if not self.transitions or min(self.transitions) < max(self.batch_size, self.num_envs):
-            told = ", ".join(map(str, self.transitions)) or "none"
-            least = f"batch_size ({self.batch_size}) and num_envs ({self.num_envs})"
-            raise ValueError(f"transitions must be at least {least}, got {told}.")
+        harness.at_least_1(self, "batch_size")
+        least = max(self.batch_size, 2 * NUM_ENVS)
+        if not self.transitions or min(self.transitions) < least:
+            raise ValueError(f"transitions must be at least {least}, got {self.transitions}.")
 
-    def vec_step(self, device: torch.device) -> list[Tensor]:
-        """Random observation, action, reward and next observation, [N, ...] each, and that no episode ends, [N]."""
-        shapes = ((self.obs_dim,), (self.action_dim,), (), (self.obs_dim,))
-        values = [torch.randn(self.num_envs, *shape, device=device).tanh() for shape in shapes]
-        return [*values, torch.zeros(self.num_envs, dtype=torch.bool, device=device)]
+
+def vec_step(device: torch.device) -> list[Tensor]:
+    """Random observation, action, reward and next observation, [N, ...] each, and that no episode ends, [N]."""
+    shapes = ((OBS_DIM,), (ACTION_DIM,), (), (OBS_DIM,))
+    values = [torch.randn(NUM_ENVS, *shape, device=device).tanh() for shape in shapes]
+    return [*values, torch.zeros(NUM_ENVS, dtype=torch.bool, device=device)]
 
 
 class Ours:
-    """This program's replay: each observation once, a draw by one uniform number per transition.
+    """This program's replay: each observation once, a draw by one uniform number per transition."""
 
-    Args:
-        settings: sizes.
-        transitions: to hold.
-        device: where.
-    """
-
-    def __init__(self, settings: Settings, transitions: int, device: torch.device) -> None:
-        s, self.device = settings, device
+    def __init__(self, batch_size: int, transitions: int, device: torch.device) -> None:
+        self.device = device
         self.config = Config(
-            env="random numbers", num_envs=s.num_envs, batch_size=s.batch_size, buffer_size=transitions,
-            learning_starts=s.batch_size,
+            env="random numbers", num_envs=NUM_ENVS, batch_size=batch_size, buffer_size=transitions,
+            learning_starts=batch_size,
         )  # fmt: skip
-        self.replay = Replay(1, s.num_envs, transitions, s.obs_dim, s.action_dim, device)
+        self.replay = Replay(1, NUM_ENVS, transitions, OBS_DIM, ACTION_DIM, device)
         self.bytes_per_transition = self.replay.nbytes() / transitions
-        self.replay.reset_(s.vec_step(device)[0].unsqueeze(0))
-        for _ in range(-(-transitions // s.num_envs)):
-            self.write(s.vec_step(device))
+        self.replay.reset_(vec_step(device)[0].unsqueeze(0))
+        for _ in range(-(-transitions // NUM_ENVS)):
+            self.write(vec_step(device))
         self._ring: Ring = pytree.tree_map(lambda t: t[0], self.replay.ring())
         self._seed, self._gamma = torch.tensor(1, device=device), torch.tensor(0.99, device=device)
         self.counter = torch.zeros((), dtype=torch.int64, device=device)
@@ -124,23 +112,17 @@ class Ours:
 
 
 class Torchrl:
-    """torchrl's TensorDictReplayBuffer on a LazyTensorStorage, with each next observation, as its users have it.
+    """torchrl's TensorDictReplayBuffer on a LazyTensorStorage, with each next observation, as its users have it."""
 
-    Args:
-        settings: sizes.
-        transitions: to hold.
-        device: where.
-    """
-
-    def __init__(self, settings: Settings, transitions: int, device: torch.device) -> None:
+    def __init__(self, batch_size: int, transitions: int, device: torch.device) -> None:
         from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 
         logging.getLogger("torchrl").setLevel(logging.WARNING)  # it tells of every storage
-        vec_steps = -(-transitions // settings.num_envs)
-        storage = LazyTensorStorage(vec_steps * settings.num_envs, device=device)
-        self.buffer = TensorDictReplayBuffer(storage=storage, batch_size=settings.batch_size)
+        vec_steps = -(-transitions // NUM_ENVS)
+        storage = LazyTensorStorage(vec_steps * NUM_ENVS, device=device)
+        self.buffer = TensorDictReplayBuffer(storage=storage, batch_size=batch_size)
         for _ in range(vec_steps):
-            self.writing(settings.vec_step(device))()
+            self.writing(vec_step(device))()
         tensors = self.buffer[:].values(include_nested=True, leaves_only=True)
         self.bytes_per_transition = sum(t.element_size() * t[0].numel() for t in tensors)
 
@@ -162,18 +144,19 @@ class Torchrl:
 def main(argv: Sequence[str] | None = None) -> harness.Report:
     settings, device = harness.start(Settings, "replay", QUESTION, argv)
     reporter = Reporter("replay", QUESTION, settings, argv)
-    modes = settings.modes or (("eager", "compiled", "captured") if device.type == "cuda" else ("eager", "compiled"))
+    modes: tuple[Mode, ...] = ("eager", "compiled", "captured") if device.type == "cuda" else ("eager", "compiled")
+    size = settings.batch_size
     draws: dict[str, Callable[[int], None]] = {}
     writes: dict[str, Callable[[int], None]] = {}
     memory: list[harness.Row] = []
     for transitions in settings.transitions:
         ours, theirs = f"fastsac, {transitions:,}", f"torchrl, {transitions:,}"
-        mine, other = Ours(settings, transitions, device), Torchrl(settings, transitions, device)
+        mine, other = Ours(size, transitions, device), Torchrl(size, transitions, device)
         for mode in modes:
             draws[f"fastsac {mode}, {transitions:,}"] = repeated(mine.draw) if mode == "eager" else mine.drawing(mode)
         draws[theirs] = repeated(other.draw)
-        writes[ours] = mine.writing(settings.vec_step(device))
-        writes[theirs] = repeated(other.writing(settings.vec_step(device)))
+        writes[ours] = mine.writing(vec_step(device))
+        writes[theirs] = repeated(other.writing(vec_step(device)))
         memory += [{"name": ours, "bytes_per_transition": mine.bytes_per_transition}]
         memory += [{"name": theirs, "bytes_per_transition": other.bytes_per_transition}]
 
@@ -218,8 +201,8 @@ def figures(report: harness.Report) -> list[Figures]:
         system, _, size = row["name"].partition(", ")
         name = f"{system.split()[0]}, {size}"  # however it draws
         lines.append([row["name"], number(held[name], 1), number(row["median"], 0), number(written[name], 0)])
-    sizes = report["settings"]
-    columns = ["bytes per transition", f"draws of {sizes['batch_size']}/s", f"writes of {sizes['num_envs']}/s"]
+    drawn = f"draws of {report['settings']['batch_size']}/s"
+    columns = ["bytes per transition", drawn, f"writes of {NUM_ENVS}/s"]
     return [Figures("replay of so many transitions", columns, lines, "Memory")]
 
 

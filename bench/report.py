@@ -28,7 +28,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "How fast is it beside what I use now?": (
         "Updates", "Training", "Seconds to solve", "Returns over steps and seconds", "Beside earlier commits",
     ),
-    "How does it scale?": ("Environments", "Members", "Batch"),
+    "How does it scale?": ("Environments", "Members", "Batch", "Threads"),
     "What does it cost?": ("Memory", "Start-up", "Checkpoints and long runs"),
 }  # fmt: skip
 """Sections of the page, and the headings in each; the tables of the questions say under which they are."""

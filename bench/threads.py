@@ -107,7 +107,7 @@ def figures(report: harness.Report) -> list[Figures]:
     ]
     names = [row["name"].rpartition(": ")[2] for row in report["rows"][:3]]
     columns = [f"{name} thread{'s' * (name != '1')}" for name in names]
-    return [Figures(f"{report['unit']} of each member", [*columns, "best one / auto"], rows)]
+    return [Figures("env steps/s of each member", [*columns, "best one / auto"], rows, "Threads")]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import torch
 from gymnasium import spaces
 
 from bench.lib.evaluator import Array, Watch
-from bench.lib.harness import Candidate, Row
+from bench.lib.harness import Row
 from bench.peers.common import Sizes
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_env
@@ -111,26 +111,6 @@ def wait_for(learner: Learner) -> None:
     learner.read_metrics()
     if any(step != NO_FAULT_STEP for step in learner.fault_steps()):
         raise RuntimeError(f"the losses were not finite from gradient step {learner.fault_steps()} on")
-
-
-def updates(sizes: Sizes, mode: Mode, device: torch.device, members: int = 1) -> Candidate:
-    """Updates of all members of a learner alone, draw included, compiled now."""
-    learner = make_learner(sizes, mode, device, members)
-
-    def run(num_updates: int) -> int:
-        learner.launch([num_updates] * members)
-        wait_for(learner)
-        return num_updates
-
-    notes = {"mode": mode, "compile_s": compile_seconds(learner)}
-    return Candidate("fastsac", run, notes, hyper_parameters(learner.config))
-
-
-def env_steps(config: Config, mode: Mode, device: torch.device) -> Candidate:
-    """Environment steps of the training loop, past the random ones."""
-    training = Training(config, mode, device)
-    notes = {"mode": mode, "compile_s": training.compile_s}
-    return Candidate("fastsac", training.run_and_wait, notes, hyper_parameters(config))
 
 
 def hyper_parameters(config: Config) -> Row:

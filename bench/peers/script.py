@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers.common import ENDLESS, Asked, Gate, Unsupported, wait_for
+from bench.peers.common import ENDLESS, Asked, Gate, Unsupported, Work, wait_for
 
 IDLE = "Idle-v0"
 
@@ -51,6 +51,13 @@ def start(script: Path, arguments: dict[str, Any], num_envs: int, device: str) -
         runpy.run_path(str(script), run_name="__main__")
 
     return Gate(loop, lambda: wait_for(device))
+
+
+def work(path: Path, arguments: dict[str, Any], num_envs: int, first_steps: int, **notes: Any) -> Work:
+    """A script past its first environment steps: random ones, and those in which it compiles."""
+    gate = start(path, arguments, num_envs, "cuda" if arguments["cuda"] else "cpu")
+    gate.run(first_steps)
+    return Work(gate.run, notes, arguments)
 
 
 def command_line(arguments: dict[str, Any]) -> list[str]:
