@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bench.lib import curve_charts, curves, harness
-from bench.lib.record import Reporter
+from bench.lib import curve_charts, curves, harness, record
 
-QUESTION = __doc__ or ""
 figures, draw = partial(curve_charts.figures, heading="Returns over steps and seconds"), curve_charts.draw
 
 
@@ -20,10 +18,8 @@ class Settings(curves.Settings):
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, _ = harness.start(Settings, "curves", QUESTION, argv)
-    return curves.run(
-        settings, Reporter("curves", QUESTION, settings, argv), "curves", "Returns over steps and seconds"
-    )
+    settings, _, reporter = record.start(Settings, "curves", __doc__, argv)
+    return curves.run(settings, reporter, "curves", "Returns over steps and seconds")
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ import itertools
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 
-from bench.lib import harness, kernels, program, tables
-from bench.lib.record import Reporter
+from bench.lib import harness, kernels, program, record, tables
 from bench.lib.tables import Figures, number, plural
 from bench.peers import products
 from bench.peers.common import Sizes
@@ -26,7 +25,6 @@ from fastsac.learning.learner import Learner
 from fastsac.runtime.device import num_cpus
 from fastsac.runtime.launch import Mode
 
-QUESTION = __doc__ or ""
 Section = Literal["headline", "end-to-end", "launch", "envs", "sweep", "kernels"]
 ABOUT_S: dict[Section, float] = {"headline": 45, "end-to-end": 50, "launch": 10, "envs": 10, "sweep": 30, "kernels": 20}
 """Seconds that a job of each section may take, before one has shown how long it does."""
@@ -73,6 +71,9 @@ class Settings(harness.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        cores = num_cpus()
+        if not self.env_threads:
+            object.__setattr__(self, "env_threads", tuple(dict.fromkeys((cores, -(-cores // 2), -(-cores // 4)))))
         if self.transitions < max(self.batch_sizes):
             raise ValueError(f"transitions must be at least the largest batch, got {self.transitions}.")
 
@@ -100,12 +101,8 @@ class Job(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, device = harness.start(Settings, "gpu", QUESTION, argv)
-    cores = num_cpus()
-    threads = settings.env_threads or tuple(dict.fromkeys((cores, -(-cores // 2), -(-cores // 4))))
-    settings = replace(settings, env_threads=threads)
+    settings, device, reporter = record.start(Settings, "gpu", __doc__, argv)
     mode: Mode = "eager" if settings.eager else program.compiled_mode(device)
-    reporter = Reporter("gpu", QUESTION, settings, argv)
     report: harness.Report = {}
     rows: list[harness.Row] = []
     for row in run_in_time(make_jobs(settings, mode, device), settings.budget_s, device):
@@ -113,8 +110,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         said = tables.problem(row) or f"{tables.extent(row)} {row.get('unit', '')}"
         print(f"{row['section']}: {row['name']}: {said}", flush=True)
         report = reporter.finish(mode=mode, rows=rows)
-    tables.show(figures(report))
-    return report
+    return reporter.show(report, figures(report))
 
 
 # Jobs ---------------------------------------------------------------------------------------------------------------

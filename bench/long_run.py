@@ -20,13 +20,11 @@ from typing import Literal
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.lib import charts, harness, processes, tables
-from bench.lib.record import Reporter
+from bench.lib import charts, harness, processes, record
 from bench.lib.tables import Figures, extent
 from fastsac.config.durations import parse_duration
 from fastsac.report.style import COLOURS, INK, new_figure, tidy
 
-QUESTION = __doc__ or ""
 PARTS = 5  # the time after warm-up is cut into so many parts of equal length, which are then compared
 LOOK_EVERY = 5.0  # seconds between two looks at the process
 SERIES = {"steps_per_s": "env steps/s", "rss_mib": "MiB resident", "files": "open files", "threads": "threads"}
@@ -64,8 +62,7 @@ class Settings(harness.Settings):
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, device = harness.start(Settings, "long_run", QUESTION, argv)
-    reporter = Reporter("long_run", QUESTION, settings, argv)
+    settings, device, reporter = record.start(Settings, "long_run", __doc__, argv)
     report: harness.Report = {}
     found: dict[str, harness.Row] = {}
     flags = ["--device", str(device), "--cpu-threads", str(settings.threads)]
@@ -73,9 +70,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         with harness.one_line("long_run"):
             found[part] = soak(settings, flags) if part == "soak" else checkpoints(settings, flags)
         report = reporter.finish(**found)
-    tables.show(figures(report))
-    charts.save_beside(settings.json, draw(report), report)
-    return report
+    return reporter.show(report, figures(report), draw(report))
 
 
 # A long run ---------------------------------------------------------------------------------------------------------

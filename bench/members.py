@@ -16,8 +16,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from bench.lib import charts, children, harness, processes, program, tables
-from bench.lib.record import Reporter
+from bench.lib import charts, children, harness, processes, program, record, tables
 from bench.lib.tables import Figures, extent, number
 from fastsac.cli.train import train_config
 from fastsac.config.settings import Config
@@ -25,7 +24,6 @@ from fastsac.env import make_spec
 from fastsac.report.style import COLOURS, INK, frame, new_figure, short_number
 from fastsac.runtime.launch import Mode
 
-QUESTION = __doc__ or ""
 TRANSITIONS = 100_000  # in the replay of the updates alone
 
 
@@ -63,14 +61,18 @@ class Settings(harness.Settings):
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, device = harness.start(Settings, "members", QUESTION, argv)
+    settings, device, reporter = record.start(Settings, "members", __doc__, argv)
     with harness.one_line("members"):
         config, spec = train_config(settings.flags()), make_spec(settings.env)
-    reporter = Reporter("members", QUESTION, settings, argv)
     mode: Mode = "eager" if config.compile == "off" else program.compiled_mode(device)
     sizes = {"hidden_dims": config.hidden_dims, "batch_size": config.batch_size}
     about = {"mode": mode, "sizes": sizes | {"total_steps": config.total_steps}}
-    asked = {"obs_dim": spec.obs_dim, "action_dim": spec.action_dim, "transitions": TRANSITIONS, "device": str(device)}
+    asked = {
+        "obs_dim": spec.obs_dim,
+        "action_dim": spec.action_dim,
+        "transitions": TRANSITIONS,
+        "device": str(device),
+    }
     specs = [
         children.Spec(
             name=tables.plural(members, "member"),
@@ -88,9 +90,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         cost = harness.ratio(rows, rows[0]["name"], row["name"])  # of rates: of wall times the other way round
         row |= {"members": members, "cost": cost}
     report = reporter.finish(**about, rows=rows, process_rows=trainings(settings, config, str(device)))
-    tables.show(figures(report))
-    charts.save_beside(settings.json, draw(report), report)
-    return report
+    return reporter.show(report, figures(report), draw(report))
 
 
 # Whole trainings ----------------------------------------------------------------------------------------------------

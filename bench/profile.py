@@ -17,15 +17,13 @@ from typing import Any
 
 import torch
 
-from bench.lib import harness, program, tables
-from bench.lib.record import Reporter
+from bench.lib import harness, program, record, tables
 from bench.lib.tables import Figures, number
 from fastsac.config.settings import Config
 from fastsac.run.plan import Plan, make_plan
 from fastsac.run.trainer import Run
 from fastsac.runtime.device import choose_device
 
-QUESTION = __doc__ or ""
 SETTLING_UPDATES = 64  # after the first: caches and threads are warm then
 GROUPS = ("environment", "acting", "learner", "storing", "host", "log points", "rest")
 """What the time is divided into; `rest` is what no wrapped method took: the loop's own lines."""
@@ -56,15 +54,13 @@ class Settings(harness.Settings):
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, _ = harness.start(Settings, "profile", QUESTION, argv)
-    reporter = Reporter("profile", QUESTION, settings, argv)
+    settings, _, reporter = record.start(Settings, "profile", __doc__, argv)
     rows = []
     for num_envs in settings.num_envs:
         with harness.one_line("profile"), contextlib.redirect_stdout(io.StringIO()):
             rows.append(profile(settings, num_envs))
     report = reporter.finish(unit="us per environment step", rows=rows)
-    tables.show(figures(report))
-    return report
+    return reporter.show(report, figures(report))
 
 
 def profile(settings: Settings, num_envs: int) -> harness.Row:

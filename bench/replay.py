@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from bench.lib import harness, tables
-from bench.lib.record import Reporter
+from bench.lib import harness, record
 from bench.lib.tables import Figures, number
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
@@ -22,7 +21,6 @@ from fastsac.learning.draw import draw_batch
 from fastsac.learning.replay import Replay, Ring
 from fastsac.runtime.launch import Launch, Mode
 
-QUESTION = __doc__ or ""
 OBS_DIM, ACTION_DIM = 17, 6  # HalfCheetah's
 NUM_ENVS = 64  # whose vector steps are written
 CHUNK = 64  # draws or writes between two looks at the clock
@@ -142,8 +140,7 @@ class Torchrl:
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, device = harness.start(Settings, "replay", QUESTION, argv)
-    reporter = Reporter("replay", QUESTION, settings, argv)
+    settings, device, reporter = record.start(Settings, "replay", __doc__, argv)
     modes: tuple[Mode, ...] = ("eager", "compiled", "captured") if device.type == "cuda" else ("eager", "compiled")
     size = settings.batch_size
     draws: dict[str, Callable[[int], None]] = {}
@@ -165,8 +162,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         return {"unit": unit, "rows": harness.interleave(candidates, settings.repeats, settings.seconds)}
 
     report = reporter.finish(draws=timed("draws/s", draws), writes=timed("vector steps/s", writes), memory=memory)
-    tables.show(figures(report))
-    return report
+    return reporter.show(report, figures(report))
 
 
 def repeated(once: Once) -> Callable[[int], None]:

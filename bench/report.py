@@ -119,7 +119,8 @@ def show(files: Sequence[Path]) -> int:
     for result in map(read, files):
         if result.problem:
             raise SystemExit(f"bench.report: {result.path} {result.problem}")
-        tables.show(result.figures)
+        for table in result.figures:
+            table.show()
         charts.save_beside(result.path, result.charts, result.report)
     return 0
 

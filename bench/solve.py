@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.lib import curve_charts, curves, harness
-from bench.lib.record import Reporter
+from bench.lib import curve_charts, curves, harness, record
 
-QUESTION = __doc__ or ""
 figures, draw = partial(curve_charts.figures, heading="Seconds to solve"), curve_charts.draw
 
 
@@ -21,8 +19,8 @@ class Settings(curves.Settings):
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, _ = harness.start(Settings, "solve", QUESTION, argv)
-    return curves.run(settings, Reporter("solve", QUESTION, settings, argv), "solve", "Seconds to solve")
+    settings, _, reporter = record.start(Settings, "solve", __doc__, argv)
+    return curves.run(settings, reporter, "solve", "Seconds to solve")
 
 
 if __name__ == "__main__":

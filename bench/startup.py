@@ -14,14 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.lib import children, harness, processes, program, tables
-from bench.lib.record import Reporter
+from bench.lib import children, harness, processes, program, record, tables
 from bench.lib.tables import Figures, extent, number
 from bench.peers.environments import NAMES, how_to_install, python_of
 from fastsac.env import make_spec
 from fastsac.runtime.launch import Mode
 
-QUESTION = __doc__ or ""
 LEARNING_STARTS, LOG_ROW = 500, 1_000  # environment steps
 SB3 = (
     "import sys; from stable_baselines3 import SAC; "
@@ -56,18 +54,16 @@ class Settings(harness.Settings):
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, device = harness.start(Settings, "startup", QUESTION, argv)
+    settings, device, reporter = record.start(Settings, "startup", __doc__, argv)
     with harness.one_line("startup"):
         for env in settings.envs:
             make_spec(env)
-    reporter = Reporter("startup", QUESTION, settings, argv)
     rows = [row for env in settings.envs for row in first_rows(settings, env, str(device))]
     mode = program.compiled_mode(device)
     compiles = [compiling(settings, name, mode, str(device)) for name in settings.sizes]
     unit = f"seconds from the command to the row of {LOG_ROW:,} steps"
     report = reporter.finish(unit=unit, rows=rows, compiles=compiles)
-    tables.show(figures(report))
-    return report
+    return reporter.show(report, figures(report))
 
 
 # Processes ----------------------------------------------------------------------------------------------------------

@@ -13,11 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.lib import harness, processes, tables
-from bench.lib.record import Reporter
+from bench.lib import harness, processes, record, tables
 from bench.lib.tables import Figures, number
-
-QUESTION = __doc__ or ""
 
 CASES: dict[str, tuple[str, ...]] = {
     "Pendulum-v1": ("--env", "Pendulum-v1"),
@@ -52,8 +49,7 @@ class Settings(harness.Settings):
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, _ = harness.start(Settings, "threads", QUESTION, argv)
-    reporter = Reporter("threads", QUESTION, settings, argv)
+    settings, _, reporter = record.start(Settings, "threads", __doc__, argv)
     rows = []
     for case in settings.cases:
         turns = {str(n or "auto"): partial(rate, case, n, settings.seconds) for n in (0, 1, settings.threads)}
@@ -64,8 +60,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
             where = f"{case}, {'one core busy' if busy else 'idle'}"
             rows += [row | {"name": f"{where}: {row['name']}"} for row in found]
     report = reporter.finish(unit="environment steps/s", rows=rows)
-    tables.show(figures(report))
-    return report
+    return reporter.show(report, figures(report))
 
 
 @contextmanager

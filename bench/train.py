@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from bench.lib import charts, children, harness, tables
-from bench.lib.record import Reporter
+from bench.lib import charts, children, harness, record, tables
 from bench.peers.environments import NAMES
 from fastsac.config.settings import Auto
 
-QUESTION = __doc__ or ""
 figures, draw = partial(tables.rates, heading="Training"), charts.rates
 
 
@@ -44,8 +42,7 @@ def describe(num_envs: int, updates: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, device = harness.start(Settings, "train", QUESTION, argv)
-    reporter = Reporter("train", QUESTION, settings, argv)
+    settings, device, reporter = record.start(Settings, "train", __doc__, argv)
 
     specs: list[children.Spec | harness.Absent] = []
     pairs = []
@@ -64,9 +61,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
                 specs.append(settings.spec(theirs, peer, what="env_steps", sizes=task))
                 pairs.append((mine, theirs))
     report = children.compare(settings, reporter, "environment steps/s", specs, pairs)
-    tables.show(figures(report))
-    charts.save_beside(settings.json, draw(report), report)
-    return report
+    return reporter.show(report, figures(report), draw(report))
 
 
 if __name__ == "__main__":

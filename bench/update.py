@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bench.lib import charts, children, harness, tables
-from bench.lib.record import Reporter
+from bench.lib import charts, children, harness, record, tables
 from bench.peers.environments import NAMES
 from fastsac.runtime.launch import Mode
 
-QUESTION = __doc__ or ""
 figures, draw = partial(tables.rates, heading="Updates"), charts.rates
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "sbx": {"1 per call": {"per_call": 1}, "500 per call": {"per_call": 500}},
@@ -41,8 +39,7 @@ class Settings(children.Settings):
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, device = harness.start(Settings, "update", QUESTION, argv)
-    reporter = Reporter("update", QUESTION, settings, argv)
+    settings, device, reporter = record.start(Settings, "update", __doc__, argv)
 
     names = ("obs_dim", "action_dim", "hidden_dims", "batch_size", "transitions")
     sizes = {name: getattr(settings, name) for name in names} | {"device": str(device)}
@@ -58,9 +55,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     before = [(spec.name, other.name) for spec, *others in own for other in others]
     pairs = [*before, *((own[0][0].name, spec.name) for spec in specs[1:])]
     report = children.compare(settings, reporter, "updates/s", specs, pairs)
-    tables.show(figures(report))
-    charts.save_beside(settings.json, draw(report), report)
-    return report
+    return reporter.show(report, figures(report), draw(report))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from bench.lib import charts, curve_charts, harness, processes, tables
+from bench.lib import curve_charts, harness, processes
 from bench.lib.evaluator import Task, make_gym_env, peer_of
 from bench.lib.record import Reporter
 from bench.peers.environments import NAMES, how_to_install, python_of
@@ -152,9 +152,7 @@ def run(settings: Settings, reporter: Reporter, name: str, heading: str) -> harn
             rows = summarise_all(goals, settings.systems, in_order)
             report = reporter.finish(**about, complete=len(done) == len(tasks), rows=rows, runs=in_order)
             print(f"[{len(done)} of {len(tasks)}] {curve_charts.outcome(done[i], goals[task.env])}", flush=True)
-    tables.show(curve_charts.figures(report, heading))
-    charts.save_beside(settings.json, curve_charts.draw(report), report)
-    return report
+    return reporter.show(report, curve_charts.figures(report, heading), curve_charts.draw(report))
 
 
 # Tasks --------------------------------------------------------------------------------------------------------------

@@ -5,18 +5,16 @@ many, in which order, and what to make of the times.
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 
-from fastsac.cli.parsing import parse
 from fastsac.runtime.device import choose_device
 
 Row = dict[str, Any]
@@ -64,21 +62,6 @@ def among(name: str, values: Sequence[str], known: Sequence[str]) -> None:
     """
     if unknown := [value for value in values if value not in known]:
         raise ValueError(f"{name} must be of {', '.join(known)}, got {', '.join(unknown)}.")
-
-
-S = TypeVar("S", bound=Settings)
-
-
-def start(cls: type[S], name: str, question: str, argv: Sequence[str] | None) -> tuple[S, torch.device]:
-    """Parse the command line of `bench.NAME` and prepare torch; what is wrong with either is one line."""
-    with one_line(name):
-        settings = parse(cls, f"python -m bench.{name}", arguments(argv), description=question)
-        return settings, set_up_torch(settings)
-
-
-def arguments(argv: Sequence[str] | None) -> list[str]:
-    """What was typed after the command."""
-    return list(sys.argv[1:] if argv is None else argv)
 
 
 @contextmanager

@@ -50,12 +50,6 @@ class Figures:
         return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def show(tables: Sequence[Figures]) -> None:
-    """Print them."""
-    for table in tables:
-        table.show()
-
-
 def rates(report: Report, heading: str) -> list[Figures]:
     """The rows of a report in its `unit`, and how many times as fast the first row of this program is."""
     about = report["settings"]
