@@ -91,12 +91,7 @@ def first_rows(settings: Settings, env: str, device: str) -> list[harness.Row]:
 
 
 def seconds_to_row(flags: Sequence[str], cache: Path | None = None) -> float:
-    """Seconds from the start of `fastsac train` until its first row of metrics is on the disk.
-
-    Args:
-        flags: of the command.
-        cache: folder of the compile cache; None is an empty one.
-    """
+    """Seconds from the start of `fastsac train`, with this compile cache or an empty one, until its first row."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = folder / "run" / "metrics.csv"

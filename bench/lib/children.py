@@ -54,15 +54,7 @@ class Spec:
 
 
 class Child:
-    """A process that answers JSON lines.
-
-    Args:
-        python: interpreter.
-        module: the adapter's, which the interpreter must be able to import.
-        threads: of every library that has threads.
-        checkout: as in `Spec`.
-        cache: as in `Spec`.
-    """
+    """A process that answers JSON lines; checkout and cache are as in `Spec`."""
 
     def __init__(
         self, python: Path, module: str, threads: int, checkout: Path | None = None, cache: Path | None = None
@@ -85,11 +77,7 @@ class Child:
             )
 
     def ask(self, request: dict[str, Any], limit_s: float = LIMIT_S) -> dict[str, Any]:
-        """Send a request and wait for its answer.
-
-        Args:
-            request: as in `bench.peers.serve`.
-            limit_s: seconds after which the child is taken to be stuck, and ended.
+        """Send a request of `bench.peers.serve`, and wait for its answer.
 
         Raises:
             harness.Failed: the child answered with an error, or ended, or gave no answer in time.
@@ -191,12 +179,7 @@ class Settings(harness.Settings):
     """Checkout of another commit of this program, which its own adapter measures, too: before and after in one run."""
 
     def own(self, after: str, **asked: Any) -> list[Spec]:
-        """This program's process, and that of the other checkout where there is one.
-
-        Args:
-            after: what follows the program's name.
-            asked: fields of `Spec`.
-        """
+        """This program's process, and that of the other checkout where there is one; `asked` are fields of `Spec`."""
         specs = [Spec(name=f"fastsac{after}", adapter="own", python=THIS, **asked)]
         if self.before is not None:
             if not (self.before / "fastsac" / "__init__.py").exists():

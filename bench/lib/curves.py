@@ -199,13 +199,7 @@ def make_fills(tasks: Sequence[Task]) -> list[Task]:
 
 
 def run_task(task: Task, running: processes.Running, cache: Path) -> harness.Row:
-    """Train in a fresh process; returns what it wrote, or why there is nothing.
-
-    Args:
-        task: the run.
-        running: has the process meanwhile.
-        cache: folder of the compile caches that are filled before.
-    """
+    """Train in a fresh process; returns what it wrote, or why there is nothing.  `cache` has what is filled before."""
     peer = peer_of(task.system)
     python = python_of(peer) if peer else Path(sys.executable)
     if python is None:

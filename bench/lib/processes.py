@@ -40,12 +40,9 @@ def make_slots(jobs: int, threads: int) -> list[list[int]]:
 def run_all(
     tasks: Sequence[T], slots: Sequence[Sequence[int]], run: Callable[[T, Running], Outcome]
 ) -> Iterator[tuple[T, Outcome]]:
-    """Run the tasks in order, one per slot at a time; yields each with its outcome when it has ended.
+    """Run the tasks in order, one per slot of cores at a time; yields each with its outcome when it has ended.
 
-    Args:
-        tasks: hashable or not.
-        slots: cores of each.
-        run: starts a task's process, which it keeps in the set that it is given, and waits for the outcome.
+    `run` keeps its process in the set that it is given: it is ended where this is not followed to the end.
     """
     free: Queue[Sequence[int]] = Queue()
     for cores in slots:

@@ -35,17 +35,9 @@ FILL_STEPS = 64  # vector steps that the random replay seems to come from: few a
 def make_learner(
     sizes: Sizes, mode: Mode, device: torch.device, members: int = 1, precision: Precision = "high", **settings: Any
 ) -> Learner:
-    """A learner, not compiled yet, with random transitions in its replay.
+    """A learner, not compiled yet, with random transitions in its replay; `settings` are further fields of `Config`.
 
     Learners that differ in `updates_per_launch` alone share what is compiled, and capture graphs of their own.
-
-    Args:
-        sizes: of its update.
-        mode: how it runs.
-        device: where.
-        members: that are updated together.
-        precision: of matrix products.
-        settings: further fields of `Config`.
     """
     spec = EnvSpec("random numbers", sizes.obs_dim, sizes.action_dim, (("obs", sizes.obs_dim),), None)
     config = Config(
@@ -120,13 +112,7 @@ def hyper_parameters(config: Config) -> Row:
 
 
 class Training:
-    """A training run without log points; made compiled and past the steps with random actions.
-
-    Args:
-        config: settings.
-        mode: how steps are run.
-        device: of the learner.
-    """
+    """A training run without log points; made compiled and past the steps with random actions."""
 
     def __init__(self, config: Config, mode: Mode, device: torch.device) -> None:
         stack = contextlib.ExitStack()
@@ -178,13 +164,7 @@ class Training:
 
 
 class RandomSteps:
-    """Environments alone, stepped with random actions that were drawn before.
-
-    Args:
-        env: its name.
-        num_envs: how many.
-        num_threads: threads of the simulator; 0 lets the back end choose.
-    """
+    """Environments alone, stepped with random actions that were drawn before."""
 
     def __init__(self, env: str, num_envs: int, num_threads: int) -> None:
         self.env = make_env(env, list(range(num_envs)), num_threads)
@@ -204,11 +184,7 @@ class RandomSteps:
 
 
 def evaluator_of(watch: Watch) -> Evaluator:
-    """The evaluator that all systems share, for a run with one member.
-
-    Args:
-        watch: where they go.
-    """
+    """The evaluator that all systems share, for a run with one member."""
 
     def evaluate(run: Run) -> Returns:
         def act(obs: Array) -> Array:

@@ -40,14 +40,7 @@ def start(
 
 
 class Reporter:
-    """Collects a report; made before the measurement, so that time and load are those of its start.
-
-    Args:
-        name: of the question.
-        question: itself.
-        settings: what it was told.
-        words: the command line after `python -m bench.NAME`.
-    """
+    """Collects a report; made before the measurement, so that time and load are those of its start."""
 
     def __init__(self, name: str, question: str, settings: Settings, words: Sequence[str]) -> None:
         self._json = settings.json

@@ -31,11 +31,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
 class Server:
-    """Answers requests about one adapter.
-
-    Args:
-        adapter: module with functions `updates` and `env_steps`, or one of them.
-    """
+    """Answers requests about one adapter: a module with functions `updates` and `env_steps`, or one of them."""
 
     def __init__(self, adapter: str) -> None:
         self._adapter = adapter
