@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from bench.lib import curve_charts, curves, harness
-from bench.lib.record import Reporter
+from bench.lib import curve_charts, curves, harness, record
 
-QUESTION = __doc__ or ""
-figures, draw = curve_charts.figures, curve_charts.draw
-PAGE = {"Returns over steps and seconds": curve_charts.page}
+figures, draw = partial(curve_charts.figures, heading="Returns over steps and seconds"), curve_charts.draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +18,8 @@ class Settings(curves.Settings):
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, _ = harness.start(Settings, "curves", QUESTION, argv)
-    return curves.run(settings, Reporter("curves", QUESTION, settings, argv), "curves")
+    settings, _, reporter = record.start(Settings, "curves", __doc__, argv)
+    return curves.run(settings, reporter, "curves", "Returns over steps and seconds")
 
 
 if __name__ == "__main__":

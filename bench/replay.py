@@ -1,31 +1,30 @@
 """How many batches a second does the replay give, and what does a transition cost, beside torchrl's replay buffer?
 
-Both hold the same random transitions on the same device, written as vector steps of the same environments.  A draw is
-a batch with observation, action, reward, end of the task and next observation.
+Both hold as many random transitions on the same device, written as vector steps of as many environments.  A draw is a
+batch with observation, action, reward, end of the task and next observation.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from bench.lib import harness, tables
-from bench.lib.record import Reporter
-from bench.lib.results import Result, first_of_each
+from bench.lib import harness, record
+from bench.lib.tables import Figures, number
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
 from fastsac.learning.draw import draw_batch
 from fastsac.learning.replay import Replay, Ring
 from fastsac.runtime.launch import Launch, Mode
 
-QUESTION = __doc__ or ""
+OBS_DIM, ACTION_DIM = 17, 6  # HalfCheetah's
+NUM_ENVS = 64  # whose vector steps are written
 CHUNK = 64  # draws or writes between two looks at the clock
-MODES: tuple[Mode, ...] = ("eager", "compiled", "captured")
+Once = Callable[[], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,81 +36,48 @@ class Settings(harness.Settings):
     seconds: float = 1.0
     """About how long one candidate runs in one round.  Above 0."""
 
-    obs_dim: int = 17
-    """Length of the observation."""
-    action_dim: int = 6
-    """Length of the action."""
     transitions: tuple[int, ...] = (100_000, 1_000_000)
     """Transitions in the replay; one row each and candidate."""
     batch_size: int = 256
     """Transitions per draw."""
-    num_envs: int = 64
-    """Environments whose vector steps are written."""
-    modes: tuple[Mode, ...] | None = None
-    """How ours draws; default eager and compiled, on CUDA also captured."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        harness.at_least_1(self, "obs_dim", "action_dim", "batch_size", "num_envs")
-        if not self.transitions or min(self.transitions) < max(self.batch_size, self.num_envs):
-            told = ", ".join(map(str, self.transitions)) or "none"
-            least = f"batch_size ({self.batch_size}) and num_envs ({self.num_envs})"
-            raise ValueError(f"transitions must be at least {least}, got {told}.")
+        harness.at_least_1(self, "batch_size")
+        least = max(self.batch_size, 2 * NUM_ENVS)
+        if not self.transitions or min(self.transitions) < least:
+            raise ValueError(f"transitions must be at least {least}, got {self.transitions}.")
 
 
-class Stream:
-    """Random vector steps, none of them the end of an episode: the same ones for every replay.
-
-    Args:
-        settings: sizes.
-        device: of the tensors.
-    """
-
-    def __init__(self, settings: Settings, device: torch.device) -> None:
-        n, self.device = settings.num_envs, device
-        self._generator = torch.Generator(device).manual_seed(0)
-        self._shapes = ((n, settings.action_dim), (n,), (n, settings.obs_dim))
-        self.never = torch.zeros(n, dtype=torch.bool, device=device)
-        self.obs = self._normal(n, settings.obs_dim)
-
-    def step(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Observation, action, reward and next observation, [N, ...] each."""
-        before, (action, reward, self.obs) = self.obs, (self._normal(*shape) for shape in self._shapes)
-        return before, action.tanh(), reward, self.obs
-
-    def _normal(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, device=self.device, generator=self._generator)
+def vec_step(device: torch.device) -> list[Tensor]:
+    """Random observation, action, reward and next observation, [N, ...] each, and that no episode ends, [N]."""
+    shapes = ((OBS_DIM,), (ACTION_DIM,), (), (OBS_DIM,))
+    values = [torch.randn(NUM_ENVS, *shape, device=device).tanh() for shape in shapes]
+    return [*values, torch.zeros(NUM_ENVS, dtype=torch.bool, device=device)]
 
 
 class Ours:
-    """This program's replay: each observation once, a draw by one uniform number per transition.
+    """This program's replay: each observation once, a draw by one uniform number per transition."""
 
-    Args:
-        settings: sizes.
-        transitions: to hold.
-        device: where.
-    """
-
-    def __init__(self, settings: Settings, transitions: int, device: torch.device) -> None:
-        s, self.device = settings, device
+    def __init__(self, batch_size: int, transitions: int, device: torch.device) -> None:
+        self.device = device
         self.config = Config(
-            env="random numbers", num_envs=s.num_envs, batch_size=s.batch_size, buffer_size=transitions,
-            learning_starts=s.batch_size,
+            env="random numbers", num_envs=NUM_ENVS, batch_size=batch_size, buffer_size=transitions,
+            learning_starts=batch_size,
         )  # fmt: skip
-        self.replay = Replay(1, s.num_envs, transitions, s.obs_dim, s.action_dim, device)
+        self.replay = Replay(1, NUM_ENVS, transitions, OBS_DIM, ACTION_DIM, device)
         self.bytes_per_transition = self.replay.nbytes() / transitions
-        stream = Stream(s, device)
-        self.replay.reset_(stream.obs.unsqueeze(0))
-        for _ in range(-(-transitions // s.num_envs)):
-            self.write(stream.step(), stream.never)
+        self.replay.reset_(vec_step(device)[0].unsqueeze(0))
+        for _ in range(-(-transitions // NUM_ENVS)):
+            self.write(vec_step(device))
         self._ring: Ring = pytree.tree_map(lambda t: t[0], self.replay.ring())
         self._seed, self._gamma = torch.tensor(1, device=device), torch.tensor(0.99, device=device)
         self.counter = torch.zeros((), dtype=torch.int64, device=device)
 
-    def write(self, step: tuple[Tensor, ...], never: Tensor) -> None:
+    def write(self, step: Sequence[Tensor]) -> None:
         """One vector step, by the function that training calls."""
-        _, action, reward, next_obs = (value.unsqueeze(0) for value in step)
-        self.replay.add_(action, reward, never.unsqueeze(0), never.unsqueeze(0), next_obs)
+        _, action, reward, next_obs, never = (value.unsqueeze(0) for value in step)
+        self.replay.add_(action, reward, never, never, next_obs)
 
     @torch.no_grad()
     def draw(self) -> Batch:
@@ -134,52 +100,39 @@ class Ours:
         launch.warm_up([0])
         return lambda draws: launch([0] * draws)
 
-    def writing(self, stream: Stream) -> Callable[[int], None]:
+    def writing(self, step: Sequence[Tensor]) -> Callable[[int], None]:
         """A function that writes one vector step so many times: captured on CUDA, as in training, never compiled."""
-        step = stream.step()
         mode: Mode = "captured" if self.device.type == "cuda" else "eager"
-        self.write(step, stream.never)  # once for real, before it is captured
-        launch = Launch(lambda: self.write(step, stream.never), {0: ()}, [self.counter], mode, compiled=False)
+        self.write(step)  # once for real, before it is captured
+        launch = Launch(lambda: self.write(step), {0: ()}, [self.counter], mode, compiled=False)
         launch.warm_up([0])
         return lambda writes: launch([0] * writes)
 
 
 class Torchrl:
-    """torchrl's TensorDictReplayBuffer on a LazyTensorStorage, with each next observation, as its users have it.
+    """torchrl's TensorDictReplayBuffer on a LazyTensorStorage, with each next observation, as its users have it."""
 
-    Args:
-        settings: sizes.
-        transitions: to hold.
-        device: where.
-    """
-
-    def __init__(self, settings: Settings, transitions: int, device: torch.device) -> None:
+    def __init__(self, batch_size: int, transitions: int, device: torch.device) -> None:
         from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 
         logging.getLogger("torchrl").setLevel(logging.WARNING)  # it tells of every storage
-        rows = -(-transitions // settings.num_envs) * settings.num_envs
-        storage = LazyTensorStorage(rows, device=device)
-        self.buffer = TensorDictReplayBuffer(storage=storage, batch_size=settings.batch_size)
-        stream = Stream(settings, device)
-        for _ in range(rows // settings.num_envs):
-            self.write(self.step(stream))
+        vec_steps = -(-transitions // NUM_ENVS)
+        storage = LazyTensorStorage(vec_steps * NUM_ENVS, device=device)
+        self.buffer = TensorDictReplayBuffer(storage=storage, batch_size=batch_size)
+        for _ in range(vec_steps):
+            self.writing(vec_step(device))()
         tensors = self.buffer[:].values(include_nested=True, leaves_only=True)
         self.bytes_per_transition = sum(t.element_size() * t[0].numel() for t in tensors)
 
-    @staticmethod
-    def step(stream: Stream) -> Any:
-        """One vector step, in the layout of torchrl's environments."""
+    def writing(self, step: Sequence[Tensor]) -> Once:
+        """A function that writes one vector step, in the layout of torchrl's environments."""
         from tensordict import TensorDict
 
-        obs, action, reward, next_obs = stream.step()
-        flag = stream.never.unsqueeze(-1)
+        obs, action, reward, next_obs, never = step
+        flag = never.unsqueeze(-1)
         after = {"observation": next_obs, "reward": reward.unsqueeze(-1), "terminated": flag, "done": flag}
-        values = {"observation": obs, "action": action, "next": after}
-        return TensorDict(values, batch_size=[len(obs)], device=stream.device)
-
-    def write(self, step: Any) -> None:
-        """One vector step."""
-        self.buffer.extend(step)
+        values = TensorDict({"observation": obs, "action": action, "next": after}, [len(obs)], obs.device)
+        return lambda: self.buffer.extend(values)
 
     def draw(self) -> Any:
         """One batch."""
@@ -187,36 +140,32 @@ class Torchrl:
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, device = harness.start(Settings, "replay", QUESTION, argv)
-    reporter = Reporter("replay", QUESTION, settings, argv)
-    draws: list[harness.Candidate] = []
-    writes: list[harness.Candidate] = []
+    settings, device, reporter = record.start(Settings, "replay", __doc__, argv)
+    modes: tuple[Mode, ...] = ("eager", "compiled", "captured") if device.type == "cuda" else ("eager", "compiled")
+    size = settings.batch_size
+    draws: dict[str, Callable[[int], None]] = {}
+    writes: dict[str, Callable[[int], None]] = {}
     memory: list[harness.Row] = []
     for transitions in settings.transitions:
         ours, theirs = f"fastsac, {transitions:,}", f"torchrl, {transitions:,}"
-        mine = Ours(settings, transitions, device)
-        for mode in settings.modes or (MODES if device.type == "cuda" else MODES[:2]):
-            run = repeated(mine.draw) if mode == "eager" else mine.drawing(mode)
-            draws.append(harness.Candidate(f"fastsac {mode}, {transitions:,}", in_chunks(run, device)))
-        writes.append(harness.Candidate(ours, in_chunks(mine.writing(Stream(settings, device)), device)))
-        memory.append({"name": ours, "bytes_per_transition": mine.bytes_per_transition})
-        other = Torchrl(settings, transitions, device)
-        write = partial(other.write, other.step(Stream(settings, device)))
-        draws.append(harness.Candidate(theirs, in_chunks(repeated(other.draw), device)))
-        writes.append(harness.Candidate(theirs, in_chunks(repeated(write), device)))
-        memory.append({"name": theirs, "bytes_per_transition": other.bytes_per_transition})
+        mine, other = Ours(size, transitions, device), Torchrl(size, transitions, device)
+        for mode in modes:
+            draws[f"fastsac {mode}, {transitions:,}"] = repeated(mine.draw) if mode == "eager" else mine.drawing(mode)
+        draws[theirs] = repeated(other.draw)
+        writes[ours] = mine.writing(vec_step(device))
+        writes[theirs] = repeated(other.writing(vec_step(device)))
+        memory += [{"name": ours, "bytes_per_transition": mine.bytes_per_transition}]
+        memory += [{"name": theirs, "bytes_per_transition": other.bytes_per_transition}]
 
-    def measured(unit: str, candidates: list[harness.Candidate]) -> harness.Row:
-        rows = harness.interleave(candidates, settings.repeats, settings.seconds)
-        pairs = [(c.name, f"torchrl, {c.name.partition(', ')[2]}") for c in candidates if tables.is_ours(c.name)]
-        return {"unit": unit, "rows": rows, "ratios": harness.ratios(rows, pairs)}
+    def timed(unit: str, runs: dict[str, Callable[[int], None]]) -> harness.Row:
+        candidates = [harness.Candidate(name, in_chunks(run, device)) for name, run in runs.items()]
+        return {"unit": unit, "rows": harness.interleave(candidates, settings.repeats, settings.seconds)}
 
-    report = reporter.finish(draws=measured("draws/s", draws), writes=measured("vector steps/s", writes), memory=memory)
-    tables.show(figures(report))
-    return report
+    report = reporter.finish(draws=timed("draws/s", draws), writes=timed("vector steps/s", writes), memory=memory)
+    return reporter.show(report, figures(report))
 
 
-def repeated(once: Callable[[], Any]) -> Callable[[int], None]:
+def repeated(once: Once) -> Callable[[int], None]:
     """`once`, so many times."""
 
     def run(times: int) -> None:
@@ -226,7 +175,7 @@ def repeated(once: Callable[[], Any]) -> Callable[[int], None]:
     return run
 
 
-def in_chunks(run: Callable[[int], None], device: torch.device) -> Callable[[int], int]:
+def in_chunks(run: Callable[[int], None], device: torch.device) -> harness.Run:
     """A candidate's function: so many units in chunks, after which the device is waited for."""
 
     def units(count: int) -> int:
@@ -239,34 +188,19 @@ def in_chunks(run: Callable[[int], None], device: torch.device) -> Callable[[int
     return units
 
 
-def figures(report: harness.Report) -> list[tables.Figures]:
-    """Draws, writes with their ratios, and bytes per transition."""
-    found = []
-    for part, size in (("draws", "batch_size"), ("writes", "num_envs")):
-        found += tables.rates({"bench": f"replay, {part} of {report['settings'][size]}", **report[part]})
-    rows = [[row["name"], f"{row['bytes_per_transition']:.1f}"] for row in report["memory"]]
-    return [*found, tables.Figures("replay: memory", ["", "bytes per transition"], rows)]
-
-
-def page(results: Sequence[Result]) -> Iterator[str]:
+def figures(report: harness.Report) -> list[Figures]:
     """Bytes, draws and writes side by side."""
-    for result in first_of_each(results, "memory"):
-        report = result.report
-        lines = []
-        for row in report["draws"]["rows"]:
-            size = row["name"].partition(", ")[2]
-            plain = f"{'fastsac' if tables.is_ours(row['name']) else 'torchrl'}, {size}"
-            written = {r["name"]: r.get("median") for r in report["writes"]["rows"]}.get(plain)
-            held = {r["name"]: r["bytes_per_transition"] for r in report["memory"]}.get(plain)
-            rates = [tables.number(rate, 0) for rate in (row.get("median"), written)]
-            lines.append([row["name"], tables.number(held, 1), *rates])
-        sizes = report["settings"]
-        columns = [f"replay on {result.machine}, transitions", "bytes per transition"]
-        columns += [f"draws of {sizes['batch_size']}/s", f"writes of {sizes['num_envs']}/s"]
-        yield tables.Figures("", columns, lines).markdown()
+    written = {row["name"]: row["median"] for row in report["writes"]["rows"]}
+    held = {row["name"]: row["bytes_per_transition"] for row in report["memory"]}
+    lines = []
+    for row in report["draws"]["rows"]:
+        system, _, size = row["name"].partition(", ")
+        name = f"{system.split()[0]}, {size}"  # however it draws
+        lines.append([row["name"], number(held[name], 1), number(row["median"], 0), number(written[name], 0)])
+    drawn = f"draws of {report['settings']['batch_size']}/s"
+    columns = ["bytes per transition", drawn, f"writes of {NUM_ENVS}/s"]
+    return [Figures("replay of so many transitions", columns, lines, "Memory")]
 
-
-PAGE = {"Memory": page}
 
 if __name__ == "__main__":
     main()

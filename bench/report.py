@@ -5,22 +5,18 @@ results give.  With files it prints their tables and draws their charts instead.
 """
 
 import importlib
-import importlib.util
 import json
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from types import ModuleType
 
 import tyro
 from matplotlib.figure import Figure
 
 from bench.lib import charts, tables
 from bench.lib.harness import Report
-from bench.lib.results import Result, extent, measured
 
 HERE = Path(__file__).parent
 ORDER = (
@@ -30,18 +26,20 @@ ORDER = (
 """Of the questions, for the page and for the commands."""
 SECTIONS: dict[str, tuple[str, ...]] = {
     "How fast is it beside what I use now?": (
-        "Updates", "Training", "Seconds to solve", "Returns over steps and seconds",
+        "Updates", "Training", "Seconds to solve", "Returns over steps and seconds", "Beside earlier commits",
     ),
-    "How does it scale?": ("Environments", "Members", "Batch"),
+    "How does it scale?": ("Environments", "Members", "Batch", "Threads"),
     "What does it cost?": ("Memory", "Start-up", "Checkpoints and long runs"),
 }  # fmt: skip
-"""Sections of the page, and the headings in each; a question says in PAGE what it has to say under which."""
+"""Sections of the page, and the headings in each; the tables of the questions say under which they are."""
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError)
 """What a report of another shape than today's may raise."""
 INTRODUCTION = """# Benchmarks
 
 Written by `python -m bench.report` from the files in `results/`, which hold every round, setting and version.
-[docs/benchmarks.md](../docs/benchmarks.md) says how each is measured, and what is not equal between the systems."""
+[docs/benchmarks.md](../docs/benchmarks.md) says how each is measured, and what is not equal between the systems.
+A figure is the median of the rounds, with their range; ratios are of the rounds, to the first row of fastsac. *Matrix
+products of an update, alone* are what no update in float32 with this library can be faster than."""
 REPRODUCING = """`pip install -e ".[bench]"`, then the command; `--help` lists what else it can be told. The peers need
 environments of their own: `python -m bench.peers.environments` says which. CleanRL and LeanRL are checkouts that you
 name, as is the folder of `--before`. `python -m bench.report` writes this page anew, and `python -m bench.report FILE`
@@ -62,6 +60,35 @@ class Settings:
     """File to write."""
 
 
+@dataclass(frozen=True)
+class Result:
+    """A file of results, in a folder with the machine's name, and what its question makes of it.
+
+    Attributes:
+        path: of the JSON file.
+        report: what it holds.
+        figures: its tables.
+        charts: by name.
+        problem: why it cannot be shown; empty where it can.
+    """
+
+    path: Path
+    report: Report = field(default_factory=dict)
+    figures: Sequence[tables.Figures] = ()
+    charts: dict[str, Figure] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def machine(self) -> str:
+        """The folder's name."""
+        return self.path.parent.name
+
+    @property
+    def name(self) -> str:
+        """`cpu2/update`."""
+        return f"{self.machine}/{self.path.stem}"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     settings = tyro.cli(Settings, prog="python -m bench.report", description=__doc__, args=argv)
     if settings.files:
@@ -69,11 +96,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = read_all(settings.results)
     text = "\n\n".join(page(results)) + "\n"
     todo = []
-    for result, name, path in pictures(results, text, settings.readme.parent):
-        if not charts.is_current(result.report, path):
-            todo.append(path)
-            if not settings.check:
-                charts.save(drawn(result)[name], result.report, path)
+    for result in results:
+        for name, chart in result.charts.items():
+            path = charts.place(result.path, name)
+            if not charts.is_current(result.report, path):
+                todo.append(path)
+                if not settings.check:
+                    charts.save(chart, result.report, path)
     if not settings.readme.exists() or settings.readme.read_text() != text:
         todo.append(settings.readme)
         if not settings.check:
@@ -90,8 +119,9 @@ def show(files: Sequence[Path]) -> int:
     for result in map(read, files):
         if result.problem:
             raise SystemExit(f"bench.report: {result.path} {result.problem}")
-        tables.show(module_of(result).figures(result.report))
-        charts.save_beside(result.path, drawn(result), result.report)
+        for table in result.figures:
+            table.show()
+        charts.save_beside(result.path, result.charts, result.report)
     return 0
 
 
@@ -117,38 +147,20 @@ def read(path: Path) -> Result:
         return Result(path, problem=f"cannot be read: {error}.")
     if not isinstance(report, dict) or not {"bench", "command", "settings", "machine"} <= report.keys():
         return Result(path, problem="is no report of a benchmark.")
-    result = Result(path, report)
-    if report["bench"] not in ORDER:
-        return replace(result, problem=f"is a report of bench.{report['bench']}, which is not here.")
+    bench = report["bench"]
+    if bench not in ORDER:
+        return Result(path, report, problem=f"is a report of bench.{bench}, which is not here.")
+    question = importlib.import_module(f"bench.{bench}")
     try:
-        module = module_of(result)
-        module.figures(report)
-        for part in getattr(module, "PAGE", {}).values():
-            list(part([result]))
+        return Result(path, report, question.figures(report), getattr(question, "draw", no_charts)(report))
     except UNREADABLE as error:
         why = f"{type(error).__name__}: {error}"
-        return replace(result, problem=f"is a report that today's bench.{report['bench']} cannot read ({why}).")
-    return result
+        return Result(path, report, problem=f"is a report that today's bench.{bench} cannot read ({why}).")
 
 
-def module_of(result: Result) -> ModuleType:
-    """The question's file."""
-    return importlib.import_module(f"bench.{result.report['bench']}")
-
-
-def drawn(result: Result) -> dict[str, Figure]:
-    """Its charts, by name; none of a question that draws none."""
-    draw: Callable[[Report], dict[str, Figure]] = getattr(module_of(result), "draw", lambda _: {})
-    return draw(result.report)
-
-
-def pictures(results: Sequence[Result], text: str, folder: Path) -> Iterator[tuple[Result, str, Path]]:
-    """The charts that the page shows: whose, their names there, and their files."""
-    for link in re.findall(r"\]\((results/[^)]+\.png)\)", text):
-        machine, stem = Path(link).parent.name, Path(link).stem
-        mine = [r for r in results if r.machine == machine and f"{stem}-".startswith(f"{r.path.stem}-")]
-        result = max(mine, key=lambda r: len(r.path.stem))
-        yield result, stem.removeprefix(result.path.stem).removeprefix("-"), folder / link
+def no_charts(_: Report) -> dict[str, Figure]:
+    """What a question without charts draws."""
+    return {}
 
 
 # Writing ------------------------------------------------------------------------------------------------------------
@@ -162,25 +174,23 @@ def page(results: Sequence[Result]) -> Iterator[str]:
     for section, headings in SECTIONS.items():
         yield f"## {section}"
         for heading in headings:
-            parts = [part for bench in ORDER for part in of_question(bench, heading, good)]
+            parts = [part for result in good for part in under(heading, result)]
             if parts:
                 yield f"### {heading}"
                 yield from parts
-        if section == next(iter(SECTIONS)):
-            yield from before_and_after(good)
     yield "## How to reproduce it"
     yield REPRODUCING
     yield commands(good)
     yield from (f"`{result.name}` {tables.escape(result.problem)}" for result in results if result.problem)
 
 
-def of_question(bench: str, heading: str, results: Sequence[Result]) -> Iterator[str]:
-    """What a question has to say under a heading."""
-    mine = [result for result in results if result.report["bench"] == bench]
-    module = importlib.import_module(f"bench.{bench}") if mine else None
-    told = getattr(module, "PAGE", {}).get(heading)
-    if told is not None:
-        yield from (part for part in told(mine) if part)
+def under(heading: str, result: Result) -> Iterator[str]:
+    """What a result has under a heading: its tables, and its charts below them."""
+    mine = [table for table in result.figures if table.heading == heading]
+    yield from (table.markdown(result.machine) for table in mine)
+    for name, chart in result.charts.items() if mine else ():
+        alt = tables.escape(f"{chart.get_suptitle()} on {result.machine}")
+        yield f"![{alt}](results/{result.machine}/{charts.place(result.path, name).name})"
 
 
 def machines(results: Sequence[Result]) -> str:
@@ -189,28 +199,14 @@ def machines(results: Sequence[Result]) -> str:
     for name in dict.fromkeys(result.machine for result in results):
         mine = [result.report for result in results if result.machine == name]
         first = max((report["machine"] for report in mine), key=lambda machine: machine["cores"])
-        gpu = first["gpu"]
         torch = dict.fromkeys(report["versions"]["torch"] for report in mine)
         memory = f"{first['memory_bytes'] / 2**30:.0f} GiB"
-        cpu = f"{first['cpu']} ({first['cpu_capability']})"
-        lines.append([name, cpu, str(first["cores"]), memory, gpu["name"] if gpu else "none", ", ".join(torch)])
-    return tables.Figures("", ["machine", "processor", "cores", "memory", "GPU", "torch"], lines).markdown()
-
-
-def before_and_after(results: Sequence[Result]) -> Iterator[str]:
-    """Rates of this program beside those of its earlier commits, measured in one run."""
-    lines = []
-    for result in (r for r in results if r.report["settings"].get("before")):
-        rates = {row["name"]: row["median"] for row in measured(result.report)}
-        for r in result.report["ratios"]:
-            if r["to"].startswith("fastsac of "):
-                of, case = re.split(", ", r["to"].removeprefix("fastsac of "), maxsplit=1)
-                told = [f"{result.report['settings'].get('env', 'update')}, {case}", of, result.report["commit"][:7]]
-                lines.append([*told, *(tables.number(rates[r[key]]) for key in ("to", "of")), extent(r["by_round"], 2)])
-    if lines:
-        yield "### Beside earlier commits"
-        columns = ["per second", "before", "after", "rate before", "rate after", "ratio by round"]
-        yield tables.Figures("", columns, lines).markdown()
+        gpu = first["gpu"]["name"] if first["gpu"] else "none"
+        cells = (name, first["cpu"], first["cpu_capability"], first["cores"], memory, gpu, ", ".join(torch))
+        lines.append("| {} | {} ({}) | {} | {} | {} | {} |".format(*cells))
+    return "\n".join(
+        ["| machine | processor | cores | memory | GPU | torch |", "| --- | --- | ---: | --- | --- | --- |", *lines]
+    )
 
 
 def commands(results: Sequence[Result]) -> str:

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from bench.lib import curve_charts, curves, harness
-from bench.lib.record import Reporter
+from bench.lib import curve_charts, curves, harness, record
 
-QUESTION = __doc__ or ""
-figures, draw = curve_charts.figures, curve_charts.draw
-PAGE = {"Seconds to solve": curve_charts.page}
+figures, draw = partial(curve_charts.figures, heading="Seconds to solve"), curve_charts.draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +15,12 @@ class Settings(curves.Settings):
     """Settings of this measurement."""
 
     json: Path | None = Path("solve.json")
-    """File to write the report to, with charts and CSV beside it."""
+    """File to write the report to, with charts beside it."""
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, _ = harness.start(Settings, "solve", QUESTION, argv)
-    return curves.run(settings, Reporter("solve", QUESTION, settings, argv), "solve")
+    settings, _, reporter = record.start(Settings, "solve", __doc__, argv)
+    return curves.run(settings, reporter, "solve", "Seconds to solve")
 
 
 if __name__ == "__main__":

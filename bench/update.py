@@ -1,17 +1,15 @@
 """How many updates a second does the learner make, draw included, beside the peers on the same sizes?"""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from bench.lib import charts, children, harness, program, tables
-from bench.lib.record import Reporter
-from bench.lib.results import Result, extent, measured
+from bench.lib import charts, children, harness, record, tables
 from bench.peers.environments import NAMES
 from fastsac.runtime.launch import Mode
 
-QUESTION = __doc__ or ""
-figures, draw = tables.rates, charts.rates
+figures, draw = partial(tables.rates, heading="Updates"), charts.rates
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "sbx": {"1 per call": {"per_call": 1}, "500 per call": {"per_call": 500}},
     "brax": {"scan of 500": {"per_call": 500}},
@@ -23,18 +21,28 @@ PRODUCTS = "matrix products of an update, alone"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(children.Settings, program.Sizes):
+class Settings(children.Settings):
     """Settings of this measurement."""
 
+    obs_dim: int = 17
+    """Length of the observation."""
+    action_dim: int = 6
+    """Length of the action."""
+    hidden_dims: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers of actor and critics."""
+    batch_size: int = 256
+    """Transitions per update."""
+    transitions: int = 100_000
+    """Transitions in the replay that batches are drawn from."""
     modes: tuple[Mode, ...] = ()
     """Ways to run this program's update; default compiled and eager, on cuda captured too."""
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
-    settings, device = harness.start(Settings, "update", QUESTION, argv)
-    reporter = Reporter("update", QUESTION, settings, argv)
+    settings, device, reporter = record.start(Settings, "update", __doc__, argv)
 
-    sizes = {f.name: getattr(settings, f.name) for f in fields(program.Sizes)} | {"device": str(device)}
+    names = ("obs_dim", "action_dim", "hidden_dims", "batch_size", "transitions")
+    sizes = {name: getattr(settings, name) for name in names} | {"device": str(device)}
     modes = settings.modes or (("captured", "compiled", "eager") if device.type == "cuda" else ("compiled", "eager"))
     asked: dict[str, Any] = {"what": "updates", "sizes": sizes}
     own = [settings.own(f", {mode}", **asked, options={"mode": mode}) for mode in modes]
@@ -44,44 +52,11 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
             specs.append(settings.spec(f"{NAMES[peer]}, {way}" if way else NAMES[peer], peer, **asked, options=options))
     once = {"once": 16} if device.type == "cuda" else {}
     specs.append(children.Spec(name=PRODUCTS, adapter="products", python=children.THIS, **asked, options=once))
-    with children.started(specs, settings.threads) as candidates:
-        rows = harness.interleave(candidates, settings.repeats, settings.seconds)
+    before = [(spec.name, other.name) for spec, *others in own for other in others]
+    pairs = [*before, *((own[0][0].name, spec.name) for spec in specs[1:])]
+    report = children.compare(settings, reporter, "updates/s", specs, pairs)
+    return reporter.show(report, figures(report), draw(report))
 
-    first, others = own[0][0].name, [of_mode[0].name for of_mode in own[1:]]
-    pairs = [(first, spec.name) for spec in specs if not tables.is_ours(spec.name)]
-    pairs += [(first, name) for name in others] + [(name, NAMES["sb3"]) for name in others]
-    pairs += [(spec.name, before.name) for spec, *rest in own for before in rest]
-    report = reporter.finish(unit="updates/s", rows=rows, ratios=harness.ratios(rows, pairs))
-    tables.show(figures(report))
-    charts.save_beside(settings.json, draw(report), report)
-    return report
-
-
-def page(results: Sequence[Result]) -> Iterator[str]:
-    """All systems beside each other, two columns for every machine; the chart of each."""
-    shown = [result for result in results if not result.report["settings"].get("before")]
-    names = dict.fromkeys(row["name"] for result in shown for row in measured(result.report))
-    columns = [text for result in shown for text in (f"{result.machine}, updates/s", "times as fast")]
-    lines = [[name, *(text for result in shown for text in cells(result.report, name))] for name in names]
-    yield tables.Figures("", ["", *columns], lines).markdown()
-    yield (
-        "The second of each pair is how many times as fast the first row of fastsac there is, as the median of the "
-        f"rounds and their range. *{PRODUCTS}* is what no update in float32 with this library can be faster than."
-    )
-    for result in (r for r in shown if len(measured(r.report)) > 3):
-        yield result.picture("", f"Updates per second on {result.machine}")
-
-
-def cells(report: harness.Report, name: str) -> list[str]:
-    """A system's rate, and how it compares."""
-    row = next((row for row in measured(report) if row["name"] == name), None)
-    if row is None or (report["machine"]["gpu"] and name == PRODUCTS and "captured" not in row["notes"]):
-        return ["", ""]  # products that the host launched one by one bound nothing
-    found = next((r for r in report["ratios"] if r["to"] == name), None)
-    return [tables.number(row["median"]), extent(found["by_round"], 2) if found else ""]
-
-
-PAGE = {"Updates": page}
 
 if __name__ == "__main__":
     main()

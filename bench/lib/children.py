@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bench.lib import harness
-from bench.lib.processes import variables
-from bench.lib.record import commit_of
+from bench.lib.processes import last_line, variables
+from bench.lib.record import Reporter, commit_of
 from bench.peers import environments
 
 Peer = Literal["sb3", "sbx", "brax", "tianshou", "skrl", "torchrl", "cleanrl", "leanrl"]
 
+Pairs = Sequence[tuple[str, str]]
 THIS = Path(sys.executable)
 LIMIT_S = 900.0  # building compiles, and none takes a tenth of this
 
@@ -39,6 +40,7 @@ class Spec:
         options: further arguments of the function.
         python: interpreter; None is that of the adapter's peer.
         checkout: of this program, whose package is taken instead of this one's.
+        cache: folder of what compiling leaves; None is the user's.
     """
 
     name: str
@@ -48,50 +50,34 @@ class Spec:
     options: dict[str, Any] = field(default_factory=dict)
     python: Path | None = None
     checkout: Path | None = None
+    cache: Path | None = None
 
 
 class Child:
-    """A process that answers JSON lines.
+    """A process that answers JSON lines; checkout and cache are as in `Spec`."""
 
-    Args:
-        name: for messages.
-        python: interpreter.
-        module: the adapter's, which the interpreter must be able to import.
-        threads: of every library that has threads.
-        checkout: as in `Spec`.
-    """
-
-    def __init__(self, name: str, python: Path, module: str, threads: int, checkout: Path | None = None) -> None:
-        self.name = name
+    def __init__(
+        self, python: Path, module: str, threads: int, checkout: Path | None = None, cache: Path | None = None
+    ) -> None:
         # Simulators and loggers leave files where they run.
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._log = Path(self._folder.name) / "stderr"
         if checkout is not None:  # python -m looks into the folder it runs in before all others
             for package in (checkout / "fastsac", checkout / "envs" / "fastsac_envs", checkout / "bench"):
                 (Path(self._folder.name) / package.name).symlink_to(package)
-        env = variables(threads, PYTHONWARNINGS="ignore")
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [str(python), "-m", "bench.peers.serve", module],
                 cwd=self._folder.name,
-                env=env,
+                env=variables(threads, cache) | {"PYTHONWARNINGS": "ignore"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
             )
 
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
-
     def ask(self, request: dict[str, Any], limit_s: float = LIMIT_S) -> dict[str, Any]:
-        """Send a request and wait for its answer.
-
-        Args:
-            request: as in `bench.peers.serve`.
-            limit_s: seconds after which the child is taken to be stuck, and ended.
+        """Send a request of `bench.peers.serve`, and wait for its answer.
 
         Raises:
             harness.Failed: the child answered with an error, or ended, or gave no answer in time.
@@ -113,7 +99,7 @@ class Child:
             status = self._process.wait()
             if time.monotonic() - began >= limit_s:
                 raise harness.Failed(f"ended, for it had given no answer after {limit_s:,g} seconds")
-            raise harness.Failed(f"ended with status {status}: {self._last_line()}")
+            raise harness.Failed(f"ended with status {status}: {last_line(self._log.read_text(errors='replace'))}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise (harness.Unable if answer["unsupported"] else harness.Failed)(answer["error"])
@@ -139,11 +125,6 @@ class Child:
                     stream.close()
         self._folder.cleanup()
 
-    def _last_line(self) -> str:
-        """The end of what it wrote to stderr."""
-        lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1] if lines else "it wrote nothing"
-
 
 @contextlib.contextmanager
 def started(specs: Sequence[Spec | harness.Absent], threads: int) -> Iterator[list[harness.Candidate | harness.Absent]]:
@@ -161,7 +142,7 @@ def _start(spec: Spec, threads: int, stack: contextlib.ExitStack) -> harness.Can
         how = environments.how_to_install(spec.adapter)
         return harness.Absent(spec.name, f"not installed; {how} makes an environment for it")
     print(f"starting {spec.name} ...", file=sys.stderr)
-    child = Child(spec.name, python, f"bench.peers.{spec.adapter}", threads, spec.checkout)
+    child = Child(python, f"bench.peers.{spec.adapter}", threads, spec.checkout, spec.cache)
     stack.callback(child.close)
     request = {"what": spec.what, "threads": threads, "sizes": spec.sizes, "options": spec.options}
     try:
@@ -170,6 +151,15 @@ def _start(spec: Spec, threads: int, stack: contextlib.ExitStack) -> harness.Can
         child.close()
         return harness.Absent(spec.name, str(error), failed=not isinstance(error, harness.Unable))
     return harness.Candidate(spec.name, child.run, built["notes"], built["about"])
+
+
+def compare(
+    settings: "Settings", reporter: Reporter, unit: str, specs: Sequence[Spec | harness.Absent], pairs: Pairs
+) -> harness.Report:
+    """Time these processes in turn; the report has their rates, and the ratios of the pairs."""
+    with started(specs, settings.threads) as candidates:
+        rows = harness.interleave(candidates, settings.repeats, settings.seconds)
+    return reporter.finish(unit=unit, rows=rows, ratios=harness.ratios(rows, pairs))
 
 
 # Which ones ---------------------------------------------------------------------------------------------------------
@@ -189,12 +179,7 @@ class Settings(harness.Settings):
     """Checkout of another commit of this program, which its own adapter measures, too: before and after in one run."""
 
     def own(self, after: str, **asked: Any) -> list[Spec]:
-        """This program's process, and that of the other checkout where there is one.
-
-        Args:
-            after: what follows the program's name.
-            asked: fields of `Spec`.
-        """
+        """This program's process, and that of the other checkout where there is one; `asked` are fields of `Spec`."""
         specs = [Spec(name=f"fastsac{after}", adapter="own", python=THIS, **asked)]
         if self.before is not None:
             if not (self.before / "fastsac" / "__init__.py").exists():

@@ -1,11 +1,6 @@
-"""The tables, the CSV and the charts of runs with evaluations: returns over steps and seconds, times to thresholds.
+"""The table and the charts of runs with evaluations: returns over steps and seconds, times to thresholds."""
 
-Axes: R runs (seeds), P points of a curve.
-"""
-
-import csv
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,43 +8,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from bench.lib.charts import GREY, sign
+from bench.lib.charts import GREY, room_below, sign
 from bench.lib.harness import Report, Row
-from bench.lib.results import Result
-from bench.lib.tables import Figures, number, plural, problem
+from bench.lib.tables import Figures, is_ours, number, plural, problem
+from fastsac.report.curves import along, stack
+from fastsac.report.runs import Curve
 from fastsac.report.statistics import Array
 from fastsac.report.style import INK, MINUS, frame, new_figure, short_number, tidy
 
-COLUMNS = ("env", "system", "seed", "env_steps", "wall_s", "return_mean", "return_std", "episodes")
 AXES = {"wall_s": "wall seconds since {}", "env_steps": "environment steps"}
 CLOCK = "the process was started"
 DASHES = ((0, (5, 1.6)), (0, (4, 1.4, 1, 1.4)), (0, (1.1, 1.1)), (0, (2.4, 1.4)))
-STYLES: dict[str, dict[str, Any]] = {
-    **{
-        name: {"color": colour, "linewidth": 2.4}
-        for name, colour in {
-            "fastsac": "#0072B2", "fastsac-warm": "#56B4E9", "fastsac-eager": "#009E73", "fastsac-sac-v1": "#08306B",
-            "fastsac-sql": "#17BECF",
-        }.items()
-    },
-    **{
-        name: {"color": colour, "linewidth": 1.8, "linestyle": DASHES[i % 4]}
-        for i, (name, colour) in enumerate({
-            "sb3": "#D55E00", "sbx": "#CC79A7", "sb3-defaults": "#E69F00", "sbx-defaults": "#7A5195",
-            "sb3-ppo": "#A63603", "sb3-ddpg": "#9A6A00", "sb3-td3": "#B3367F", "sb3-trpo": "#8C8C00",
-        }.items())
-    },
+COLOURS = {
+    "fastsac": "#0072B2", "fastsac-warm": "#56B4E9", "fastsac-eager": "#009E73", "fastsac-sac-v1": "#08306B",
+    "fastsac-sql": "#17BECF", "sb3": "#D55E00", "sbx": "#CC79A7", "sb3-ppo": "#A63603", "sb3-ddpg": "#9A6A00",
+    "sb3-td3": "#B3367F", "sb3-trpo": "#8C8C00",
 }  # fmt: skip
-"""Ours solid, the others dashed; told apart by colour-blind readers too."""
-SHOWN = {
-    "learning_rate": "lr", "actor_lr": "actor lr", "critic_lr": "critic lr", "batch_size": "batch", "tau": "tau",
-    "gamma": "gamma", "learning_starts": "random steps", "num_envs": "envs", "utd_ratio": "updates per step",
-    "hidden_dims": "hidden",
-}  # fmt: skip
-"""Settings that the table of settings has, and their headings; all are in the report."""
-PEER_HIDDEN = "256, 256"  # of SAC's MlpPolicy in Stable-Baselines3 and SBX
+"""Of the systems' lines; told apart by colour-blind readers too."""
 LEGEND_COLUMNS = 4
-GRID = 200  # points that curves over seconds are put on
 
 
 def reached(run: Row, threshold: float) -> Row | None:
@@ -57,64 +33,30 @@ def reached(run: Row, threshold: float) -> Row | None:
     return next((e for e in run.get("evaluations", []) if e["return_mean"] >= threshold), None)
 
 
-# Tables -------------------------------------------------------------------------------------------------------------
+# Table --------------------------------------------------------------------------------------------------------------
 
 
-def figures(report: Report) -> list[Figures]:
-    """One table per environment and threshold, and one of the settings."""
-    tables = [
-        table(report, env, threshold) for env, goal in report["goals"].items() for threshold in goal["thresholds"]
-    ]
-    settings = [
-        [report["names"][row["system"]], row["env"], *told(row["hyper"])]
-        for row in report["rows"]
-        if "hyper" in row and row["threshold"] == report["goals"][row["env"]]["thresholds"][0]
-    ]
-    return [*tables, Figures("settings", ["", "environment", *SHOWN.values()], settings)]
+def figures(report: Report, heading: str) -> list[Figures]:
+    """A line per environment, threshold and system."""
+    columns = ["", "seeds", "seconds, IQM", "first seed", "last seed", "env steps, IQM", "return at the end", "notes"]
+    return [Figures("task", columns, [cells(report["names"], row) for row in report["rows"]], heading)]
 
 
-def table(report: Report, env: str, threshold: float) -> Figures:
-    """Seconds and environment steps to one threshold, one line per system."""
-    rows = [row for row in report["rows"] if (row["env"], row["threshold"]) == (env, threshold)]
-    columns = ["", "solved", "seconds, IQM", "95% interval", "median", "min", "max", "times fastsac", "env steps, IQM"]
-    columns += ["compiling s", "return at the end", "notes"]
-    first = next((row["wall_s"]["iqm"] for row in rows if row["system"] == "fastsac" and "wall_s" in row), None)
-    return Figures(f"{env}: to {threshold:,g}", columns, [cells(report["names"], row, first) for row in rows])
-
-
-def cells(names: dict[str, str], row: Row, first: float | None) -> list[str]:
-    """One line of the table; `first` is what the ratio is to."""
-    name = names[row["system"]]
+def cells(names: dict[str, str], row: Row) -> list[str]:
+    """One line of the table."""
+    line = [f"{row['env']} to {row['threshold']:,g}", names[row["system"]]]
     if "wall_s" not in row:
-        return [name, *[""] * 10, problem(row)]
+        return [*line, *[""] * 6, problem(row)]
     seconds, steps, end = row["wall_s"], row["env_steps"], row.get("final_return")
-    return [
-        name,
-        f"{row['solved']} of {len(row['seeds'])}",
-        never(seconds["iqm"], 1),
-        f"{never(seconds['low'], 1)} to {never(seconds['high'], 1)}" if seconds["has_interval"] else "-",
-        *(never(seconds[key], 1) for key in ("median", "min", "max")),
-        "-" if first is None or seconds["iqm"] is None else f"{seconds['iqm'] / first:.2f}",
-        never(steps["iqm"]),
-        number(row["compile_s"], 1) if row["compile_s"] else "",
-        f"{number(end['median'])} ({number(end['min'])} to {number(end['max'])})" if end else "",
-        problem(row),
-    ]
+    known = steps["iqm"] is None or seconds["iqm"] is not None  # some old runs have no seconds
+    line.append(f"{row['solved']} of {len(row['seeds'])}")
+    line += [never(seconds[key], 1) if known else "" for key in ("iqm", "min", "max")]
+    return [*line, never(steps["iqm"]), number(end["median"]) if end else "", problem(row)]
 
 
 def never(value: float | None, digits: int = 0) -> str:
     """`12,345`; "never" for what was not reached within the limits."""
     return "never" if value is None else number(value, digits)
-
-
-def told(hyper: Row) -> list[str]:
-    """The settings that are shown, with the peers' names for them."""
-    values = dict(hyper)
-    if "hidden_dims" not in hyper:
-        values = {"num_envs": 1, "utd_ratio": hyper.get("gradient_steps", ""), **hyper}
-        values["hidden_dims"] = hyper.get("policy_kwargs", {}).get("net_arch", PEER_HIDDEN)
-    texts = (values.get(key, "") for key in SHOWN)
-    return [", ".join(map(str, text)) if isinstance(text, list | tuple) else f"{text}" for text in texts]
 
 
 def outcome(run: Row, goal: Row) -> str:
@@ -132,49 +74,17 @@ def outcome(run: Row, goal: Row) -> str:
     return f"{name}: {'; '.join(parts)} (end {end}) {problem(run)}".rstrip()
 
 
-def write_csv(runs: Sequence[Row], path: Path) -> None:
-    """One row per evaluation."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        for run in runs:
-            writer.writerows({**run, **evaluation} for evaluation in run.get("evaluations", []))
-    print(path)
-
-
-# The results page ---------------------------------------------------------------------------------------------------
-
-
-def page(results: Sequence[Result]) -> Iterator[str]:
-    """For every report a line per environment, threshold and system; its charts, but for single curves."""
-    for result in results:
-        report = result.report
-        lines = []
-        for row in (row for row in report["rows"] if "wall_s" in row):
-            seconds, steps, end = row["wall_s"], row["env_steps"], row.get("final_return")
-            line = [f"{row['env']} to {row['threshold']:,g}", report["names"][row["system"]]]
-            line.append(f"{row['solved']} of {len(row['seeds'])}")
-            known = steps["iqm"] is None or seconds["iqm"] is not None  # some old runs have no seconds
-            line += [never(seconds[key], 1) if known else "" for key in ("iqm", "min", "max")]
-            lines.append([*line, never(steps["iqm"]), number(end["median"]) if end else ""])
-        columns = [f"on {result.machine}", "", "seeds", "seconds, IQM", "first seed", "last seed", "env steps, IQM"]
-        yield Figures("", [*columns, "return at the end"], lines).markdown()
-        for env in report["goals"] if len(report["goals"]) < 4 else ():
-            if len(by_system(report, env)) > 1:
-                yield result.picture(env, f"{env} on {result.machine}, against seconds and environment steps")
-
-
 # Charts -------------------------------------------------------------------------------------------------------------
 
 
 def draw(report: Report) -> dict[str, Figure]:
-    """A chart per environment: returns where runs went on to their end, otherwise the seeds that have solved it."""
+    """A chart per environment: returns where runs went on to their end, otherwise the seeds that have solved it.
+
+    A single system is no chart, and many environments are a table.
+    """
     one = draw_returns if report["settings"].get("to_the_end") else draw_solved
-    return {
-        env: one(report, env)
-        for env in report["goals"]
-        if any(run["env"] == env and run.get("evaluations") for run in report["runs"])
-    }
+    few = [env for env in report["goals"] if len(report["goals"]) < 4 and len(by_system(report, env)) > 1]
+    return {env: one(report, env) for env in few}
 
 
 def by_system(report: Report, env: str) -> dict[str, list[Row]]:
@@ -188,15 +98,21 @@ def panels(report: Report, env: str, systems: Sequence[str], rows: int, title: s
     """Panels side by side for seconds and steps, in so many rows; one legend below."""
     below = 0.35 + 0.22 * -(-len(systems) // LEGEND_COLUMNS)  # inches of the legend and the source
     height = 1.1 + 3.1 * rows + below
-    figure = new_figure(10.5, height)
-    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1, rect=(0, below / height, 1, 1 - below / height))
+    seeds = plural(len(report["settings"]["seeds"]), "seed")
+    figure = new_figure(10.5, height, f"{env}: {title}, {seeds} each")
+    room_below(figure, below)
     axes = figure.subplots(rows, 2, sharey=True, squeeze=False)
-    handles = [axes[0][0].plot([], [], label=report["names"][system], **STYLES[system])[0] for system in systems]
+    handles = [axes[0][0].plot([], [], label=report["names"][system], **style(system))[0] for system in systems]
     place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.2 / height), "fontsize": 9}
     figure.legend(handles=handles, ncols=LEGEND_COLUMNS, frameon=False, labelcolor=INK, handlelength=3.2, **place)
-    seeds = plural(len(report["settings"]["seeds"]), "seed")
-    figure.suptitle(f"{env}: {title}, {seeds} each", fontsize=13, fontweight="bold", color=INK)
     return figure, axes
+
+
+def style(system: str) -> dict[str, Any]:
+    """This program's lines are solid, the others' dashed."""
+    if is_ours(system):
+        return {"color": COLOURS[system], "linewidth": 2.4}
+    return {"color": COLOURS[system], "linewidth": 1.8, "linestyle": DASHES[list(COLOURS).index(system) % 4]}
 
 
 def level(threshold: float) -> str:
@@ -210,11 +126,12 @@ def draw_returns(report: Report, env: str) -> Figure:
     figure, axes = panels(report, env, list(systems), 1, "return, mean of seeds, band from worst to best")
     for panel, axis in zip(axes[0], AXES, strict=True):
         for system, runs in systems.items():
-            x, returns = stack(runs, axis)
-            style = STYLES[system]
-            panel.fill_between(x, returns.min(0), returns.max(0), color=style["color"], alpha=0.1, linewidth=0)
-            panel.plot(x, returns.mean(0), **style)
-            panel.plot(x[-1], returns.mean(0)[-1], "o", color=style["color"], markersize=5, markeredgecolor="white")
+            curves = [curve(run) for run in runs]
+            steps, returns = stack(curves)
+            x, mean, colour = along(curves, steps, axis), returns.mean(0), COLOURS[system]
+            panel.fill_between(x, returns.min(0), returns.max(0), color=colour, alpha=0.1, linewidth=0)
+            panel.plot(x, mean, **style(system))
+            panel.plot(x[-1], mean[-1], "o", color=colour, markersize=5, markeredgecolor="white")
         tidy(panel, AXES[axis].format(report.get("clock", CLOCK)))
         for threshold in report["goals"][env]["thresholds"]:
             panel.axhline(threshold, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
@@ -222,23 +139,10 @@ def draw_returns(report: Report, env: str) -> Figure:
     return sign(figure, report)
 
 
-def stack(runs: Sequence[Row], axis: str) -> tuple[Array, Array]:
-    """Put the curves of one system on common points, from where all its seeds begin to where the first one ends.
-
-    Environment steps keep the evaluations' own; seconds, which differ from seed to seed, get an even grid.
-
-    Returns:
-        x [P]; returns [R, P].
-    """
-    xs = [np.array([e[axis] for e in run["evaluations"]], float) for run in runs]
-    ys = [np.array([e["return_mean"] for e in run["evaluations"]]) for run in runs]
-    start, end = max(x[0] for x in xs), min(x[-1] for x in xs)
-    if axis == "wall_s":
-        points = np.linspace(start, end, GRID) if end > start else np.array([end])
-    else:
-        points = np.unique(np.concatenate(xs))
-        points = points[(points >= start) & (points <= end)]
-    return points, np.stack([np.interp(points, x, y) for x, y in zip(xs, ys, strict=True)])
+def curve(run: Row) -> Curve:
+    """Its evaluations."""
+    columns = ("env_steps", "wall_s", "return_mean", "return_std")
+    return Curve(*(np.array([row[name] for row in run["evaluations"]], float) for name in columns))
 
 
 def survival(at: Sequence[float | None], watched: Sequence[float]) -> tuple[Array, Array]:
@@ -282,14 +186,14 @@ def draw_system(axes: Axes, runs: Sequence[Row], axis: str, threshold: float, en
     """One step curve, with a tick where a run was given up; moved a little up or down, so that none hides another."""
     at = [(reached(run, threshold) or {}).get(axis) for run in runs]
     watched = [run["evaluations"][-1][axis] for run in runs]
-    style = STYLES[runs[0]["system"]]
+    line = style(runs[0]["system"])
     times, shares = survival(at, watched)
     last = end if None not in at else max(watched)  # where nobody is watched any more, nothing is known
-    axes.step([*times, max(last, times[-1])], [*(shares + offset), shares[-1] + offset], where="post", **style)
+    axes.step([*times, max(last, times[-1])], [*(shares + offset), shares[-1] + offset], where="post", **line)
     for t, until in zip(at, watched, strict=True):
         if t is None:
             share = shares[np.searchsorted(times, until, side="right") - 1] + offset
-            axes.plot(until, share, "|", color=style["color"], markersize=11, markeredgewidth=2)
+            axes.plot(until, share, "|", color=line["color"], markersize=11, markeredgewidth=2)
 
 
 def dress(axes: Axes, x_name: str) -> None:

@@ -9,9 +9,6 @@ from typing import Any
 
 from bench.lib.evaluator import Task, Watch, work
 
-QUICK = ["--num-envs=2", "--learning-starts=32", "--batch-size=16", "--hidden-dims", "8", "8", "--compile=off"]
-"""What --quick adds."""
-
 
 def flags(task: Task) -> list[str]:
     """The command line after `fastsac train`."""
@@ -19,7 +16,7 @@ def flags(task: Task) -> list[str]:
     given |= {"eval-every": task.eval_every, "eval-episodes": task.eval_episodes, "run-dir": "run"}
     ways = {"fastsac-eager": ["--compile=off"], "fastsac-sac-v1": ["--algo=sac-v1"], "fastsac-sql": ["--algo=sql"]}
     flags = [f"--{name}={value}" for name, value in given.items()]
-    return [*flags, *ways.get(task.system, []), *(QUICK if task.quick else [])]
+    return [*flags, *ways.get(task.system, [])]
 
 
 def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:

@@ -4,25 +4,26 @@ The clock of a run starts with its process and stands still for evaluations, whi
 all.  `bench.curves` and `bench.solve` are two ways to ask.
 """
 
+import itertools
 import json
-import math
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tyro
 
-from bench.lib import charts, curve_charts, harness, processes, tables
+from bench.lib import curve_charts, harness, processes
 from bench.lib.evaluator import Task, make_gym_env, peer_of
 from bench.lib.record import Reporter
 from bench.peers.environments import NAMES, how_to_install, python_of
 from fastsac.config.settings import Config
 from fastsac.env import make_spec
-from fastsac.report.statistics import LEAST_RUNS, iqm, iqm_interval
+from fastsac.report.statistics import iqm
 
 SYSTEMS = {
     "fastsac": "fastsac",
@@ -30,17 +31,15 @@ SYSTEMS = {
     "fastsac-eager": "fastsac, eager",
     "fastsac-sac-v1": "fastsac SAC v1",
     "fastsac-sql": "fastsac SQL",
-    **{peer: NAMES[peer] for peer in ("sb3", "sbx")},
-    **{f"{peer}-defaults": f"{NAMES[peer]}, defaults" for peer in ("sb3", "sbx")},
+    "sb3": NAMES["sb3"],
+    "sbx": NAMES["sbx"],
     "sb3-ppo": "Stable-Baselines3 PPO",
     "sb3-ddpg": "Stable-Baselines3 DDPG",
     "sb3-td3": "Stable-Baselines3 TD3",
     "sb3-trpo": "sb3-contrib TRPO",
 }
 """Names in tables and charts, by key: whose, and which way of it."""
-FOR_CONTINUOUS = ("fastsac-sac-v1", "sb3", "sbx", "sb3-defaults", "sbx-defaults", "sb3-ddpg", "sb3-td3")
-NEVER = 1e15
-"""Stands for "not within the limits" where averages are taken; far above any figure that is."""
+FOR_CONTINUOUS = ("fastsac-sac-v1", "sb3", "sbx", "sb3-ddpg", "sb3-td3")
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,6 @@ GOALS = {
     "LunarLander-v3": Goal((150.0,), 10_000, 300_000, 1_800.0),
     "InvertedPendulum-v5": Goal((1_000.0,), 2_500, 30_000, 300.0),
 }
-SETS = {"small": tuple(GOALS)[:2], "full": tuple(GOALS)[:6]}
-QUICK = Goal((math.inf,), 20, 40, 60.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +78,7 @@ class Settings(harness.Settings):
     """Settings of this measurement."""
 
     json: Path | None = None
-    """File to write the report to, with charts and CSV beside it."""
+    """File to write the report to, with charts beside it."""
     repeats: tyro.conf.Suppress[int] = 1
     seconds: tyro.conf.Suppress[float] = 1.0
     threads: int = 1
@@ -89,14 +86,12 @@ class Settings(harness.Settings):
     device: str = "cpu"
     """auto, cpu, cuda or cuda:N, for all systems; SBX takes what its JAX finds."""
 
-    set: Literal["small", "full"] = "small"
-    """Environments: small is for a CPU, full for a GPU."""
-    envs: tuple[str, ...] = ()
-    """Environments, by their names in Gymnasium, instead of those of the set."""
+    envs: tuple[str, ...] = ("Pendulum-v1", "InvertedDoublePendulum-v5")
+    """Environments, by their names in Gymnasium."""
     systems: tuple[str, ...] = ("fastsac", "fastsac-warm", "sb3", "sbx")
     """fastsac compiles with an empty cache, as at a user's first run; fastsac-warm finds it filled, as every later one;
-    fastsac-eager does not compile.  sb3 and sbx have rl-baselines3-zoo's settings, with -defaults none; ddpg and td3
-    have what they share with SAC from this program's preset."""
+    fastsac-eager does not compile.  sb3, sbx, ppo and trpo have rl-baselines3-zoo's settings; ddpg and td3 have what
+    they share with SAC from this program's preset."""
     seeds: tuple[int, ...] = (11, 12, 13, 14, 15)
     """Seeds of the runs; one run each, environment and system.  This program's presets were found with 1 to 5."""
     thresholds: tuple[float, ...] = ()
@@ -113,8 +108,6 @@ class Settings(harness.Settings):
     """Train for max_steps whatever the return; otherwise a run is over at the last threshold."""
     jobs: int = 1
     """Runs at a time.  At least 1; each has cores of its own."""
-    quick: bool = False
-    """Tiny networks and batches and 40 steps, to see that all of it runs; figures mean nothing."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,7 +115,7 @@ class Settings(harness.Settings):
         harness.among("systems", self.systems, tuple(SYSTEMS))
         for name in ("envs", "systems", "seeds"):
             values = getattr(self, name)
-            if (name != "envs" and not values) or len({*values}) < len(values):
+            if not values or len({*values}) < len(values):
                 raise ValueError(f"{name} must be one or more different ones, got {values}.")
         harness.at_least_1(self, "eval_every", "eval_episodes", "jobs", "max_steps")
         if self.max_wall_s is not None and not self.max_wall_s > 0:
@@ -130,46 +123,36 @@ class Settings(harness.Settings):
 
     def goal(self, env: str) -> Goal:
         """What to reach, within which limits."""
-        goal = QUICK if self.quick else GOALS[env]
         given = {name: getattr(self, name) for name in ("max_wall_s", "max_steps", "eval_every", "thresholds")}
-        return replace(goal, **{name: value for name, value in given.items() if value not in (None, ())})
+        return replace(GOALS[env], **{name: value for name, value in given.items() if value not in (None, ())})
 
 
-def run(settings: Settings, reporter: Reporter, name: str) -> harness.Report:
+def run(settings: Settings, reporter: Reporter, name: str, heading: str) -> harness.Report:
     """Measure all, and write the report after every run."""
     with harness.one_line(name):
-        settings = replace(settings, envs=settings.envs or SETS[settings.set])
         slots = processes.make_slots(settings.jobs, settings.threads)
         for env in settings.envs:
             make_gym_env(env).close()
         tasks = make_tasks(settings)
-    levels = {env: settings.thresholds or GOALS[env].thresholds for env in settings.envs}
-    goals = {env: {**asdict(settings.goal(env)), "thresholds": levels[env]} for env in settings.envs}
+    goals = {env: asdict(settings.goal(env)) for env in settings.envs}
     told = {k: v for k, v in asdict(settings).items() if k not in ("json", "repeats", "seconds")}
     about = {"settings": told, "goals": goals, "names": SYSTEMS, "cores": slots}
     done: dict[int, harness.Row] = {}
 
     with tempfile.TemporaryDirectory() as cache:
-
-        def run_one(i: int, running: processes.Running) -> harness.Row:
-            return run_task(tasks[i] if i >= 0 else fills[-1 - i], Path(cache), running)
-
-        fills = make_fills(tasks)
-        for i, outcome in processes.run_all([-1 - i for i in range(len(fills))], slots, run_one):
+        run_one = partial(run_task, cache=Path(cache))
+        for task, outcome in processes.run_all(make_fills(tasks), slots, run_one):
             if "error" in outcome:
-                why = f"the compile cache could not be filled for {fills[-1 - i].env}: {outcome['error']}"
+                why = f"the compile cache could not be filled for {task.env}: {outcome['error']}"
                 raise SystemExit(f"bench.{name}: {why}")
-        for i, outcome in processes.run_all(range(len(tasks)), slots, run_one):
-            done[i] = {"system": tasks[i].system, "env": tasks[i].env, "seed": tasks[i].seed, **outcome}
+        for task, outcome in processes.run_all(tasks, slots, run_one):
+            i = tasks.index(task)
+            done[i] = {"system": task.system, "env": task.env, "seed": task.seed, **outcome}
             in_order = [done[i] for i in sorted(done)]
-            rows = summarise_all(settings.envs, settings.systems, goals, in_order)
+            rows = summarise_all(goals, settings.systems, in_order)
             report = reporter.finish(**about, complete=len(done) == len(tasks), rows=rows, runs=in_order)
-            print(f"[{len(done)} of {len(tasks)}] {curve_charts.outcome(done[i], goals[tasks[i].env])}", flush=True)
-    tables.show(curve_charts.figures(report))
-    charts.save_beside(settings.json, curve_charts.draw(report), report)
-    if settings.json is not None:
-        curve_charts.write_csv(report["runs"], settings.json.with_suffix(".csv"))
-    return report
+            print(f"[{len(done)} of {len(tasks)}] {curve_charts.outcome(done[i], goals[task.env])}", flush=True)
+    return reporter.show(report, curve_charts.figures(report, heading), curve_charts.draw(report))
 
 
 # Tasks --------------------------------------------------------------------------------------------------------------
@@ -185,24 +168,22 @@ def make_tasks(settings: Settings) -> list[Task]:
     for env in settings.envs:
         goal, config, discrete = settings.goal(env), Config.for_env(env), make_spec(env).discrete
         last = None if settings.to_the_end else goal.thresholds[-1]
-        told = {name: getattr(settings, name) for name in ("eval_episodes", "threads", "device", "quick")}
+        told = {name: getattr(settings, name) for name in ("eval_episodes", "threads", "device")}
         told |= {name: getattr(goal, name) for name in ("eval_every", "max_steps", "max_wall_s")}
         for seed in settings.seeds:
             for system in settings.systems:
                 if discrete and system in FOR_CONTINUOUS:
                     continue
-                hyper = shared(system, config, settings.quick)
+                hyper = shared(system, config)
                 tasks.append(Task(system=system, env=env, seed=seed, goal=last, hyper=hyper, **told))
     return tasks
 
 
-def shared(system: str, config: Config, quick: bool) -> dict[str, Any]:
+def shared(system: str, config: Config) -> dict[str, Any]:
     """What algorithms other than SAC get of this program's preset: network and discount; off-policy ones the rest."""
     algo = system.removeprefix("sb3-")
     if algo not in ("ppo", "trpo", "ddpg", "td3"):
         return {}
-    if quick:
-        config = config.replace(num_envs=2, learning_starts=32, batch_size=16, hidden_dims=(8, 8))
     equal: dict[str, Any] = {"gamma": config.gamma, "policy_kwargs": {"net_arch": list(config.hidden_dims)}}
     if algo in ("ppo", "trpo"):
         return equal
@@ -217,27 +198,21 @@ def make_fills(tasks: Sequence[Task]) -> list[Task]:
     return [replace(first[env], max_steps=first[env].eval_every) for env in reversed(first)]
 
 
-def run_task(task: Task, cache: Path, running: processes.Running) -> harness.Row:
-    """Train in a fresh process; returns what it wrote, or why there is nothing.
-
-    Args:
-        task: the run.
-        cache: folder of the compile caches that are filled before.
-        running: has the process meanwhile.
-    """
+def run_task(task: Task, running: processes.Running, cache: Path) -> harness.Row:
+    """Train in a fresh process; returns what it wrote, or why there is nothing.  `cache` has what is filled before."""
     peer = peer_of(task.system)
     python = python_of(peer) if peer else Path(sys.executable)
     if python is None:
         return {"skipped": f"not installed: {how_to_install(peer)}"}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "outcome.json"
-        own = {} if peer else processes.caches((cache if task.system == "fastsac-warm" else Path(folder)) / "cache")
+        own = None if peer else (cache if task.system == "fastsac-warm" else Path(folder)) / "cache"
         module = "bench.peers.learn" if peer else "bench.lib.curve_worker"
         command = [str(python), "-m", module, json.dumps(asdict(task)), str(out)]
         return processes.run_process(
             lambda began: [*command, repr(began)],
             out,
-            processes.variables(task.threads, **own),
+            processes.variables(task.threads, own),
             running,
             limit_s=processes.GRACE_S + 2 * task.max_wall_s,  # evaluations are not in the task's limit
         )
@@ -246,52 +221,43 @@ def run_task(task: Task, cache: Path, running: processes.Running) -> harness.Row
 # Figures ------------------------------------------------------------------------------------------------------------
 
 
-def summarise_all(
-    envs: Sequence[str], systems: Sequence[str], goals: dict[str, Any], runs: Sequence[harness.Row]
-) -> list[harness.Row]:
+def summarise_all(goals: dict[str, Any], systems: Sequence[str], runs: Sequence[harness.Row]) -> list[harness.Row]:
     """A row per environment, threshold and system."""
-    return [
-        summarise(env, system, threshold, runs)
-        for env in envs
-        for threshold in goals[env]["thresholds"]
-        for system in systems
-        if any((run["env"], run["system"]) == (env, system) for run in runs)
-    ]
+    rows = []
+    for env, goal in goals.items():
+        for threshold, system in itertools.product(goal["thresholds"], systems):
+            mine = [run for run in runs if (run["env"], run["system"]) == (env, system)]
+            if mine:
+                rows.append({"env": env, "system": system, "threshold": threshold, **summarise(threshold, mine)})
+    return rows
 
 
-def summarise(env: str, system: str, threshold: float, runs: Sequence[harness.Row]) -> harness.Row:
+def summarise(threshold: float, runs: Sequence[harness.Row]) -> harness.Row:
     """One system at one threshold over its seeds: how many reached it, the seconds and steps that it took, the end."""
-    mine = [run for run in runs if run["env"] == env and run["system"] == system]
-    row: harness.Row = {"env": env, "system": system, "threshold": threshold}
-    for why in ("skipped", "error"):
-        found = [f"seed {run['seed']}: {run[why]}" if why == "error" else run[why] for run in mine if why in run]
-        row |= {why: found[0]} if found else {}
-    done = [run for run in mine if run.get("evaluations") or "error" in run]  # a run that failed did not get there
+    problems: harness.Row = {
+        why: f"seed {run['seed']}: {run[why]}" for run in reversed(runs) for why in ("skipped", "error") if why in run
+    }
+    done = [run for run in runs if run.get("evaluations") or "error" in run]  # a run that failed did not get there
     ended = [run["evaluations"][-1]["return_mean"] for run in done if run.get("evaluations")]
     if not ended:
-        return row
+        return problems
     at = [curve_charts.reached(run, threshold) or {} for run in done]
-    return row | {
+    return problems | {
         "seeds": [run["seed"] for run in done],
         "solved": sum(map(bool, at)),
         "wall_s": spread([e.get("wall_s") for e in at]),
         "env_steps": spread([e.get("env_steps") for e in at]),
         "final_return": harness.summary(ended),
-        "compile_s": float(np.median([run.get("compile_s", 0.0) for run in done])),
-        "mode": next((run["mode"] for run in done if "mode" in run), None),
         "hyper": next((run["hyper"] for run in done if "hyper" in run), {}),
     }
 
 
 def spread(values: Sequence[float | None]) -> harness.Row:
-    """Interquartile mean with its interval, median, min and max; None where a figure is beyond the limits.
+    """Interquartile mean, min and max; None where a figure is beyond the limits.
 
     A seed that did not reach the threshold would have taken longer than any that did: it counts as endless.  The
     interquartile mean of five leaves the best and the worst out, so that one such seed does not spoil it.
     """
-    numbers = np.array([NEVER if value is None else float(value) for value in values])
-    low, high = iqm_interval(numbers)
-    found = {"iqm": iqm(numbers), "low": low, "high": high, "median": np.median(numbers)}
-    found |= {"min": numbers.min(), "max": numbers.max()}
-    known = {k: float(v) if v < NEVER / 1e6 else None for k, v in found.items()}  # NaN is not below
-    return known | {"values": list(values), "has_interval": len(numbers) >= LEAST_RUNS}
+    numbers = np.array([np.inf if value is None else value for value in values], float)
+    found = {"iqm": iqm(numbers), "min": numbers.min(), "max": numbers.max()}
+    return {k: float(v) if np.isfinite(v) else None for k, v in found.items()} | {"values": list(values)}

@@ -6,7 +6,6 @@ Axes: N episodes.
 """
 
 import json
-import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -42,7 +41,6 @@ class Task:
     max_wall_s: float
     threads: int
     device: str
-    quick: bool
     hyper: dict[str, Any] = field(default_factory=dict)
     """What a peer is told beside what it was tuned to."""
 
@@ -124,8 +122,6 @@ def work(train: Callable[[Task, Watch, dict[str, Any]], None], task_json: str, o
         traceback.print_exc()
         outcome["error"] = f"{type(error).__name__}: {error}"
     outcome |= {"evaluations": watch.rows, "evaluating_s": watch.evaluating_s}
-    # Compilers that it started are in it; far below the wall seconds of the process if others had the cores.
-    outcome["process_cpu_s"] = sum(os.times()[:4])
     Path(out).write_text(json.dumps(outcome))
 
 

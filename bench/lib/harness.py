@@ -5,17 +5,16 @@ many, in which order, and what to make of the times.
 """
 
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 
-from fastsac.cli.parsing import parse
 from fastsac.runtime.device import choose_device
 
 Row = dict[str, Any]
@@ -65,21 +64,6 @@ def among(name: str, values: Sequence[str], known: Sequence[str]) -> None:
         raise ValueError(f"{name} must be of {', '.join(known)}, got {', '.join(unknown)}.")
 
 
-S = TypeVar("S", bound=Settings)
-
-
-def start(cls: type[S], name: str, question: str, argv: Sequence[str] | None) -> tuple[S, torch.device]:
-    """Parse the command line of `bench.NAME` and prepare torch; what is wrong with either is one line."""
-    with one_line(name):
-        settings = parse(cls, f"python -m bench.{name}", arguments(argv), description=question)
-        return settings, set_up_torch(settings)
-
-
-def arguments(argv: Sequence[str] | None) -> list[str]:
-    """What was typed after the command."""
-    return list(sys.argv[1:] if argv is None else argv)
-
-
 @contextmanager
 def one_line(name: str) -> Iterator[None]:
     """Inside, a user's error ends the program with one line."""
@@ -117,6 +101,7 @@ class Unable(Failed):
 
 
 Run = Callable[[int], int | Timed]
+Turn = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -156,42 +141,51 @@ class Absent:
 
 
 def interleave(candidates: Sequence[Candidate | Absent], repeats: int, seconds: float) -> list[Row]:
-    """Time the candidates in turn, A B C A B C ..., so that a drifting machine is unjust to none of them.
+    """Time the candidates in turn, so that a drifting machine is unjust to none of them.
 
-    Each candidate first warms up and finds the number of units that take about `seconds`; that is not counted.  Where
-    one raises `Failed`, its row has the error, and the others go on without it.
+    Each candidate first warms up and finds the number of units that take about `seconds`; that is not counted.
 
     Returns:
-        One row per candidate, in order, with units per second as median, min, max and the value of every round.
+        One row per candidate, in order, with units per second as `rounds` gives them.
     """
-    runnable = [c for c in candidates if isinstance(c, Candidate)]
-    told: dict[str, Row] = {}
-    rates: dict[str, list[float]] = {c.name: [] for c in runnable}
-    errors: dict[str, str] = {}
-    for c in runnable:
-        began = time.perf_counter()
+    found: dict[str, Row] = {}
+    turns: dict[str, Turn] = {}
+    for c in candidates:
+        if isinstance(c, Absent):
+            found[c.name] = c.row()
+            continue
         try:
             units = calibrate(c.run, seconds)
-            told[c.name] = {"units_per_round": units, "warm_up_s": time.perf_counter() - began}
         except Failed as error:
-            errors[c.name] = str(error)
+            found[c.name] = Absent(c.name, str(error), failed=True).row()
+        else:
+            found[c.name] = {"units_per_round": units, "notes": c.notes, **({"about": c.about} if c.about else {})}
+            turns[c.name] = partial(rate, c.run, units)
+    for row in rounds(turns, repeats):
+        found[row["name"]] = row if "error" in row else row | found[row["name"]]
+    return list(found.values())
+
+
+def rounds(turns: Mapping[str, Turn], repeats: int) -> list[Row]:
+    """Take figures in turn, A B C A B C ...; a row each with their `summary`.
+
+    Where one raises `Failed`, its row has the error, and the others go on without it.
+    """
+    values: dict[str, list[float]] = {name: [] for name in turns}
+    errors: dict[str, str] = {}
     for _ in range(repeats):
-        for c in (c for c in runnable if c.name not in errors):
+        for name in (name for name in turns if name not in errors):
             try:
-                done, elapsed_s = measure(c.run, told[c.name]["units_per_round"])
-                rates[c.name].append(done / elapsed_s)
+                values[name].append(turns[name]())
             except Failed as error:
-                errors[c.name] = str(error)
+                errors[name] = str(error)
+    return [{"name": name, **({"error": errors[name]} if name in errors else summary(values[name]))} for name in turns]
 
-    def row(c: Candidate | Absent) -> Row:
-        if isinstance(c, Absent):
-            return c.row()
-        if c.name in errors:
-            return Absent(c.name, errors[c.name], failed=True).row()
-        about = {"about": c.about} if c.about else {}
-        return {"name": c.name, **summary(rates[c.name]), **told[c.name], "notes": c.notes, **about}
 
-    return [row(c) for c in candidates]
+def rate(run: Run, units: int) -> float:
+    """Units per second of one call."""
+    done, elapsed_s = measure(run, units)
+    return done / elapsed_s
 
 
 def measure(run: Run, units: int) -> Timed:

@@ -1,5 +1,6 @@
 """Runs in fresh processes, on cores of their own where asked for, and the folders of their compile caches."""
 
+import csv
 import json
 import os
 import signal
@@ -8,10 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from queue import Queue
 from typing import Any, TypeVar
 
+from bench.lib.harness import Failed
 from bench.peers.serve import THREAD_VARIABLES
 
 T = TypeVar("T")
@@ -37,12 +40,9 @@ def make_slots(jobs: int, threads: int) -> list[list[int]]:
 def run_all(
     tasks: Sequence[T], slots: Sequence[Sequence[int]], run: Callable[[T, Running], Outcome]
 ) -> Iterator[tuple[T, Outcome]]:
-    """Run the tasks in order, one per slot at a time; yields each with its outcome when it has ended.
+    """Run the tasks in order, one per slot of cores at a time; yields each with its outcome when it has ended.
 
-    Args:
-        tasks: hashable or not.
-        slots: cores of each.
-        run: starts a task's process, which it keeps in the set that it is given, and waits for the outcome.
+    `run` keeps its process in the set that it is given: it is ended where this is not followed to the end.
     """
     free: Queue[Sequence[int]] = Queue()
     for cores in slots:
@@ -101,24 +101,60 @@ def last_line(text: str) -> str:
     return (text.strip() or "no message").splitlines()[-1]
 
 
-def variables(threads: int, **others: str) -> dict[str, str]:
-    """Environment of a process: where this checkout is, threads of libraries, and others."""
+def variables(threads: int | None = None, cache: Path | None = None) -> dict[str, str]:
+    """Environment of a process: where this checkout is, threads of libraries, and where what compiling leaves goes."""
     paths = [str(ROOT), str(ROOT / "envs"), os.environ.get("PYTHONPATH", "")]
-    told = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    return told | dict.fromkeys(THREAD_VARIABLES, str(threads)) | others
+    told = dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {}
+    if cache is not None:  # precompiled headers are among torch's temporary files, whatever it is told of its cache
+        (cache / "tmp").mkdir(parents=True, exist_ok=True)
+        told |= {"TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"), "TMPDIR": str(cache / "tmp")}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **told}
 
 
-def caches(folder: Path) -> dict[str, str]:
-    """Variables by which a process has in `folder` all that compiling leaves: code, and precompiled headers.
+# Trainings ----------------------------------------------------------------------------------------------------------
 
-    The latter torch keeps among the temporary files, whatever it is told of its cache, and fastsac with the code.
+
+def train(
+    folder: Path,
+    *arguments: str,
+    look: Callable[[int], bool] = lambda _: False,
+    every: float = 3_600.0,
+    cache: Path | None = None,
+) -> float:
+    """Run `fastsac train ARGUMENTS` as a user would type it; returns the seconds from its start to its end.
+
+    Args:
+        folder: where it runs; the run directory is `run` in it.
+        arguments: of the command.
+        look: called every so many seconds with the process's id; the run is ended where it returns True.
+        every: seconds.
+        cache: folder of what compiling leaves; None is the user's.
+
+    Raises:
+        Failed: it ended with an error.
     """
-    temporary = folder / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
-    return {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "TMPDIR": str(temporary)}
+    command = [sys.executable, "-m", "fastsac", "train", "--run-dir", "run", *arguments]
+    log, began = folder / "log", time.monotonic()
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=folder, env=variables(cache=cache), stdout=out, stderr=out)
+    try:
+        while process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(every)
+                break
+            if look(process.pid):
+                return time.monotonic() - began
+    finally:
+        process.kill()
+        process.wait()
+    took_s = time.monotonic() - began
+    if process.returncode not in (0, OUT_OF_TIME):
+        raise Failed(f"training ended with status {process.returncode}: {last_line(log.read_text())}")
+    return took_s
 
 
-def train(*arguments: str, limit_s: float | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `fastsac train ARGUMENTS` to its end, as a user would type it."""
-    command = [sys.executable, "-m", "fastsac", "train", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=limit_s)
+def progress(folder: Path) -> list[tuple[float, int]]:
+    """Wall seconds of the log points of a run in this folder, and its environment steps, those of the first member."""
+    with (folder / "run" / "metrics.csv").open(newline="") as file:
+        rows = [(float(row["wall_s"]), int(row["env_steps"])) for row in csv.DictReader(file) if row["wall_s"]]
+    return sorted(dict(reversed(rows)).items())

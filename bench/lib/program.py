@@ -2,13 +2,12 @@
 
 import contextlib
 import dataclasses
-import gc
 import io
+import itertools
 import math
 import tempfile
 import time
 import weakref
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +15,8 @@ import torch
 from gymnasium import spaces
 
 from bench.lib.evaluator import Array, Watch
-from bench.lib.harness import Candidate, Row
+from bench.lib.harness import Row
+from bench.peers.common import Sizes
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_env
 from fastsac.learning.gradient_step import NO_FAULT_STEP
@@ -32,31 +32,10 @@ ENDLESS = 2**31  # steps: neither the update budget nor a log point comes during
 FILL_STEPS = 64  # vector steps that the random replay seems to come from: few and wide ones are fast on a GPU
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """What an update costs depends on these alone."""
-
-    obs_dim: int = 17
-    """Length of the observation."""
-    action_dim: int = 6
-    """Length of the action."""
-    hidden_dims: tuple[int, ...] = (256, 256)
-    """Widths of the hidden layers of actor and critics."""
-    batch_size: int = 256
-    """Transitions per update."""
-    transitions: int = 100_000
-    """Transitions in the replay that batches are drawn from."""
-
-
-def make_filled(
-    sizes: Sizes,
-    mode: Mode,
-    device: torch.device,
-    members: int = 1,
-    precision: Precision = "high",
-    updates_per_launch: Literal["auto"] | int = "auto",
-) -> Parts:
-    """A learner, not compiled yet, with random transitions in its replay.
+def make_learner(
+    sizes: Sizes, mode: Mode, device: torch.device, members: int = 1, precision: Precision = "high", **settings: Any
+) -> Learner:
+    """A learner, not compiled yet, with random transitions in its replay; `settings` are further fields of `Config`.
 
     Learners that differ in `updates_per_launch` alone share what is compiled, and capture graphs of their own.
     """
@@ -69,13 +48,13 @@ def make_filled(
         learning_starts=sizes.batch_size,
         hidden_dims=sizes.hidden_dims,
         buffer_size=sizes.transitions,
-        updates_per_launch=updates_per_launch,
         **precision_settings(precision),
+        **settings,
     )
     set_precision(config, device)
     parts = make_parts(config, spec, device, mode)
     fill_(parts, sizes.transitions)
-    return parts
+    return parts.learner
 
 
 def precision_settings(precision: Precision) -> dict[str, Any]:
@@ -126,38 +105,6 @@ def wait_for(learner: Learner) -> None:
         raise RuntimeError(f"the losses were not finite from gradient step {learner.fault_steps()} on")
 
 
-def updates(sizes: Sizes, mode: Mode, device: torch.device) -> Candidate:
-    """Updates of the learner alone, draw included."""
-    return updates_of(make_filled(sizes, mode, device).learner, "fastsac")
-
-
-def updates_of(learner: Learner, name: str) -> Candidate:
-    """Updates of all members of a learner, which is compiled now."""
-
-    def run(num_updates: int) -> int:
-        learner.launch([num_updates] * learner.config.seeds)
-        wait_for(learner)
-        return num_updates
-
-    notes = {"mode": learner.mode, "compile_s": compile_seconds(learner)}
-    return Candidate(name, run, notes, hyper_parameters(learner.config))
-
-
-def tidy_up(device: torch.device) -> None:
-    """Free what is no longer held, so that memory is counted by what comes next."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def env_steps(config: Config, mode: Mode, device: torch.device) -> Candidate:
-    """Environment steps of the training loop, past the random ones."""
-    training = Training(config, mode, device)
-    notes = {"mode": mode, "compile_s": training.compile_s}
-    return Candidate("fastsac", training.run_and_wait, notes, hyper_parameters(config))
-
-
 def hyper_parameters(config: Config) -> Row:
     """The settings that affect what is learned and how fast; tables have task and preset elsewhere."""
     names = {*Config.names(affects="learning"), *Config.names(affects="speed")} - {"env", "preset"}
@@ -165,13 +112,7 @@ def hyper_parameters(config: Config) -> Row:
 
 
 class Training:
-    """A training run without log points; made compiled and past the steps with random actions.
-
-    Args:
-        config: settings.
-        mode: how steps are run.
-        device: of the learner.
-    """
+    """A training run without log points; made compiled and past the steps with random actions."""
 
     def __init__(self, config: Config, mode: Mode, device: torch.device) -> None:
         stack = contextlib.ExitStack()
@@ -184,6 +125,7 @@ class Training:
         with contextlib.redirect_stdout(io.StringIO()):
             self._run = stack.enter_context(Run(dataclasses.replace(make_plan(config), mode=mode)))
             self._run.start()
+        self._launched: list[list[int]] = []
         self.learner, self.collector, self.compile_s = self._run.learner, self._run.collector, self._run.compile_s
         self.run(config.learning_starts)
 
@@ -200,59 +142,49 @@ class Training:
         wait_for(self.learner)
         return done
 
-    def step(self) -> list[int]:
-        """One vector step and the updates that are due; returns their number, per member."""
-        due = self.collector.due()
-        self._run.step()
-        return due
+    def step(self, vec_steps: int) -> int:
+        """So many vector steps, which `learn_alone` has the updates of; waits for the device."""
+        self._launched = []
+        for _ in range(vec_steps):
+            self._launched.append(self.collector.due())
+            self._run.step()
+        wait_for(self.learner)
+        return vec_steps
 
-    def learn_alone(self, launches: list[list[int]]) -> None:
-        """These updates again, back to back, and past the budget, so that `step` goes on as if they had not been."""
+    def learn_alone(self, vec_steps: int) -> int:
+        """As many updates as the last ones of `step` made, back to back; `step` goes on as if they had not been."""
+        launches = list(itertools.islice(itertools.cycle(self._launched), vec_steps))
         for due in launches:
             self.learner.launch(due)
         utd = self._run.config.utd_ratio
-        again = [math.ceil(sum(member) / utd) for member in zip(*launches, strict=True)]
+        again = [math.ceil(sum(updates) / utd) for updates in zip(*launches, strict=True)]  # steps that bring as many
         self.collector.env_steps = [s + more for s, more in zip(self.collector.env_steps, again, strict=True)]
+        wait_for(self.learner)
+        return vec_steps
 
 
 class RandomSteps:
-    """Environments alone, stepped with random actions that were drawn before.
-
-    Args:
-        env: its name.
-        num_envs: how many.
-        num_threads: threads of the simulator; 0 lets the back end choose.
-    """
+    """Environments alone, stepped with random actions that were drawn before."""
 
     def __init__(self, env: str, num_envs: int, num_threads: int) -> None:
-        began = time.perf_counter()
         self.env = make_env(env, list(range(num_envs)), num_threads)
         self.env.reset()
-        self.make_s = time.perf_counter() - began
         shape = (16, num_envs, self.env.spec.action_dim)
         self._actions = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
     def run(self, vec_steps: int) -> int:
-        """So many vector steps; returns the environment steps, resets included."""
+        """So many vector steps, resets included."""
         for i in range(vec_steps):
             self.env.send(self._actions[i % len(self._actions)])
             self.env.recv()
-        return vec_steps * self.env.num_envs
-
-    def run_steps(self, num_steps: int) -> int:
-        """At least so many environment steps; returns how many."""
-        return self.run(-(-num_steps // self.env.num_envs))
+        return vec_steps
 
 
 # Evaluations --------------------------------------------------------------------------------------------------------
 
 
 def evaluator_of(watch: Watch) -> Evaluator:
-    """The evaluator that all systems share, for a run with one member.
-
-    Args:
-        watch: where they go.
-    """
+    """The evaluator that all systems share, for a run with one member."""
 
     def evaluate(run: Run) -> Returns:
         def act(obs: Array) -> Array:

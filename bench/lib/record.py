@@ -5,38 +5,50 @@ import os
 import platform
 import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from matplotlib.figure import Figure
 
-from bench.lib.harness import Report, Row, Settings, arguments
+from bench.lib import charts
+from bench.lib.harness import Report, Row, Settings, one_line, set_up_torch
+from bench.lib.tables import Figures
+from fastsac.cli.parsing import parse
 from fastsac.runtime.device import num_cpus
 from fastsac.runtime.versions import PACKAGES, git_commit, versions
 
 PEER_PACKAGES = ("stable_baselines3", "sb3_contrib", "mujoco")
 
 
+S = TypeVar("S", bound=Settings)
+
+
+def start(
+    cls: type[S], name: str, question: str | None, argv: Sequence[str] | None
+) -> tuple[S, torch.device, "Reporter"]:
+    """Parse the command line of `bench.NAME`, and prepare torch and the report; what is wrong is one line."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    with one_line(name):
+        settings = parse(cls, f"python -m bench.{name}", words, description=question or "")
+        device = set_up_torch(settings)
+    return settings, device, Reporter(name, question or "", settings, words)
+
+
 class Reporter:
-    """Collects a report; made before the measurement, so that time and load are those of its start.
+    """Collects a report; made before the measurement, so that time and load are those of its start."""
 
-    Args:
-        name: of the question.
-        question: itself.
-        settings: what it was told.
-        argv: the command line after `python -m bench.NAME`; None is that of the process.
-    """
-
-    def __init__(self, name: str, question: str, settings: Settings, argv: Sequence[str] | None) -> None:
+    def __init__(self, name: str, question: str, settings: Settings, words: Sequence[str]) -> None:
         self._json = settings.json
         told = {k: v.name if isinstance(v, Path) else v for k, v in asdict(settings).items() if k != "json"}
         self._report: Report = {
             "bench": name,
             "question": question,
-            "command": shlex.join(["python", "-m", f"bench.{name}", *map(without_folder, arguments(argv))]),
+            "command": shlex.join(["python", "-m", f"bench.{name}", *map(without_folder, words)]),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "settings": told,
             "machine": describe_machine(),
@@ -56,6 +68,13 @@ class Reporter:
             part = self._json.with_name(self._json.name + ".part")
             part.write_text(json.dumps(report, indent=1) + "\n")
             part.replace(self._json)
+        return report
+
+    def show(self, report: Report, figures: Sequence[Figures], drawn: dict[str, Figure] | None = None) -> Report:
+        """Print the tables, and write the charts beside the report's file where there is one; returns the report."""
+        for table in figures:
+            table.show()
+        charts.save_beside(self._json, drawn or {}, report)
         return report
 
 

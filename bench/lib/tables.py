@@ -1,4 +1,4 @@
-"""Tables of figures, for a terminal and for Markdown; and the tables of a report of rates."""
+"""Tables of figures: a terminal and the results page show the same ones."""
 
 import re
 import sys
@@ -11,7 +11,8 @@ from rich.table import Table
 from bench.lib.harness import Report, Row
 
 WIDTH = 170  # of tables, in characters, where the output is no terminal
-TEXT = 24  # characters of a cell that is no figure
+RATIO = "fastsac is so many times as fast"
+TEXT = 28  # characters of a cell that is no figure
 
 
 @dataclass(frozen=True)
@@ -19,38 +20,46 @@ class Figures:
     """A table.
 
     Attributes:
-        title: what it shows, with the unit.
-        columns: their headings; all but the first are aligned right.
-        rows: of texts, as many as columns.
+        title: what the rows are figures of; on the results page it heads the first column.
+        columns: headings of the other columns; the last one may be of notes.
+        rows: of texts, each with its name first.
+        heading: under which the results page has it; without one it has it not.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    heading: str = ""
 
     def show(self) -> None:
         """Print it."""
         table = Table(title=self.title)
-        for i, column in enumerate(self.columns):
+        for i, column in enumerate(["", *self.columns]):
             table.add_column(column, justify="right" if i else "left", no_wrap=i == 0)
         for row in self.rows:
             table.add_row(*row)
         Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
 
-    def markdown(self) -> str:
-        """The table alone; columns that are empty in all rows are left out."""
-        kept = [i for i in range(len(self.columns)) if i == 0 or any(row[i] for row in self.rows)]
-        longest = [max((len(row[i]) for row in self.rows), default=0) for i in range(len(self.columns))]
-        rules = ["---:" if i and longest[i] < TEXT else "---" for i in kept]
-        lines = [[escape(self.columns[i]) for i in kept], rules]
-        lines += [[escape(row[i]) for i in kept] for row in self.rows]
+    def markdown(self, machine: str) -> str:
+        """The table for the page, without columns that are empty and rows that have a name and notes alone."""
+        heads = [f"{self.title} on {machine}", *self.columns]
+        rows = [row for row in self.rows if any(row[1:-1] or row[1:])]
+        kept = [i for i in range(len(heads)) if i == 0 or any(row[i] for row in rows)]
+        rules = ["---:" if i and all(len(row[i]) < TEXT for row in rows) else "---" for i in kept]
+        lines = [[escape(heads[i]) for i in kept], rules, *([escape(row[i]) for i in kept] for row in rows)]
         return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def show(tables: Sequence[Figures]) -> None:
-    """Print them."""
-    for table in tables:
-        table.show()
+def rates(report: Report, heading: str) -> list[Figures]:
+    """The rows of a report in its `unit`, and how many times as fast the first row of this program is."""
+    about = report["settings"]
+    ratios = {r["to"]: extent(r["by_round"], 2) for r in reversed(report["ratios"])}
+    rows = [[row["name"], extent(row), ratios.get(row["name"], ""), problem(row)] for row in report["rows"]]
+    under = "Beside earlier commits" if about.get("before") else heading
+    return [Figures(about.get("env", "updates alone"), [report["unit"], RATIO, "notes"], rows, under)]
+
+
+# Cells --------------------------------------------------------------------------------------------------------------
 
 
 def escape(text: str) -> str:
@@ -69,6 +78,12 @@ def number(value: float | None, digits: int | None = None) -> str:
     return f"{value:,.{digits}f}"
 
 
+def extent(row: Row, digits: int | None = None) -> str:
+    """`2.21 (2.15 to 2.33)`: the median of the rounds, and their range; nothing where there are none."""
+    median, low, high = (number(row.get(key), digits) for key in ("median", "min", "max"))
+    return median if low == high else f"{median} ({low} to {high})"
+
+
 def plural(count: int, noun: str) -> str:
     """`1 member`, `8 members`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
@@ -79,36 +94,11 @@ def problem(row: Row) -> str:
     return "; ".join(f"{why}: {str(row[why]).splitlines()[0][:150]}" for why in ("skipped", "error") if row.get(why))
 
 
-def spread(row: Row, digits: int | None = None) -> list[str]:
-    """Median, min and max; three empty cells where there are none."""
-    return [number(row.get(key), digits) for key in ("median", "min", "max")]
-
-
-# Rates --------------------------------------------------------------------------------------------------------------
+def measured(rows: Sequence[Row]) -> list[Row]:
+    """Those with figures."""
+    return [row for row in rows if "median" in row]
 
 
 def is_ours(name: str) -> bool:
     """Whether a row of this name is this program's."""
     return name.startswith("fastsac")
-
-
-def rates(report: Report) -> list[Figures]:
-    """The tables of a report whose results are `unit`, `rows` and `ratios`."""
-    rows = [[r["name"], *spread(r, 1), problem(r) or notes(r.get("notes", {}))] for r in report["rows"]]
-    found = [Figures(f"{report['bench']}: {report['unit']}", ["", "median", "min", "max", "notes"], rows)]
-    rows = [
-        [pair_name(r["of"], r["to"]), number(r["of_medians"], 2), *spread(r["by_round"], 2)] for r in report["ratios"]
-    ]
-    columns = ["", "of medians", "by round: median", "min", "max"]
-    return [*found, Figures("ratios", columns, rows)] if rows else found
-
-
-def notes(told: Row) -> str:
-    """`mode compiled, compile_s 2.63`."""
-    return ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items())
-
-
-def pair_name(of: str, to: str) -> str:
-    """Two names as a ratio, with what both end on once: "a, 1 env" and "b, 1 env" are "a / b, 1 env"."""
-    name, comma, case = of.partition(", ")
-    return f"{name} / {to}" if comma and to.endswith(comma + case) else f"{of} / {to}"

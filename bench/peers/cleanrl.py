@@ -19,6 +19,7 @@ from bench.peers import script
 from bench.peers.common import Sizes, Task, Unsupported, Work
 
 SCRIPT = "cleanrl/sac_continuous_action.py"
+WARM_UP = 10  # steps
 
 
 def updates(sizes: Sizes, checkout: str) -> Work:
@@ -26,9 +27,7 @@ def updates(sizes: Sizes, checkout: str) -> Work:
     env = script.register_idle_env(sizes.obs_dim, sizes.action_dim)
     changes = {"env_id": env, "buffer_size": sizes.transitions + 1, "learning_starts": sizes.transitions}
     arguments = {**script.arguments(sizes), **changes}
-    gate = script.start(Path(checkout) / SCRIPT, arguments, 1, sizes.device)
-    gate.run(sizes.transitions + 10)
-    return Work(gate.run, {"acting": "included"}, arguments)
+    return script.work(Path(checkout) / SCRIPT, arguments, 1, sizes.transitions + WARM_UP, acting="included")
 
 
 def env_steps(task: Task, checkout: str) -> Work:
@@ -42,6 +41,5 @@ def env_steps(task: Task, checkout: str) -> Work:
     arguments = {**script.arguments(task), **changes}
     if num_envs > 1:
         arguments["num_envs"] = num_envs
-    gate = script.start(Path(checkout) / SCRIPT, arguments, num_envs, task.device)
-    gate.run((random_steps + 10) * num_envs)
-    return Work(gate.run, {"env": env, "envs": num_envs}, arguments)
+    first_steps = (random_steps + WARM_UP) * num_envs
+    return script.work(Path(checkout) / SCRIPT, arguments, num_envs, first_steps, env=env, envs=num_envs)

@@ -11,17 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Notes = dict[str, Any]
+ENDLESS = 2**40  # steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """What an update costs depends on these alone."""
+class Asked:
+    """What is equal for all systems, whatever is measured."""
 
-    obs_dim: int = 17
-    action_dim: int = 6
     hidden_dims: tuple[int, ...] = (256, 256)
     batch_size: int = 256
-    transitions: int = 100_000  # in the replay that batches are drawn from
     gamma: float = 0.99
     tau: float = 0.005
     lr: float = 3e-4
@@ -32,7 +30,16 @@ class Sizes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Sizes(Asked):
+    """An update of random numbers: what it costs depends on these alone."""
+
+    obs_dim: int = 17
+    action_dim: int = 6
+    transitions: int = 100_000  # in the replay that batches are drawn from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Asked):
     """A training loop: `updates_per_vec_step` updates after each step of `num_envs` environments together."""
 
     env: str = "HalfCheetah-v5"
@@ -40,15 +47,6 @@ class Task:
     updates_per_vec_step: int = 1
     learning_starts: int = 1_000  # environment steps with random actions before the first update; not timed
     buffer_size: int = 1_000_000
-    hidden_dims: tuple[int, ...] = (256, 256)
-    batch_size: int = 256
-    gamma: float = 0.99
-    tau: float = 0.005
-    lr: float = 3e-4
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
 
 
 @dataclass(frozen=True)
@@ -128,6 +126,18 @@ def wait_for(device: str) -> None:
         import torch
 
         torch.cuda.synchronize(device)
+
+
+def repeated(update: Callable[[], Any], device: str) -> Callable[[int], int]:
+    """`Work.run` by a function that makes one unit of it."""
+
+    def run(units: int) -> int:
+        for _ in range(units):
+            update()
+        wait_for(device)
+        return units
+
+    return run
 
 
 # Loops that do not return -------------------------------------------------------------------------------------------

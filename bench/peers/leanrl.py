@@ -7,6 +7,7 @@ have a replay of at most 10,000 transitions, and its logging goes to Weights & B
 """
 
 from pathlib import Path
+from typing import Any
 
 from bench.peers import script
 from bench.peers.common import Sizes, Task, Unsupported, Work
@@ -17,10 +18,9 @@ WARM_UP = 50  # steps in which it compiles
 
 def updates(sizes: Sizes, checkout: str) -> Work:
     """Steps of the script without a simulation, of one update each."""
-    env = script.register_idle_env(sizes.obs_dim, sizes.action_dim)
-    transitions = min(sizes.transitions, 10_000)
+    env, transitions = script.register_idle_env(sizes.obs_dim, sizes.action_dim), min(sizes.transitions, 10_000)
     changes = {"env_id": env, "buffer_size": sizes.transitions, "learning_starts": transitions}
-    return _work({**script.arguments(sizes), **changes}, sizes.device, checkout, {"acting": "included"})
+    return work({**script.arguments(sizes), **changes}, checkout, acting="included")
 
 
 def env_steps(task: Task, checkout: str) -> Work:
@@ -29,11 +29,10 @@ def env_steps(task: Task, checkout: str) -> Work:
         raise Unsupported("one environment and one update per step only")
     env = script.known_env(task.env)
     changes = {"env_id": env, "buffer_size": task.buffer_size, "learning_starts": task.learning_starts}
-    return _work({**script.arguments(task), **changes}, task.device, checkout, {"env": env})
+    return work({**script.arguments(task), **changes}, checkout, env=env)
 
 
-def _work(arguments: dict[str, object], device: str, checkout: str, notes: dict[str, object]) -> Work:
-    arguments = {**arguments, "compile": True, "cudagraphs": device.startswith("cuda")}
-    gate = script.start(Path(checkout) / SCRIPT, arguments, 1, device)
-    gate.run(int(str(arguments["learning_starts"])) + WARM_UP)
-    return Work(gate.run, notes, arguments)
+def work(arguments: dict[str, Any], checkout: str, **notes: str) -> Work:
+    """Compiled, and on CUDA in graphs."""
+    arguments |= {"compile": True, "cudagraphs": arguments["cuda"]}
+    return script.work(Path(checkout) / SCRIPT, arguments, 1, arguments["learning_starts"] + WARM_UP, **notes)

@@ -5,12 +5,12 @@ program but the evaluator.
 """
 
 import importlib
-import importlib.metadata
-import inspect
 import sys
 from typing import Any
 
 from bench.lib.evaluator import Task, Watch, peer_of, work
+from bench.peers.common import wait_for
+from bench.peers.serve import versions
 
 CLASSES = {
     "sb3": ("stable_baselines3", "SAC"),
@@ -20,10 +20,6 @@ CLASSES = {
     "sb3-trpo": ("sb3_contrib", "TRPO"),
     "sbx": ("sbx", "SAC"),
 }
-ON_POLICY = ("sb3-ppo", "sb3-trpo")
-PACKAGES = {"sb3": ("stable_baselines3", "torch"), "sbx": ("sbx-rl", "jax", "stable_baselines3")}
-"""Whose versions are told."""
-
 MUJOCO: dict[str, Any] = {"learning_starts": 10_000}
 BULLET: dict[str, Any] = {
     "learning_rate": 7.3e-4, "buffer_size": 300_000, "batch_size": 256, "gamma": 0.98, "tau": 0.02, "train_freq": 8,
@@ -54,19 +50,14 @@ TUNED_ON_POLICY: dict[tuple[str, str], dict[str, Any]] = {
     },
 }  # fmt: skip
 """The zoo's, too."""
-QUICK: dict[str, Any] = {"learning_starts": 32, "batch_size": 16, "policy_kwargs": {"net_arch": [8, 8]}}
-QUICK_ON_POLICY: dict[str, Any] = {"n_steps": 16, "batch_size": 16}
-"""What --quick overrides."""
 NOISE = 0.1  # of the actions of DDPG and TD3, as a share of half their range: the customary one
 
 
 def hyper_parameters(task: Task) -> dict[str, Any]:
     """What the peer is told: the keyword arguments of its class, and num_envs."""
-    if task.system in CLASSES and CLASSES[task.system][1] != "SAC":
-        quick = QUICK_ON_POLICY if task.quick and task.system in ON_POLICY else {}
-        return {**task.hyper, **TUNED_ON_POLICY.get((task.system, task.env), {}), **quick}
-    tuned = {} if task.system.endswith("-defaults") else TUNED.get(task.env, {})
-    return {**tuned, **(QUICK if task.quick else {})}
+    if CLASSES[task.system][1] == "SAC":
+        return TUNED.get(task.env, {})
+    return {**task.hyper, **TUNED_ON_POLICY.get((task.system, task.env), {})}
 
 
 def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:
@@ -76,7 +67,7 @@ def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:
         import torch
 
         torch.set_num_threads(task.threads)
-    module, name = CLASSES.get(task.system, CLASSES[peer])
+    module, name = CLASSES[task.system]
     cls = getattr(importlib.import_module(module), name)
     from stable_baselines3.common.env_util import make_vec_env
 
@@ -87,8 +78,7 @@ def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:
         told["action_noise"] = make_noise(env.action_space.shape or ())
     device = {"device": task.device} if peer == "sb3" else {}  # JAX takes the best there is
     model = cls("MlpPolicy", env, seed=task.seed, **device, **told)
-    about |= {"mode": "jit" if peer == "sbx" else "eager", "hyper": {**settings_of(model), **hyper}}
-    about["versions"] = {name: importlib.metadata.version(name) for name in PACKAGES[peer]}
+    about |= {"hyper": hyper, "versions": versions()}
     try:
         model.learn(task.max_steps, callback=make_callback(model, watch, task.eval_every, task.max_steps))
     finally:
@@ -117,28 +107,12 @@ def make_callback(model: Any, watch: Watch, every: int, total: int) -> Any:
         nonlocal before
         now = model.num_timesteps
         if now >= total or before // every < now // every:
-            wait_for(model)
+            wait_for(str(getattr(model, "device", "")))
             watch.add(act, now)
         before = now
         return bool(now < total)
 
     return after_step
-
-
-def wait_for(model: Any) -> None:
-    """Wait for the device of a model of torch: what it still had to do counts."""
-    device = getattr(model, "device", None)
-    if getattr(device, "type", None) == "cuda":
-        import torch
-
-        torch.cuda.synchronize(device)
-
-
-def settings_of(model: Any) -> dict[str, Any]:
-    """The arguments of a model's class that are plain numbers or switches, as the model has them."""
-    found = {name: getattr(model, name, None) for name in inspect.signature(type(model)).parameters}
-    plain = {name: value for name, value in found.items() if isinstance(value, bool | int | float)}
-    return {name: value for name, value in plain.items() if name not in ("verbose", "seed")}
 
 
 if __name__ == "__main__":

@@ -1,22 +1,23 @@
 """This program, served like its peers."""
 
-from dataclasses import asdict, fields
-from typing import Any
-
 from bench.lib import program
-from bench.lib.harness import Candidate
 from bench.peers.common import Sizes, Task, Work, torch_device
 from fastsac.config.settings import Auto, Config
 from fastsac.run.plan import choose_mode
 from fastsac.runtime.launch import Mode
 
 
-def updates(sizes: Sizes, mode: Mode) -> Work:
-    """Updates of the learner alone, draw included."""
-    device = torch_device(sizes.device)
-    names = {field.name for field in fields(program.Sizes)}
-    mine = program.Sizes(**{name: value for name, value in asdict(sizes).items() if name in names})
-    return as_work(program.updates(mine, mode, device))
+def updates(sizes: Sizes, mode: Mode, members: int = 1) -> Work:
+    """Updates of the learner alone, of all its members, draw included."""
+    learner = program.make_learner(sizes, mode, torch_device(sizes.device), members)
+
+    def run(num_updates: int) -> int:
+        learner.launch([num_updates] * members)
+        program.wait_for(learner)
+        return num_updates
+
+    notes = {"mode": mode, "compile_s": program.compile_seconds(learner)}
+    return Work(run, notes, program.hyper_parameters(learner.config))
 
 
 def env_steps(task: Task, utd_ratio: float, compile: Auto = "auto") -> Work:
@@ -32,11 +33,6 @@ def env_steps(task: Task, utd_ratio: float, compile: Auto = "auto") -> Work:
         compile=compile,
     )
     mode = choose_mode(config, device)[0]
-    endless = config.replace(total_steps=program.ENDLESS)  # the update budget must not end during the measurement
-    return as_work(program.env_steps(endless, mode, device))
-
-
-def as_work(candidate: Candidate) -> Work:
-    """As the adapters of the peers have it."""
-    run: Any = candidate.run
-    return Work(run, candidate.notes, candidate.about)
+    training = program.Training(config, mode, device)
+    notes = {"mode": mode, "compile_s": training.compile_s}
+    return Work(training.run_and_wait, notes, program.hyper_parameters(config))

@@ -48,15 +48,9 @@ def products(sizes: Sizes) -> Iterator[Product]:
 
 
 def updates(sizes: Sizes, members: int = 1, precision: str = "high", once: int = 1) -> Work:
-    """The products of so many updates, into memory that is there, with operands that a cache may hold.
+    """The products of so many updates of all members, into memory that is there, with operands that a cache may hold.
 
-    On CUDA they are captured as one graph, so that launching them costs as little as it costs an update.
-
-    Args:
-        sizes: of the update.
-        members: agents that are updated together.
-        precision: highest, high (TensorFloat-32 on CUDA) or bf16.
-        once: updates per graph, on CUDA.
+    On CUDA those of `once` updates are captured as one graph, so that launching costs as little as it costs an update.
     """
     device = torch_device(sizes.device)
     if device.type == "cuda":

@@ -7,32 +7,31 @@ are dropped; environments are Gymnasium's with `Monitor` and `DummyVecEnv`, whos
 so.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from bench.peers.common import Sizes, Task, Work, make_idle_env, random_transitions, torch_device, wait_for
+from bench.peers.common import Asked, Sizes, Task, Work, make_idle_env, random_transitions, torch_device, wait_for
 
 
-def make_sac(env: Any, asked: Sizes | Task, **changes: Any) -> Any:
-    """Its SAC with its defaults, which include a learned temperature, and the sizes asked for."""
-    from stable_baselines3 import SAC
+def make_sac(cls: Any, env: Any, asked: Asked, **changes: Any) -> Any:
+    """Its SAC, or SBX's, with its defaults, which include a learned temperature, and the sizes asked for."""
     from stable_baselines3.common.logger import Logger
 
-    model = SAC("MlpPolicy", env, seed=1, device=torch_device(asked.device), **shared(asked), **changes)
+    model = cls(
+        "MlpPolicy",
+        env,
+        seed=1,
+        batch_size=asked.batch_size,
+        learning_rate=asked.lr,
+        gamma=asked.gamma,
+        tau=asked.tau,
+        policy_kwargs={"net_arch": list(asked.hidden_dims)},
+        **changes,
+    )
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
-
-
-def shared(asked: Sizes | Task) -> dict[str, Any]:
-    """Arguments that its SAC and SBX's have in common."""
-    return {
-        "batch_size": asked.batch_size,
-        "learning_rate": asked.lr,
-        "gamma": asked.gamma,
-        "tau": asked.tau,
-        "policy_kwargs": {"net_arch": list(asked.hidden_dims)},
-    }
 
 
 def hyper_parameters(model: Any) -> dict[str, Any]:
@@ -42,18 +41,22 @@ def hyper_parameters(model: Any) -> dict[str, Any]:
     return {**found, "train_freq": str(model.train_freq), "target_entropy": float(model.target_entropy)}
 
 
-def fill_(buffer: Any, sizes: Sizes) -> None:
-    """Put random transitions into its replay."""
+def for_updates(cls: Any, sizes: Sizes, **changes: Any) -> Any:
+    """A model with random transitions in its replay."""
+    env = make_idle_env(sizes.obs_dim, sizes.action_dim)
+    model = make_sac(cls, env, sizes, buffer_size=sizes.transitions, **changes)
     obs, action, reward, next_obs = random_transitions(sizes)
     for t in range(sizes.transitions):
         now = slice(t, t + 1)
-        buffer.add(obs[now], next_obs[now], action[now], reward[now], np.zeros(1), [{}])
+        model.replay_buffer.add(obs[now], next_obs[now], action[now], reward[now], np.zeros(1), [{}])
+    return model
 
 
 def updates(sizes: Sizes) -> Work:
     """Gradient steps of `SAC.train`, which draws from its own replay."""
-    model = make_sac(make_idle_env(sizes.obs_dim, sizes.action_dim), sizes, buffer_size=sizes.transitions)
-    fill_(model.replay_buffer, sizes)
+    from stable_baselines3 import SAC
+
+    model = for_updates(SAC, sizes, device=torch_device(sizes.device))
 
     def run(num_updates: int) -> int:
         model.train(gradient_steps=num_updates, batch_size=sizes.batch_size)
@@ -65,28 +68,22 @@ def updates(sizes: Sizes) -> Work:
 
 def env_steps(task: Task) -> Work:
     """Environment steps of `SAC.learn`, past the random ones."""
-    model = make_sac(make_envs(task), task, **schedule(task))
+    from stable_baselines3 import SAC
+
+    model = for_training(SAC, task, device=torch_device(task.device))
     return Work(learn(model, task), hyper=hyper_parameters(model))
 
 
-def make_envs(task: Task) -> Any:
-    """Its vector of Gymnasium's environments, stepped one after the other, as its users make them."""
+def for_training(cls: Any, task: Task, **changes: Any) -> Any:
+    """A model that updates after every vector step of Gymnasium's environments, in its vector of them."""
     from stable_baselines3.common.env_util import make_vec_env
 
-    return make_vec_env(task.env, task.num_envs, seed=1)
+    schedule = {"train_freq": 1, "gradient_steps": task.updates_per_vec_step}
+    sizes = {"learning_starts": task.learning_starts, "buffer_size": task.buffer_size}
+    return make_sac(cls, make_vec_env(task.env, task.num_envs, seed=1), task, **schedule, **sizes, **changes)
 
 
-def schedule(task: Task) -> dict[str, Any]:
-    """When it updates: after every vector step."""
-    return {
-        "train_freq": 1,
-        "gradient_steps": task.updates_per_vec_step,
-        "learning_starts": task.learning_starts,
-        "buffer_size": task.buffer_size,
-    }
-
-
-def learn(model: Any, task: Task) -> Any:
+def learn(model: Any, task: Task) -> Callable[[int], int]:
     """`run` for a model that is past its random steps."""
 
     def run(num_steps: int) -> int:

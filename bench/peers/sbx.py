@@ -10,18 +10,14 @@ call makes as many updates as one vector step brings, which is what its users ge
 from typing import Any
 
 from bench.peers import sb3
-from bench.peers.common import Sizes, Task, Work, make_idle_env
+from bench.peers.common import Sizes, Task, Work
 
 
 def updates(sizes: Sizes, per_call: int = 1) -> Work:
     """Gradient steps of `SAC.train`, so many per call."""
     from sbx import SAC
-    from stable_baselines3.common.logger import Logger
 
-    env = make_idle_env(sizes.obs_dim, sizes.action_dim)
-    model = SAC("MlpPolicy", env, seed=1, buffer_size=sizes.transitions, **sb3.shared(sizes))
-    model.set_logger(Logger(folder=None, output_formats=[]))
-    sb3.fill_(model.replay_buffer, sizes)
+    model = sb3.for_updates(SAC, sizes)
 
     def run(num_updates: int) -> int:
         calls = max(1, round(num_updates / per_call))
@@ -35,10 +31,8 @@ def updates(sizes: Sizes, per_call: int = 1) -> Work:
 def env_steps(task: Task) -> Work:
     """Environment steps of `SAC.learn`, past the random ones."""
     from sbx import SAC
-    from stable_baselines3.common.logger import Logger
 
-    model = SAC("MlpPolicy", sb3.make_envs(task), seed=1, **sb3.schedule(task), **sb3.shared(task))
-    model.set_logger(Logger(folder=None, output_formats=[]))
+    model = sb3.for_training(SAC, task)
     return Work(sb3.learn(model, task), hyper=hyper_parameters(model))
 
 

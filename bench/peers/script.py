@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers.common import Gate, Sizes, Task, Unsupported, wait_for
+from bench.peers.common import ENDLESS, Asked, Gate, Unsupported, Work, wait_for
 
-ENDLESS = 2**40
 IDLE = "Idle-v0"
 
 
@@ -54,6 +53,13 @@ def start(script: Path, arguments: dict[str, Any], num_envs: int, device: str) -
     return Gate(loop, lambda: wait_for(device))
 
 
+def work(path: Path, arguments: dict[str, Any], num_envs: int, first_steps: int, **notes: Any) -> Work:
+    """A script past its first environment steps: random ones, and those in which it compiles."""
+    gate = start(path, arguments, num_envs, "cuda" if arguments["cuda"] else "cpu")
+    gate.run(first_steps)
+    return Work(gate.run, notes, arguments)
+
+
 def command_line(arguments: dict[str, Any]) -> list[str]:
     """As tyro reads it."""
     words = []
@@ -66,7 +72,7 @@ def command_line(arguments: dict[str, Any]) -> list[str]:
     return words
 
 
-def arguments(asked: Sizes | Task) -> dict[str, Any]:
+def arguments(asked: Asked) -> dict[str, Any]:
     """What both scripts are told, delayed updates of the policy switched off."""
     if asked.hidden_dims != (256, 256):
         raise Unsupported(f"its networks are 256, 256, not {asked.hidden_dims}")

@@ -1,4 +1,4 @@
-"""The child's side of a measurement: `python -m bench.peers.serve bench.peers.NAME`, spoken to by `bench.in_turn`.
+"""The child's side of a measurement: `python -m bench.peers.serve bench.peers.NAME`, spoken to by `bench.lib.children`.
 
 JSON lines on stdin and stdout, one answer for each:
 
@@ -31,11 +31,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
 class Server:
-    """Answers requests about one adapter.
-
-    Args:
-        adapter: module with functions `updates` and `env_steps`, or one of them.
-    """
+    """Answers requests about one adapter: a module with functions `updates` and `env_steps`, or one of them."""
 
     def __init__(self, adapter: str) -> None:
         self._adapter = adapter
@@ -59,24 +55,18 @@ class Server:
         cpus = restrict_cpus(threads)
         from bench.peers import common
 
-        began = time.perf_counter()
         module = importlib.import_module(self._adapter)
         make = getattr(module, what, None)
         if make is None:
             raise common.Unsupported(f"it has no {what}")
         asked = common.Sizes(**sizes) if what == "updates" else common.Task(**sizes)
-        imported = time.perf_counter()
         self._work = make(asked, **options)
-        built = time.perf_counter()
         self._work.run(1)
-        first = time.perf_counter()
-        seconds = {"import_s": imported - began, "build_s": built - imported, "first_call_s": first - built}
         about = {
             "asked": asdict(asked),
             "hyper": self._work.hyper,
             "versions": versions(),
             "threads": describe_threads(cpus),
-            "seconds": seconds,
         }
         return {"notes": self._work.notes, "about": about}
 

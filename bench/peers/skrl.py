@@ -11,9 +11,19 @@ Writing statistics, off here with `write_interval` 0, reads a dozen numbers per 
 
 from typing import Any
 
-from bench.peers.common import Gate, Sizes, Task, Work, make_idle_env, random_transitions, torch_device, wait_for
-
-ENDLESS = 2**40
+from bench.peers.common import (
+    ENDLESS,
+    Asked,
+    Gate,
+    Sizes,
+    Task,
+    Work,
+    make_idle_env,
+    random_transitions,
+    repeated,
+    torch_device,
+    wait_for,
+)
 
 
 def updates(sizes: Sizes) -> Work:
@@ -35,14 +45,7 @@ def updates(sizes: Sizes) -> Work:
         terminated=torch.zeros(sizes.transitions, 1, dtype=torch.bool, device=device),
     )
     agent.enable_models_training_mode(True)  # as it does itself around its updates
-
-    def run(num_updates: int) -> int:
-        for _ in range(num_updates):
-            agent.update(timestep=0, timesteps=1)
-        wait_for(sizes.device)
-        return num_updates
-
-    return Work(run, hyper=cfg)
+    return Work(repeated(lambda: agent.update(timestep=0, timesteps=1), sizes.device), hyper=cfg)
 
 
 def env_steps(task: Task) -> Work:
@@ -83,7 +86,7 @@ def env_steps(task: Task) -> Work:
 
 
 def make_sac(
-    obs_space: Any, action_space: Any, memory: Any, asked: Sizes | Task, device: Any, **schedule: int
+    obs_space: Any, action_space: Any, memory: Any, asked: Asked, device: Any, **schedule: int
 ) -> tuple[Any, dict[str, Any]]:
     """Its SAC, and the settings it was given."""
     import logging

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from bench.peers.common import (
+    ENDLESS,
+    Asked,
     Gate,
     Sizes,
     Task,
@@ -23,10 +25,8 @@ from bench.peers.common import (
     wait_for,
 )
 
-ENDLESS = 2**40
 
-
-def make_sac(env: Any, asked: Sizes | Task) -> Any:
+def make_sac(env: Any, asked: Asked) -> Any:
     """Its SAC, put together as in its MuJoCo example."""
     from tianshou.algorithm import SAC
     from tianshou.algorithm.modelfree.sac import AutoAlpha, SACPolicy
@@ -63,7 +63,7 @@ def make_sac(env: Any, asked: Sizes | Task) -> Any:
     )
 
 
-def hyper_parameters(algorithm: Any, asked: Sizes | Task) -> dict[str, Any]:
+def hyper_parameters(algorithm: Any, asked: Asked) -> dict[str, Any]:
     """Read back from the algorithm, but for the batch and the rates, which it is given elsewhere."""
     found = {name: getattr(algorithm, name) for name in ("tau", "gamma", "n_step_return_horizon")}
     alpha = {"alpha": algorithm.alpha.value, "target_entropy": algorithm.alpha._target_entropy}

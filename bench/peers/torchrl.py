@@ -11,7 +11,7 @@ example and not a part that users call: there are no environment steps.
 import warnings
 from typing import Any
 
-from bench.peers.common import Sizes, Task, Unsupported, Work, random_transitions, torch_device, wait_for
+from bench.peers.common import Sizes, Task, Unsupported, Work, random_transitions, repeated, torch_device
 
 
 def updates(sizes: Sizes, compile: bool = True) -> Work:
@@ -63,12 +63,7 @@ def updates(sizes: Sizes, compile: bool = True) -> Work:
 
         update = compile_with_warmup(update, warmup=1)
 
-    def run(num_updates: int) -> int:
-        for _ in range(num_updates):
-            update(replay.sample()).clone()
-        wait_for(sizes.device)
-        return num_updates
-
+    run = repeated(lambda: update(replay.sample()).clone(), sizes.device)
     run(3)  # the warm-up of its compiling, and the compiling
     hyper = {"lr": sizes.lr, "gamma": sizes.gamma, "tau": sizes.tau, "target_entropy": float(loss.target_entropy)}
     return Work(run, {"mode": "compiled" if compile else "eager"}, {**hyper, "batch_size": sizes.batch_size})

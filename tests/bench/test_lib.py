@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,7 +14,9 @@ from bench.lib import charts, children, harness, processes, record, tables
 from bench.peers import common, environments, products, script
 from fastsac.cli.parsing import parse
 from fastsac.config.settings import Config
+from fastsac.report.style import new_figure
 from tests.support.fake_clock import FakeClock
+from tests.support.figures import widths
 
 
 @pytest.fixture
@@ -49,12 +51,6 @@ def test_ratio_of_medians_and_by_round() -> None:
     assert ratio["by_round"] == {"median": 2.0, "min": 1.5, "max": 4.0, "values": [2.0, 4.0, 1.5]}
 
 
-def test_name_of_a_ratio() -> None:
-    assert tables.pair_name("a, 1 env", "b, 1 env") == "a / b, 1 env"
-    assert tables.pair_name("a, eager", "b, compiled") == "a, eager / b, compiled"
-    assert tables.pair_name("a", "b") == "a / b"
-
-
 def test_no_ratio_with_a_skipped_row() -> None:
     rows = [{"name": "a", **harness.summary([1.0])}, {"name": "b", "skipped": "not installed"}]
     assert harness.ratio(rows, "a", "b") is None
@@ -82,7 +78,6 @@ def test_interleave_takes_turns_and_leaves_the_warm_up_out(clock: FakeClock) -> 
     assert row_a["values"] == [2.0, 4.0]
     assert row_b["values"] == [0.25, 1.0]
     assert (row_a["units_per_round"], row_b["units_per_round"]) == (2, 1)
-    assert (row_a["warm_up_s"], row_b["warm_up_s"]) == (1.0, 2.0)
     assert row_c == {"name": "c", "skipped": "no such thing"}
 
 
@@ -97,7 +92,7 @@ def test_rate_counts_what_was_done_not_what_was_asked_for(clock: FakeClock) -> N
 
 
 @pytest.mark.parametrize(("name", "value"), [("repeats", 0), ("seconds", 0.0), ("threads", 0)])
-def test_settings_out_of_range(name: str, value: float) -> None:
+def test_settings_out_of_range(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
         harness.Settings(**{name: value})
 
@@ -198,7 +193,7 @@ def build(what: str = "updates", **options: int) -> dict[str, object]:
 
 
 def test_a_child_answers_fails_and_ends(fake_peer: str) -> None:
-    child = children.Child("fake", children.THIS, fake_peer, threads=1)
+    child = children.Child(children.THIS, fake_peer, threads=1)
     try:
         with pytest.raises(harness.Unable, match="own environments only"):
             child.ask(build("env_steps"))
@@ -211,7 +206,6 @@ def test_a_child_answers_fails_and_ends(fake_peer: str) -> None:
         assert built["about"]["hyper"] == {"batch_size": 256}
         assert built["about"]["threads"]["OMP_NUM_THREADS"] == "1"
         assert len(built["about"]["threads"]["cpus"]) == 1
-        assert {"import_s", "build_s", "first_call_s"} == set(built["about"]["seconds"])
         done, seconds = child.run(3)
         assert done == 4
         assert 0.003 <= seconds < 60
@@ -225,7 +219,7 @@ def test_a_child_answers_fails_and_ends(fake_peer: str) -> None:
 
 
 def test_a_child_that_is_stuck_is_ended(fake_peer: str) -> None:
-    child = children.Child("fake", children.THIS, fake_peer, threads=1)
+    child = children.Child(children.THIS, fake_peer, threads=1)
     try:
         child.ask(build())
         with pytest.raises(harness.Failed, match=r"no answer after 0\.2 seconds"):
@@ -243,7 +237,7 @@ def test_a_child_takes_the_package_of_another_checkout(tmp_path: Path, monkeypat
         "def updates(sizes):\n    return Work(lambda units: units, {'mark': fastsac.MARK})\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    child = children.Child("marked", children.THIS, "marked", threads=1, checkout=checkout)
+    child = children.Child(children.THIS, "marked", threads=1, checkout=checkout)
     try:
         assert child.ask(build())["built"]["notes"] == {"mark": "the other one"}
     finally:
@@ -270,7 +264,7 @@ def test_products_of_an_update_by_hand() -> None:
 
 
 def test_the_end_of_stdin_ends_a_child(fake_peer: str) -> None:
-    child = children.Child("fake", children.THIS, fake_peer, threads=1)
+    child = children.Child(children.THIS, fake_peer, threads=1)
     try:
         child.ask(build())
         child._process.stdin.close()  # type: ignore[union-attr]
@@ -428,44 +422,63 @@ def test_a_process_that_leaves_nothing_says_why(code: str, error: str, tmp_path:
     assert not running
 
 
+def test_a_training_is_looked_at_and_ended(tmp_path: Path) -> None:
+    looks: list[int] = []
+
+    def look(pid: int) -> bool:
+        looks.append(pid)
+        return len(looks) == 2
+
+    assert 0.1 < processes.train(tmp_path, "--env", "Pendulum-v1", look=look, every=0.1) < 20
+    with pytest.raises(ProcessLookupError):
+        os.kill(looks[0], 0)
+
+
+def test_a_training_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(harness.Failed, match=r"training ended with status 2: .*Nothing-v0"):
+        processes.train(tmp_path, "--env", "Nothing-v0")
+
+
+def test_progress_is_that_of_the_first_member(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    rows = "member,wall_s,env_steps\n0,1.0,100\n1,1.0,99\n0,3.0,500\n1,3.0,499\n0,,600\n"
+    (tmp_path / "run" / "metrics.csv").write_text(rows)
+    assert processes.progress(tmp_path) == [(1.0, 100), (3.0, 500)]
+
+
 # Charts ---------------------------------------------------------------------------------------------------------------
 
 
 def test_bars_show_every_row_with_its_range() -> None:
-    rows: list[harness.Row] = [
-        {"name": "fastsac, compiled", **harness.summary([200.0, 210.0])},
-        {"name": "SB3", **harness.summary([100.0])},
-        {"name": "CleanRL", "skipped": "no checkout given"},
-    ]
-    machine = {"cpu": "A CPU", "cores": 4, "gpu": None}
+    names = ["fastsac, compiled", "SB3", "SBX", "skrl"]
+    values = [[200.0, 210.0], [100.0, 100.0], [50.0, 50.0], [40.0, 40.0]]
+    rows = [{"name": name, **harness.summary(each)} for name, each in zip(names, values, strict=True)]
     report = {
         "unit": "updates/s",
-        "rows": rows,
+        "rows": [*rows, {"name": "CleanRL", "skipped": "no checkout given"}],
         "settings": {"threads": 2},
-        "machine": machine,
+        "machine": {"cpu": "A CPU", "cores": 4, "gpu": None},
         "versions": {"torch": "2.13.0"},
         "commit": "fdb69191892",
     }
     (figure,) = charts.rates(report).values()
     (axes,) = figure.axes
-    assert axes.get_title() == "updates/s (more is better)"
-    assert [bar.get_width() for bar in axes.patches] == [205.0, 100.0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["fastsac, compiled", "SB3"]
-    assert [text.get_text() for text in axes.texts] == ["205  (200 to 210)", "100"]
+    assert figure.get_suptitle() == "updates/s (more is better)"
+    assert widths(axes) == [205.0, 100.0, 50.0, 40.0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    assert [text.get_text() for text in axes.texts][:2] == ["205 (200 to 210)", "100"]
     told = [text.get_text() for text in figure.texts]
-    assert told[0] == "CleanRL: skipped: no checkout given"
-    assert told[1].startswith(
-        "A CPU, 4 CPU cores, torch 2.13.0, fastsac fdb6919, 2 threads of torch; median of 2 rounds"
-    )
-    assert charts.rates({**report, "rows": rows[2:]}) == {}
-    assert charts.better("seconds") == "less is better"
+    assert "CleanRL: skipped: no checkout given" in told
+    about = "A CPU, 4 CPU cores, torch 2.13.0, fastsac fdb6919, 2 threads of torch; median of 2 rounds, from min to max"
+    assert about in told
+    assert charts.rates({**report, "rows": rows[1:]}) == {}
 
 
 def test_charts_carry_their_origin(tmp_path: Path) -> None:
     path, rates = tmp_path / "update.png", {"rows": [1, 2]}
     assert not charts.is_current(rates, path)
-    figure, axes = charts.new_figure("A")
-    axes.plot([1, 2])
+    figure = new_figure(4, 3, "A")
+    figure.subplots().plot([1, 2])
     charts.save(figure, rates, path)
     first = path.read_bytes()
     assert charts.is_current(rates, path)
@@ -477,9 +490,9 @@ def test_charts_carry_their_origin(tmp_path: Path) -> None:
 
 
 def test_tables_leave_empty_columns_out_and_align_figures() -> None:
-    rows = [["a|b", "1.0", "", "words that are longer than figures"], ["c_d _e_", "-", "", ""]]
-    assert tables.Figures("", ["", "x", "nothing", "notes"], rows).markdown().splitlines() == [
-        "|  | x | notes |",
+    rows = [["a|b", "1.0", "", "words that are longer than figures"], ["c_d _e_", "-", "", ""], ["e", "", "", "gone"]]
+    assert tables.Figures("it", ["x", "nothing", "notes"], rows).markdown("box").splitlines() == [
+        "| it on box | x | notes |",
         "| --- | ---: | --- |",
         "| a\\|b | 1.0 | words that are longer than figures |",
         "| c_d \\_e\\_ | - |  |",

@@ -14,6 +14,7 @@ from fastsac.report.curves import along, draw, plot, stack
 from fastsac.report.runs import OTHER, make_groups, read_run, read_runs
 from fastsac.report.statistics import iqm_interval
 from fastsac.report.style import COLOURS, short_number
+from tests.support.figures import y_of
 from tests.support.run_writer import write_run
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -25,7 +26,7 @@ def is_png(path: Path) -> bool:
 
 def drawn(axes: Axes) -> list[list[float]]:
     """The y values of all lines."""
-    return [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
+    return [y_of(line) for line in axes.lines]
 
 
 def legend(figure: Figure) -> list[str]:
