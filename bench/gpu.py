@@ -363,7 +363,12 @@ def batches(rows: Sequence[harness.Row], precisions: dict[str, str]) -> Figures:
     for row in sorted(rows, key=lambda row: (row["batch_size"], row["precision"])):
         cells = map(number, (row["median"], row["batch_size"] * row["median"], row.get("products_per_s")))
         lines.append([f"batch {row['batch_size']:,}, {precisions[row['precision']]}", *cells])
-    return Figures("updates alone", ["updates/s", "transitions/s", "their matrix products alone/s"], lines, "Batch")
+    return Figures(
+        "updates alone",
+        ["updates/s", "transitions/s", "their matrix products alone/s"],
+        lines,
+        "Batch" if len(lines) > 1 else "",
+    )
 
 
 def by_launch(rows: Sequence[harness.Row], precisions: dict[str, str]) -> Figures:
@@ -376,7 +381,7 @@ def by_launch(rows: Sequence[harness.Row], precisions: dict[str, str]) -> Figure
 def of_kernels(rows: Sequence[harness.Row]) -> Figures:
     """What one update is on a GPU."""
     lines = [[r["name"], *(number(r[key], 1) for key in ("nodes_per_update", "span_us", "busy_us"))] for r in rows]
-    return Figures("an update, profiled", ["graph nodes", "us", "us in kernels"], lines, "Batch")
+    return Figures("an update, profiled", ["graph nodes", "us", "us in kernels"], lines)
 
 
 if __name__ == "__main__":

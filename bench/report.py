@@ -7,7 +7,7 @@ results give.  With files it prints their tables and draws their charts instead.
 import importlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ ORDER = (
 """Of the questions, for the page and for the commands."""
 SECTIONS: dict[str, tuple[str, ...]] = {
     "How fast is it beside what I use now?": (
-        "Updates", "Training", "Seconds to solve", "Returns over steps and seconds", "Beside earlier commits",
+        "Updates", "Training", "Seconds to solve", "Returns over steps and seconds",
     ),
     "How does it scale?": ("Environments", "Members", "Batch", "Threads"),
     "What does it cost?": ("Memory", "Start-up", "Checkpoints and long runs"),
@@ -36,14 +36,14 @@ UNREADABLE = (LookupError, TypeError, ValueError, AttributeError)
 """What a report of another shape than today's may raise."""
 INTRODUCTION = """# Benchmarks
 
-Written by `python -m bench.report` from the files in `results/`, which hold every round, setting and version.
+Written by `python -m bench.report` from `results/`, which has every round, setting and version.
 [docs/benchmarks.md](../docs/benchmarks.md) says how each is measured, and what is not equal between the systems.
-A figure is the median of the rounds, with their range; ratios are of the rounds, to the first row of fastsac. *Matrix
-products of an update, alone* are what no update in float32 with this library can be faster than."""
+Figures are medians of the rounds, with their range; ratios are of the rounds, to the first row of fastsac. *Matrix
+products of an update, alone*: no update in float32 with this library can be faster."""
 REPRODUCING = """`pip install -e ".[bench]"`, then the command; `--help` lists what else it can be told. The peers need
-environments of their own: `python -m bench.peers.environments` says which. CleanRL and LeanRL are checkouts that you
-name, as is the folder of `--before`. `python -m bench.report` writes this page anew, and `python -m bench.report FILE`
-prints all tables of one file. Keep the machine quiet: a load well above 0 means that others worked."""
+environments of their own (`python -m bench.peers.environments` says which); CleanRL, LeanRL and the folder of
+`--before` are checkouts that you name. `python -m bench.report FILE` prints all tables of one file. Keep the machine
+quiet: a load well above 0 means that others worked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,13 +174,13 @@ def page(results: Sequence[Result]) -> Iterator[str]:
     for section, headings in SECTIONS.items():
         yield f"## {section}"
         for heading in headings:
-            parts = [part for result in good for part in under(heading, result)]
+            parts = joined(part for result in good for part in under(heading, result))
             if parts:
                 yield f"### {heading}"
                 yield from parts
     yield "## How to reproduce it"
     yield REPRODUCING
-    yield commands(good)
+    yield commands([result for result in good if any(table.heading for table in result.figures)])
     yield from (f"`{result.name}` {tables.escape(result.problem)}" for result in results if result.problem)
 
 
@@ -191,6 +191,18 @@ def under(heading: str, result: Result) -> Iterator[str]:
     for name, chart in result.charts.items() if mine else ():
         alt = tables.escape(f"{chart.get_suptitle()} on {result.machine}")
         yield f"![{alt}](results/{result.machine}/{charts.place(result.path, name).name})"
+
+
+def joined(parts: Iterable[str]) -> list[str]:
+    """Tables of the same columns that follow each other as one."""
+    whole: list[str] = []
+    for part in parts:
+        head, _, *rows = part.splitlines() if "\n" in part else (part, "")
+        if rows and whole and whole[-1].startswith(head):
+            whole[-1] = "\n".join([whole[-1], *rows])
+        else:
+            whole.append(part)
+    return whole
 
 
 def machines(results: Sequence[Result]) -> str:

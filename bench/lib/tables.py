@@ -55,8 +55,8 @@ def rates(report: Report, heading: str) -> list[Figures]:
     about = report["settings"]
     ratios = {r["to"]: extent(r["by_round"], 2) for r in reversed(report["ratios"])}
     rows = [[row["name"], extent(row), ratios.get(row["name"], ""), problem(row)] for row in report["rows"]]
-    under = "Beside earlier commits" if about.get("before") else heading
-    return [Figures(about.get("env", "updates alone"), [report["unit"], RATIO, "notes"], rows, under)]
+    heading = "" if about.get("before") else heading  # for who changes the code, on the terminal
+    return [Figures(about.get("env", "updates alone"), [report["unit"], RATIO, "notes"], rows, heading)]
 
 
 # Cells --------------------------------------------------------------------------------------------------------------
