@@ -16,7 +16,7 @@ from fastsac.algorithms.algorithm import Algorithm
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.nn import normalizer
-from fastsac.run.run_state import RunState
+from fastsac.run.run_state import RunState, find
 
 
 class Policy:
@@ -53,10 +53,10 @@ class Policy:
             raise ValueError(f"member must be in [0, {config.num_members - 1}], got {member}.")
         if checkpoint not in ("last", "best"):
             raise ValueError(f"checkpoint must be last or best, got {checkpoint!r}.")
-        found = checkpoints.find(run_dir, with_replay=False)
+        found = find(run_dir, with_replay=False)
         if found.note:
             logging.getLogger("fastsac").warning(found.note)
-        state, run = checkpoints.read(found), RunState.read(found)
+        state, run = checkpoints.read(found), RunState.from_json(found.meta)
         sizes = run.sizes
         spec = EnvSpec(run.env_id, sizes["obs_dim"], sizes["action_dim"], (), None, image=sizes.get("image"))
         algorithm = registry.get_algorithm(sizes["algo"])(config, spec)

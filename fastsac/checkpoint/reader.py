@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,13 @@ def replay_dir(run_dir: Path) -> Path:
     return run_dir / "checkpoints" / "replay"
 
 
-def find(run_dir: Path, with_replay: bool = True) -> Found:
+def find(run_dir: Path, with_replay: bool = True, check: Callable[[Meta], object] = bool) -> Found:
     """The newest checkpoint of a run whose files, with the rows of the replay or without, are as they were written.
+
+    Args:
+        run_dir: folder of the run.
+        with_replay: whether the rows of the replay must be whole, too.
+        check: raises a ValueError for a meta.json that is not that of a run.
 
     Raises:
         DamagedError: none is whole.
@@ -120,6 +126,7 @@ def find(run_dir: Path, with_replay: bool = True) -> Found:
     for folder in reversed(checkpoint_dirs(run_dir)):
         try:
             meta = read_meta(folder)
+            _check_meta(folder, meta, check)
             check_files(folder, meta, with_replay)
         except DamagedError as error:
             problems.append(str(error))
@@ -164,6 +171,13 @@ def read_meta(folder: Path) -> Meta:
     if name != folder.name:
         raise _damaged(folder, f"{META} belongs to {name}")
     return meta
+
+
+def _check_meta(folder: Path, meta: Meta, check: Callable[[Meta], object]) -> None:
+    try:
+        check(meta)
+    except ValueError as error:
+        raise _damaged(folder, f"{META} is not that of a run") from error
 
 
 def check_files(folder: Path, meta: Meta, with_replay: bool) -> None:

@@ -15,7 +15,7 @@ from fastsac.disk.tables import Table, read_numbers, table_with
 from fastsac.report.csv_sink import CsvSink
 from fastsac.run.result import read_summary
 from fastsac.run.run_dir import RunDir
-from fastsac.run.run_state import RunState
+from fastsac.run.run_state import RunState, find
 
 
 def best_member(run_dir: Path) -> int:
@@ -41,8 +41,8 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
     config = Config.load(run_dir)
     if not 0 <= member < config.num_members:
         raise ValueError(f"member must be best or in [0, {config.num_members - 1}], got {member}.")
-    found = checkpoint.find(run_dir)
-    tensors, state = checkpoint.read(found), RunState.read(found)
+    found = find(run_dir)
+    tensors, state = checkpoint.read(found), RunState.from_json(found.meta)
     alone = config.of_member(member).replace(run_dir=str(out))
 
     def cut(value: Tensor) -> Tensor:

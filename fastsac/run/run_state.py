@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from fastsac import checkpoint
 from fastsac.acting.episodes import Episodes
+from fastsac.config.algorithms import ALGORITHMS
 from fastsac.config.kinds import conform
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
@@ -49,16 +50,16 @@ class RunState:
     wall_s: float
 
     @classmethod
-    def read(cls, found: checkpoint.Found) -> Self:
-        """That of a checkpoint; a ValueError where it holds something else."""
-        try:
-            state: Self = conform("meta.json", found.meta, cls)
-            lists = [getattr(state, name) for name in PER_MEMBER] + list(vars(state.episodes).values())
-            needed = {"return_mean", "return_std", "grad_steps"}
-            if len({len(values) for values in lists}) > 1 or not all(needed <= set(row) for row in state.last_evals):
-                raise ValueError("lists of different lengths, or incomplete rows")
-        except ValueError as error:
-            raise ValueError(f"checkpoint {found.folder} is damaged: its meta.json is not that of a run.") from error
+    def from_json(cls, meta: Mapping[str, Any]) -> Self:
+        """That of a meta.json; a ValueError where it is not that of a run."""
+        state: Self = conform("meta.json", meta, cls)
+        lists = [getattr(state, name) for name in PER_MEMBER] + list(vars(state.episodes).values())
+        needed = {"return_mean", "return_std", "grad_steps"}
+        if len({len(values) for values in lists}) > 1 or not all(needed <= set(row) for row in state.last_evals):
+            raise ValueError("meta.json has lists of different lengths, or incomplete rows.")
+        dims = (state.sizes.get("obs_dim"), state.sizes.get("action_dim"))
+        if not all(type(n) is int and n > 0 for n in dims) or state.sizes.get("algo") not in ALGORITHMS:
+            raise ValueError("meta.json lacks sizes.")
         return state
 
     def to_json(self) -> dict[str, Any]:
@@ -99,7 +100,7 @@ class Resume:
 def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> Resume:
     """The newest checkpoint of `run_dir`; a ValueError where there is none, or it does not fit the configuration."""
     found = find_checkpoint(run_dir, with_replay=config.checkpoint_replay == "full")
-    state = RunState.read(found)
+    state = RunState.from_json(found.meta)
     if state.env_id != spec.env_id:
         raise ValueError(
             f"the checkpoint in {run_dir} is of {state.env_id}, got env {spec.env_id}. Resume without --env."
@@ -119,6 +120,11 @@ def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> Resume:
     return Resume(found, state, config.resume == "auto" and closed and (at_end or summary.get("stopped_by") == "goal"))
 
 
+def find(run_dir: Path, with_replay: bool = True) -> checkpoint.Found:
+    """The newest checkpoint whose files are whole and whose meta.json is that of a run, as `checkpoint.find`."""
+    return checkpoint.find(run_dir, with_replay, RunState.from_json)
+
+
 def find_checkpoint(run_dir: Path, with_replay: bool) -> checkpoint.Found:
     """The newest checkpoint that a run can go on from.
 
@@ -126,12 +132,12 @@ def find_checkpoint(run_dir: Path, with_replay: bool) -> checkpoint.Found:
     """
     if with_replay:
         try:
-            return checkpoint.find(run_dir)
+            return find(run_dir)
         except checkpoint.DamagedError as error:
-            name = checkpoint.find(run_dir, with_replay=False).folder.name
+            name = find(run_dir, with_replay=False).folder.name
             remedy = "--checkpoint-replay none goes on from it, with an empty replay."
             raise ValueError(f"{error} The learner of {name} is whole: {remedy}") from None
-    found = checkpoint.find(run_dir, with_replay=False)
+    found = find(run_dir, with_replay=False)
     try:
         checkpoint.check_files(found.folder, found.meta, with_replay=True)
     except checkpoint.DamagedError as error:

@@ -19,6 +19,7 @@ from fastsac.checkpoint.writer import Rows, Writer
 from fastsac.cli.main import main
 from fastsac.config.settings import Config
 from fastsac.run.run_state import RunState
+from fastsac.run.run_state import find as find_run
 from fastsac.run.trainer import train
 from tests.support.checkpoints import META, STATE, rows_of
 from tests.support.runs import BASE, complaints, parameters, rows
@@ -247,7 +248,7 @@ def test_no_damage_is_taken_for_a_checkpoint(tmp_path, trained):
         damage(folder, number)
         before = {p: p.read_bytes() for p in files_of(folder)}
         try:
-            taken = checkpoint.find(folder)
+            taken = find_run(folder)
             state = checkpoint.read(taken)
         except ValueError as error:
             lines.append(str(error))
@@ -259,7 +260,7 @@ def test_no_damage_is_taken_for_a_checkpoint(tmp_path, trained):
             elif number % 8 == 7 and taken.meta != meta:  # who can sign can write any number, and that is all
                 counts["signed otherwise"] += 1
                 try:
-                    reached = max(1, *RunState.read(taken).env_steps)
+                    reached = max(1, *RunState.from_json(taken.meta).env_steps)
                     resume = Config.load(folder).replace(resume=str(folder), run_dir=None)
                     result = train(resume.replace(total_steps=reached + 20))
                 except ValueError as error:
@@ -289,6 +290,11 @@ def test_no_damage_is_taken_for_a_checkpoint(tmp_path, trained):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
+        ("episodes", {"returns": [[1.0]], "lengths": [["a"]], "last_returns": [[]]}),
+        ("evaluation_due", None),
+        ("rollbacks", [1.5]),
+        ("sizes", {"obs_dim": 1, "action_dim": 1, "algo": "none"}),
+        ("sizes", {"x": 1}),
         ("replay", {"span": [0, 4], "segments": []}),
         ("replay", {"span": [4, 0], "segments": []}),
         ("replay", {"span": [], "segments": []}),
@@ -299,10 +305,13 @@ def test_no_damage_is_taken_for_a_checkpoint(tmp_path, trained):
     ],
 )
 def test_meta_of_a_wrong_kind_is_refused(tmp_path, name, change):
-    path = save(Writer(tmp_path), 7)
-    sign(path / "meta.json", lambda meta: meta.update({name: change}))
-    with pytest.raises(ValueError, match=r"is damaged: meta\.json (names no files|names rows|lacks rows)"):
-        checkpoint.find(tmp_path)
+    writer = Writer(tmp_path)
+    sign(save(writer, 7) / "meta.json", lambda meta: meta.update({name: change}))
+    with pytest.raises(ValueError, match=r"is damaged: meta\.json (names (no files|rows)|lacks rows|is not that of)"):
+        find_run(tmp_path)
+    whole, newest = save(writer, 8), save(writer, 9)
+    sign(newest / "meta.json", lambda meta: meta.update({name: change}))
+    assert f"Taking {whole.name}, " in find_run(tmp_path).note
 
 
 def test_a_damaged_newest_checkpoint_is_told_by_every_command(tmp_path, trained, capsys, caplog):
