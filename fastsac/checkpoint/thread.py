@@ -109,15 +109,15 @@ class CheckpointThread:
 
     def wait(self) -> None:
         """Wait for the checkpoint that is being written; a CheckpointError if it could not be."""
-        pending, self._pending = self._pending, None
         try:
-            if pending is not None:
-                pending.result()
+            if self._pending is not None:
+                self._pending.result()  # where a signal ends the wait, it goes on
         except Exception as error:
-            self._failed_at = self._clock()
+            self._pending, self._failed_at = None, self._clock()
             raise CheckpointError(
                 f"a checkpoint could not be written ({type(error).__name__}: {error}). Those written before are kept."
             ) from error
+        self._pending = None
 
     def should_retry(self) -> bool:
         """Whether a checkpoint could not be written, a minute ago or more, and none was handed over since."""

@@ -28,10 +28,12 @@ class Checkpointer:
 
     def close(self, error: type[BaseException] | None, *_: object) -> None:
         """Wait for the thread, unless an `error` ends the program at once: then the thread keeps the run directory."""
-        if error is None or not issubclass(error, KeyboardInterrupt):
-            self.thread.close()
-        if self.thread.is_writing:
-            self._run.plan.place.keep()
+        try:
+            if error is None or not issubclass(error, KeyboardInterrupt):
+                self.thread.close()
+        finally:
+            if self.thread.is_writing:
+                self._run.plan.place.keep()
 
     def nbytes(self) -> float:
         """About the size of a checkpoint now."""
