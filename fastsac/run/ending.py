@@ -48,7 +48,7 @@ def write_result(run: "Run", interrupted: bool, stopped_by: str, **more: str) ->
             for m in range(run.config.num_members)
         ],
     )
-    result.write({**_about(run), **more})
+    result.write(run.files.folder, {**_about(run), **more})
     return result
 
 

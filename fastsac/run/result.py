@@ -29,11 +29,11 @@ class Result:
     stopped_by: str  # "total_steps", "goal", or what interrupted it: "max_wall_time", a signal's name, or "error"
     members: list[dict[str, Any]] = field(repr=False)
 
-    def write(self, about: Mapping[str, Any]) -> None:
-        """Write summary.json, with what else is to be known `about` the run as JSON values."""
+    def write(self, folder: Path, about: Mapping[str, Any]) -> None:
+        """Write summary.json into a folder, with what else is to be known `about` the run as JSON values."""
         values: dict[str, Any] = {**about, **{name: getattr(self, name) for name in KINDS}}
         means = {name: values[name] if math.isfinite(values[name]) else None for name in MEANS}
-        write_file(self.run_dir / NAME, (json.dumps({**values, **means}, indent=2) + "\n").encode())
+        write_file(folder / NAME, (json.dumps({**values, **means}, indent=2) + "\n").encode())
 
     @classmethod
     def read(cls, run_dir: Path) -> "Result":
