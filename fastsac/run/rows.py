@@ -12,9 +12,10 @@ from fastsac.run.run_state import LastRow, Row
 class RowClock:
     """Time and steps since the last row of metrics.csv; what is set aside (compiling, evaluating) does not count."""
 
-    def __init__(self, collector: Collector, learner: Learner) -> None:
+    def __init__(self, collector: Collector, learner: Learner, since: float) -> None:
+        """`since`: when the run began, on `time.perf_counter`."""
         self._collector, self._learner, self._config = collector, learner, learner.config
-        self._start = self._at = time.perf_counter()
+        self._start = self._at = since
         self.env_steps = self._grad_steps = 0  # at the last row
         self._waited = collector.waited
 

@@ -61,7 +61,7 @@ class Run:
     """
 
     def __init__(self, plan: Plan, evaluator: Evaluator = evaluate) -> None:
-        config = plan.config
+        config, began = plan.config, time.perf_counter()
         self.plan, self.config = plan, config
         self.compile_s = 0.0
         self._threads: Threads | None = None
@@ -85,7 +85,7 @@ class Run:
             self.collector = Collector(config, self.env, *parts)
             self.guard = NanGuard(self.learner, self.normalizer, self.collector, plan.run_dir, say)
             self.best_policies = BestPolicies(self.learner)
-            self.clock = RowClock(self.collector, self.learner)
+            self.clock = RowClock(self.collector, self.learner, began)
             self._signals = self._open.enter_context(StopSignals())
             deadline = Deadline(config.max_wall_time, since=plan.began)
             self.stop_rule = StopRule(config, self._signals, deadline, say)
