@@ -61,4 +61,4 @@ build: $(READY)  ## Build sdist and wheel into dist/
 	$(BIN)/python -m build --no-isolation
 
 clean:  ## Remove .venv, dist and caches; runs/ stays
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist build htmlcov .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache

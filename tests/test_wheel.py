@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -60,9 +61,18 @@ def test_wheel_holds_both_packages_and_nothing_else(dist: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"fastsac", "fastsac_envs", f"fastsac-{__version__}.dist-info"}
     assert "fastsac/py.typed" in names
-    here = {f"fastsac/{path.name}" for path in (ROOT / "fastsac").glob("*.py")}
-    here |= {f"fastsac_envs/{path.name}" for path in (ROOT / "envs" / "fastsac_envs").glob("*.py")}
+    here = {str(path.relative_to(ROOT)) for path in (ROOT / "fastsac").rglob("*.py")}
+    here |= {str(path.relative_to(ROOT / "envs")) for path in (ROOT / "envs").rglob("*.py")}
+    assert len(here) > 100
     assert here <= set(names)
+
+
+def test_sdist_can_be_set_up_tested_and_read(dist: Path) -> None:
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    documents = {str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}
+    assert {"Makefile", "constraints.txt", "pyproject.toml", "bench/results/cpu2/update.json", *documents} <= names
 
 
 def test_installed_wheel_is_used_and_works(site: Path, tmp_path: Path) -> None:
