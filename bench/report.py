@@ -42,8 +42,8 @@ Figures are medians of the rounds, with their range; ratios are of the rounds, t
 products of an update, alone*: no update in float32 with this library can be faster."""
 REPRODUCING = """`pip install -e ".[bench]"`, then the command; `--help` lists what else it can be told. The peers need
 environments of their own (`python -m bench.peers.environments` says which); CleanRL, LeanRL and the folder of
-`--before` are checkouts that you name. `python -m bench.report FILE` prints all tables of one file. Keep the machine
-quiet: a load well above 0 means that others worked."""
+`--before` are checkouts that you name. `python -m bench.report FILE` prints all tables of one file. Load is the
+one-minute average before the run, which the benchmark before raises too: well above 1, read ratios and not rates."""
 
 
 @dataclass(frozen=True, kw_only=True)

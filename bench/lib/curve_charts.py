@@ -38,7 +38,9 @@ def reached(run: Row, threshold: float) -> Row | None:
 
 def figures(report: Report, heading: str) -> list[Figures]:
     """A line per environment, threshold and system."""
-    columns = ["", "seeds", "seconds, IQM", "first seed", "last seed", "env steps, IQM", "return at the end", "notes"]
+    columns = [
+        "", "seeds", "seconds, IQM", "fastest seed", "slowest seed", "env steps, IQM", "return at the end", "notes",
+    ]  # fmt: skip
     return [Figures("task", columns, [cells(report["names"], row) for row in report["rows"]], heading)]
 
 

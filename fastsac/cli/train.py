@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from fastsac.run.result import Result
 
 PROG = "fastsac train"
-DESCRIPTION = """Train a policy; or several side by side, the members of the run (see --seeds and --sweep).
+DESCRIPTION = """Train one policy, or several side by side, called members (see --seeds and --sweep).
 
-Defaults come from a preset for the environment; give --env as well to see them here.
+A preset for the environment sets the defaults; `fastsac train --env ENV --help` shows them.
 
 Algorithms:
 """ + "\n".join(
@@ -42,7 +42,8 @@ class TrainHelp(Config):
     config: Path | None = None
     """Take all settings from this config.json, or from the one in this run directory; flags override them."""
     trust_env: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Allow the module of the environment to be imported from the folder of the config.json that names it."""
+    """Allow importing the environment's Python module from the run directory of --config or --resume; this runs its
+    code."""
 
 
 def run(args: list[str]) -> int:

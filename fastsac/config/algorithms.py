@@ -7,7 +7,7 @@ ALGORITHMS = {
     "sac-discrete": "Soft Actor-Critic for discrete actions (arXiv 1910.07207)",
     "sac-v1": "the first Soft Actor-Critic, with a value network and a constant temperature (arXiv 1801.01290)",
     "sql": "Soft Q-learning with a constant temperature, for actions of either kind (arXiv 1702.08165)",
-    "sql-discrete": "the form that sql takes for discrete actions",
+    "sql-discrete": "Soft Q-learning for discrete actions; sql takes it by itself",
 }
 
 if TYPE_CHECKING:

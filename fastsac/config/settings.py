@@ -42,21 +42,21 @@ class Config:
     algo: Algo = setting("auto", fixed=True)
     """Algorithm; auto is sac for continuous actions and sac-discrete for discrete ones."""
     preset: str = "none"
-    """Named set of defaults for a family of environments: auto chooses by the environment, none uses no preset.  Flags
-    override it."""
+    """Preset of hyperparameters: auto (by the environment), none, or a name such as pendulum, gym-mujoco or atari.
+    Flags override it."""
     seed: int = setting(1, at_least=0, fixed=True, affects="nothing")
     """Random seed of the first member, in [0, 2^31)."""
     seeds: int = setting(1, at_least=1, fixed=True, affects="nothing")
     """Number of seeds: one member is trained with each of seed, seed + 1, and so on.  At least 1."""
     sweep: tuple[str, ...] = setting((), fixed=True, affects="nothing")
-    """Settings to compare in one run, each with every seed: NAME=VALUE,VALUE,... for one or more settings, which trains
-    a member for each combination; or random:COUNT, which draws COUNT settings from the preset's ranges.  `fastsac plot`
+    """Hyperparameter sweep in one run, a member for each combination and seed.  Grid: NAME=VALUE,VALUE,... for each
+    hyperparameter.  Random search: random:COUNT draws COUNT combinations from the preset's ranges.  `fastsac plot`
     ranks them by return."""
     total_steps: int = setting(1_000_000, at_least=1)
     """Environment steps to train for, per member; resets do not count.  At least 1."""
 
     run_dir: str | None = setting(None, affects="nothing")
-    """Folder for all files of the run, new or empty.  Default: runs/TASK-sSEED-TIME."""
+    """Folder for all files of the run, new or empty; None makes runs/TASK-sSEED-TIME."""
     resume: str | None = setting(None, affects="nothing")
     """Run directory to continue from its newest checkpoint, with its settings; flags override them.  Or auto: continue
     in run_dir if it has a checkpoint, else start there, so that the same command starts and continues a run."""
@@ -69,7 +69,7 @@ class Config:
     device: str = setting("auto", affects="speed")
     """Device to train on: auto, cpu, cuda or cuda:N; auto is cuda if there is a GPU, else cpu."""
     cpu_threads: int = setting(0, at_least=0, affects="speed")
-    """CPU threads of torch when training on a CPU; 0 uses one, or all cores where that is faster."""
+    """PyTorch threads when training on a CPU; 0 chooses one or all cores, whichever is faster."""
     compile: Auto = setting("auto", affects="speed")
     """Compile the gradient step with torch.compile; auto does so if this saves more time in the run than it costs."""
     cuda_graphs: Auto = setting("auto", affects="speed")
@@ -94,7 +94,7 @@ class Config:
     buffer_size: int = setting(1_000_000, at_least=2, fixed=True)
     """Capacity of the replay in transitions, per member, shared by its environments.  At least learning_starts."""
     n_step: int = setting(1, at_least=1)
-    """Rewards that are summed before bootstrapping (n-step returns), fewer at the end of an episode.  At least 1."""
+    """n-step return: number of rewards before bootstrapping; fewer at the end of an episode.  At least 1."""
     backup_entropy: bool = True
     """Include the policy's entropy in the value of the next state, as maximum-entropy learning does (sac and
     sac-discrete).  Without it, only the actor's loss includes the entropy, and a longer episode earns no entropy bonus;
@@ -106,7 +106,7 @@ class Config:
     gamma: float = setting(0.99, at_least=0, at_most=1, sweepable=True)
     """Discount factor per environment step, in [0, 1]."""
     tau: float = setting(0.005, above=0, at_most=1, sweepable=True)
-    """Share by which the target networks move towards the trained ones at every gradient step, in (0, 1]."""
+    """Polyak coefficient of the target networks, per gradient step, in (0, 1]."""
     actor_lr: float = setting(3e-4, above=0, sweepable=True)
     """Learning rate of the actor (Adam).  Above 0."""
     critic_lr: float = setting(3e-4, above=0, sweepable=True)
@@ -123,14 +123,15 @@ class Config:
     critic_layer_norm: bool = setting(False, fixed=True)
     """Use LayerNorm in the hidden layers of the critics, before the ReLU."""
     actor_delay: int = setting(1, at_least=1)
-    """Update actor and temperature only at every Nth gradient step.  At least 1."""
+    """Policy delay: update the actor and the temperature once every N gradient steps.  At least 1."""
     init_alpha: float = setting(1.0, above=0, sweepable=True)
     """Initial temperature, the weight of the entropy; --no-learn-alpha keeps it constant.  Above 0."""
     learn_alpha: bool = True
-    """Adjust the temperature so that the policy's entropy approaches target_entropy."""
+    """Learn the temperature so that the policy's entropy approaches target_entropy (sac and sac-discrete; the other
+    algorithms keep init_alpha)."""
     target_entropy: float | None = setting(None, sweepable=True)
-    """Target for the policy's entropy, in nats.  Default: minus the number of action dimensions, with actions scaled to
-    [-1, 1]; for discrete actions, see target_entropy_share."""
+    """Target entropy of the policy, in nats; None is minus the number of action dimensions, with actions scaled to
+    [-1, 1], or for discrete actions target_entropy_share."""
     target_entropy_share: float = setting(0.5, at_least=0, at_most=1, sweepable=True)
     """Discrete actions: target entropy as a share of its maximum, log(number of actions), in [0, 1]."""
     obs_norm: bool = setting(False, fixed=True)
@@ -159,7 +160,8 @@ class Config:
     checkpoint_every: int = setting(100_000, at_least=0, affects="nothing")
     """Environment steps between checkpoints; 0 writes one at the end only."""
     keep_checkpoints: int = setting(2, at_least=1, affects="nothing")
-    """Number of newest checkpoints to keep, each with every member's best policy by evaluation.  At least 1."""
+    """Number of checkpoints to keep, newest first; each also holds the best evaluated policy of every member so far.
+    At least 1."""
     checkpoint_replay: Literal["full", "none"] = "full"
     """Save the whole replay in checkpoints (full), or leave it out to save disk space (none).  A run resumed without
     its replay collects batch_size transitions first, then catches up on the gradient steps due meanwhile."""
