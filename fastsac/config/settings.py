@@ -94,7 +94,7 @@ class Config:
     buffer_size: int = setting(1_000_000, at_least=2, fixed=True)
     """Capacity of the replay in transitions, per member, shared by its environments.  At least learning_starts."""
     n_step: int = setting(1, at_least=1)
-    """n-step return: number of rewards before bootstrapping; fewer at the end of an episode.  At least 1."""
+    """Number of rewards before bootstrapping (n-step return); fewer at the end of an episode.  At least 1."""
     backup_entropy: bool = True
     """Include the policy's entropy in the value of the next state, as maximum-entropy learning does (sac and
     sac-discrete).  Without it, only the actor's loss includes the entropy, and a longer episode earns no entropy bonus;

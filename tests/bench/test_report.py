@@ -165,15 +165,19 @@ def test_what_cannot_be_read_is_one_line(folder: Folder, capsys: pytest.CaptureF
     assert "| fastsac, compiled | 205 (200 to 210) |" in text  # the others do not suffer
 
 
-def test_before_and_after_are_compared(folder: Folder) -> None:
+def test_before_and_after_are_compared_on_the_terminal_alone(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [
         {"name": "fastsac, compiled", **harness.summary([200.0]), "notes": {}},
         {"name": "fastsac of 1234567, compiled", **harness.summary([100.0]), "notes": {}},
     ]
     told = make_rates()["settings"] | {"before": "old"}
     ratios = [harness.ratio(rows, "fastsac, compiled", "fastsac of 1234567, compiled")]
-    folder.put("update-before", make_rates(rows=rows, settings=told, ratios=ratios))
-    assert "| fastsac of 1234567, compiled | 100 | 2.00 |" in folder.run()[1]
+    path = folder.put("update-before", make_rates(rows=rows, settings=told, ratios=ratios))
+    assert "1234567" not in folder.run()[1]
+    assert report.main([str(path)]) == 0
+    assert re.search(r"fastsac of 1234567, compiled │ +100 │ +2\.00 │", capsys.readouterr().out)
 
 
 def test_a_file_is_shown_with_its_chart(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
