@@ -169,11 +169,12 @@ def figures(report: harness.Report) -> list[Figures]:
         line = [f"HalfCheetah-v5, every {every:,} steps", size, *ms, f"{share['median']:.2%}"]
         found.append(Figures("a checkpoint", [*columns, "share of the time"], [line], heading))
     if long := report.get("soak"):
-        lines = [
-            [SERIES[row["name"]], *(f"{value:,.1f}" for value in row["parts"]), f"{row['change']:+.2%}"]
-            for row in long["rows"]
-        ]
-        columns = [f"part {i + 1}" for i in range(max(len(row["parts"]) for row in long["rows"]))]
+        most = max(len(row["parts"]) for row in long["rows"])  # a short run has fewer of some
+        lines = []
+        for row in long["rows"]:
+            medians = [f"{value:,.1f}" for value in row["parts"]]
+            lines.append([SERIES[row["name"]], *medians, *[""] * (most - len(medians)), f"{row['change']:+.2%}"])
+        columns = [f"part {i + 1}" for i in range(most)]
         title = f"Pendulum-v1 for {report['settings']['duration']}, medians"
         found.append(Figures(title, [*columns, "change"], lines, heading))
     return found
