@@ -5,7 +5,6 @@ from functools import partial
 
 import pytest
 import torch
-from tensordict import TensorDict
 from tensordict.nn import ProbabilisticTensorDictModule, ProbabilisticTensorDictSequential, TensorDictModule
 from torchrl.modules import OneHotCategorical
 from torchrl.objectives import DiscreteSACLoss, ValueEstimators
@@ -18,6 +17,7 @@ from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.gradient_step import make_hyper
 from tests.support.networks import module_of, parts, views_of
+from tests.support.torchrl_modules import as_tensordict
 
 O, A, B = 4, 3, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None, discrete=True)
@@ -103,19 +103,7 @@ def test_losses_and_gradients_equal_torchrl(call, fuse_for_gpu):
         index, kind = int(name[-2]) // 2, name[-1]
         weight, bias = parts(target[f"layer{index}"], O if index == 0 else 16)
         value.data.copy_((weight.transpose(1, 2) if kind == "weight" else bias).reshape(value.shape))
-    data = TensorDict(
-        {
-            "observation": batch.obs,
-            "action": batch.action,
-            "next": {
-                "observation": batch.next_obs,
-                "reward": CONFIG.reward_scale * batch.reward.unsqueeze(-1),
-                "done": terminated.unsqueeze(-1),
-                "terminated": terminated.unsqueeze(-1),
-            },
-        },
-        [B],
-    )
+    data = as_tensordict(batch, terminated, CONFIG.reward_scale)
     out = loss(data)
     (0.5 * out["loss_qvalue"] + out["loss_actor"] + out["loss_alpha"]).backward()  # their critic loss lacks the 1/2
 

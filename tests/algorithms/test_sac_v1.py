@@ -5,7 +5,6 @@ from functools import partial
 
 import pytest
 import torch
-from tensordict import TensorDict
 from tensordict.nn import ProbabilisticTensorDictModule, ProbabilisticTensorDictSequential, TensorDictModule
 from torchrl.modules import ValueOperator
 from torchrl.objectives import SACLoss, ValueEstimators
@@ -19,7 +18,7 @@ from fastsac.env import EnvSpec
 from fastsac.learning.gradient_step import make_hyper
 from fastsac.nn import vectors
 from tests.support.networks import module_of, parts, views_of
-from tests.support.torchrl_modules import ActorModule, CriticModule, FixedNoise
+from tests.support.torchrl_modules import ActorModule, CriticModule, FixedNoise, as_tensordict
 
 O, A, B = 4, 2, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
@@ -216,19 +215,7 @@ def torchrl_module(algorithm, state):
 def test_losses_and_gradients_equal_torchrl(problem):
     algorithm, state, batch, terminated, noise = problem
     loss = torchrl_module(algorithm, state)
-    data = TensorDict(
-        {
-            "observation": batch.obs,
-            "action": batch.action,
-            "next": {
-                "observation": batch.next_obs,
-                "reward": CONFIG.reward_scale * batch.reward.unsqueeze(-1),
-                "done": terminated.unsqueeze(-1),
-                "terminated": terminated.unsqueeze(-1),
-            },
-        },
-        [B],
-    )
+    data = as_tensordict(batch, terminated, CONFIG.reward_scale)
     # Version 1 of theirs gives each critic its own part of the batch: with the batch twice, each gets all of it, and
     # the mean over both is 1/2 sum_e as in J_Q.  Their loss of V lacks the 1/2.
     FixedNoise.queue = [torch.cat([noise[0], noise[0]])] * 2  # for V and for the actor

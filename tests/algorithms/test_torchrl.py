@@ -4,7 +4,6 @@ from functools import partial
 
 import pytest
 import torch
-from tensordict import TensorDict
 from tensordict.nn import ProbabilisticTensorDictModule, ProbabilisticTensorDictSequential, TensorDictModule
 from torchrl.modules import ValueOperator
 from torchrl.objectives import SACLoss, ValueEstimators
@@ -16,7 +15,7 @@ from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.gradient_step import make_hyper
 from tests.support.networks import module_of, parts, views_of
-from tests.support.torchrl_modules import ActorModule, CriticModule, FixedNoise
+from tests.support.torchrl_modules import ActorModule, CriticModule, FixedNoise, as_tensordict
 
 O, A, B = 4, 2, 32
 SPEC = EnvSpec("test:test", O, A, (("obs", O),), None)
@@ -69,19 +68,7 @@ def torchrl_module(algorithm, state, batch, terminated):
         weight, bias = parts(target_views[f"layer{index}"], O + A if index == 0 else 16)
         ours = weight.transpose(1, 2) if kind == "weight" else bias
         value.data.copy_(ours.reshape(value.shape))
-    data = TensorDict(
-        {
-            "observation": batch.obs,
-            "action": batch.action,
-            "next": {
-                "observation": batch.next_obs,
-                "reward": CONFIG.reward_scale * batch.reward.unsqueeze(-1),
-                "done": terminated.unsqueeze(-1),
-                "terminated": terminated.unsqueeze(-1),
-            },
-        },
-        [B],
-    )
+    data = as_tensordict(batch, terminated, CONFIG.reward_scale)
     return loss, data
 
 

@@ -1,11 +1,26 @@
-"""Actor, critic and noise for torchrl's losses."""
+"""Batch, actor, critic and noise for torchrl's losses."""
 
 from collections.abc import Sequence
 
 import torch
+from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
+
+from fastsac.algorithms.batch import Batch
+
+
+def as_tensordict(batch: Batch, terminated: Tensor, reward_scale: float) -> TensorDict:
+    """A batch as torchrl's losses want it."""
+    end = terminated.unsqueeze(-1)
+    after = {
+        "observation": batch.next_obs,
+        "reward": reward_scale * batch.reward.unsqueeze(-1),
+        "done": end,
+        "terminated": end,
+    }
+    return TensorDict({"observation": batch.obs, "action": batch.action, "next": after}, [len(end)])
 
 
 class FixedNoise(TransformedDistribution):
