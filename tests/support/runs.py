@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fastsac import checkpoint
@@ -97,3 +98,8 @@ def contents(folder: Path) -> dict[str, tuple[int, bytes | None]]:
     """All that is there, with the times at which it was changed."""
     paths = [folder, *sorted(folder.rglob("*"))]
     return {str(p): (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else None) for p in paths}
+
+
+def dumps(folder: Path) -> list[Any]:
+    """What a run wrote of losses and parameters that are not finite, in order."""
+    return [torch.load(path, weights_only=True) for path in sorted(folder.glob("nan-*/member*.pt"))]
