@@ -1,7 +1,7 @@
 """How long from the command to the first row of the log, and when has compiling paid?
 
 Fresh processes: `fastsac train` with an empty compile cache, with the one that this left, and without compiling, beside
-Stable-Baselines3; and learners alone, compiled and eager, which back COMPILE_PAYS_AFTER in fastsac/run/plan.py.
+Stable-Baselines3; and learners alone, compiled and eager, which back the choice in fastsac/run/mode.py.
 """
 
 import math

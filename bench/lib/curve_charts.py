@@ -21,7 +21,8 @@ CLOCK = "the process was started"
 DASHES = ((0, (5, 1.6)), (0, (4, 1.4, 1, 1.4)), (0, (1.1, 1.1)), (0, (2.4, 1.4)))
 COLOURS = {
     "fastsac": "#0072B2", "fastsac-warm": "#56B4E9", "fastsac-eager": "#009E73", "fastsac-sac-v1": "#08306B",
-    "fastsac-sql": "#17BECF", "sb3": "#D55E00", "sbx": "#CC79A7", "sb3-ppo": "#A63603", "sb3-ddpg": "#9A6A00",
+    "fastsac-sql": "#17BECF", "sb3": "#D55E00", "sbx": "#CC79A7", "sb3-ours": "#E69F00",
+    "sbx-ours": "#7B3294", "sb3-ppo": "#A63603", "sb3-ddpg": "#9A6A00",
     "sb3-td3": "#B3367F", "sb3-trpo": "#8C8C00",
 }  # fmt: skip
 """Of the systems' lines; told apart by colour-blind readers too."""

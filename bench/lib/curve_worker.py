@@ -14,7 +14,9 @@ def flags(task: Task) -> list[str]:
     """The command line after `fastsac train`."""
     given = {"env": task.env, "seed": task.seed, "cpu-threads": task.threads, "device": task.device}
     given |= {"eval-every": task.eval_every, "eval-episodes": task.eval_episodes, "run-dir": "run"}
-    ways = {"fastsac-eager": ["--compile=off"], "fastsac-sac-v1": ["--algo=sac-v1"], "fastsac-sql": ["--algo=sql"]}
+    given |= {} if task.goal is None else {"stop-at-return": task.goal}
+    ways = {"fastsac-warm": ["--compile=on"], "fastsac-eager": ["--compile=off"]}
+    ways |= {"fastsac-sac-v1": ["--algo=sac-v1"], "fastsac-sql": ["--algo=sql"]}
     flags = [f"--{name}={value}" for name, value in given.items()]
     return [*flags, *ways.get(task.system, [])]
 
@@ -24,8 +26,8 @@ def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:
     from fastsac.cli.train import train_config
 
     config = train_config(flags(task))
-    stop: dict[str, Any] = {"stop_at_return": None, "stop_at_episode_return": None}  # `watch` says when it is over
-    config = config.replace(total_steps=max(config.total_steps, task.max_steps), **stop)
+    # `watch` says when it is over.
+    config = config.replace(total_steps=max(config.total_steps, task.max_steps), stop_at_episode_return=None)
 
     from bench.lib.program import evaluator_of, hyper_parameters
     from fastsac.run.plan import make_plan

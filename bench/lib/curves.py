@@ -27,19 +27,21 @@ from fastsac.report.statistics import iqm
 
 SYSTEMS = {
     "fastsac": "fastsac",
-    "fastsac-warm": "fastsac, compiled before",
+    "fastsac-warm": "fastsac, --compile on, compiled before",
     "fastsac-eager": "fastsac, eager",
     "fastsac-sac-v1": "fastsac SAC v1",
     "fastsac-sql": "fastsac SQL",
     "sb3": NAMES["sb3"],
     "sbx": NAMES["sbx"],
+    "sb3-ours": f"{NAMES['sb3']}, our hyperparameters",
+    "sbx-ours": f"{NAMES['sbx']}, our hyperparameters",
     "sb3-ppo": "Stable-Baselines3 PPO",
     "sb3-ddpg": "Stable-Baselines3 DDPG",
     "sb3-td3": "Stable-Baselines3 TD3",
     "sb3-trpo": "sb3-contrib TRPO",
 }
 """Names in tables and charts, by key: whose, and which way of it."""
-FOR_CONTINUOUS = ("fastsac-sac-v1", "sb3", "sbx", "sb3-ddpg", "sb3-td3")
+FOR_CONTINUOUS = ("fastsac-sac-v1", "sb3", "sbx", "sb3-ours", "sbx-ours", "sb3-ddpg", "sb3-td3")
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,10 @@ class Settings(harness.Settings):
 
     envs: tuple[str, ...] = ("Pendulum-v1", "InvertedDoublePendulum-v5")
     """Environments, by their names in Gymnasium."""
-    systems: tuple[str, ...] = ("fastsac", "fastsac-warm", "sb3", "sbx")
-    """fastsac compiles with an empty cache, as at a user's first run; fastsac-warm finds it filled, as every later one;
-    fastsac-eager does not compile.  sb3, sbx, ppo and trpo have rl-baselines3-zoo's settings; ddpg and td3 have what
-    they share with SAC from this program's preset."""
+    systems: tuple[str, ...] = ("fastsac", "fastsac-warm", "sb3", "sbx", "sb3-ours", "sbx-ours")
+    """fastsac has an empty compile cache, as at a user's first run; fastsac-warm compiles and finds it filled, as every
+    later run with --compile on; fastsac-eager does not compile.  sb3, sbx, ppo and trpo have rl-baselines3-zoo's
+    settings; sb3-ours, sbx-ours, ddpg and td3 have what they share with this program's SAC from its preset."""
     seeds: tuple[int, ...] = (11, 12, 13, 14, 15)
     """Seeds of the runs; one run each, environment and system.  This program's presets were found with 1 to 5."""
     thresholds: tuple[float, ...] = ()
@@ -180,16 +182,20 @@ def make_tasks(settings: Settings) -> list[Task]:
 
 
 def shared(system: str, config: Config) -> dict[str, Any]:
-    """What algorithms other than SAC get of this program's preset: network and discount; off-policy ones the rest."""
-    algo = system.removeprefix("sb3-")
-    if algo not in ("ppo", "trpo", "ddpg", "td3"):
+    """What peers get of this program's preset: networks and discount; off-policy algorithms the rest.
+
+    Stable-Baselines3 has one learning rate: the actor's.
+    """
+    peer, _, way = system.partition("-")
+    if way not in ("ours", "ppo", "trpo", "ddpg", "td3"):
         return {}
     equal: dict[str, Any] = {"gamma": config.gamma, "policy_kwargs": {"net_arch": list(config.hidden_dims)}}
-    if algo in ("ppo", "trpo"):
+    if way in ("ppo", "trpo"):
         return equal
     names = ("num_envs", "batch_size", "buffer_size", "learning_starts", "tau")
+    rates = {"learning_rate": config.actor_lr} | ({"qf_learning_rate": config.critic_lr} if peer == "sbx" else {})
     schedule = {"train_freq": 1, "gradient_steps": max(1, round(config.utd_ratio * config.num_envs))}  # a vector step
-    return equal | {name: getattr(config, name) for name in names} | {"learning_rate": config.actor_lr} | schedule
+    return equal | {name: getattr(config, name) for name in names} | rates | schedule
 
 
 def make_fills(tasks: Sequence[Task]) -> list[Task]:

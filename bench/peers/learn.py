@@ -19,6 +19,8 @@ CLASSES = {
     "sb3-td3": ("stable_baselines3", "TD3"),
     "sb3-trpo": ("sb3_contrib", "TRPO"),
     "sbx": ("sbx", "SAC"),
+    "sb3-ours": ("stable_baselines3", "SAC"),
+    "sbx-ours": ("sbx", "SAC"),
 }
 MUJOCO: dict[str, Any] = {"learning_starts": 10_000}
 BULLET: dict[str, Any] = {
@@ -55,7 +57,7 @@ NOISE = 0.1  # of the actions of DDPG and TD3, as a share of half their range: t
 
 def hyper_parameters(task: Task) -> dict[str, Any]:
     """What the peer is told: the keyword arguments of its class, and num_envs."""
-    if CLASSES[task.system][1] == "SAC":
+    if task.system in ("sb3", "sbx"):
         return TUNED.get(task.env, {})
     return {**task.hyper, **TUNED_ON_POLICY.get((task.system, task.env), {})}
 

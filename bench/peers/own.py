@@ -3,7 +3,7 @@
 from bench.lib import program
 from bench.peers.common import Sizes, Task, Work, torch_device
 from fastsac.config.settings import Auto, Config
-from fastsac.run.plan import choose_mode
+from fastsac.run.mode import choose_mode
 from fastsac.runtime.launch import Mode
 
 

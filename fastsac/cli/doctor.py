@@ -174,7 +174,7 @@ def check_auto() -> Check:
 def chosen(total_steps: int = 1_000_000) -> "tuple[torch.device, Mode]":
     """The device and the mode of a run of that length with all on `auto`."""
     from fastsac.config.settings import Config
-    from fastsac.run.plan import choose_mode
+    from fastsac.run.mode import choose_mode
     from fastsac.runtime.device import choose_device
 
     device = choose_device("auto")

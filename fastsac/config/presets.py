@@ -21,6 +21,7 @@ class Preset:
     values: Mapping[str, object]  # settings, by name
     by_algo: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # settings for one algorithm, by its name
     ranges: Mapping[str, Range] = field(default_factory=lambda: RANGES)  # of `--sweep random:COUNT`
+    goal_steps: int | None = None  # environment steps in which a run that stops at a return usually gets there
 
 
 _DMC_DOMAINS = (
@@ -60,6 +61,7 @@ PRESETS: dict[str, Preset] = {
             "sac-v1": {"init_alpha": 0.2, "critic_lr": 1e-3, "tau": 0.01},
             "sql": {"init_alpha": 0.3, "batch_size": 64, "critic_lr": 1e-3, "tau": 0.01},
         },
+        goal_steps=4_000,
     ),
     "seed-pendulum": Preset(
         # a small PyTorch SAC of a course: 1,000 episodes of Pendulum-v1, or until the last 100 pass -300
@@ -86,6 +88,7 @@ PRESETS: dict[str, Preset] = {
             "eval_every": 1_000,
         },
         by_algo={"sac-v1": {"init_alpha": 0.2}, "sql": {"init_alpha": 0.2}},
+        goal_steps=5_000,
     ),
     "inverted-pendulum": Preset(  # SAC's defaults with few environments
         r"InvertedPendulum-v\d+",
@@ -162,3 +165,8 @@ def find_preset(env: str, preset: str = "auto", algo: str = "auto") -> tuple[str
 def find_ranges(preset: str) -> Mapping[str, Range]:
     """The ranges that a random sweep draws from under a preset, or under "none"."""
     return PRESETS[preset].ranges if preset in PRESETS else RANGES
+
+
+def find_goal_steps(preset: str) -> int | None:
+    """Environment steps in which a run under a preset that stops at a return usually gets there, if that is known."""
+    return PRESETS[preset].goal_steps if preset in PRESETS else None

@@ -222,6 +222,11 @@ class Config:
         return self.replace(**changes)
 
     @property
+    def has_goal(self) -> bool:
+        """Whether the run stops early at a return."""
+        return self.stop_at_return is not None or self.stop_at_episode_return is not None
+
+    @property
     def num_window_states(self) -> int:
         """States within an n-step window whose entropy counts."""
         return self.n_step - 1 if self.n_step_entropy and self.backup_entropy else 0

@@ -8,29 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.torch_version import TorchVersion
 
 from fastsac.algorithms import registry
-from fastsac.config.budget import update_budget
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_spec
 from fastsac.run.claim import claim
 from fastsac.run.memory import check_memory
+from fastsac.run.mode import choose_mode
 from fastsac.run.run_dir import RunDir
 from fastsac.run.run_state import Resume, check_resume
 from fastsac.runtime import compile_cache
-from fastsac.runtime.device import c_compiler, choose_device, cpp_compiler, num_cpus
+from fastsac.runtime.device import choose_device, num_cpus
 from fastsac.runtime.launch import Mode
 from fastsac.runtime.versions import is_installed
 
-# Updates after which compiling has paid for itself on a CPU: compile seconds with an empty cache over the seconds saved
-# per update, as `python -m bench.startup` measures them (bench/results).  It does not ask whether the cache is warm:
-# the choice changes the rounding, and the same command must give the same numbers twice.
-COMPILE_PAYS_AFTER = 8_000
-
 # Multiply-adds of the largest matrix product below which more threads than one are not worth a trial.
 ONE_THREAD_BELOW = 500_000
-TORCH = TorchVersion(torch.__version__)
 WHOLE_SUMS = 512  # batches up to here are summed as a whole by the library of matrix products
 
 
@@ -129,38 +122,6 @@ def _check_sweep(config: Config, spec: EnvSpec) -> None:
         starts = name == "init_alpha" and algorithm.adjusts_alpha
         if low == high and not starts:
             raise ValueError(f"{name} cannot be swept with algo {config.algo}: its members do not differ by it.")
-
-
-def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
-    """Eager, compiled or captured, and why; depends on the configuration alone, so that a repeat chooses the same."""
-    on_cuda = device.type == "cuda"
-    if config.cuda_graphs == "on" and not on_cuda:
-        raise ValueError(f"cuda_graphs on needs a CUDA device, got device {device}. Give --cuda-graphs auto.")
-    if config.cuda_graphs == "on" and config.compile == "off":
-        raise ValueError("cuda_graphs on needs the compiled update. Give --compile auto.")
-    if config.compile == "off":
-        return "eager", "compile off"
-    needed, found = ("C", c_compiler()) if on_cuda else ("C++", cpp_compiler())
-    if found is None:
-        if config.compile == "on":
-            raise ValueError(f"compile on needs a {needed} compiler; none was found. Install g++ or set CC and CXX.")
-        return "eager", f"no {needed} compiler found"
-    if on_cuda:
-        if config.cuda_graphs == "off":
-            return "compiled", "CUDA graphs off"
-        return "captured", f"CUDA graphs of up to {config.updates_per_graph} updates"
-    if config.num_members > 1 and TORCH < "2.12":  # Adam gets the bias correction of the step after
-        if config.compile == "on":
-            raise ValueError(
-                f"compile on gives several members wrong steps on a CPU with torch {TORCH}. Install torch 2.12."
-            )
-        return "eager", f"torch {TORCH} compiles several members wrongly for a CPU; 2.12 does not"
-    if config.compile == "on":
-        return "compiled", "compile on"
-    updates = update_budget(config.total_steps, config.learning_starts, config.utd_ratio)
-    if updates < COMPILE_PAYS_AFTER:
-        return "eager", f"{updates:,} updates would not win the compile time back"
-    return "compiled", f"{updates:,} updates win the compile time back"
 
 
 def _check_evaluation(config: Config, spec: EnvSpec) -> None:

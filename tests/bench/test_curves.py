@@ -217,7 +217,7 @@ def test_peers_get_what_the_zoo_says_or_nothing() -> None:
 
 def test_other_algorithms_get_what_is_to_be_equal() -> None:
     config = Config.for_env("Pendulum-v1")
-    for system in ("sb3-ddpg", "sb3-td3"):
+    for system in ("sb3-ours", "sb3-ddpg", "sb3-td3"):
         hyper = learn.hyper_parameters(make_task(system, hyper=curves.shared(system, config)))
         assert hyper["policy_kwargs"] == {"net_arch": list(config.hidden_dims)}
         assert hyper["gradient_steps"] == hyper["num_envs"] == config.num_envs  # one update per environment step
@@ -226,7 +226,8 @@ def test_other_algorithms_get_what_is_to_be_equal() -> None:
             assert hyper[name] == getattr(config, name)
     ppo = learn.hyper_parameters(make_task("sb3-ppo", hyper=curves.shared("sb3-ppo", config)))
     assert (ppo["n_steps"], ppo["num_envs"], ppo["gamma"]) == (1024, 4, 0.9)
-    assert curves.shared("sb3", config) == {}
+    assert curves.shared("sb3", config) == curves.shared("sbx", config) == {}
+    assert curves.shared("sbx-ours", config)["qf_learning_rate"] == config.critic_lr != config.actor_lr
 
 
 def test_what_is_for_continuous_actions_is_left_out_elsewhere() -> None:

@@ -43,7 +43,7 @@ def test_missing_package_fails_with_remedy(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_no_compiler_is_a_warning_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "cpp_compiler", lambda: None)
-    monkeypatch.setattr("fastsac.run.plan.cpp_compiler", lambda: None)
+    monkeypatch.setattr("fastsac.run.mode.cpp_compiler", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert doctor.check_compiler().status == "warning"
     assert doctor.PROBES["compile"]() == Check("ok", "not tried: auto chooses update eager here")

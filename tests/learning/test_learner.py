@@ -15,7 +15,7 @@ from fastsac.algorithms.batch import Batch
 from fastsac.env import Step
 from fastsac.learning.gradient_step import NO_FAULT_STEP, make_hyper
 from fastsac.nn import optim
-from fastsac.run import plan
+from fastsac.run.mode import TORCH
 from tests.support.learners import BASE, CPU, SPEC, A, N, O, make, make_filled
 
 
@@ -68,7 +68,7 @@ def test_no_graph_break_and_no_recompilation_over_a_run(compiled_parts):
     assert counters["stats"]["unique_graphs"] == graphs
 
 
-WRONG_FOR_MEMBERS = pytest.mark.skipif(plan.TORCH < "2.12", reason="fastsac/run/plan.py does not compile them there")
+WRONG_FOR_MEMBERS = pytest.mark.skipif(TORCH < "2.12", reason="fastsac/run/mode.py does not compile them there")
 
 
 @WRONG_FOR_MEMBERS

@@ -1,0 +1,70 @@
+"""Whether updates run eager, compiled or captured."""
+
+import torch
+from torch.torch_version import TorchVersion
+
+from fastsac.config.budget import update_budget
+from fastsac.config.presets import find_goal_steps
+from fastsac.config.settings import Config
+from fastsac.runtime.device import c_compiler, cpp_compiler
+from fastsac.runtime.launch import Mode
+
+# Seconds that compiling takes on a CPU with an empty cache, and that it saves, as `python -m bench.startup` measures
+# them (bench/results): in every update, and for every number in the widest layer of all members.
+COMPILE_S = 18.0
+SAVED_S, SAVED_S_PER_NUMBER = 1.9e-3, 45e-9
+TORCH = TorchVersion(torch.__version__)
+
+
+def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
+    """Eager, compiled or captured, and why; depends on the configuration alone, so that a repeat chooses the same."""
+    on_cuda = device.type == "cuda"
+    if config.cuda_graphs == "on" and not on_cuda:
+        raise ValueError(f"cuda_graphs on needs a CUDA device, got device {device}. Give --cuda-graphs auto.")
+    if config.cuda_graphs == "on" and config.compile == "off":
+        raise ValueError("cuda_graphs on needs the compiled update. Give --compile auto.")
+    if config.compile == "off":
+        return "eager", "compile off"
+    needed, found = ("C", c_compiler()) if on_cuda else ("C++", cpp_compiler())
+    if found is None:
+        if config.compile == "on":
+            raise ValueError(f"compile on needs a {needed} compiler; none was found. Install g++ or set CC and CXX.")
+        return "eager", f"no {needed} compiler found"
+    if on_cuda:
+        if config.cuda_graphs == "off":
+            return "compiled", "CUDA graphs off"
+        return "captured", f"CUDA graphs of up to {config.updates_per_graph} updates"
+    if config.num_members > 1 and TORCH < "2.12":  # Adam gets the bias correction of the step after
+        if config.compile == "on":
+            raise ValueError(
+                f"compile on gives several members wrong steps on a CPU with torch {TORCH}. Install torch 2.12."
+            )
+        return "eager", f"torch {TORCH} compiles several members wrongly for a CPU; 2.12 does not"
+    if config.compile == "on":
+        return "compiled", "compile on"
+    return _choose_by_time(config)
+
+
+def _choose_by_time(config: Config) -> tuple[Mode, str]:
+    """Compiled if that saves more time than it takes where nothing has been compiled before.
+
+    Whether the cache is filled is not asked: eager and compiled updates round differently, and the same command must
+    give the same numbers the first time and the second.
+    """
+    goal_steps = config.has_goal and find_goal_steps(config.preset)
+    steps = min(config.total_steps, goal_steps or config.total_steps)
+    updates = update_budget(steps, config.learning_starts, config.utd_ratio)
+    saved_s = updates * saved_per_update(config)
+    what = f"{updates:,} updates{' to the usual goal' if goal_steps else ''}"
+    if saved_s < COMPILE_S:
+        return (
+            "eager",
+            f"{what} would save {saved_s:.0f} s of the {COMPILE_S:.0f} s that compiling takes (--compile on)",
+        )
+    return "compiled", f"{what} save more than the {COMPILE_S:.0f} s that compiling takes (--compile off)"
+
+
+def saved_per_update(config: Config) -> float:
+    """Seconds that compiling saves in an update on a CPU, about: so many per update, and per number in a layer."""
+    numbers = config.num_members * config.batch_size * max(config.hidden_dims)
+    return SAVED_S + SAVED_S_PER_NUMBER * numbers
