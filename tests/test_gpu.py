@@ -115,7 +115,7 @@ class Loop:
 
     def __init__(self, mode, **changes):
         config = BASE.replace(**changes)
-        env = make_env(config.env, [i + i // 3 for i in range(config.seeds * N)])
+        env = make_env(config.env, [i + i // 3 for i in range(config.num_members * N)])
         self.learner, self.replay, self.normalizer = parts = make_parts(config, SPEC, DEVICE, mode)
         self.collector = Collector(config, env, *parts)
         self.learner.warm_up()
@@ -219,7 +219,7 @@ def test_captured_equals_compiled_bit_for_bit_and_both_agree_with_eager(changes)
     """Over 20 launches in graphs of 1, 4 and 16 updates; with eager over the first, before rounding can grow."""
     eager, compiled = make("eager", **changes), make("compiled", **changes)
     captured = [make("captured", updates_per_launch=k, **changes) for k in (1, 4, 16)]
-    members = compiled.config.seeds
+    members = compiled.config.num_members
     for learner in captured:
         assert_same(written(learner), written(eager))  # warming up changed nothing
     for learner in (eager, compiled, *captured):
@@ -268,7 +268,7 @@ def test_a_member_agrees_with_its_own_run():
 def test_an_eager_update_agrees_with_that_of_a_cpu(changes):
     here, there = make("eager", **changes), make("eager", device=CPU, **changes)
     for learner in (here, there):
-        learner.launch([10] * learner.config.seeds)
+        learner.launch([10] * learner.config.num_members)
     assert_near(here, there, rtol=1e-4)
     for mine, other in zip(here.read_metrics(), there.read_metrics(), strict=True):
         assert mine == pytest.approx(other, rel=1e-3, abs=1e-4)
@@ -278,7 +278,7 @@ def test_an_eager_update_agrees_with_that_of_a_cpu(changes):
 def test_a_captured_learner_continues_anothers_state_bit_for_bit(changes):
     firsts, seconds = make_filled("captured", **changes), make_filled("captured", **changes)
     first, second = firsts.learner, seconds.learner
-    members = first.config.seeds
+    members = first.config.num_members
     first.launch([5] * members)
     second.launch([2] * members)
     for mine, other in zip(seconds, firsts, strict=True):

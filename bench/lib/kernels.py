@@ -20,7 +20,7 @@ def profile(learner: Learner, updates: int) -> Row:
     """The kernels of one launch, which is not to be timed afterwards."""
     # Graphs that were captured before and the profiler's end do not go together.
     os.environ["DISABLE_CUPTI_LAZY_REINIT"], os.environ["TEARDOWN_CUPTI"] = "1", "0"
-    due = [updates] * learner.config.seeds
+    due = [updates] * learner.config.num_members
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         with torch.profiler.profile(

@@ -72,7 +72,7 @@ def fill_(parts: Parts, transitions: int) -> None:
     """Put at least `transitions` random transitions into the replay, none of them the end of an episode."""
     learner, replay = parts.learner, parts.replay
     config, algorithm = learner.config, learner.algorithm
-    shape = (config.seeds, config.num_envs)
+    shape = (config.num_members, config.num_envs)
     generator = torch.Generator(learner.device).manual_seed(0)
     never = torch.zeros(shape, dtype=torch.bool, device=learner.device)
 

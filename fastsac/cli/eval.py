@@ -57,7 +57,7 @@ def run(args: list[str]) -> int:
     c = policy.config
     check_env(c.env, options.run_dir, options.trust_env, partial(say, PROG))
     seeds = philox.derive_seeds(options.seed, philox.Purpose.EVAL_SEED, options.episodes)
-    make = partial(make_env, c.env, seeds, c.env_threads, c.env_kwargs_of_evaluation, c.action_limit)
+    make = partial(make_env, c.env, seeds, c.num_env_threads, c.env_kwargs_of_evaluation, c.action_limit)
     with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
         env = try_make(make)
         try:

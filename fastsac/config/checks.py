@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from fastsac.config import seeds
 from fastsac.config.durations import parse_duration
 from fastsac.config.fields import check_range
 from fastsac.config.kinds import as_kind, plain_json, shown
@@ -33,7 +34,7 @@ def check(config: "Config") -> None:
 
 def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
     """What must hold of values whose types and ranges are right, and the message if it does not."""
-    yield c.seed + c.seeds <= 2**31, f"seed must be in [0, 2^31 - seeds], got {c.seed}. Choose a smaller one."
+    yield from seeds.rules(c.seed, c.seeds)
     yield len(c.hidden_dims) > 0, "hidden_dims must be one or more widths of at least 1, got ()."
     yield 1 <= len(c.conv_channels) <= 3, f"conv_channels must be one to three widths, got {shown(c.conv_channels)}."
     yield (

@@ -3,9 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast, get_args
 
 T = TypeVar("T")
+Group = Literal[
+    "environment", "run", "algorithm", "networks", "replay", "evaluation", "logging", "checkpoints", "performance",
+    "expert",
+]  # fmt: skip
+GROUPS: tuple[Group, ...] = get_args(Group)  # in the order in which help shows them
 
 
 class Traits(TypedDict, total=False):
@@ -18,9 +23,13 @@ class Traits(TypedDict, total=False):
     fixed: bool  # a resumed run must keep it
     affects: Literal["learning", "speed", "evaluation", "nothing"]
     # speed: how fast, with the same numbers save for rounding; nothing: runs that differ only in these are repeats
+    group: Group  # where help shows it; every setting has one
+    common: bool  # among the few that the short help shows
+    metavar: str  # how help writes a value, where the type does not say it
+    unset: str  # what None, as a default, amounts to
 
 
-DEFAULTS: dict[str, object] = {"sweepable": False, "fixed": False, "affects": "learning"}
+DEFAULTS: dict[str, object] = {"sweepable": False, "fixed": False, "affects": "learning", "common": False}
 
 
 def setting(default: T, **traits: Unpack[Traits]) -> T:

@@ -17,6 +17,7 @@ from fastsac.config.checks import check
 from fastsac.config.fields import DEFAULTS, Traits, setting
 from fastsac.config.kinds import read_json, shown
 from fastsac.config.presets import find_preset, find_ranges
+from fastsac.config.seeds import seed_list
 from fastsac.disk.files import read_file
 
 Auto = Literal["auto", "on", "off"]
@@ -26,151 +27,155 @@ Auto = Literal["auto", "on", "off"]
 class Config:
     """Settings of one training run."""
 
-    env: str
-    """Environment to train in: TASK (of envpool), BACKEND:TASK or PACKAGE.MODULE:TASK.  `fastsac envs` lists them."""
-    env_kwargs: dict[str, Any] = setting({})
-    """Keyword arguments of the environments, as a JSON object, for example {"ctrl_cost_weight": 0.2}."""
-    eval_env_kwargs: dict[str, Any] = setting({}, affects="evaluation")
-    """Keyword arguments of the evaluation environments, as a JSON object; they override and extend env_kwargs."""
-    action_limit: float | None = setting(None, above=0)
-    """For action spaces without bounds: scale actions to [-X, X].  Above 0."""
-    num_envs: int = setting(16, at_least=1, fixed=True)
-    """Number of environments per member, stepped together.  At least 1."""
-    env_threads: int = setting(0, at_least=0, affects="speed")
-    """CPU threads of the environments; 0 lets the back end choose."""
+    env: str = dataclasses.field(metadata=Traits(group="environment", common=True, metavar="NAME"))
+    """Environment to train in, such as HalfCheetah-v5; `fastsac envs` lists them.  BACKEND:NAME takes it from another
+    back end, PACKAGE.MODULE:NAME from your own module."""
+    env_kwargs: dict[str, Any] = setting({}, group="environment")
+    """Keyword arguments of the environments as a JSON object, such as {"ctrl_cost_weight": 0.2}."""
+    eval_env_kwargs: dict[str, Any] = setting({}, affects="evaluation", group="evaluation")
+    """Keyword arguments of the evaluation environments as a JSON object, on top of env_kwargs."""
+    action_limit: float | None = setting(None, above=0, group="environment")
+    """Scale actions to [-X, X] where the action space has no bounds."""
+    num_envs: int = setting(16, at_least=1, fixed=True, group="environment", common=True)
+    """Number of environments that are stepped together, for each member."""
+    env_threads: Literal["auto"] | int = setting("auto", at_least=0, affects="speed", group="performance")
+    """CPU threads of the environments; auto (or 0) lets the back end choose."""
 
-    algo: Algo = setting("auto", fixed=True)
-    """Algorithm; auto is sac for continuous actions and sac-discrete for discrete ones."""
-    preset: str = "none"
-    """Preset of hyperparameters: auto (by the environment), none, or a name such as pendulum, gym-mujoco or atari.
-    Flags override it."""
-    seed: int = setting(1, at_least=0, fixed=True, affects="nothing")
-    """Random seed of the first member, in [0, 2^31)."""
-    seeds: int = setting(1, at_least=1, fixed=True, affects="nothing")
-    """Number of seeds: one member is trained with each of seed, seed + 1, and so on.  At least 1."""
-    sweep: tuple[str, ...] = setting((), fixed=True, affects="nothing")
-    """Hyperparameter sweep in one run, a member for each combination and seed.  Grid: NAME=VALUE,VALUE,... for each
-    hyperparameter.  Random search: random:COUNT draws COUNT combinations from the preset's ranges.  `fastsac plot`
-    ranks them by return."""
-    total_steps: int = setting(1_000_000, at_least=1)
-    """Environment steps to train for, per member; resets do not count.  At least 1."""
+    algo: Algo = setting("auto", fixed=True, group="algorithm", common=True, metavar="NAME | auto")
+    """Algorithm; auto takes sac for continuous actions and sac-discrete for discrete ones."""
+    preset: str = setting("none", group="algorithm", common=True, metavar="NAME | auto | none")
+    """Tuned settings for a family of environments, by name; auto takes those for the environment, if there are any."""
+    total_steps: int = setting(1_000_000, at_least=1, group="run", common=True, metavar="STEPS")
+    """Environment steps to train for, those of all num_envs together; resets do not count."""
+    seed: int = setting(1, at_least=0, fixed=True, affects="nothing", group="run", common=True)
+    """Random seed, in [0, 2^31)."""
+    seeds: int | tuple[int, ...] = setting(
+        1, at_least=0, fixed=True, affects="nothing", group="run", common=True, metavar="N | N,N,..."
+    )
+    """Train one member for each of several seeds: a count takes seed, seed + 1 and so on, a list such as 3,7,8 takes
+    the seeds in it."""
+    sweep: tuple[str, ...] = setting(
+        (), fixed=True, affects="nothing", group="run", common=True, metavar="NAME=X,X,... ... | random:N"
+    )
+    """Train one member for each combination of values, such as critic_lr=3e-4,1e-3 tau=0.005,0.01, or for each of N
+    random draws from the preset's ranges.  `fastsac plot` ranks them."""
 
-    run_dir: str | None = setting(None, affects="nothing")
-    """Folder for all files of the run, new or empty; None makes runs/TASK-sSEED-TIME."""
-    resume: str | None = setting(None, affects="nothing")
-    """Run directory to continue from its newest checkpoint, with its settings; flags override them.  Or auto: continue
-    in run_dir if it has a checkpoint, else start there, so that the same command starts and continues a run."""
-    wait_for_lock: float = setting(0.0, at_least=0, affects="nothing")
-    """Seconds to wait while another process holds the run directory, for example after a job was requeued.
-    At least 0."""
-    max_wall_time: str | None = setting(None, affects="nothing")
-    """Time limit, for example 90s, 30m, 3h55m, 2d or HH:MM:SS, counted from the start of this command, compilation
-    included.  The run writes a checkpoint before the limit, and the command exits with status 75."""
-    device: str = setting("auto", affects="speed")
-    """Device to train on: auto, cpu, cuda or cuda:N; auto is cuda if there is a GPU, else cpu."""
-    cpu_threads: int = setting(0, at_least=0, affects="speed")
-    """PyTorch threads when training on a CPU; 0 chooses one or all cores, whichever is faster."""
-    compile: Auto = setting("auto", affects="speed")
+    run_dir: str | None = setting(
+        None, affects="nothing", group="checkpoints", common=True, metavar="FOLDER", unset="runs/TASK-sSEED-TIME"
+    )
+    """Folder for all files of the run, new or empty."""
+    resume: str | None = setting(None, affects="nothing", group="checkpoints", common=True, metavar="FOLDER | auto")
+    """Continue the run in this folder from its newest checkpoint, with its settings; flags override them.  With auto,
+    the same command starts the run in run_dir, and continues it there when called again."""
+    wait_for_lock: float = setting(0.0, at_least=0, affects="nothing", group="expert", metavar="SECONDS")
+    """Seconds to wait while another process holds the run directory, for example after a job was requeued."""
+    max_wall_time: str | None = setting(None, affects="nothing", group="run", metavar="TIME")
+    """Stop with a checkpoint before the command has run for so long, such as 90s, 30m, 3h55m, 2d or HH:MM:SS; it then
+    exits with status 75."""
+    device: str = setting(
+        "auto", affects="speed", group="performance", common=True, metavar="auto | cpu | cuda | cuda:N"
+    )
+    """Device to train on; auto takes a CUDA GPU if there is one."""
+    cpu_threads: Literal["auto"] | int = setting("auto", at_least=0, affects="speed", group="performance")
+    """PyTorch threads for training on a CPU; auto (or 0) takes one or all cores, whichever is faster."""
+    compile: Auto = setting("auto", affects="speed", group="performance")
     """Compile the gradient step with torch.compile; auto does so if this saves more time in the run than it costs."""
-    cuda_graphs: Auto = setting("auto", affects="speed")
-    """Run the compiled gradient steps as CUDA graphs, which saves time between kernels; auto does so on a GPU."""
-    updates_per_launch: Literal["auto"] | int = setting("auto", at_least=1, affects="speed")
-    """Gradient steps in the largest CUDA graph, at least 1; auto takes those due after one step of all environments, at
-    most 16."""
-    overlap: Auto = setting("auto", affects="speed")
-    """Step the environments while the gradient steps run; auto does so on a GPU.  Results are the same either way."""
-    matmul_precision: Literal["highest", "high"] = "high"
-    """Precision of float32 matrix products on a GPU: high uses TensorFloat-32, highest full float32."""
-    bf16: bool = False
+    cuda_graphs: Auto = setting("auto", affects="speed", group="performance")
+    """Launch the compiled gradient steps as CUDA graphs, which saves time between kernels; auto does so on a GPU."""
+    updates_per_launch: Literal["auto"] | int = setting("auto", at_least=1, affects="speed", group="expert")
+    """Gradient steps in the largest CUDA graph; auto takes those due after one step of all environments, at most 16."""
+    overlap: Auto = setting("auto", affects="speed", group="performance")
+    """Step the environments while the gradient steps run, with the same results; auto does so on a GPU."""
+    matmul_precision: Literal["highest", "high"] = setting("high", group="expert")
+    """Precision of float32 matrix products on a GPU: high is TensorFloat-32, highest is full float32."""
+    bf16: bool = setting(False, group="performance")
     """Compute matrix products in bfloat16, which is faster for large batches on a GPU; targets, log-probabilities and
     the temperature stay in float32."""
 
-    utd_ratio: float = setting(1.0, above=0, fixed=True)
-    """Gradient steps per environment step, whatever num_envs is (update-to-data ratio).  Above 0."""
-    learning_starts: int = setting(1_000, at_least=1, fixed=True)
-    """Environment steps with random actions before the first gradient step.  At least batch_size."""
-    batch_size: int = setting(256, at_least=1)
-    """Transitions per gradient step.  At least 1."""
-    buffer_size: int = setting(1_000_000, at_least=2, fixed=True)
-    """Capacity of the replay in transitions, per member, shared by its environments.  At least learning_starts."""
-    n_step: int = setting(1, at_least=1)
-    """Number of rewards before bootstrapping (n-step return); fewer at the end of an episode.  At least 1."""
-    backup_entropy: bool = True
+    utd_ratio: float = setting(1.0, above=0, fixed=True, group="algorithm")
+    """Gradient steps per environment step (update-to-data ratio), whatever num_envs is."""
+    learning_starts: int = setting(1_000, at_least=1, fixed=True, group="replay", metavar="STEPS")
+    """Environment steps with random actions before the first gradient step; at least batch_size."""
+    batch_size: int = setting(256, at_least=1, group="replay")
+    """Transitions per gradient step."""
+    buffer_size: int = setting(1_000_000, at_least=2, fixed=True, group="replay")
+    """Transitions that the replay holds, from all environments of a member; at least learning_starts."""
+    n_step: int = setting(1, at_least=1, group="replay")
+    """Number of rewards before bootstrapping (n-step return); fewer at the end of an episode."""
+    backup_entropy: bool = setting(True, group="expert")
     """Include the policy's entropy in the value of the next state, as maximum-entropy learning does (sac and
-    sac-discrete).  Without it, only the actor's loss includes the entropy, and a longer episode earns no entropy bonus;
-    this suits tasks that should be finished soon."""
-    n_step_entropy: bool = True
+    sac-discrete).  Without it, a longer episode earns no entropy bonus: for tasks that should be finished soon."""
+    n_step_entropy: bool = setting(True, group="expert")
     """With n_step above 1, include the entropy at the states inside the n-step window in the target, as the soft value
-    demands; each such state costs one more pass of the policy.  Without it, targets omit this entropy, as those of most
-    other programs do."""
-    gamma: float = setting(0.99, at_least=0, at_most=1, sweepable=True)
-    """Discount factor per environment step, in [0, 1]."""
-    tau: float = setting(0.005, above=0, at_most=1, sweepable=True)
-    """Polyak coefficient of the target networks, per gradient step, in (0, 1]."""
-    actor_lr: float = setting(3e-4, above=0, sweepable=True)
-    """Learning rate of the actor (Adam).  Above 0."""
-    critic_lr: float = setting(3e-4, above=0, sweepable=True)
-    """Learning rate of the critics (Adam).  Above 0."""
-    alpha_lr: float = setting(3e-4, above=0, sweepable=True)
-    """Learning rate of the logarithm of the temperature (Adam).  Above 0."""
-    hidden_dims: tuple[int, ...] = setting((256, 256), at_least=1, fixed=True)
-    """Widths of the hidden layers of actor and critics, each at least 1."""
-    conv_channels: tuple[int, ...] = setting((32, 64, 64), at_least=1, fixed=True)
-    """Image observations: output channels of one to three convolutions, which have kernels 8, 4, 3 and strides 4, 2, 1.
-    Each at least 1."""
-    num_critics: int = setting(2, at_least=1, fixed=True)
-    """Number of critics; the target takes the minimum of their values.  At least 1."""
-    critic_layer_norm: bool = setting(False, fixed=True)
+    demands; each such state costs one more pass of the policy.  Most other programs leave it out."""
+    gamma: float = setting(0.99, at_least=0, at_most=1, sweepable=True, group="algorithm")
+    """Discount factor per environment step."""
+    tau: float = setting(0.005, above=0, at_most=1, sweepable=True, group="algorithm")
+    """Polyak coefficient of the target networks, per gradient step."""
+    actor_lr: float = setting(3e-4, above=0, sweepable=True, group="algorithm")
+    """Learning rate of the actor (Adam)."""
+    critic_lr: float = setting(3e-4, above=0, sweepable=True, group="algorithm")
+    """Learning rate of the critics (Adam)."""
+    alpha_lr: float = setting(3e-4, above=0, sweepable=True, group="algorithm")
+    """Learning rate of the logarithm of the temperature (Adam)."""
+    hidden_dims: tuple[int, ...] = setting((256, 256), at_least=1, fixed=True, group="networks")
+    """Widths of the hidden layers of actor and critics."""
+    conv_channels: tuple[int, ...] = setting((32, 64, 64), at_least=1, fixed=True, group="networks")
+    """Channels of the one to three convolutions for images, which have kernels 8, 4, 3 and strides 4, 2, 1."""
+    num_critics: int = setting(2, at_least=1, fixed=True, group="networks")
+    """Number of critics; the target takes the minimum of their values."""
+    critic_layer_norm: bool = setting(False, fixed=True, group="networks")
     """Use LayerNorm in the hidden layers of the critics, before the ReLU."""
-    actor_delay: int = setting(1, at_least=1)
-    """Policy delay: update the actor and the temperature once every N gradient steps.  At least 1."""
-    init_alpha: float = setting(1.0, above=0, sweepable=True)
-    """Initial temperature, the weight of the entropy; --no-learn-alpha keeps it constant.  Above 0."""
-    learn_alpha: bool = True
+    actor_delay: int = setting(1, at_least=1, group="algorithm")
+    """Policy delay: update the actor and the temperature once every N gradient steps."""
+    init_alpha: float = setting(1.0, above=0, sweepable=True, group="algorithm")
+    """Initial temperature alpha, the weight of the entropy; it stays constant without learn_alpha."""
+    learn_alpha: bool = setting(True, group="algorithm")
     """Learn the temperature so that the policy's entropy approaches target_entropy (sac and sac-discrete; the other
     algorithms keep init_alpha)."""
-    target_entropy: float | None = setting(None, sweepable=True)
-    """Target entropy of the policy, in nats; None is minus the number of action dimensions, with actions scaled to
-    [-1, 1], or for discrete actions target_entropy_share."""
-    target_entropy_share: float = setting(0.5, at_least=0, at_most=1, sweepable=True)
-    """Discrete actions: target entropy as a share of its maximum, log(number of actions), in [0, 1]."""
-    obs_norm: bool = setting(False, fixed=True)
+    target_entropy: float | None = setting(
+        None, sweepable=True, group="algorithm", unset="minus the number of action dimensions; see target_entropy_share"
+    )
+    """Target entropy of the policy in nats, with actions scaled to [-1, 1]."""
+    target_entropy_share: float = setting(0.5, at_least=0, at_most=1, sweepable=True, group="algorithm")
+    """Target entropy for discrete actions, as a share of the largest, log(number of actions)."""
+    obs_norm: bool = setting(False, fixed=True, group="networks")
     """Normalise observations by the running mean and variance of those seen in training."""
-    reward_scale: float = setting(1.0, above=0, sweepable=True)
-    """Multiply rewards by this factor in every gradient step; returns are reported unscaled.  Above 0."""
-    reward_clip: float = setting(0.0, at_least=0)
-    """Clip rewards to [-X, X] when they are stored; returns are reported unclipped.  0 does not clip."""
-    max_grad_norm: float = setting(0.0, at_least=0)
+    reward_scale: float = setting(1.0, above=0, sweepable=True, group="algorithm")
+    """Multiply rewards by this factor in every gradient step; returns are reported unscaled."""
+    reward_clip: float = setting(0.0, at_least=0, group="replay")
+    """Clip rewards to [-X, X] when they are stored; returns are reported unclipped, and 0 does not clip."""
+    max_grad_norm: float = setting(0.0, at_least=0, group="algorithm")
     """Clip the gradients of actor and critics to this Euclidean norm; 0 does not clip."""
 
-    eval_every: int = setting(10_000, at_least=0, affects="evaluation")
+    eval_every: int = setting(
+        10_000, at_least=0, affects="evaluation", group="evaluation", common=True, metavar="STEPS"
+    )
     """Environment steps between evaluations; 0 evaluates at the end only."""
-    eval_episodes: int = setting(10, at_least=1, affects="evaluation")
-    """Episodes per evaluation, with deterministic actions, in separate environments.  At least 1."""
-    stop_at_return: float | None = setting(None, affects="nothing")
+    eval_episodes: int = setting(10, at_least=1, affects="evaluation", group="evaluation")
+    """Episodes per evaluation, with deterministic actions, in environments of their own."""
+    stop_at_return: float | None = setting(None, affects="nothing", group="run", common=True)
     """Stop early once the mean return of an evaluation reaches this value."""
-    stop_at_episode_return: float | None = setting(None, affects="nothing")
+    stop_at_episode_return: float | None = setting(None, affects="nothing", group="run")
     """Stop early once the mean return of the last 100 training episodes reaches this value."""
-    stop_when: Literal["all", "any"] = setting("all", affects="nothing")
+    stop_when: Literal["all", "any"] = setting("all", affects="nothing", group="run")
     """With several members, stop early once all of them have reached the return, or once any of them has."""
-    on_nan: Literal["stop", "rollback"] = "stop"
-    """Reaction to a loss or parameter that is NaN or infinite: stop the run, or roll the member back to its state at
-    the last row of metrics.csv and continue with other random numbers, at most 3 times.  Either way
-    RUN_DIR/nan-STEP/ holds the details."""
-    checkpoint_every: int = setting(100_000, at_least=0, affects="nothing")
+    on_nan: Literal["stop", "rollback"] = setting("stop", group="expert")
+    """What to do if a loss or parameter is NaN or infinite: stop the run, or roll the member back to the last row of
+    metrics.csv and go on with other random numbers, at most 3 times.  RUN_DIR/nan-STEP/ holds the details."""
+    checkpoint_every: int = setting(100_000, at_least=0, affects="nothing", group="checkpoints", metavar="STEPS")
     """Environment steps between checkpoints; 0 writes one at the end only."""
-    keep_checkpoints: int = setting(2, at_least=1, affects="nothing")
-    """Number of checkpoints to keep, newest first; each also holds the best evaluated policy of every member so far.
-    At least 1."""
-    checkpoint_replay: Literal["full", "none"] = "full"
+    keep_checkpoints: int = setting(2, at_least=1, affects="nothing", group="checkpoints")
+    """Number of newest checkpoints to keep; each also holds the best evaluated policy of every member so far."""
+    checkpoint_replay: Literal["full", "none"] = setting("full", group="checkpoints")
     """Save the whole replay in checkpoints (full), or leave it out to save disk space (none).  A run resumed without
     its replay collects batch_size transitions first, then catches up on the gradient steps due meanwhile."""
-    log_every: int = setting(1_000, at_least=1, affects="nothing")
-    """Environment steps between rows of metrics.csv.  At least 1."""
-    tensorboard: bool = setting(True, affects="nothing")
+    log_every: int = setting(1_000, at_least=1, affects="nothing", group="logging", metavar="STEPS")
+    """Environment steps between rows of metrics.csv."""
+    tensorboard: bool = setting(True, affects="nothing", group="logging")
     """Write TensorBoard event files."""
-    wandb: bool = setting(False, affects="nothing")
-    """Also log to Weights & Biases; needs pip install "fastsac[wandb]"."""
+    wandb: bool = setting(False, affects="nothing", group="logging", common=True)
+    """Also log to Weights & Biases; this needs pip install "fastsac[wandb]"."""
 
     def __post_init__(self) -> None:
         """Raises ValueError with the name, the rule and the value."""
@@ -188,6 +193,11 @@ class Config:
         return self.env.rpartition(":")[2]
 
     @property
+    def num_env_threads(self) -> int:
+        """CPU threads to ask of the back end; 0 lets it choose."""
+        return 0 if self.env_threads == "auto" else self.env_threads
+
+    @property
     def env_kwargs_of_evaluation(self) -> dict[str, Any]:
         """Keyword arguments of the environments that evaluate."""
         return {**self.env_kwargs, **self.eval_env_kwargs}
@@ -195,21 +205,26 @@ class Config:
     @cached_property
     def settings(self) -> list[sweeps.Setting]:
         """The values that a sweep gives to each of its settings; one empty dictionary without a sweep."""
-        return sweeps.settings(self.sweep, find_ranges(self.preset), self.seed, self.names(sweepable=True))
+        return sweeps.settings(self.sweep, find_ranges(self.preset), self.seed_list[0], self.names(sweepable=True))
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds of one setting's members."""
+        return seed_list(self.seed, self.seeds)
 
     @property
     def num_members(self) -> int:
         """M: settings times seeds."""
-        return len(self.settings) * self.seeds
+        return len(self.settings) * len(self.seed_list)
 
     @property
     def member_seeds(self) -> list[int]:
         """The seed of each member: all seeds of the first setting, then all of the next."""
-        return [self.seed + i for _ in self.settings for i in range(self.seeds)]
+        return self.seed_list * len(self.settings)
 
     def member_setting(self, member: int) -> sweeps.Setting:
         """The values that a sweep gives to one member."""
-        return self.settings[member // self.seeds]
+        return self.settings[member // len(self.seed_list)]
 
     def member_name(self, member: int) -> str:
         """`member 3 (seed 2, gamma 0.99)`."""

@@ -8,6 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fastsac.config.seeds import seeds_text
 from fastsac.config.settings import Config
 from fastsac.report.statistics import iqm_of_finite
 
@@ -21,9 +22,7 @@ class Progress:
 
     def __init__(self, config: Config, total_steps: int) -> None:
         settings = f"{len(config.settings)} settings, " if len(config.settings) > 1 else ""
-        last = config.seed + config.seeds - 1
-        seeds = f"seed {last}" if config.seeds == 1 else f"seeds {config.seed} to {last}"
-        self.heading = f"{config.task}, {settings}{seeds}"
+        self.heading = f"{config.task}, {settings}{seeds_text(config.seed_list)}"
         self.total_steps = total_steps
         self.env_steps = self.wall_s = 0.0
         self.eval_returns: Sequence[float] = ()  # one per member

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fastsac.config import seeds
 from fastsac.config.settings import Config
 from fastsac.disk.tables import read_numbers
 from fastsac.report.statistics import Array, iqm
@@ -196,10 +197,5 @@ def short(value: object) -> str:
 
 
 def seeds_text(group: Group) -> str:
-    """`seed 3`, `seeds 1 to 5`, `seeds 1, 7`, `9 seeds`."""
-    seeds = sorted(member.config.seed for member in group.members)
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"{len(seeds)} seeds" if len(seeds) > 4 else f"seeds {', '.join(map(str, seeds))}"
+    """`seed 3`, `seeds 1 to 5`, and so on."""
+    return seeds.seeds_text(sorted(member.config.seed for member in group.members))

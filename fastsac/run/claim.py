@@ -50,7 +50,7 @@ def _held(path: Path, wait_s: float, check: Callable[[RunDir], None]) -> RunDir:
 
 def _new_one(config: Config) -> RunDir:
     """A folder of its own below runs/."""
-    name = f"{config.task.replace('/', '-')}-s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = f"{config.task.replace('/', '-')}-s{config.seed_list[0]}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in itertools.count(1):
         place = RunDir(Path("runs") / (name if number == 1 else f"{name}-{number}"))
         if not place.path.exists():

@@ -63,7 +63,7 @@ def evaluate(run: "Run") -> Returns:
 
 def _make(config: Config, purpose: Purpose, num_envs: int, counter: int, env_kwargs: dict[str, Any]) -> VectorEnv:
     seeds = [s for seed in config.member_seeds for s in derive_seeds(seed, purpose, num_envs, counter)]
-    return make_env(config.env, seeds, config.env_threads, env_kwargs, config.action_limit)
+    return make_env(config.env, seeds, config.num_env_threads, env_kwargs, config.action_limit)
 
 
 class BestPolicies:

@@ -143,8 +143,10 @@ def choose_threads(config: Config, spec: EnvSpec, mode: Mode) -> tuple[int, ...]
     Two only where the numbers do not depend on it: convolutions sum their gradients, products their long sums over a
     large batch, and eager norms their squares, in as many parts as there are threads.
     """
-    if config.cpu_threads or num_cpus() == 1:
-        return (config.cpu_threads or 1,)
+    if config.cpu_threads not in ("auto", 0):
+        return (int(config.cpu_threads),)
+    if num_cpus() == 1:
+        return (1,)
     if spec.image is not None or config.batch_size > WHOLE_SUMS:
         return (num_cpus(),)
     widest = max(config.hidden_dims)

@@ -111,7 +111,7 @@ def test_no_operation_of_a_launch_needs_the_host(changes):
     config, meta = BASE.replace(**changes), torch.device("meta")
     learner, replay, normalizer = make_parts(config, SPEC, meta, "eager")
     assert learner.algorithm.joint_pass  # the form for GPUs
-    m = config.seeds
+    m = config.num_members
     views = pytree.tree_map(lambda t: t[0], learner.buffers) if m == 1 else learner.buffers
     for with_actor in (True, False):
         gradient_step_(learner.algorithm, config, views, with_actor)

@@ -64,7 +64,7 @@ def test_a_member_agrees_with_its_own_run(algo):
 def test_no_operation_of_an_update_needs_the_host(algo, changes):
     config = BASE.replace(algo=algo, **changes)
     learner = make_parts(config, spec_of(algo), torch.device("meta"), "eager").learner
-    views = pytree.tree_map(lambda t: t[0], learner.buffers) if config.seeds == 1 else learner.buffers
+    views = pytree.tree_map(lambda t: t[0], learner.buffers) if config.num_members == 1 else learner.buffers
     for with_actor in (True, False):
         gradient_step_(learner.algorithm, config, views, with_actor)
     with pytest.raises(RuntimeError, match="meta"):  # had it asked for a number

@@ -13,8 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fastsac.cli.parsing import docs_of
-from fastsac.config.fields import range_text
+from fastsac.config.fields import GROUPS
 from fastsac.config.presets import PRESETS, find_preset
+from fastsac.config.seeds import seeds_text
 from fastsac.config.settings import Config
 
 BASE = Config(env="Pendulum-v1")
@@ -239,13 +240,52 @@ def test_config_json_of_the_version_before_is_read_unless_it_asks_for_what_is_go
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(Config), ids=lambda field: field.name)
-def test_each_setting_is_documented_with_its_range(field):
+def test_each_setting_is_documented_and_has_a_group(field):
     doc = docs_of(Config)[field.name]
     assert doc[0].isupper()
     assert doc.endswith(".")
-    if field.metadata.get("above") is not None or field.metadata.get("at_least", 0) > 0 or "at_most" in field.metadata:
-        texts = (range_text(field.metadata), "at least learning_starts", "at least batch_size")
-        assert any(text in doc.lower() for text in texts), texts
+    assert field.metadata["group"] in GROUPS
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 0}, "seeds must be a count of at least 1, or a list such as 3,7,8, got 0."),
+        ({"seeds": ()}, "seeds must be a count or a list of at least one seed, got ()."),
+        ({"seeds": (3, 3)}, "seeds must differ from each other, got (3, 3)."),
+        ({"seeds": (3, -1)}, "seeds must each be at least 0, got -1."),
+        ({"seeds": (3, 2**31)}, "seeds must each be in [0, 2^31), got (3, 2147483648)."),
+        ({"seeds": (3, 4), "seed": 7}, "seed has no place beside a list of seeds, got seed 7 and seeds (3, 4)."),
+        ({"seeds": "1,2"}, "seeds must be a list of whole numbers or a whole number, got '1,2'."),
+    ],
+)
+def test_wrong_seeds_are_refused(changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        BASE.replace(**changes)
+
+
+def test_seeds_are_a_count_from_seed_on_or_a_list():
+    assert BASE.replace(seed=4, seeds=3).member_seeds == [4, 5, 6]
+    listed = BASE.replace(seeds=[9, 0, 4], sweep=("gamma=0.9,0.99",))
+    assert listed.member_seeds == [9, 0, 4] * 2
+    assert listed.num_members == 6
+    assert listed.member_setting(3) == {"gamma": 0.99}
+    assert listed.member_name(4) == "member 4 (seed 0, gamma 0.99)"
+    assert listed.of_member(5) == BASE.replace(seed=4, gamma=0.99)
+    assert Config.from_json(listed.to_json()) == listed
+
+
+def test_a_list_of_seeds_draws_a_random_sweep_by_its_first():
+    assert BASE.replace(seeds=(5, 1), sweep=("random:3",)).settings == BASE.replace(seed=5, sweep=("random:3",)).settings
+
+
+def test_seeds_as_text():
+    texts = [seeds_text(seeds) for seeds in ([3], [1, 7], [1, 2, 3], [1, 3, 5, 7, 9])]
+    assert texts == ["seed 3", "seeds 1, 7", "seeds 1 to 3", "5 seeds"]
+
+
+def test_zero_threads_and_auto_mean_the_same():
+    assert [BASE.replace(env_threads=n).num_env_threads for n in ("auto", 0, 3)] == [0, 0, 3]
 
 
 def test_traits_select_settings():

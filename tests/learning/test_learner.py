@@ -94,7 +94,7 @@ def test_compiled_learners_of_other_kinds_do_not_get_in_each_others_way():
     for due in (3, 1, 4):
         for eager, compiled_one in pairs:
             for learner in (eager, compiled_one):
-                learner.launch([due] * learner.config.seeds)
+                learner.launch([due] * learner.config.num_members)
     for eager, compiled_one in pairs:
         for name, value in params(eager).items():
             torch.testing.assert_close(params(compiled_one)[name], value, rtol=1e-4, atol=1e-5)

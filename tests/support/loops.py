@@ -42,7 +42,7 @@ class Stream:
 
 def run(loop: Loop, steps: int = 12, updates: int = 3) -> FloatArray:
     """Actions of a short run, [steps, M, N, A]."""
-    stream, members = Stream(loop.config), loop.config.seeds
+    stream, members = Stream(loop.config), loop.config.num_members
     loop.store.reset(stream.draw(O), [True] * members)
     actions = []
     for step in range(steps):
