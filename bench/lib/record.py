@@ -34,7 +34,7 @@ def start(
     """Parse the command line of `bench.NAME`, and prepare torch and the report; what is wrong is one line."""
     words = list(sys.argv[1:] if argv is None else argv)
     with one_line(name):
-        settings = parse(cls, f"python -m bench.{name}", words, description=question or "")
+        settings = parse(cls, f"python -m bench.{name}", words, about=question or "")
         device = set_up_torch(settings)
     return settings, device, Reporter(name, question or "", settings, words)
 

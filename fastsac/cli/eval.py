@@ -22,14 +22,14 @@ class EvalArgs:
     run_dir: Annotated[Path, tyro.conf.Positional]
     """Run directory, as `fastsac train` writes it."""
     episodes: int = 10
-    """Number of episodes, each in its own environment.  At least 1."""
+    """Number of episodes, each in its own environment."""
     member: Literal["best"] | int = 0
     """Member of the run, by number; best is the one with the highest return at its last evaluation."""
     checkpoint: Literal["last", "best"] = "last"
     """Policy to evaluate: last is the newest, best is the one with the member's highest evaluation return so far."""
     seed: int = 0
     """Random seed of the environments, in [0, 2^31)."""
-    json: bool = False
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else."""
     trust_env: tyro.conf.FlagCreatePairsOff[bool] = False
     """Allow the module of the environment to be imported from the run directory."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from fastsac.cli.parsing import parse
+from fastsac.config.fields import setting
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class ExtractArgs:
     """Run directory, as `fastsac train` writes it."""
     member: Literal["best"] | int = "best"
     """Member of the run, by number; best is the one with the highest return at its last evaluation."""
-    out: Path | None = None
-    """Folder to write, new or empty.  Default: RUN_DIR-memberN."""
+    out: Path | None = setting(None, metavar="FOLDER", unset="RUN_DIR-memberN")
+    """Folder to write, new or empty."""
 
 
 def run(args: list[str]) -> int:

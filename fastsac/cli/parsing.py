@@ -1,67 +1,56 @@
 """Flags into dataclasses, by tyro; a wrong call becomes a ValueError of one line.  Knows no command."""
 
-import ast
 import contextlib
-import inspect
 import io
-import itertools
 import json
 import re
-from copy import copy
-from dataclasses import fields, is_dataclass, make_dataclass
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Sequence
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from fastsac.cli.flags import alternatives, flags_of, metavar
+from fastsac.cli.help import help_text
+from fastsac.cli.spelling import as_usual, check_names
 from fastsac.config.kinds import as_kind, read_json, shown
 
 T = TypeVar("T")
 RULES = ConstructorRegistry()
-NUMBERS = {int: "INT", float: "FLOAT"}
+HELP = {"-h", "--help"}
+NUMBERS = (int, float)
 
 
-def parse(cls: type[T], prog: str, args: list[str], default: T | None = None, description: str | None = None) -> T:
-    """Parse flags into a dataclass; `default` has the values of flags that are not given.
+def parse(cls: type[T], prog: str, args: Sequence[str], about: str | None = None) -> T:
+    """Parse flags into a dataclass; help says `about`, or the docstring of the dataclass.
 
     Raises ValueError for a wrong call, in one line that names the flag, and SystemExit once help has been printed.
     """
+    if wants_help(args):
+        print(help_text(cls, prog, about))
+        raise SystemExit(0)
+    flags = flags_of(cls)
+    args = as_usual(args, flags)
+    check_names(args, flags, {}, f"`{prog} --help` lists the options.")
+    return read_flags(cls, prog, args)
+
+
+def wants_help(args: Sequence[str]) -> bool:
+    """Whether the arguments ask for help."""
+    return not HELP.isdisjoint(args)
+
+
+def read_flags(cls: type[T], prog: str, args: Sequence[str], default: T | None = None) -> T:
+    """As `parse`, of arguments in the usual form; `default` has the values of flags that are not given."""
     errors = io.StringIO()
-    known: dict[str, Any] = {"prog": prog, "args": args, "description": description, "registry": RULES}
-    if not {"-h", "--help"}.isdisjoint(args):
-        cls, default = for_help(cls, default)
+    known: dict[str, Any] = {"prog": prog, "args": args, "registry": RULES}
     try:
         with contextlib.redirect_stderr(errors):
             result: T = tyro.cli(cls, **known) if default is None else tyro.cli(cls, default=default, **known)
             return result
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
+    except SystemExit:
         raise ValueError(one_line(errors.getvalue(), prog)) from None
-
-
-def for_help(cls: Any, default: Any) -> Any:
-    """A class with the same flags, and its default; help texts are not broken where the source breaks their lines."""
-    hints, docs = get_type_hints(cls, include_extras=True), docs_of(cls)
-    flags = [
-        (each.name, Annotated[hints[each.name], tyro.conf.arg(help=docs.get(each.name))], copy(each))
-        for each in fields(cls)
-    ]
-    made: Any = make_dataclass(cls.__name__, flags, kw_only=True, namespace={"__doc__": cls.__doc__})
-    return made, default and made(**{each.name: getattr(default, each.name) for each in fields(default)})
-
-
-def docs_of(cls: type) -> dict[str, str]:
-    """The text under each field of a dataclass, in one line."""
-    docs = {}
-    for base in filter(is_dataclass, reversed(cls.__mro__)):
-        source = ast.parse(inspect.getsource(base)).body[0]
-        assert isinstance(source, ast.ClassDef)
-        for target, text in itertools.pairwise(source.body):
-            if isinstance(target, ast.AnnAssign) and isinstance(text, ast.Expr):
-                docs[ast.unparse(target.target)] = " ".join(ast.literal_eval(text.value).split())
-    return docs
 
 
 def one_line(text: str, prog: str) -> str:
@@ -71,59 +60,63 @@ def one_line(text: str, prog: str) -> str:
     message = " ".join(parts[0].replace("│", " ").split()) if parts else title
     message = re.sub(r"^Error parsing (--[\w-]+): (?=must )", r"\1 ", message)
     message = re.sub(r"^Error parsing (\w+: |(?=--))", "", message)
-    meant = re.search(r"Perhaps you meant:[│\s]*(--[\w-]+)", text)
-    message = f"{message.rstrip('.')}; did you mean {meant.group(1)}?" if meant else f"{message.rstrip('.')}."
-    return f"{message} `{prog} --help` lists the options."
+    message = re.sub(r"^Unrecognized options: ", "there is no place for ", message)
+    return f"{message.rstrip('.')}. `{prog} --help` lists the options."
 
 
 @RULES.primitive_rule
 def settings_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """How tyro reads numbers, words beside numbers, lists of numbers and JSON objects: as `as_kind` does."""
+    """How tyro reads numbers, words beside numbers, lists of numbers, JSON objects and text or none: as `as_kind`."""
     kind = info.type
-    name = metavar(kind)
-    if name is None:
+    if not is_ours(kind):
         return None
     return PrimitiveConstructorSpec(
-        nargs="*" if get_origin(kind) is tuple else 1,
-        metavar=name,
+        nargs="*" if is_list(kind) else 1,
+        metavar=metavar(kind),
         instance_from_str=lambda texts: read(texts, kind),
         is_instance=lambda value: True,  # defaults are of the types of their fields
         str_from_instance=texts_of,
     )
 
 
-def metavar(kind: Any) -> str | None:
-    """How help shows a value of such a type; None for types that are left to tyro."""
-    if get_origin(kind) is dict:
-        return "JSON"
-    if get_origin(kind) is tuple and get_args(kind)[-1] is ...:
-        number = NUMBERS.get(get_args(kind)[0])
-        return number and f"[{number} [{number} ...]]"
-    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    number = next((NUMBERS[each] for each in kinds if each in NUMBERS), None)
-    words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
-    words += ["None"] * (NoneType in kinds)
-    return number and f"{{{','.join(words)}}}|{number}" if words else number
+def is_ours(kind: Any) -> bool:
+    """Whether values of such a type are read here, and not by tyro."""
+    kinds = alternatives(kind)
+    return (
+        get_origin(kind) is dict
+        or any(each in NUMBERS or is_list(each) for each in kinds)
+        or {*kinds} == {str, NoneType}
+    )
+
+
+def is_list(kind: Any) -> bool:
+    """Whether values of such a type are lists of numbers."""
+    return get_origin(kind) is tuple and get_args(kind) in [(number, ...) for number in NUMBERS]
 
 
 def read(texts: list[str], kind: Any) -> Any:
-    """The value of such a type that the texts of a flag are."""
+    """The value of such a type that the texts of a flag are; those of a list have commas or spaces between them."""
     if get_origin(kind) is dict:
         with contextlib.suppress(ValueError):
             return as_kind(read_json(texts[0]), kind)
         raise ValueError(f'must be a JSON object such as {{"ctrl_cost_weight": 0.2}}, got {shown(texts[0])}')
-    values = [number_or_text(text) for text in texts]
-    return as_kind(values if get_origin(kind) is tuple else values[0], kind)
+    kinds = alternatives(kind)
+    if str in kinds:
+        return None if texts[0].lower() == "none" else texts[0]
+    if not any(map(is_list, kinds)):
+        return as_kind(number_or_text(texts[0]), kind)
+    values = [number_or_text(part) for text in texts for part in text.split(",") if part]
+    return as_kind(values[0] if len(values) == 1 and int in kinds else values, kind)
 
 
 def number_or_text(text: str) -> int | float | str | None:
-    """The number that a text is, whole if it can be (`1_000_000`, `1e6`); None for "None"; or the text."""
+    """The number that a text is, whole if it can be (`1_000_000`, `1e6`); None for "none"; or the text."""
     with contextlib.suppress(ValueError):
         return int(text)
     with contextlib.suppress(ValueError):
         number = float(text)
         return int(number) if number.is_integer() else number
-    return None if text == "None" else text
+    return None if text.lower() == "none" else text
 
 
 def texts_of(value: object) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from fastsac.cli.parsing import parse
+from fastsac.config.fields import setting
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,8 @@ class PlotArgs:
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run directories, as `fastsac train` writes them."""
-    out: Path | None = None
-    """PNG file to write.  Default: RUN_DIR/curves.png, or curves.png for several runs.  The picture of a sweep gets the
-    same name with -sweep added."""
+    out: Path | None = setting(None, metavar="FILE", unset="RUN_DIR/curves.png, or curves.png for several runs")
+    """PNG file to write; the picture of a sweep gets the same name with -sweep added."""
 
 
 def run(args: list[str]) -> int:

@@ -2,9 +2,10 @@
 
 import argparse
 import contextlib
+import dataclasses
 import shutil
 import sys
-import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,15 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from fastsac.cli.flags import flags_of
+from fastsac.cli.help import help_text
 from fastsac.cli.main import say
-from fastsac.cli.parsing import parse
+from fastsac.cli.other_programs import ELSEWHERE
+from fastsac.cli.parsing import HELP, read_flags, wants_help
+from fastsac.cli.spelling import as_usual, check_names
 from fastsac.config.algorithms import ALGORITHMS
+from fastsac.config.fields import setting
+from fastsac.config.presets import PRESETS
 from fastsac.config.settings import Config
 from fastsac.disk.errors import disk_error
 from fastsac.runtime.signals import OUT_OF_TIME, exit_status
@@ -23,32 +30,39 @@ if TYPE_CHECKING:
     from fastsac.run.result import Result
 
 PROG = "fastsac train"
-DESCRIPTION = """Train one policy, or several side by side, called members (see --seeds and --sweep).
+ABOUT = """Train a policy, or several side by side: members (see --seeds and --sweep).
+The environment's preset sets the defaults, which --env NAME --help shows.
 
-A preset for the environment sets the defaults; `fastsac train --env ENV --help` shows them.
+Examples:
+  fastsac train --env Pendulum-v1
+  fastsac train --env HalfCheetah-v5 --seeds 3 --total-steps 300_000
+  fastsac train --env Pendulum-v1 --sweep critic_lr=1e-3,3e-3 tau=0.01,0.02"""
+LISTS = f"""
 
 Algorithms:
-""" + "\n".join(
-    textwrap.fill(f"{name}: {about}", 79, initial_indent="  ", subsequent_indent="    ")
-    for name, about in ALGORITHMS.items()
-)
+{"".join(f"  {name}: {about}" + chr(10) for name, about in ALGORITHMS.items())}
+Presets:
+  {", ".join(PRESETS)}"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainHelp(Config):
-    """The flags of `fastsac train` as help shows them."""
+class TrainFlags(Config):
+    """The flags of `fastsac train`: the settings, and what concerns the command alone."""
 
-    preset: str = "auto"
-    config: Path | None = None
+    preset: str = dataclasses.field(default="auto", metadata=Config.__dataclass_fields__["preset"].metadata)
+    config: Path | None = setting(None, group="run", metavar="FILE")
     """Take all settings from this config.json, or from the one in this run directory; flags override them."""
-    trust_env: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Allow importing the environment's Python module from the run directory of --config or --resume; this runs its
-    code."""
+    quiet: tyro.conf.FlagCreatePairsOff[bool] = setting(False, group="logging")
+    """Print only errors, warnings and, at the end, the run directory."""
+    trust_env: tyro.conf.FlagCreatePairsOff[bool] = setting(False, group="expert")
+    """Allow importing the environment's module from the run directory of --config or --resume, which runs its code."""
 
 
 def run(args: list[str]) -> int:
     """Train; returns the exit status."""
-    config = train_config(args)
+    given = read_call(args)
+    config, quiet = settings_of(*given), given[0].quiet
+    from fastsac.report.displays import QuietDisplay
     from fastsac.run.ending import FAILURES
     from fastsac.run.plan import make_plan
     from fastsac.run.trainer import Run
@@ -56,9 +70,10 @@ def run(args: list[str]) -> int:
     plan = make_plan(config)
     if plan.is_complete:
         plan.place.release()
-        print(f"{plan.run_dir} is complete: nothing to do. A larger --total-steps continues it.")
+        done = f"{plan.run_dir} is complete: nothing to do. A larger --total-steps continues it."
+        print(plan.run_dir if quiet else done)
         return 0
-    with Run(plan) as training:
+    with Run(plan, display=QuietDisplay(config) if quiet else None) as training:
         try:
             result = training.train()
         except (*FAILURES, OSError, RuntimeError) as error:
@@ -70,50 +85,98 @@ def run(args: list[str]) -> int:
             return 1
         except ValueError as error:  # a fault of ours, not a wrong call: keep the traceback
             raise RuntimeError("training failed") from error
-    show_result(result)
+    show_result(result, quiet)
     if not result.interrupted:
         return 0
     return OUT_OF_TIME if result.stopped_by == "max_wall_time" else exit_status(result.stopped_by)
 
 
-def train_config(args: list[str]) -> Config:
+def train_config(args: Sequence[str]) -> Config:
     """The settings of a `train` command line: a preset, a file or a run to resume, with the flags on top."""
+    return settings_of(*read_call(args))
+
+
+def read_call(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """As `first_flags`, of a command line as people write it; prints help where it is asked for, and ends.
+
+    Raises ValueError for a flag that there is not.
+    """
+    flags = flags_of(TrainFlags)
+    if args and not args[0].startswith("-"):
+        args = ["--env", *args]
+        if any(arg.partition("=")[0] == "--env" for arg in args[2:]):
+            raise ValueError(f"env is given twice, as {args[1]} and by --env. Leave one out.")
+    args = as_usual(args, flags)
+    is_help = [wants_help(args), "--help-all" in args]
+    args = [arg for arg in args if arg not in (*HELP, "--help-all")]
+    check_names(args, flags, ELSEWHERE, f"`{PROG} --help-all` lists all.")
     known, rest = first_flags(args)
-    resumed = None if known.resume == "auto" else known.resume  # auto: the same command line starts and continues
-    source = resumed or known.config
-    if resumed and known.config:
-        raise ValueError("config and resume exclude each other. --resume RUN_DIR reads the run's own settings.")
-    if source and known.preset:
-        raise ValueError("preset has no place beside config or resume, which bring all settings. Leave --preset out.")
-    wants_help = not {"-h", "--help"}.isdisjoint(args)
-    default = None
-    if source:
-        default = Config.load(source).replace(run_dir=None)
-    elif known.env:
-        default = Config.for_env(known.env, known.preset or "auto", **({"algo": known.algo} if known.algo else {}))
-    elif not wants_help:
+    if any(is_help):
+        print(train_help(known, everything=is_help[1]))
+        raise SystemExit(0)
+    return known, rest
+
+
+def train_help(known: argparse.Namespace, everything: bool) -> str:
+    """The help, with the defaults that the preset, file or run on the command line has."""
+    default = defaults(known)
+    about = ABOUT
+    if default is not None:
+        origin = known.source or f"preset {default.preset} for {default.env}"
+        about += f"\n\nDefaults marked `here` are those of {origin}."
+    if everything:
+        about += LISTS
+    return help_text(TrainFlags, PROG, about, default, only_common=not everything)
+
+
+def settings_of(known: argparse.Namespace, rest: list[str]) -> Config:
+    """The settings: the defaults, and the flags on top; see `first_flags`."""
+    default = defaults(known)
+    if default is None:
         raise ValueError("env must be given, for example --env HalfCheetah-v5. `fastsac envs` lists them.")
-    config = parse(TrainHelp if wants_help else Config, PROG, rest, default, DESCRIPTION)
-    if source and not known.env:
+    if "," in (known.seeds or "") and not known.seed:
+        default = default.replace(seed=1)  # that of a file has no place beside a list
+    config = read_flags(Config, PROG, rest, default)
+    if known.source and not known.env:
         from fastsac.env.foreign import check_env
 
-        check_env(config.env, Path(source), known.trust_env, partial(say, PROG))
+        check_env(config.env, Path(known.source), known.trust_env, partial(say, PROG))
     return config
 
 
+def defaults(known: argparse.Namespace) -> Config | None:
+    """The values of settings whose flags are not given; None where nothing says which environment it is."""
+    if known.source:
+        return Config.load(known.source).replace(run_dir=None)
+    if not known.env:
+        return None
+    return Config.for_env(known.env, known.preset or "auto", **({"algo": known.algo} if known.algo else {}))
+
+
 def first_flags(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The flags that decide on the defaults of the others, and the arguments without those that are not settings."""
+    """The flags that decide on the defaults of the others, and the arguments without those that are not settings.
+
+    `source` is the file or run directory that the defaults come from, or None.
+    """
     first, own = (argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False) for _ in range(2))
-    for flag in ("--env", "--algo", "--resume"):
+    for flag in ("--env", "--algo", "--resume", "--seed", "--seeds"):
         first.add_argument(flag)
     for flag in ("--config", "--preset"):  # the preset's name is among the defaults that it brings
         own.add_argument(flag)
-    own.add_argument("--trust-env", action="store_true")
+    for flag in ("--trust-env", "--quiet"):
+        own.add_argument(flag, action="store_true")
     try:
         known, _ = first.parse_known_args(args)
-        return own.parse_known_args(args, known)
+        known, rest = own.parse_known_args(args, known)
     except argparse.ArgumentError as error:
         raise ValueError(f"{error.argument_name}: {error.message}. `{PROG} --help` lists the options.") from None
+    resumed = None if known.resume == "auto" else known.resume  # auto: the same command line starts and continues
+    if resumed and known.config:
+        raise ValueError("config and resume exclude each other. --resume RUN_DIR reads the run's own settings.")
+    known.source = resumed or known.config
+    if known.source and known.preset:
+        raise ValueError("preset has no place beside config or resume, which bring all settings. Leave --preset out.")
+    return known, rest
 
 
 def explanation(error: Exception, run_dir: Path) -> str | None:
@@ -133,11 +196,14 @@ def explanation(error: Exception, run_dir: Path) -> str | None:
     return " ".join([message, *getattr(error, "__notes__", ())])  # notes name the file with the traceback
 
 
-def show_result(result: "Result") -> None:
-    """Draw the curves; say where everything is and how to continue."""
+def show_result(result: "Result", quiet: bool = False) -> None:
+    """Draw the curves; say where everything is and how to continue, or in quiet the run directory alone."""
     run_dir = result.run_dir
     if not result.interrupted:  # whoever sends signals does not wait for pictures
-        draw_result(run_dir)
+        draw_result(run_dir, (lambda _: None) if quiet else print)
+    if quiet:
+        print(run_dir)
+        return
     print(f"run directory      {run_dir}")
     print(f"look at it in      {program('tensorboard')} --logdir {run_dir}")
     if result.interrupted:
@@ -149,8 +215,8 @@ def program(name: str) -> str | Path:
     return name if shutil.which(name) else Path(sys.executable).with_name(name)
 
 
-def draw_result(run_dir: Path) -> None:
-    """Draw the pictures of a run, and say where they are."""
+def draw_result(run_dir: Path, tell: Callable[[str], None]) -> None:
+    """Draw the pictures of a run, and tell where they are."""
     with contextlib.suppress(ValueError):  # a run without evaluations and episodes leaves nothing to draw
         from fastsac.report.curves import plot
         from fastsac.report.ranking import best_text, rank
@@ -158,7 +224,7 @@ def draw_result(run_dir: Path) -> None:
         from fastsac.report.sweep_charts import plot_sweep
 
         runs = read_runs([run_dir])
-        print(f"learning curves    {plot(runs)}")
+        tell(f"learning curves    {plot(runs)}")
         if picture := plot_sweep(runs):
-            print(f"returns by setting {picture}")
-            print(f"best setting       {best_text(rank(runs)[0])}")
+            tell(f"returns by setting {picture}")
+            tell(f"best setting       {best_text(rank(runs)[0])}")

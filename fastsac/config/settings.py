@@ -41,10 +41,10 @@ class Config:
     env_threads: Literal["auto"] | int = setting("auto", at_least=0, affects="speed", group="performance")
     """CPU threads of the environments; auto (or 0) lets the back end choose."""
 
-    algo: Algo = setting("auto", fixed=True, group="algorithm", common=True, metavar="NAME | auto")
+    algo: Algo = setting("auto", fixed=True, group="algorithm", common=True)
     """Algorithm; auto takes sac for continuous actions and sac-discrete for discrete ones."""
     preset: str = setting("none", group="algorithm", common=True, metavar="NAME | auto | none")
-    """Tuned settings for a family of environments, by name; auto takes those for the environment, if there are any."""
+    """Tuned defaults, by name; auto takes those for the environment, if there are any."""
     total_steps: int = setting(1_000_000, at_least=1, group="run", common=True, metavar="STEPS")
     """Environment steps to train for, those of all num_envs together; resets do not count."""
     seed: int = setting(1, at_least=0, fixed=True, affects="nothing", group="run", common=True)
@@ -52,10 +52,9 @@ class Config:
     seeds: int | tuple[int, ...] = setting(
         1, at_least=0, fixed=True, affects="nothing", group="run", common=True, metavar="N | N,N,..."
     )
-    """Train one member for each of several seeds: a count takes seed, seed + 1 and so on, a list such as 3,7,8 takes
-    the seeds in it."""
+    """Number of seeds, counted from seed on, or a list such as 3,7,8; one member is trained with each."""
     sweep: tuple[str, ...] = setting(
-        (), fixed=True, affects="nothing", group="run", common=True, metavar="NAME=X,X,... ... | random:N"
+        (), fixed=True, affects="nothing", group="run", common=True, metavar="NAME=X,X ... | random:N"
     )
     """Train one member for each combination of values, such as critic_lr=3e-4,1e-3 tau=0.005,0.01, or for each of N
     random draws from the preset's ranges.  `fastsac plot` ranks them."""
@@ -70,8 +69,8 @@ class Config:
     wait_for_lock: float = setting(0.0, at_least=0, affects="nothing", group="expert", metavar="SECONDS")
     """Seconds to wait while another process holds the run directory, for example after a job was requeued."""
     max_wall_time: str | None = setting(None, affects="nothing", group="run", metavar="TIME")
-    """Stop with a checkpoint before the command has run for so long, such as 90s, 30m, 3h55m, 2d or HH:MM:SS; it then
-    exits with status 75."""
+    """Time limit of the command, such as 90s, 30m, 3h55m, 2d or HH:MM:SS; before it, the run stops with a checkpoint,
+    and the command exits with status 75."""
     device: str = setting(
         "auto", affects="speed", group="performance", common=True, metavar="auto | cpu | cuda | cuda:N"
     )
@@ -134,9 +133,10 @@ class Config:
     """Learn the temperature so that the policy's entropy approaches target_entropy (sac and sac-discrete; the other
     algorithms keep init_alpha)."""
     target_entropy: float | None = setting(
-        None, sweepable=True, group="algorithm", unset="minus the number of action dimensions; see target_entropy_share"
+        None, sweepable=True, group="algorithm", unset="minus the number of action dimensions"
     )
-    """Target entropy of the policy in nats, with actions scaled to [-1, 1]."""
+    """Target entropy of the policy in nats, with actions scaled to [-1, 1]; for discrete actions, target_entropy_share
+    sets it."""
     target_entropy_share: float = setting(0.5, at_least=0, at_most=1, sweepable=True, group="algorithm")
     """Target entropy for discrete actions, as a share of the largest, log(number of actions)."""
     obs_norm: bool = setting(False, fixed=True, group="networks")

@@ -36,6 +36,10 @@ class Display(ABC):
     def info(self, text: str) -> None:
         """Print one line that stays."""
 
+    def warn(self, text: str) -> None:
+        """Print one line that stays, of something that is not as it should be."""
+        self.info(text)
+
     def table(self, rows: Mapping[str, str]) -> None:
         """Close, and print names and values in two columns."""
         self.close()
@@ -186,6 +190,20 @@ class LiveDisplay(Display):
             line.add_row(spinner, Text(f"{now - start:.0f} s", "dim"))
             parts.append(line)
         return Group(*parts)
+
+
+class QuietDisplay(Display):
+    """Warnings alone, on standard error."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(Progress(config, config.total_steps), sys.stderr)
+
+    def info(self, text: str) -> None:
+        """Print nothing."""
+
+    def warn(self, text: str) -> None:
+        """Print one line."""
+        print(text, file=self._stream, flush=True)
 
 
 def make_display(config: Config, total_steps: int, stream: TextIO | None = None) -> Display:

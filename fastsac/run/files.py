@@ -1,36 +1,36 @@
 """The files of a run beside its checkpoints: config.json and the tables, put back where they disappear."""
 
 import json
-from collections.abc import Callable
 
 from fastsac.disk.files import write_file
+from fastsac.report.displays import Display
 from fastsac.report.sinks import Sinks
 from fastsac.run.plan import Plan
 from fastsac.run.run_dir import check_writable
 
 
 class RunFiles:
-    """Writes config.json and opens the tables of a run; `say` prints one line."""
+    """Writes config.json and opens the tables of a run; the display tells what it did."""
 
     sinks: Sinks  # the tables, from `open` on
 
-    def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
-        self._plan, self._say = plan, say
+    def __init__(self, plan: Plan, display: Display) -> None:
+        self._plan, self._display = plan, display
         self.folder = plan.run_dir.absolute()  # an environment may change the working directory
 
     def open(self) -> None:
         """Begin to write; the rows that a checkpoint counted on stay."""
         plan, config = self._plan, self._plan.config
-        self._say(f"writing to {plan.run_dir}")
+        self._display.info(f"writing to {plan.run_dir}")
         plan.place.start()
         if not plan.resume and (aside := plan.place.set_aside()):
-            self._say(f"an earlier start left no checkpoint: its tables are in {aside} now")
+            self._display.warn(f"an earlier start left no checkpoint: its tables are in {aside} now")
         settings = self._write_config()
         wandb_config = json.loads(settings) if config.wandb else None
         keep = plan.resume.state.tables if plan.resume else {}
         self.sinks = Sinks(self.folder, tuple(config.member_setting(0)), config.tensorboard, wandb_config, keep)
         for note in self.sinks.notes:
-            self._say(note)
+            self._display.warn(note)
 
     def close(self) -> None:
         """Write what waits, and close the tables, if they are open."""
@@ -47,7 +47,7 @@ class RunFiles:
             self._write_config()
             gone = ["config.json"]
         if gone := [*gone, *self.sinks.restore()]:
-            self._say(f"{', '.join(gone)} of {self._plan.run_dir} had disappeared: written again")
+            self._display.warn(f"{', '.join(gone)} of {self._plan.run_dir} had disappeared: written again")
         return bool(gone)
 
     def _write_config(self) -> str:

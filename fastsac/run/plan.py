@@ -95,7 +95,6 @@ def make_plan(config: Config) -> Plan:
         ", ".join(f"{name} {value}" for name, value in kwargs.items() if value),
         f"device {device} ({device_name}), update {mode}: {why}{precision}",
         memory,
-        resume.found.note if resume else "",
     )
     return Plan(config, spec, device, mode, threads, place, resume, tuple(filter(None, notes)), began)
 

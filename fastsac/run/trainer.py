@@ -55,12 +55,13 @@ class Run:
     Args:
         plan: what `make_plan` checked and chose.
         evaluator: evaluates the policies.
+        display: shows the progress; None is as `make_display` chooses.
 
     Raises:
         ValueError: the environments cannot be made, or the checkpoint to resume from cannot be read.
     """
 
-    def __init__(self, plan: Plan, evaluator: Evaluator = evaluate) -> None:
+    def __init__(self, plan: Plan, evaluator: Evaluator = evaluate, display: Display | None = None) -> None:
         config, began = plan.config, time.perf_counter()
         self.plan, self.config = plan, config
         self.compile_s = 0.0
@@ -68,12 +69,14 @@ class Run:
         self._open = ExitStack()
         self._open.callback(plan.place.release)
         with self._open:  # closes what is open if something below fails
-            self.display: Display = make_display(config, config.total_steps)
+            self.display = display or make_display(config, config.total_steps)
             self._open.callback(self.display.close)
-            say = self.display.info
+            say, warn = self.display.info, self.display.warn
             for note in plan.notes:
                 say(note)
-            tolerance = DiskErrorTolerance(say)
+            if plan.resume and plan.resume.found.note:
+                warn(plan.resume.found.note)
+            tolerance = DiskErrorTolerance(warn)
             # Kernels are compiled for all the threads that they may get.
             self._open.enter_context(torch_settings(plan.device, plan.cpu_threads[-1], config.matmul_precision))
             parts = make_parts(config, plan.spec, plan.device, plan.mode)
@@ -83,13 +86,13 @@ class Run:
             self.env = make_training_envs(config, plan.resume.state.vec_steps if plan.resume else 0)
             self._open.callback(lambda: self.env.close())  # whichever it is then
             self.collector = Collector(config, self.env, *parts)
-            self.guard = NanGuard(self.learner, self.normalizer, self.collector, plan.run_dir, say)
+            self.guard = NanGuard(self.learner, self.normalizer, self.collector, plan.run_dir, warn)
             self.best_policies = BestPolicies(self.learner)
             self.clock = RowClock(self.collector, self.learner, began)
             self._signals = self._open.enter_context(StopSignals())
             deadline = Deadline(config.max_wall_time, since=plan.began)
             self.stop_rule = StopRule(config, self._signals, deadline, say)
-            self.files = RunFiles(plan, say)
+            self.files = RunFiles(plan, self.display)
             self._open.callback(self.files.close)
             self.checkpointer = Checkpointer(self, tolerance)
             self._open.push(self.checkpointer.close)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastsac.cli.parsing import docs_of
+from fastsac.cli.flags import docs_of
 from fastsac.config.fields import GROUPS
 from fastsac.config.presets import PRESETS, find_preset
 from fastsac.config.seeds import seeds_text
@@ -276,7 +276,9 @@ def test_seeds_are_a_count_from_seed_on_or_a_list():
 
 
 def test_a_list_of_seeds_draws_a_random_sweep_by_its_first():
-    assert BASE.replace(seeds=(5, 1), sweep=("random:3",)).settings == BASE.replace(seed=5, sweep=("random:3",)).settings
+    assert (
+        BASE.replace(seeds=(5, 1), sweep=("random:3",)).settings == BASE.replace(seed=5, sweep=("random:3",)).settings
+    )
 
 
 def test_seeds_as_text():

@@ -1,0 +1,101 @@
+"""What flags of other programs are here.
+
+Of Stable-Baselines3 and rl-zoo3, CleanRL and LeanRL, rsl_rl and Isaac Lab, Brax, skrl, Tianshou and Spinning Up.
+"""
+
+# Ours, and the names elsewhere for exactly this.
+SAME = {
+    "--actor-lr": "policy-lr pi-lr actor-learning-rate",
+    "--alpha-lr": "ent-lr entropy-learning-rate temperature-lr",
+    "--batch-size": "batchsize minibatch-size",
+    "--bf16": "amp",
+    "--buffer-size": "replay-size memory-size buffer-capacity max-replay-size replay-buffer-size",
+    "--critic-lr": "q-lr qf-lr critic-learning-rate",
+    "--cuda-graphs": "cudagraphs",
+    "--env": "env-id env-name task gym-id environment",
+    "--env-kwargs": "env-args environment-kwargs",
+    "--eval-episodes": "n-eval-episodes num-eval-episodes test-num eval-env-num",
+    "--gamma": "discount discount-factor discounting",
+    "--hidden-dims": "hidden-sizes hidden-layer-sizes hidden-units",
+    "--learning-starts": "start-steps start-timesteps random-timesteps min-replay-size warmup-steps update-after",
+    "--max-grad-norm": "grad-norm-clip clip-grad-norm",
+    "--n-step": "n-steps-return nstep num-steps-return",
+    "--num-critics": "n-critics",
+    "--num-envs": "n-envs num-env n-env nenvs training-num parallel-envs",
+    "--obs-norm": "normalize normalize-observations empirical-normalization norm-obs normalize-obs",
+    "--reward-scale": "reward-scaling",
+    "--target-entropy-share": "target-entropy-scale",
+    "--tau": "target-tau soft-tau",
+    "--total-steps": "total-timesteps n-timesteps num-timesteps timesteps num-steps total-frames frames",
+    "--wandb": "track use-wandb",
+}
+RUN_DIR = "is --run-dir here: the folder of one run, which also holds its TensorBoard files."
+STEPS = "in environment steps, those of all environments together"
+ITERATIONS = "counts iterations; --total-steps counts environment steps: iterations x steps per iteration x --num-envs."
+THREE_LRS = "is three settings here: --actor-lr, --critic-lr and --alpha-lr."
+UTD = "is part of --utd-ratio here, gradient steps per environment step whatever --num-envs is."
+ALPHA = "is --init-alpha here; add --no-learn-alpha to keep it constant."
+RESUME = "is --resume RUN_DIR here."
+NO_PICTURES = "has no place here, where nothing is drawn. Leave it out."
+PROGRESS = "has no place here: progress is always shown, and --quiet hides it."
+# Names elsewhere for something that is only alike, and what to do.
+OTHER = {
+    "alpha": ALPHA,
+    "auto-alpha": "is --learn-alpha here, which is on by default.",
+    "autotune": "is --learn-alpha here, which is on by default.",
+    "capture-video": NO_PICTURES,
+    "checkpoint": RESUME,
+    "checkpoint-interval": f"is --checkpoint-every here, {STEPS}.",
+    "checkpoint-logdir": RUN_DIR,
+    "cuda": "is --device here: --device cuda or --device cpu.",
+    "ent-coef": ALPHA,
+    "epochs": ITERATIONS,
+    "eval-freq": f"is --eval-every here, {STEPS}, where SB3's EvalCallback counts steps of each.",
+    "eval-interval": f"is --eval-every here, {STEPS}.",
+    "exp-name": RUN_DIR,
+    "experiment-name": RUN_DIR,
+    "gpu": "is --device here: --device cuda or --device cpu.",
+    "grad-updates-per-step": UTD,
+    "gradient-steps": UTD,
+    "headless": NO_PICTURES,
+    "initial-entropy-value": ALPHA,
+    "learn-entropy": "is --learn-alpha here, which is on by default.",
+    "learning-rate": THREE_LRS,
+    "load-run": RESUME,
+    "log-dir": RUN_DIR,
+    "log-folder": RUN_DIR,
+    "log-interval": f"is --log-every here, {STEPS}.",
+    "logdir": RUN_DIR,
+    "lr": THREE_LRS,
+    "max-iterations": ITERATIONS,
+    "n-trials": "is --sweep random:N here, which trains all of them in one run.",
+    "net-arch": "is --hidden-dims here, the widths of the hidden layers: --hidden-dims 256 256.",
+    "num-learning-iterations": ITERATIONS,
+    "num-threads": "is --cpu-threads here, or --env-threads for the environments.",
+    "optimize": "is --sweep random:N here, which trains N draws in one run.",
+    "policy-frequency": "has no place here: CleanRL makes up for it, with as many updates of the actor at once. "
+    "--actor-delay N updates the actor less often.",
+    "policy-kwargs": "has no place here. --hidden-dims, --num-critics and others set the networks.",
+    "polyak": "is --tau here: tau for skrl, 1 - tau for Spinning Up.",
+    "progress": PROGRESS,
+    "progress-bar": PROGRESS,
+    "render": NO_PICTURES,
+    "run-name": RUN_DIR,
+    "save-freq": f"is --checkpoint-every here, {STEPS}, where SB3's CheckpointCallback counts steps of each.",
+    "save-interval": f"is --checkpoint-every here, {STEPS}.",
+    "save-replay-buffer": "is --checkpoint-replay full here, which is the default.",
+    "target-network-frequency": "has no place here: targets follow at each gradient step, by --tau.",
+    "target-update-interval": "has no place here: targets follow at each gradient step, by --tau.",
+    "tensorboard-log": RUN_DIR,
+    "torch-deterministic": "has no place here: the same command gives the same numbers on the same machine.",
+    "train-freq": UTD,
+    "trained-agent": RESUME,
+    "update-frequency": UTD,
+    "update-per-step": UTD,
+    "utd": "is --utd-ratio here, gradient steps per environment step whatever --num-envs is.",
+    "verbose": PROGRESS,
+    "video": NO_PICTURES,
+    "wandb-entity": "is set by the environment variable WANDB_ENTITY, beside --wandb.",
+}
+ELSEWHERE = {f"--{name}": f"is {ours} here." for ours, names in SAME.items() for name in names.split()}
+ELSEWHERE |= {f"--{name}": text for name, text in OTHER.items()}
