@@ -54,6 +54,7 @@ from fastsac.env import (
 NO_TIME_LIMIT = 2**31 - 1  # written by envpool where there is none
 MAX_RANGE = 2**20  # an integer with more values than this has no bounds: envpool's own rule
 ATARI = "envpool.atari"
+FAMILIES = {"gym": "mujoco", "dmc": "dm_control"}  # of modules whose own names say less
 TASKS_WITHOUT_LIMIT = {"Game2048-v1", "Jumanji/Game2048-v1"}  # whatever their specs say
 ENDLESS_TASKS = {"LaneKeeping-v0", "lane-keeping-v0"}
 RESERVED_KWARGS = {
@@ -78,6 +79,12 @@ def list_tasks() -> list[str]:
 def list_slow_tasks() -> list[str]:
     """The ids of Atari, whose specs load the game: 0.1 s each."""
     return [task for task, module in _modules().items() if module == ATARI]
+
+
+def family(task: str) -> str:
+    """The simulator or suite that a task is of, as envpool sorts them."""
+    name = _modules()[task].rpartition(".")[2]
+    return FAMILIES.get(name, name)
 
 
 def _modules() -> dict[str, str]:

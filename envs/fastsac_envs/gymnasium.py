@@ -55,6 +55,13 @@ def list_tasks() -> list[str]:
     return [task for task, spec in gymnasium.registry.items() if "gymnasium.envs.mujoco" not in str(spec.entry_point)]
 
 
+def family(task: str) -> str:
+    """The folder of Gymnasium that a task is in, or the package that registered it."""
+    entry = gymnasium.registry[task].entry_point
+    module = entry.partition(":")[0] if isinstance(entry, str) else getattr(entry, "__module__", "")
+    return module.removeprefix("gymnasium.envs.").partition(".")[0]
+
+
 def list_modules(task: str) -> list[str]:
     """The module in `module:id`."""
     return [task.rpartition(":")[0]] if ":" in task else []

@@ -1,9 +1,6 @@
 """The flags of a command, as the fields of its dataclass make them.  Knows no command."""
 
-import ast
 import dataclasses
-import inspect
-import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +9,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
+
+from fastsac.config.fields import docs_of
 
 NAMES = {int: "N", float: "X", str: "TEXT", Path: "PATH", NoneType: "none", dict: "JSON"}
 LARGE = 10_000  # from here on whole numbers are shown in groups of digits, as flags take them
@@ -80,18 +79,6 @@ def flags_of(cls: Any) -> list[Flag]:
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         flags.append(Flag(field.name, kind, tuple(marks), docs.get(field.name, ""), default, field.metadata))
     return flags
-
-
-def docs_of(cls: type) -> dict[str, str]:
-    """The text under each field of a dataclass, in one line."""
-    docs = {}
-    for base in filter(dataclasses.is_dataclass, reversed(cls.__mro__)):
-        source = ast.parse(inspect.getsource(base)).body[0]
-        assert isinstance(source, ast.ClassDef)
-        for target, text in itertools.pairwise(source.body):
-            if isinstance(target, ast.AnnAssign) and isinstance(text, ast.Expr):
-                docs[ast.unparse(target.target)] = " ".join(ast.literal_eval(text.value).split())
-    return docs
 
 
 def alternatives(kind: Any) -> tuple[Any, ...]:

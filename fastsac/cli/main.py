@@ -4,7 +4,10 @@ Exit status: 0 on success, 1 when a run failed, 2 for a wrong call, 130 after SI
 75 when max_wall_time ended a run, which the same command continues if it has --resume auto.
 """
 
+import difflib
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -38,11 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fastsac {__version__}")
         return 0
     if command not in COMMANDS:
-        say("fastsac", f"unknown command {command!r}; choose from {', '.join(COMMANDS)}.")
+        say("fastsac", unknown(command))
         return 2
     prog = f"fastsac {command}"
     try:
         status: int = importlib.import_module(f"fastsac.cli.{command}").run(args)
+        sys.stdout.flush()
         return status
     except ValueError as error:
         say(prog, str(error))
@@ -53,8 +57,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = stop.name if isinstance(stop, Stopped) else "SIGINT"
         say(prog, f"{name}: stopped at once; files written before are kept.")
         return exit_status(name)
-    except BrokenPipeError:
-        return 1
+    except BrokenPipeError:  # `fastsac envs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor is there a traceback at the end
+        return 128 + signal.SIGPIPE
+
+
+def unknown(command: str) -> str:
+    """What to say of a command that there is not."""
+    choices = f"choose from {', '.join(COMMANDS)}"
+    if command.startswith("-"):
+        return f"a command comes before {command}; {choices}."
+    close = difflib.get_close_matches(command.lower(), COMMANDS, 1)
+    return f"unknown command {command!r}; {f'did you mean {close[0]}?' if close else f'{choices}.'}"
 
 
 def say(prog: str, message: str) -> None:

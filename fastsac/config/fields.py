@@ -1,8 +1,11 @@
 """Settings as fields of a dataclass: the default of each, and its traits as data.  Knows no setting by name."""
 
+import ast
+import inspect
+import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, is_dataclass
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast, get_args
 
 T = TypeVar("T")
@@ -57,3 +60,15 @@ def range_text(metadata: Mapping[str, float]) -> str:
     if "at_most" in metadata:
         return f"in {'(' if 'above' in metadata else '['}{low}, {metadata['at_most']}]"
     return f"above {low}" if "above" in metadata else f"at least {low}"
+
+
+def docs_of(cls: type) -> dict[str, str]:
+    """The text under each field of a dataclass, in one line."""
+    docs = {}
+    for base in filter(is_dataclass, reversed(cls.__mro__)):
+        source = ast.parse(inspect.getsource(base)).body[0]
+        assert isinstance(source, ast.ClassDef)
+        for target, text in itertools.pairwise(source.body):
+            if isinstance(target, ast.AnnAssign) and isinstance(text, ast.Expr):
+                docs[ast.unparse(target.target)] = " ".join(ast.literal_eval(text.value).split())
+    return docs

@@ -25,6 +25,7 @@ from fastsac.env.contract import (
     Step,
     VectorEnv,
 )
+from fastsac.env.listing import Task, describe, list_envs, list_slow_envs, list_tasks
 from fastsac.env.messages import cannot_make, check_known_kwargs, first_line, near_matches
 from fastsac.env.modules import import_module
 from fastsac.env.registry import (
@@ -34,8 +35,6 @@ from fastsac.env.registry import (
     OWN_BACKENDS,
     backend_modules,
     backend_names,
-    list_envs,
-    list_slow_envs,
     make_env,
     make_spec,
     modules_of,
@@ -43,9 +42,10 @@ from fastsac.env.registry import (
 )
 
 __all__ = [
-    "DEFAULT_BACKEND", "ENTRY_POINT_GROUP", "MAX_FLAT_SIZE", "MAX_SEED", "MIN_IMAGE_SIDE", "NO_BOUND", "OWN_BACKENDS",
-    "ActionChoice", "ActionScale", "Adapter", "AnyArray", "Backend", "BoolArray", "EnvKwargs", "EnvSpec", "FloatArray",
-    "ObsArray", "ObsPart", "SavesState", "Step", "VectorEnv", "backend_modules", "backend_names", "cannot_make",
-    "channels_first", "check_known_kwargs", "find_image", "first_line", "image_shape", "import_module", "list_envs",
-    "list_slow_envs", "make_env", "make_spec", "modules_of", "near_matches", "one_hot", "resolve",
+    "DEFAULT_BACKEND", "ENTRY_POINT_GROUP", "MAX_FLAT_SIZE", "MAX_SEED", "MIN_IMAGE_SIDE", "NO_BOUND",
+    "OWN_BACKENDS", "ActionChoice", "ActionScale", "Adapter", "AnyArray", "Backend", "BoolArray", "EnvKwargs",
+    "EnvSpec", "FloatArray", "ObsArray", "ObsPart", "SavesState", "Step", "Task", "VectorEnv", "backend_modules",
+    "backend_names", "cannot_make", "channels_first", "check_known_kwargs", "describe", "find_image", "first_line",
+    "image_shape", "import_module", "list_envs", "list_slow_envs", "list_tasks", "make_env", "make_spec",
+    "modules_of", "near_matches", "one_hot", "resolve",
 ]  # fmt: skip

@@ -110,9 +110,10 @@ class SavesState(Protocol):
 class Backend(Protocol):
     """The functions of a back-end module.
 
-    Two more are optional.  `list_slow_tasks() -> list[str]`: names that take long to describe, which is done only where
-    a pattern asks for them.  `list_modules(task) -> list[str]`: the modules that the name of a task asks for, told
-    without importing any; import them by `import_module`.
+    Three more are optional.  `list_slow_tasks() -> list[str]`: names that take long to describe, which is done only
+    where they are asked for.  `family(task) -> str`: the family that a listed task belongs to.
+    `list_modules(task) -> list[str]`: the modules that the name of a task asks for, told without importing any; import
+    them by `import_module`.
     """
 
     def make_spec(self, task: str, env_kwargs: EnvKwargs, action_limit: float | None) -> EnvSpec:

@@ -1,13 +1,10 @@
 """From a name to a back end and its environments; which back ends and environments there are."""
 
-import fnmatch
 import importlib.metadata
 import importlib.util
 import math
 import pkgutil
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import cast
 
 from fastsac.env.contract import Backend, EnvKwargs, EnvSpec, VectorEnv
@@ -111,39 +108,3 @@ def make_env(
         raise ValueError(f"action_limit must be positive and finite, got {action_limit}.")
     backend, _, task = resolve(env)
     return backend.make(task, list(seeds), num_threads, env_kwargs or {}, action_limit)
-
-
-def list_envs(pattern: str | None = None) -> list[EnvSpec]:
-    """Describe every environment of the installed back ends that can be trained, those without action bounds left out.
-
-    Args:
-        pattern: part of a name, or a glob if it holds one of `*?[`; case does not matter.  Without one, those of
-            `list_slow_envs` are left out.
-    """
-    text = (pattern or "").lower()
-    glob = text if any(c in text for c in "*?[") else f"*{text}*"
-    specs = []
-    for name, backend in _installed_backends():
-        slow_tasks = [] if pattern is None else _slow_tasks(backend)
-        for task in [*backend.list_tasks(), *slow_tasks]:
-            if fnmatch.filter((task.lower(), f"{name}:{task}".lower()), glob):
-                # A ValueError says that it cannot be trained; simulators warn about their own older versions.
-                with suppress(ValueError), warnings.catch_warnings(action="ignore"):
-                    specs.append(backend.make_spec(task, {}, None))
-    return specs
-
-
-def list_slow_envs() -> list[str]:
-    """Full names of the environments that `list_envs` describes only where its pattern matches them."""
-    return [f"{name}:{task}" for name, backend in _installed_backends() for task in _slow_tasks(backend)]
-
-
-def _installed_backends() -> Iterator[tuple[str, Backend]]:
-    """Name and module of each back end, but for those whose simulator is not installed."""
-    for name in backend_names():
-        with suppress(ValueError):
-            yield name, resolve(f"{name}:any")[0]
-
-
-def _slow_tasks(backend: Backend) -> list[str]:
-    return list(backend.list_slow_tasks()) if hasattr(backend, "list_slow_tasks") else []

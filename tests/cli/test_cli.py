@@ -1,15 +1,14 @@
 """The command line: one clear line for each wrong call, and nothing left behind; what each command prints."""
 
 import json
-import re
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from fastsac.cli.main import COMMANDS, main
+from fastsac.cli.main import main
 from fastsac.cli.train import train_config
-from fastsac.config.algorithms import ALGORITHMS
 from fastsac.config.settings import Config
 
 TINY = [
@@ -80,10 +79,12 @@ def call(capsys, *args):
         (["train", "--env", "Pendulum-v1", "--resume", "nowhere"], "nowhere"),
         (["train", "--config", "nowhere.json"], "cannot read nowhere.json"),
         (["train"], "env must be given, for example"),
-        (["trian"], "unknown command 'trian'; choose from train"),
+        (["trian"], "unknown command 'trian'; did you mean train?"),
+        (["frobnicate"], "unknown command 'frobnicate'; choose from train, eval"),
+        (["--env", "Pendulum-v1"], "a command comes before --env; choose from train"),
         (["eval", "nowhere"], "nowhere is not a run directory"),
         (["plot", "nowhere"], "nowhere"),
-        (["envs", "NoSuchThing"], "no trainable environment matches"),
+        (["envs", "NoSuchThing"], "no environment matches"),
     ],
 )
 def test_a_wrong_call_gets_one_line_and_status_2(capsys, tmp_path, monkeypatch, args, message):
@@ -179,33 +180,8 @@ def test_words_beside_numbers():
     assert train_config([*args, "--updates-per-launch", "auto"]).updates_per_launch == "auto"
 
 
-def test_help_shows_the_preset_that_the_command_line_takes(capsys):
-    def preset(*args):
-        text = " ".join(call(capsys, "train", *args, "--help")[1].replace("│", " ").split())
-        return text.split("--preset STR")[1].split("(default: ")[1].split(")")[0]
-
-    assert preset() == "auto"
-    assert preset("--env", "Ant-v5") == "gym-mujoco"
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_reads_well(capsys, command):
-    status, out, _ = call(capsys, command, "--help")
-    assert status == 0
-    assert f"usage: fastsac {command}" in out
-    if command == "train":
-        assert "Gradient steps per environment step" in out
-        assert "default: 0.005" in out
-
-
-def test_help_describes_every_algorithm(capsys):
-    text = " ".join(call(capsys, "train", "--help")[1].split())
-    for name, about in ALGORITHMS.items():
-        assert f"{name}: {about}" in text
-
-
 @pytest.mark.parametrize(
-    ("args", "absent"), [("--help", "numpy torch tyro"), ("train --help", "torch envpool matplotlib")]
+    ("args", "absent"), [("--help", "numpy torch tyro"), ("train --help-all", "torch envpool matplotlib")]
 )
 def test_help_imports_nothing_that_is_slow(args, absent):
     code = f"""
@@ -227,20 +203,47 @@ def test_overview_and_version(capsys):
     assert call(capsys)[0] == 2
 
 
-def test_envs_lists_sizes(capsys):
-    status, out, _ = call(capsys, "envs", "HalfCheetah-v5")
+def test_the_reader_of_a_pipe_may_leave():
+    code = "import sys; from fastsac.cli.main import main; sys.exit(main(['envs', '*']))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"environment ")
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 128 + signal.SIGPIPE
+
+
+def test_quiet_prints_the_run_directory_alone(capsys):
+    assert call(capsys, *TINY, "--run-dir", "run", "--quiet") == (0, "run\n", "")
+    assert call(capsys, *TINY, "--run-dir", "run", "--resume", "auto", "--quiet") == (0, "run\n", "")
+
+
+def test_quiet_prints_warnings_and_errors(capsys, tmp_path):
+    call(capsys, *TINY, "--run-dir", "run", "--checkpoint-every", "20", "--quiet")
+    newest = max((tmp_path / "run" / "checkpoints").glob("*_step_*"))
+    (newest / "learner.pt").write_bytes(b"")
+    status, out, err = call(capsys, "train", "--resume", "run", "--total-steps", "60", "--quiet")
+    assert (status, out) == (0, "run\n")
+    importing, damaged = err.splitlines()
+    assert "importing tests.support.scripted_env" in importing
+    assert "learner.pt has 0 bytes instead of" in damaged
+    status, out, err = call(capsys, *TINY, "--run-dir", "bad", "--env-kwargs", '{"nan_obs": [1, 5]}', "--quiet")
+    assert (status, out) == (1, "")
+    assert err.startswith("fastsac train: environment 1 of member 0 (seed 1) returned an observation")
+
+
+def test_a_list_of_seeds_is_trained_and_plotted(capsys, tmp_path):
+    status, out, _ = call(capsys, *TINY, "--seeds", "7,2", "--run-dir", "run")
     assert status == 0
-    assert re.search(r"^envpool:HalfCheetah-v5 +17 +6 +1000$", out, re.M)
-    assert re.search(r"^envpool:CartPole-v1 +4 +2 choices +500$", call(capsys, "envs", "CartPole-v1")[1], re.M)
-
-
-def test_envs_lists_images_by_name_and_counts_them_without(capsys):
-    out = call(capsys, "envs", "Pong")[1]
-    assert re.search(r"^envpool:Pong-v5 +4x84x84 +6 choices +27000$", out, re.M)
-    assert "more from images" not in out
-    out = call(capsys, "envs")[1]
-    assert "Pong-v5" not in out
-    assert out.endswith("\nand 104 more from images; give part of a name to list them, as in `fastsac envs Pong`.\n")
+    assert "seeds 7, 2" in out
+    rows = (tmp_path / "run" / "eval.csv").read_text().splitlines()
+    column = rows[0].split(",").index("seed")
+    assert [row.split(",")[column] for row in rows[1:]] == ["7", "2"]
+    assert call(capsys, "plot", "run")[0] == 0
+    assert "seed 2, now alone" in call(capsys, "extract", "run", "--member", "1")[1]
+    assert Config.load(tmp_path / "run-member1").member_seeds == [2]
+    assert call(capsys, "train", "--resume", "run", "--total-steps", "60")[0] == 0
 
 
 def test_the_preset_goes_by_the_algorithm_too():

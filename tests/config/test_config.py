@@ -12,8 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastsac.cli.flags import docs_of
-from fastsac.config.fields import GROUPS
+from fastsac.config.fields import GROUPS, docs_of
 from fastsac.config.presets import PRESETS, find_preset
 from fastsac.config.seeds import seeds_text
 from fastsac.config.settings import Config

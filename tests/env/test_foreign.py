@@ -281,7 +281,7 @@ def test_settings_cannot_trust_themselves(capsys, run_dir, plant):
 @pytest.mark.parametrize("command", [["train"], ["train", "--env", "Pendulum-v1"], ["eval"]])
 def test_help_has_the_flags(capsys, command):
     with pytest.raises(SystemExit):
-        main([*command, "--help"])
+        main([*command, "--help-all" if command[0] == "train" else "--help"])
     out = capsys.readouterr().out
     assert "--trust-env" in out
     assert command[0] == "eval" or "--config" in out
