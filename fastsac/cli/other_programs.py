@@ -30,8 +30,10 @@ SAME = {
     "--wandb": "track use-wandb",
 }
 RUN_DIR = "is --run-dir here: the folder of one run, which also holds its TensorBoard files."
-STEPS = "in environment steps, those of all environments together"
-ITERATIONS = "counts iterations; --total-steps counts environment steps: iterations x steps per iteration x --num-envs."
+STEPS = "which counts the steps of all environments together"
+ITERATIONS = (
+    "counts iterations; --total-steps counts environment steps: iterations x steps of each environment x --num-envs."
+)
 THREE_LRS = "is three settings here: --actor-lr, --critic-lr and --alpha-lr."
 UTD = "is part of --utd-ratio here, gradient steps per environment step whatever --num-envs is."
 ALPHA = "is --init-alpha here; add --no-learn-alpha to keep it constant."
@@ -50,7 +52,7 @@ OTHER = {
     "cuda": "is --device here: --device cuda or --device cpu.",
     "ent-coef": ALPHA,
     "epochs": ITERATIONS,
-    "eval-freq": f"is --eval-every here, {STEPS}, where SB3's EvalCallback counts steps of each.",
+    "eval-freq": f"is --eval-every here, {STEPS}; SB3's EvalCallback counts those of each.",
     "eval-interval": f"is --eval-every here, {STEPS}.",
     "exp-name": RUN_DIR,
     "experiment-name": RUN_DIR,
@@ -81,7 +83,7 @@ OTHER = {
     "progress-bar": PROGRESS,
     "render": NO_PICTURES,
     "run-name": RUN_DIR,
-    "save-freq": f"is --checkpoint-every here, {STEPS}, where SB3's CheckpointCallback counts steps of each.",
+    "save-freq": f"is --checkpoint-every here, {STEPS}; SB3's CheckpointCallback counts those of each.",
     "save-interval": f"is --checkpoint-every here, {STEPS}.",
     "save-replay-buffer": "is --checkpoint-replay full here, which is the default.",
     "target-network-frequency": "has no place here: targets follow at each gradient step, by --tau.",

@@ -41,8 +41,16 @@ def wants_help(args: Sequence[str]) -> bool:
     return not HELP.isdisjoint(args)
 
 
-def read_flags(cls: type[T], prog: str, args: Sequence[str], default: T | None = None) -> T:
-    """As `parse`, of arguments in the usual form; `default` has the values of flags that are not given."""
+def read_flags(cls: type[T], prog: str, args: Sequence[str], default: T | None = None, lists: str = "--help") -> T:
+    """As `parse`, of arguments in the usual form.
+
+    Args:
+        cls: dataclass of the flags.
+        prog: how the command is called.
+        args: as `as_usual` gives them, with flags that there are.
+        default: has the values of flags that are not given; the fields' own if None.
+        lists: the flag that lists all.
+    """
     errors = io.StringIO()
     known: dict[str, Any] = {"prog": prog, "args": args, "registry": RULES}
     try:
@@ -50,10 +58,10 @@ def read_flags(cls: type[T], prog: str, args: Sequence[str], default: T | None =
             result: T = tyro.cli(cls, **known) if default is None else tyro.cli(cls, default=default, **known)
             return result
     except SystemExit:
-        raise ValueError(one_line(errors.getvalue(), prog)) from None
+        raise ValueError(f"{one_line(errors.getvalue())} `{prog} {lists}` lists the options.") from None
 
 
-def one_line(text: str, prog: str) -> str:
+def one_line(text: str) -> str:
     """The message in the box that tyro draws around it, with lines or, where stdout is not UTF-8, with hyphens."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     title, *parts = re.split(r"^╭.*╮$|^[│ ]*[─-]{9,}[│ ]*$|^╰.*╯$", text, flags=re.MULTILINE)
@@ -61,7 +69,8 @@ def one_line(text: str, prog: str) -> str:
     message = re.sub(r"^Error parsing (--[\w-]+): (?=must )", r"\1 ", message)
     message = re.sub(r"^Error parsing (\w+: |(?=--))", "", message)
     message = re.sub(r"^Unrecognized options: ", "there is no place for ", message)
-    return f"{message.rstrip('.')}. `{prog} --help` lists the options."
+    message = re.sub(r"^Missing value for argument '(--[\w-]+)'.*", r"\1 must have a value", message)
+    return f"{message.rstrip('.')}."
 
 
 @RULES.primitive_rule
@@ -105,7 +114,7 @@ def read(texts: list[str], kind: Any) -> Any:
         return None if texts[0].lower() == "none" else texts[0]
     if not any(map(is_list, kinds)):
         return as_kind(number_or_text(texts[0]), kind)
-    values = [number_or_text(part) for text in texts for part in text.split(",") if part]
+    values = [number_or_text(part) for text in texts for part in text.split(",")]
     return as_kind(values[0] if len(values) == 1 and int in kinds else values, kind)
 
 

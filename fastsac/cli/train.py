@@ -109,7 +109,7 @@ def read_call(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     args = as_usual(args, flags)
     is_help = [wants_help(args), "--help-all" in args]
     args = [arg for arg in args if arg not in (*HELP, "--help-all")]
-    check_names(args, flags, ELSEWHERE, f"`{PROG} --help-all` lists all.")
+    check_names(args, flags, ELSEWHERE, f"`{PROG} --help-all` lists the options.")
     known, rest = first_flags(args)
     if any(is_help):
         print(train_help(known, everything=is_help[1]))
@@ -136,7 +136,7 @@ def settings_of(known: argparse.Namespace, rest: list[str]) -> Config:
         raise ValueError("env must be given, for example --env HalfCheetah-v5. `fastsac envs` lists them.")
     if "," in (known.seeds or "") and not known.seed:
         default = default.replace(seed=1)  # that of a file has no place beside a list
-    config = read_flags(Config, PROG, rest, default)
+    config = read_flags(Config, PROG, rest, default, "--help-all")
     if known.source and not known.env:
         from fastsac.env.foreign import check_env
 
@@ -150,7 +150,8 @@ def defaults(known: argparse.Namespace) -> Config | None:
         return Config.load(known.source).replace(run_dir=None)
     if not known.env:
         return None
-    return Config.for_env(known.env, known.preset or "auto", **({"algo": known.algo} if known.algo else {}))
+    preset = (known.preset or "auto").lower().replace("_", "-")
+    return Config.for_env(known.env, preset, **({"algo": known.algo} if known.algo else {}))
 
 
 def first_flags(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -169,7 +170,8 @@ def first_flags(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
         known, _ = first.parse_known_args(args)
         known, rest = own.parse_known_args(args, known)
     except argparse.ArgumentError as error:
-        raise ValueError(f"{error.argument_name}: {error.message}. `{PROG} --help` lists the options.") from None
+        what = f": {error.message}".replace(": expected one argument", " must have a value")
+        raise ValueError(f"{error.argument_name}{what}. `{PROG} --help-all` lists the options.") from None
     resumed = None if known.resume == "auto" else known.resume  # auto: the same command line starts and continues
     if resumed and known.config:
         raise ValueError("config and resume exclude each other. --resume RUN_DIR reads the run's own settings.")

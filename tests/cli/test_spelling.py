@@ -49,7 +49,8 @@ def test_what_is_certain_is_understood(args, changes):
     assert train_config(["Pendulum-v1", *args]) == expected
 
 
-def test_an_algorithm_in_other_letters_decides_on_the_preset():
+def test_algorithm_and_preset_in_other_letters():
+    assert train_config(["Ant-v5", "--preset", "Pendulum"]) == train_config(["Ant-v5", "--preset", "pendulum"])
     assert train_config(["Pendulum-v1", "--algo", "SAC_V1"]) == train_config(["Pendulum-v1", "--algo", "sac-v1"])
 
 
@@ -70,15 +71,21 @@ def test_a_list_of_seeds_replaces_the_seed_of_a_file(tmp_path):
         (["--lr=1e-3"], "--lr is three settings here"),
         (["--total_timesteps", "9"], "--total-timesteps is --total-steps here."),
         (["--n-envs", "9"], "--n-envs is --num-envs here."),
-        (["--save-freq", "9"], "--save-freq is --checkpoint-every here, in environment steps"),
+        (
+            ["--save-freq", "9"],
+            "--save-freq is --checkpoint-every here, which counts the steps of all environments together;",
+        ),
         (["--cuda"], "--cuda is --device here: --device cuda or --device cpu."),
         (["--nun-envs", "3"], "unknown option --nun-envs; did you mean --num-envs?"),
         (["--no-obsnorm"], "unknown option --no-obsnorm; did you mean --no-obs-norm?"),
-        (["--colour", "red"], "unknown option --colour. `fastsac train --help-all` lists all."),
+        (["--colour", "red"], "unknown option --colour. `fastsac train --help-all` lists the options."),
         (["--seed", "3", "--seeds", "4,5"], "seed has no place beside a list of seeds, got seed 3 and seeds (4, 5)."),
         (["--seeds", "4,5,4"], "seeds must differ from each other, got (4, 5, 4)."),
         (["--seeds", "4,x"], "--seeds must be a list of whole numbers or a whole number, got [4, 'x']."),
-        (["--num-envs", "4", "Ant-v5"], "there is no place for Ant-v5. `fastsac train --help` lists the options."),
+        (["--num-envs", "4", "Ant-v5"], "there is no place for Ant-v5. `fastsac train --help-all` lists the options."),
+        (["--seeds", "4,,5"], "--seeds must be a list of whole numbers or a whole number, got [4, '', 5]."),
+        (["--seeds"], "--seeds must have a value. `fastsac train --help-all` lists the options."),
+        (["--num-envs"], "--num-envs must have a value. `fastsac train --help-all` lists the options."),
         (["--algo", "PPO"], "algo must be one of auto, sac, sac-discrete, sac-v1, sql, sql-discrete, got 'PPO'."),
         (["--obs-norm", "maybe"], "there is no place for maybe."),
     ],
