@@ -80,7 +80,7 @@ def settings_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | No
     if not is_ours(kind):
         return None
     return PrimitiveConstructorSpec(
-        nargs="*" if is_list(kind) else 1,
+        nargs="*" if takes_several(kind) else 1,
         metavar=metavar(kind),
         instance_from_str=lambda texts: read(texts, kind),
         is_instance=lambda value: True,  # defaults are of the types of their fields
@@ -103,6 +103,12 @@ def is_list(kind: Any) -> bool:
     return get_origin(kind) is tuple and get_args(kind) in [(number, ...) for number in NUMBERS]
 
 
+def takes_several(kind: Any) -> bool:
+    """Whether several values may follow a flag; one that may also be a number has its list in one, with commas."""
+    kinds = alternatives(kind)
+    return any(map(is_list, kinds)) and int not in kinds
+
+
 def read(texts: list[str], kind: Any) -> Any:
     """The value of such a type that the texts of a flag are; those of a list have commas or spaces between them."""
     if get_origin(kind) is dict:
@@ -115,7 +121,8 @@ def read(texts: list[str], kind: Any) -> Any:
     if not any(map(is_list, kinds)):
         return as_kind(number_or_text(texts[0]), kind)
     values = [number_or_text(part) for text in texts for part in text.split(",")]
-    return as_kind(values[0] if len(values) == 1 and int in kinds else values, kind)
+    is_one = len(values) == 1 and (int in kinds or values[0] is None)
+    return as_kind(values[0] if is_one else values, kind)
 
 
 def number_or_text(text: str) -> int | float | str | None:

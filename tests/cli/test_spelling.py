@@ -1,6 +1,7 @@
 """Flags as people write them: understood where there is no doubt, or answered with the right form in one line."""
 
 import re
+from dataclasses import dataclass
 
 import pytest
 
@@ -14,6 +15,13 @@ from fastsac.config.settings import Config
 
 OURS = {name for flag in flags_of(TrainFlags) for name in flag.names}
 PENDULUM = train_config(["--env", "Pendulum-v1"])
+
+
+@dataclass
+class Widths:
+    """Widths or none."""
+
+    widths: tuple[int, ...] | None = (8,)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +129,13 @@ def test_every_flag_stays_as_it_is(field):
 def test_a_switch_without_a_counterpart_is_left_out_for_no():
     assert parse(EvalArgs, "fastsac eval", ["run", "--json", "false"]).json is False
     assert parse(EvalArgs, "fastsac eval", ["run", "--json=yes"]).json is True
+
+
+@pytest.mark.parametrize(
+    ("args", "widths"), [(["64"], (64,)), (["64", "32"], (64, 32)), (["64,32"], (64, 32)), (["none"], None)]
+)
+def test_a_list_may_be_none(args, widths):
+    assert parse(Widths, "fastsac", ["--widths", *args]).widths == widths
 
 
 def test_near_matches_are_near():
