@@ -65,8 +65,9 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
     with harness.one_line("members"):
         config, spec = train_config(settings.flags()), make_spec(settings.env)
     mode: Mode = "eager" if config.compile == "off" else program.compiled_mode(device)
-    sizes = {"hidden_dims": config.hidden_dims, "batch_size": config.batch_size}
+    sizes = {"hidden_dims": config.critic_dims, "batch_size": config.batch_size}
     about = {"mode": mode, "sizes": sizes | {"total_steps": config.total_steps}}
+    networks = {name: getattr(config, name) for name in ("actor_hidden_dims", "critic_hidden_dims", "activation")}
     asked = {
         "obs_dim": spec.obs_dim,
         "action_dim": spec.action_dim,
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
             adapter="own",
             what="updates",
             sizes=sizes | asked,
-            options={"mode": mode, "members": members},
+            options={"mode": mode, "members": members, "networks": networks},
             python=children.THIS,
         )
         for members in sorted(settings.members)

@@ -189,7 +189,9 @@ def shared(system: str, config: Config) -> dict[str, Any]:
     peer, _, way = system.partition("-")
     if way not in ("ours", "ppo", "trpo", "ddpg", "td3"):
         return {}
-    equal: dict[str, Any] = {"gamma": config.gamma, "policy_kwargs": {"net_arch": list(config.hidden_dims)}}
+    values = "vf" if way in ("ppo", "trpo") else "qf"
+    net_arch = {"pi": list(config.actor_dims), values: list(config.critic_dims)}
+    equal: dict[str, Any] = {"gamma": config.gamma, "policy_kwargs": {"net_arch": net_arch}}
     if way in ("ppo", "trpo"):
         return equal
     names = ("num_envs", "batch_size", "buffer_size", "learning_starts", "tau")

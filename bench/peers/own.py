@@ -1,5 +1,8 @@
 """This program, served like its peers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from bench.lib import program
 from bench.peers.common import Sizes, Task, Work, torch_device
 from fastsac.config.settings import Auto, Config
@@ -7,9 +10,9 @@ from fastsac.run.mode import choose_mode
 from fastsac.runtime.launch import Mode
 
 
-def updates(sizes: Sizes, mode: Mode, members: int = 1) -> Work:
-    """Updates of the learner alone, of all its members, draw included."""
-    learner = program.make_learner(sizes, mode, torch_device(sizes.device), members)
+def updates(sizes: Sizes, mode: Mode, members: int = 1, networks: Mapping[str, Any] | None = None) -> Work:
+    """Updates of the learner alone, of all its members, draw included; `networks` are settings that peers lack."""
+    learner = program.make_learner(sizes, mode, torch_device(sizes.device), members, **networks or {})
 
     def run(num_updates: int) -> int:
         learner.launch([num_updates] * members)

@@ -116,8 +116,11 @@ class Algorithm(ABC):
 
     def hyper(self, config: Config) -> dict[str, float]:
         """Hyper-parameters that members may differ in."""
-        names = ("gamma", "tau", "reward_scale", *(part.lr for part in self.learned.values()))
-        return {name: getattr(config, name) for name in names}
+        names = ["gamma", "tau", "reward_scale", *(part.lr for part in self.learned.values())]
+        hyper = {name: getattr(config, name) for name in names}
+        if config.lr_schedule != "constant":
+            hyper |= {"lr_final": config.lr_final, "lr_steps": float(max(1, config.total_grad_steps))}
+        return hyper
 
     def act(self, vector: Tensor, obs: Tensor, noise: Tensor | None) -> Tensor:
         """As `choose`, of the vector [P] of the network that acts."""
@@ -138,20 +141,30 @@ class Algorithm(ABC):
 
     def learn_actor(self, inputs: int, outputs: int) -> Learned:
         """The actor, for `inputs` beside the observation's features."""
-        actor = self._make(self.actor_architecture, inputs, outputs, None, layer_norm=False)
-        return Learned(actor, lr="actor_lr", stream=0, delayed=True)
+        sizes = (self.encoder.num_features + inputs, self.config.actor_dims, outputs)
+        return Learned(self._make(self.actor_architecture, sizes), lr="actor_lr", stream=0, delayed=True)
 
     def learn_alpha(self) -> Learned:
         """The logarithm of the temperature."""
         return Learned(None, lr="alpha_lr", delayed=True, is_fixed=not self.config.learn_alpha)
 
     def make_critics(self, inputs: int, outputs: int, num_nets: int) -> Network:
-        """An ensemble for `inputs` beside the observation's features."""
-        return self._make(self.critic_architecture, inputs, outputs, num_nets, self.config.critic_layer_norm)
+        """An ensemble for `inputs` beside the observation's features.
 
-    def _make(self, kind: str, inputs: int, outputs: int, num_nets: int | None, layer_norm: bool) -> Network:
-        sizes = (self.encoder.num_features + inputs, self.config.hidden_dims, outputs)
-        return Network(self.encoder, ARCHITECTURES[kind](*sizes, num_nets, layer_norm, self.matmul))
+        Raises:
+            ValueError: it is to have LayerNorm, and its architecture has none.
+        """
+        kind, layer_norm = self.critic_architecture, self.config.critic_layer_norm
+        if layer_norm and not ARCHITECTURES[kind].has_layer_norm:
+            raise ValueError(f"critic_layer_norm is not for critics of architecture {kind}. Leave it out.")
+        sizes = (self.encoder.num_features + inputs, self.config.critic_dims, outputs)
+        return self._make(kind, sizes, num_nets, layer_norm)
+
+    def _make(
+        self, kind: str, sizes: tuple[int, tuple[int, ...], int], num_nets: int | None = None, layer_norm: bool = False
+    ) -> Network:
+        body = ARCHITECTURES[kind](*sizes, num_nets, layer_norm, self.config.activation, self.matmul)
+        return Network(self.encoder, body)
 
     def critic_loss(self, out: Tensor, target: Tensor) -> Loss:
         """The head's loss per transition, [B], of outputs [E, B, W], and the critics' METRICS."""

@@ -28,7 +28,8 @@ class State(TypedDict):
     params: dict[str, Tensor]  # by the names of what is learned
     exp_avg: dict[str, Tensor]  # Adam's moments, likewise
     exp_avg_sq: dict[str, Tensor]
-    bias_correction: Tensor  # [2, 2], of the coming step: [0] of what is updated at every step, [1] of what is delayed
+    bias_correction: Tensor  # [2, 2], of the coming step: [0] of what is updated at every step, [1] of what is delayed;
+    # with the factor of the learning rates' schedule: where a run goes on by another one, from its second step on
     grad_steps: Tensor  # int64 []
     targets: dict[str, Tensor]
 
@@ -72,12 +73,11 @@ def update(
     moved = {name: _move(algorithm, hyper, state, name, grads[name], stats.get(name, {})) for name in parts}
     params = state["params"] | {name: vector for name, (vector, _) in moved.items()}
     grad_steps = state["grad_steps"] + 1
-    coming = torch.stack([grad_steps, -(-grad_steps // algorithm.actor_delay)]) + 1
     new = State(
         params=params,
         exp_avg=state["exp_avg"] | {name: moments.exp_avg for name, (_, moments) in moved.items()},
         exp_avg_sq=state["exp_avg_sq"] | {name: moments.exp_avg_sq for name, (_, moments) in moved.items()},
-        bias_correction=optim.bias_correction(coming),
+        bias_correction=_coming_correction(algorithm, hyper, grad_steps),
         grad_steps=grad_steps,
         targets={
             name: optim.polyak(target, params[name], hyper["tau"]) if name in parts else target
@@ -85,6 +85,20 @@ def update(
         },
     )
     return new, metrics
+
+
+def _coming_correction(algorithm: Algorithm, hyper: Scalars, grad_steps: Tensor) -> Tensor:
+    """The bias corrections [2, 2] of the step after `grad_steps` []; schedules advance with what they belong to."""
+
+    def of_both(steps: Tensor) -> Tensor:
+        """Steps [2] of what is updated at every one of so many gradient steps [], and of what is delayed."""
+        return torch.stack([steps, -(-steps // algorithm.actor_delay)])
+
+    done, schedule = of_both(grad_steps), algorithm.config.lr_schedule
+    if schedule == "constant":
+        return optim.bias_correction(done + 1)
+    factor = optim.lr_factor(schedule, done, of_both(hyper["lr_steps"]), hyper["lr_final"])
+    return optim.bias_correction(done + 1, factor)
 
 
 def _gradients(

@@ -35,7 +35,8 @@ def check(config: "Config") -> None:
 def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
     """What must hold of values whose types and ranges are right, and the message if it does not."""
     yield from seeds.rules(c.seed, c.seeds)
-    yield len(c.hidden_dims) > 0, "hidden_dims must be one or more widths of at least 1, got ()."
+    for name in ("hidden_dims", "actor_hidden_dims", "critic_hidden_dims"):
+        yield getattr(c, name) != (), f"{name} must be one or more widths of at least 1, got ()."
     yield 1 <= len(c.conv_channels) <= 3, f"conv_channels must be one to three widths, got {shown(c.conv_channels)}."
     yield (
         c.batch_size <= c.learning_starts,

@@ -13,6 +13,7 @@ from typing import Any, Literal, Unpack
 
 from fastsac.config import sweeps
 from fastsac.config.algorithms import Algo
+from fastsac.config.budget import update_budget
 from fastsac.config.checks import check
 from fastsac.config.fields import DEFAULTS, Traits, setting
 from fastsac.config.kinds import read_json, shown
@@ -21,6 +22,7 @@ from fastsac.config.seeds import seed_list
 from fastsac.disk.files import read_file
 
 Auto = Literal["auto", "on", "off"]
+Activation = Literal["relu", "silu", "tanh", "elu", "gelu"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,14 +119,29 @@ class Config:
     """Learning rate of the critics (Adam)."""
     alpha_lr: float = setting(3e-4, above=0, sweepable=True, group="algorithm")
     """Learning rate of the logarithm of the temperature (Adam)."""
+    lr_schedule: Literal["constant", "linear", "cosine"] = setting("constant", group="algorithm")
+    """Schedule of all learning rates over the gradient steps of total_steps: constant, or linear or cosine down to
+    lr_final times their values."""
+    lr_final: float = setting(0.0, at_least=0, at_most=1, sweepable=True, group="algorithm")
+    """Share of the learning rates that a linear or cosine lr_schedule ends with."""
     hidden_dims: tuple[int, ...] = setting((256, 256), at_least=1, fixed=True, group="networks")
     """Widths of the hidden layers of actor and critics."""
+    actor_hidden_dims: tuple[int, ...] | None = setting(
+        None, at_least=1, fixed=True, group="networks", unset="hidden_dims"
+    )
+    """Widths of the actor's hidden layers."""
+    critic_hidden_dims: tuple[int, ...] | None = setting(
+        None, at_least=1, fixed=True, group="networks", unset="hidden_dims"
+    )
+    """Widths of the critics' hidden layers."""
+    activation: Activation = setting("relu", fixed=True, group="networks")
+    """Activation function of the hidden layers of actor and critics; the convolutions of images have ReLU."""
     conv_channels: tuple[int, ...] = setting((32, 64, 64), at_least=1, fixed=True, group="networks")
     """Channels of the one to three convolutions for images, which have kernels 8, 4, 3 and strides 4, 2, 1."""
     num_critics: int = setting(2, at_least=1, fixed=True, group="networks")
     """Number of critics; the target takes the minimum of their values."""
     critic_layer_norm: bool = setting(False, fixed=True, group="networks")
-    """Use LayerNorm in the hidden layers of the critics, before the ReLU."""
+    """Use LayerNorm in the hidden layers of the critics, before the activation."""
     actor_delay: int = setting(1, at_least=1, group="algorithm")
     """Policy delay: update the actor and the temperature once every N gradient steps."""
     init_alpha: float = setting(1.0, above=0, sweepable=True, group="algorithm")
@@ -240,6 +257,21 @@ class Config:
     def has_goal(self) -> bool:
         """Whether the run stops early at a return."""
         return self.stop_at_return is not None or self.stop_at_episode_return is not None
+
+    @property
+    def actor_dims(self) -> tuple[int, ...]:
+        """Widths of the actor's hidden layers."""
+        return self.hidden_dims if self.actor_hidden_dims is None else self.actor_hidden_dims
+
+    @property
+    def critic_dims(self) -> tuple[int, ...]:
+        """Widths of the critics' hidden layers."""
+        return self.hidden_dims if self.critic_hidden_dims is None else self.critic_hidden_dims
+
+    @property
+    def total_grad_steps(self) -> int:
+        """Gradient steps due in the whole run, per member."""
+        return update_budget(self.total_steps, self.learning_starts, self.utd_ratio)
 
     @property
     def num_window_states(self) -> int:

@@ -1,4 +1,4 @@
-"""Linear layers with ReLUs between them: the architecture "mlp".
+"""Linear layers with an activation function between them: the architecture "mlp".
 
 Axes: B batch, E networks of an ensemble, H width of a layer, K rows of a layer.
 """
@@ -6,10 +6,10 @@ Axes: B batch, E networks of an ensemble, H width of a layer, K rows of a layer.
 import itertools
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fastsac.nn import linear
+from fastsac.nn.activations import ACTIVATIONS
 from fastsac.nn.architecture import Architecture
 from fastsac.nn.vectors import Params, Shapes
 
@@ -17,7 +17,9 @@ _LAYER_NORM_EPS = 1e-5
 
 
 class Mlp(Architecture):
-    """Layers [K, out], of an ensemble [E, K, out]; LayerNorm, with scale and shift, is before each ReLU."""
+    """Layers [K, out], of an ensemble [E, K, out]; LayerNorm, with scale and shift, is before each activation."""
+
+    has_layer_norm = True
 
     @property
     def shapes(self) -> Shapes:
@@ -44,11 +46,12 @@ class Mlp(Architecture):
             if self.matmul.bias_inside:
                 x = linear.with_ones(x, params["layer0"])  # before the copies, not in each
             x = x.expand(self.num_nets, -1, -1)  # [E, B, in]
+        activation = ACTIVATIONS[self.activation]
         for i in range(len(self.hidden_dims)):
             x = linear.affine(x, params[f"layer{i}"], self.matmul)  # [E, B, H]
             if self.layer_norm:
                 var, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
                 x = (x - mean) * torch.rsqrt(var + _LAYER_NORM_EPS) * params[f"scale{i}"] + params[f"shift{i}"]
-            x = F.relu(x)
+            x = activation(x)
         last = linear.affine_to_one if self.num_nets is not None and self.num_outputs == 1 else linear.affine
         return last(x, params[f"layer{len(self.hidden_dims)}"], self.matmul), stats

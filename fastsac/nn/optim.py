@@ -1,14 +1,22 @@
-"""Adam, gradient clipping and Polyak averaging, as pure functions of flat vectors.
+"""Adam, schedules of its learning rate, gradient clipping and Polyak averaging, as pure functions of flat vectors.
 
 Axes: P parameters of one network of one member.
 """
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+
+SCHEDULES: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda progress: 1 - progress,
+    "cosine": lambda progress: 0.5 * (1 + torch.cos(math.pi * progress)),
+}
+"""Of a learning rate: what is left of the way from its first to its last value, of the progress in [0, 1]."""
 
 
 class Moments(NamedTuple):
@@ -18,14 +26,24 @@ class Moments(NamedTuple):
     exp_avg_sq: Tensor
 
 
-def bias_correction(step: Tensor) -> Tensor:
-    """Adam's bias corrections 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t), float32 [..., 2].
+def lr_factor(schedule: str, done: Tensor, num_steps: Tensor, final: Tensor) -> Tensor:
+    """What a learning rate is multiplied by after `done` of `num_steps` steps: from 1 to `final`, and `final` after.
+
+    final + (1 - final) * SCHEDULES[schedule](done / num_steps), float64 [...]: PyTorch's LinearLR, and its
+    CosineAnnealingLR (Loshchilov and Hutter 2017, equation 5, without restarts).
+    """
+    progress = (done.to(torch.float64) / num_steps).clamp(max=1)
+    return final + (1 - final) * SCHEDULES[schedule](progress)
+
+
+def bias_correction(step: Tensor, lr_factor: Tensor | float = 1) -> Tensor:
+    """Adam's bias corrections 1 / (1 - beta1^t), times `lr_factor`, and 1 / sqrt(1 - beta2^t), float32 [..., 2].
 
     They belong to the state and are worked out one step ahead: within a compiled update the powers would be computed
-    again for every few parameters.  `step` is t, int64 [...], 1 at the first step.
+    again for every few parameters.  `step` is t, int64 [...], 1 at the first step; `lr_factor` [...] is of that step.
     """
     t = step.to(torch.float64)  # 1 - 0.999^t loses digits in float32
-    return torch.stack([1 / (1 - BETA1**t), torch.rsqrt(1 - BETA2**t)], -1).float()
+    return torch.stack([lr_factor / (1 - BETA1**t), torch.rsqrt(1 - BETA2**t)], -1).float()
 
 
 def adam(param: Tensor, grad: Tensor, moments: Moments, bias_correction: Tensor, lr: Tensor) -> tuple[Tensor, Moments]:

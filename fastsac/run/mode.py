@@ -66,5 +66,5 @@ def _choose_by_time(config: Config) -> tuple[Mode, str]:
 
 def saved_per_update(config: Config) -> float:
     """Seconds that compiling saves in an update on a CPU, about: so many per update, and per number in a layer."""
-    numbers = config.num_members * config.batch_size * max(config.hidden_dims)
+    numbers = config.num_members * config.batch_size * max(config.actor_dims + config.critic_dims)
     return SAVED_S + SAVED_S_PER_NUMBER * numbers

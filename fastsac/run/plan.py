@@ -148,7 +148,7 @@ def choose_threads(config: Config, spec: EnvSpec, mode: Mode) -> tuple[int, ...]
         return (1,)
     if spec.image is not None or config.batch_size > WHOLE_SUMS:
         return (num_cpus(),)
-    widest = max(config.hidden_dims)
+    widest = max(config.actor_dims + config.critic_dims)
     small = config.num_members * config.batch_size * widest * widest < ONE_THREAD_BELOW
     return (1,) if small or (mode == "eager" and config.max_grad_norm > 0) else (1, num_cpus())
 

@@ -1,7 +1,7 @@
 """Where a run is, beside its tensors: what a checkpoint keeps in meta.json, and whether a run can go on from it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -85,7 +85,18 @@ def sizes_of(config: Config, spec: EnvSpec) -> dict[str, Any]:
     kept |= {"obs_dim": spec.obs_dim, "action_dim": spec.action_dim, "image": spec.image}
     if spec.image is None:
         kept["conv_channels"] = None
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}  # as in JSON
+    return {name: as_json(value) for name, value in kept.items()}
+
+
+def defaults_of_sizes() -> dict[str, Any]:
+    """What a checkpoint had of the settings that came after it: their defaults change nothing."""
+    defaults = {field.name: field.default for field in fields(Config)}
+    return {name: as_json(defaults[name]) for name in Config.names(fixed=True)}
+
+
+def as_json(value: object) -> object:
+    """A setting's value as JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> Resume:
         raise ValueError(
             f"the checkpoint in {run_dir} is of {state.env_id}, got env {spec.env_id}. Resume without --env."
         )
-    had = state.sizes
+    had = defaults_of_sizes() | state.sizes
     differing = [f"{k} {had.get(k)}, got {v}" for k, v in sizes_of(config, spec).items() if had.get(k) != v]
     if differing:
         raise ValueError(f"the checkpoint in {run_dir} has {', '.join(differing)}. Leave these flags out.")

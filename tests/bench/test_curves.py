@@ -219,7 +219,7 @@ def test_other_algorithms_get_what_is_to_be_equal() -> None:
     config = Config.for_env("Pendulum-v1")
     for system in ("sb3-ours", "sb3-ddpg", "sb3-td3"):
         hyper = learn.hyper_parameters(make_task(system, hyper=curves.shared(system, config)))
-        assert hyper["policy_kwargs"] == {"net_arch": list(config.hidden_dims)}
+        assert hyper["policy_kwargs"] == {"net_arch": {"pi": [64, 64], "qf": [64, 64]}}
         assert hyper["gradient_steps"] == hyper["num_envs"] == config.num_envs  # one update per environment step
         assert (hyper["learning_rate"], hyper["learning_starts"]) == (config.actor_lr, config.learning_starts)
         for name in ("gamma", "tau", "batch_size", "buffer_size"):

@@ -17,6 +17,7 @@ from fastsac.learning.gradient_step import NO_FAULT_STEP, make_hyper
 from fastsac.nn import optim
 from fastsac.run.mode import TORCH
 from tests.support.learners import BASE, CPU, SPEC, A, N, O, make, make_filled
+from tests.support.loops import ALL_OPTIONS
 
 
 def params(learner):
@@ -74,7 +75,7 @@ WRONG_FOR_MEMBERS = pytest.mark.skipif(TORCH < "2.12", reason="fastsac/run/mode.
 @WRONG_FOR_MEMBERS
 @pytest.mark.slow
 def test_all_options_with_two_members_agree_compiled_and_eager():
-    options = {"seeds": 2, "obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}
+    options = {"seeds": 2, **ALL_OPTIONS}
     learners = [make(mode, **options) for mode in ("eager", "compiled")]
     for learner in learners:
         learner.launch([4, 7])

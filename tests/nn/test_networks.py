@@ -1,14 +1,18 @@
 """Networks on flat vectors against torch.nn modules."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
+from torch import nn
 
+from fastsac.algorithms.registry import get_algorithm
 from fastsac.algorithms.sac import Sac
-from fastsac.config.settings import Config
+from fastsac.config.settings import Activation, Config
 from fastsac.env import EnvSpec
 from fastsac.nn import linear, vectors
+from fastsac.nn.activations import ACTIVATIONS
 from fastsac.nn.encoder import Encoder
 from fastsac.nn.linear import PLAIN, MatmulConfig
 from fastsac.nn.mlp import Mlp
@@ -55,6 +59,33 @@ def test_critics_equal_torch_mlps(layer_norm, matmul):
     for e in range(3):
         expected = module_of(params, 8, e, layer_norm)(torch.cat([obs, action], -1)).squeeze(-1)
         torch.testing.assert_close(q[e], expected)
+
+
+MODULES = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh, "elu": nn.ELU, "gelu": nn.GELU}
+
+
+@BOTH
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_networks_have_the_activation_that_is_asked_for(activation, matmul):
+    network, params = make(5, 6, seed=1, stream=0, activation=activation, matmul=matmul)
+    obs = torch.randn(7, 5, generator=torch.Generator().manual_seed(0)) * 10
+    expected = module_of(params, 5, activation=MODULES[activation])(obs)
+    torch.testing.assert_close(Net(network, params)(obs), expected)
+
+
+def test_every_activation_of_the_settings_is_in_the_table():
+    assert [*ACTIVATIONS] == [*get_args(Activation)]
+
+
+@pytest.mark.parametrize("algo", ["sac", "sac-v1", "sac-discrete", "sql"])
+def test_actor_and_critics_have_widths_and_activation_of_their_own(algo):
+    config = Config(env="test:test", hidden_dims=(9,), critic_hidden_dims=(4, 4, 4), activation="elu")
+    spec = EnvSpec("test:test", 5, 3, (("obs", 5),), None, discrete=algo == "sac-discrete")
+    for changes, dims in (({}, (9,)), ({"actor_hidden_dims": (7, 7)}, (7, 7))):
+        networks = get_algorithm(algo)(config.replace(**changes), spec).networks
+        assert networks.pop("actor").body.hidden_dims == dims
+        assert {network.body.hidden_dims for network in networks.values()} == {(4, 4, 4)}
+        assert {network.body.activation for network in networks.values()} == {"elu"}
 
 
 def test_flatten_undoes_unflatten():

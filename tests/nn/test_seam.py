@@ -184,6 +184,11 @@ def test_compiled_is_one_graph_and_agrees_with_eager(joint, monkeypatch):
     np.testing.assert_allclose(run(compiled), run(eager), rtol=1e-3, atol=1e-4)
 
 
+def test_layer_norm_is_refused_where_the_architecture_has_none():
+    with pytest.raises(ValueError, match=r"^critic_layer_norm is not for critics of architecture toy\. Leave it out\.$"):
+        get_algorithm("sac")(BASE.replace(critic_layer_norm=True), spec_of("sac"))
+
+
 def test_without_statistics_and_projection_a_step_adds_nothing(monkeypatch):
     monkeypatch.setattr(Algorithm, "critic_architecture", "mlp")
     network = get_algorithm("sac")(BASE, spec_of("sac")).networks["critic"]

@@ -17,6 +17,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "members": {"seeds": 2, "sweep": ("critic_lr=1e-3,1e-2",), "obs_norm": True},
     "n_step": {"n_step": 3, "obs_norm": True, "utd_ratio": 0.7},
+    "scheduled": {"lr_schedule": "cosine", "sweep": ("lr_final=0,0.5",), "actor_delay": 2},
     "delayed": {"actor_delay": 2, "seeds": 2, "utd_ratio": 2.5},
     "goals": {"seeds": 2, "stop_at_return": 1e9, "num_envs": 1, "checkpoint_every": 25},
 }

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from fastsac import checkpoint
-from fastsac.run.run_state import RunState
-from tests.support.runs import run
+from fastsac.checkpoint.writer import save
+from fastsac.env import make_spec
+from fastsac.run.run_state import RunState, check_resume
+from tests.support.runs import BASE, run
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,20 @@ def test_a_member_keeps_its_own_entries(found):
     assert alone.last_evals == [{**state.last_evals[1], "member": 0}]
     assert (alone.sizes, alone.tables) == ({"algo": "sac"}, {"eval.csv": 3})
     assert alone.vec_steps == state.vec_steps
+
+
+def test_settings_that_a_checkpoint_does_not_know_yet_had_their_defaults(tmp_path):
+    """A run of an older version goes on, but not with another activation function than it had."""
+    result = run(tmp_path)
+    found = checkpoint.find(result.run_dir)
+    meta = {**found.meta, "sizes": {k: v for k, v in found.meta["sizes"].items() if k != "activation"}}
+    older = tmp_path / "older"
+    older.mkdir()
+    save(older, 62, checkpoint.read(found), meta)
+    config = BASE.replace(total_steps=120, algo="sac")
+    assert check_resume(config, make_spec(BASE.env), older).state.sizes == meta["sizes"]
+    with pytest.raises(ValueError, match=r"has activation relu, got elu\. Leave these flags out\."):
+        check_resume(config.replace(activation="elu"), make_spec(BASE.env), older)
 
 
 @pytest.mark.parametrize(

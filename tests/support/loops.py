@@ -11,7 +11,10 @@ from fastsac.learning.learner import make_parts
 from fastsac.runtime.launch import Mode
 from tests.support.learners import CPU, SPEC, A, N, O
 
-ALL_OPTIONS = {"obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2}
+ALL_OPTIONS = {
+    "obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2, "activation": "silu",
+    "actor_hidden_dims": (8,), "lr_schedule": "cosine", "total_steps": 40,
+}  # fmt: skip
 
 
 class Loop:

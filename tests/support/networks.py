@@ -13,7 +13,13 @@ def parts(layer: Tensor, fan_in: int) -> tuple[Tensor, Tensor]:
     return layer[..., :fan_in, :], layer[..., fan_in, :]
 
 
-def module_of(params: Params, num_inputs: int, critic: int | None = None, layer_norm: bool = False) -> nn.Sequential:
+def module_of(
+    params: Params,
+    num_inputs: int,
+    critic: int | None = None,
+    layer_norm: bool = False,
+    activation: type[nn.Module] = nn.ReLU,
+) -> nn.Sequential:
     """The same network out of torch.nn parts."""
     mine = params if critic is None else {name: value[critic] for name, value in params.items()}
     layers: list[nn.Module] = []
@@ -31,7 +37,7 @@ def module_of(params: Params, num_inputs: int, critic: int | None = None, layer_
                 norm.weight.data = mine[f"scale{i - 1}"].reshape(-1).clone()
                 norm.bias.data = mine[f"shift{i - 1}"].reshape(-1).clone()
                 layers.append(norm)
-            layers.append(nn.ReLU())
+            layers.append(activation())
     return nn.Sequential(*layers)
 
 
