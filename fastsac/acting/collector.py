@@ -145,14 +145,15 @@ class Collector:
         Steps beyond total_steps, which the last vector step may bring, give no updates: 1 and 64 environments do the
         same number.
         """
-        c, due = self.config, []
-        for steps, start, done in zip(self.env_steps, self.learn_from, self._learner.grad_steps, strict=True):
+        due = []
+        members = zip(self.config.members, self.env_steps, self.learn_from, self._learner.grad_steps, strict=True)
+        for c, steps, start, done in members:
             budget = update_budget(min(steps, c.total_steps), c.learning_starts, c.utd_ratio)
             due.append(max(0, budget - done) if steps >= start else 0)
         return due
 
     def _is_random(self) -> list[bool]:
-        return [steps < self.config.learning_starts for steps in self.env_steps]
+        return [steps < c.num_random_steps for c, steps in zip(self.config.members, self.env_steps, strict=True)]
 
     def _episodes(self) -> dict[str, Tensor]:
         """Views of the episodes that are under way."""

@@ -1,14 +1,19 @@
 """Storing: completes the rows of the replay with what came of the actions, and updates the normaliser.
 
 A store is a launch on the learner's stream; `actor.py` says how it is ordered with what happens on the other one.
+
+Axes: M members, N environments, O obs_dim.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fastsac.acting.actor import Actor, Slot
 from fastsac.config.settings import Config
@@ -19,14 +24,35 @@ from fastsac.nn.normalizer import Normalizer
 from fastsac.runtime.launch import Launch
 
 
+class Rules(NamedTuple):
+    """What the replay holds other than the environments returned it."""
+
+    reward_range: tuple[Tensor, Tensor] | None  # [M, 1] each, to which rewards are clipped; infinite for some members
+    bootstrap_time_limits: bool
+
+    @classmethod
+    def from_config(cls, config: Config, device: torch.device) -> "Rules":
+        """Those of the settings; without a member that clips there is no range."""
+        clips = [member.reward_clip for member in config.members]
+        limit = torch.tensor([[clip or math.inf] for clip in clips], device=device)
+        return cls((-limit, limit) if any(clips) else None, config.bootstrap_time_limits)
+
+    def reward(self, slot: Slot) -> Tensor:
+        """Rewards [M, N] to store."""
+        return slot.reward if self.reward_range is None else slot.reward.clamp(*self.reward_range)
+
+    def terminated(self, slot: Slot) -> Tensor:
+        """Where there is nothing to bootstrap from, [M, N]."""
+        return slot.terminated if self.bootstrap_time_limits else slot.terminated | slot.truncated
+
+
 @torch.no_grad()
 def store_step_(
-    replay: Replay, normalizer: Normalizer | None, reward_clip: float, policy: PolicyTensors, slots: list[Slot], p: int
+    replay: Replay, normalizer: Normalizer | None, rules: Rules, policy: PolicyTensors, slots: list[Slot], p: int
 ) -> None:
     """Complete the row of slot p with what the other one brought, and let its copy of the policy follow."""
     here, there = slots[p], slots[1 - p]
-    reward = there.reward.clamp(-reward_clip, reward_clip) if reward_clip else there.reward
-    replay.add_(here.action, reward, there.terminated, there.truncated, there.obs)
+    replay.add_(here.action, rules.reward(there), rules.terminated(there), there.truncated, there.obs)
     if normalizer is not None:
         normalizer.update_(there.obs)
     here.copy_policy_(policy, obs_norm=normalizer is not None)
@@ -38,8 +64,8 @@ class Store:
     def __init__(self, config: Config, learner: Learner, actor: Actor, replay: Replay, normalizer: Normalizer) -> None:
         self._learner, self._actor, self._replay = learner, actor, replay
         self._normalizer = normalizer if config.obs_norm else None
-        self._reward_clip = config.reward_clip
-        step = partial(store_step_, replay, self._normalizer, config.reward_clip, learner.policy, actor.slots)
+        self._rules = Rules.from_config(config, learner.device)
+        step = partial(store_step_, replay, self._normalizer, self._rules, learner.policy, actor.slots)
         self._launch = Launch(step, {0: (0,), 1: (1,)}, [replay.added], learner.mode, compiled=False)
         self._stored = [torch.cuda.Event() if learner.device.type == "cuda" else None for _ in range(2)]
 
@@ -51,7 +77,7 @@ class Store:
             replay = Replay(m, n, n, obs_dim, action_dim, device, slots[0].obs.dtype)
             normalizer = Normalizer(m, obs_dim, device) if self._normalizer is not None else None
             policy = PolicyTensors(*map(torch.clone, slots[0].policy))
-            store_step_(replay, normalizer, self._reward_clip, policy, slots, 0)
+            store_step_(replay, normalizer, self._rules, policy, slots, 0)
         self._launch.warm_up([0, 1])
 
     def reset(self, obs: ObsArray, is_random: Sequence[bool]) -> None:

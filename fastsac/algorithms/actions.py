@@ -10,8 +10,6 @@ from fastsac.algorithms import losses
 from fastsac.algorithms.algorithm import Algorithm
 from fastsac.nn.network import Net
 
-LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
-
 
 class GaussianPolicy(Algorithm):
     """Acts by a tanh-squashed Gaussian (arXiv 1812.05905, appendix C): 2A outputs are mean and log-std before tanh."""
@@ -28,10 +26,13 @@ class GaussianPolicy(Algorithm):
     def gaussian(self, actor: Net, obs: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
         """Mean and log-std before tanh, [B, A] each.
 
-        log-std is mapped smoothly to [-5, 2], so that its gradient never vanishes at a clamp.
+        log-std is mapped smoothly to its range, so that its gradient never vanishes, or is clamped to it.
         """
         mean, raw = actor(actor.features(obs), training=training).chunk(2, -1)
-        return mean, LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (torch.tanh(raw) + 1)
+        low, high = self.config.log_std_min, self.config.log_std_max
+        if self.config.log_std_map == "clamp":
+            return mean, raw.clamp(low, high)
+        return mean, low + 0.5 * (high - low) * (torch.tanh(raw) + 1)
 
     def action_q(self, critic: Net, features: Tensor, action: Tensor) -> Tensor:
         """Values [E, B] whose gradient passes through the critics to the action; their own weights get none."""

@@ -6,6 +6,7 @@ and losses, and knows no other algorithm.  `fastsac.algorithms.step` makes state
 Axes: B batch, O obs_dim, F features, A action_dim, E critics, W outputs for one value, P parameters of a network.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -118,6 +119,8 @@ class Algorithm(ABC):
         """Hyper-parameters that members may differ in."""
         names = ["gamma", "tau", "reward_scale", *(part.lr for part in self.learned.values())]
         hyper = {name: getattr(config, name) for name in names}
+        if self.config.clips_gradients:
+            hyper["max_grad_norm"] = config.max_grad_norm or math.inf
         if config.lr_schedule != "constant":
             hyper |= {"lr_final": config.lr_final, "lr_steps": float(max(1, config.total_grad_steps))}
         return hyper

@@ -119,10 +119,10 @@ def _move(
     algorithm: Algorithm, hyper: Scalars, state: State, name: str, grads: Params, stats: Params
 ) -> tuple[Tensor, optim.Moments]:
     """One of what is learned and its moments after Adam, a projection, and new statistics."""
-    part, max_grad_norm = algorithm.learned[name], algorithm.config.max_grad_norm
+    part = algorithm.learned[name]
     grad = part.vector(grads)
-    if part.network is not None and max_grad_norm > 0:
-        grad = optim.clip(grad, max_grad_norm)
+    if part.network is not None and algorithm.config.clips_gradients:
+        grad = optim.clip(grad, hyper["max_grad_norm"])
     moments = optim.Moments(state["exp_avg"][name], state["exp_avg_sq"][name])
     correction = state["bias_correction"][1 if part.delayed else 0]
     vector, moments = optim.adam(state["params"][name], grad, moments, correction, hyper[part.lr])

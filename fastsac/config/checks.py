@@ -37,6 +37,10 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
     yield from seeds.rules(c.seed, c.seeds)
     for name in ("hidden_dims", "actor_hidden_dims", "critic_hidden_dims"):
         yield getattr(c, name) != (), f"{name} must be one or more widths of at least 1, got ()."
+    yield (
+        c.log_std_min < c.log_std_max,
+        f"log_std_min must be below log_std_max ({c.log_std_max}), got {c.log_std_min}. Lower it.",
+    )
     yield 1 <= len(c.conv_channels) <= 3, f"conv_channels must be one to three widths, got {shown(c.conv_channels)}."
     yield (
         c.batch_size <= c.learning_starts,

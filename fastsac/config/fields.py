@@ -23,6 +23,7 @@ class Traits(TypedDict, total=False):
     above: float  # a number that the value must exceed
     at_most: float  # the largest number
     sweepable: bool  # members of one run may differ in it
+    shapes: bool  # sizes of tensors depend on it, which members share
     fixed: bool  # a resumed run must keep it
     affects: Literal["learning", "speed", "evaluation", "nothing"]
     # speed: how fast, with the same numbers save for rounding; nothing: runs that differ only in these are repeats
@@ -32,7 +33,9 @@ class Traits(TypedDict, total=False):
     unset: str  # what None, as a default, amounts to
 
 
-DEFAULTS: dict[str, object] = {"sweepable": False, "fixed": False, "affects": "learning", "common": False}
+DEFAULTS: dict[str, object] = {
+    "sweepable": False, "shapes": False, "fixed": False, "affects": "learning", "common": False,
+}  # fmt: skip
 
 
 def setting(default: T, **traits: Unpack[Traits]) -> T:

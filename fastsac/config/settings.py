@@ -11,14 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
-from fastsac.config import sweeps
 from fastsac.config.algorithms import Algo
-from fastsac.config.budget import update_budget
 from fastsac.config.checks import check
+from fastsac.config.derived import Derived
 from fastsac.config.fields import DEFAULTS, Traits, setting
 from fastsac.config.kinds import read_json, shown
-from fastsac.config.presets import find_preset, find_ranges
-from fastsac.config.seeds import seed_list
+from fastsac.config.presets import find_preset
 from fastsac.disk.files import read_file
 
 Auto = Literal["auto", "on", "off"]
@@ -26,7 +24,7 @@ Activation = Literal["relu", "silu", "tanh", "elu", "gelu"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Derived):
     """Settings of one training run."""
 
     env: str = dataclasses.field(metadata=Traits(group="environment", common=True, metavar="NAME"))
@@ -37,8 +35,8 @@ class Config:
     eval_env_kwargs: dict[str, Any] = setting({}, affects="evaluation", group="evaluation")
     """Keyword arguments of the evaluation environments as a JSON object, on top of env_kwargs."""
     action_limit: float | None = setting(None, above=0, group="environment")
-    """Scale actions to [-X, X] where the action space has no bounds."""
-    num_envs: int = setting(16, at_least=1, fixed=True, group="environment", common=True)
+    """Scale actions to [-X, X] where the action space has no bounds or wider ones."""
+    num_envs: int = setting(16, at_least=1, fixed=True, shapes=True, group="environment", common=True)
     """Number of environments that are stepped together, for each member."""
     env_threads: Literal["auto"] | int = setting("auto", at_least=0, affects="speed", group="performance")
     """CPU threads of the environments; auto (or 0) lets the back end choose."""
@@ -93,15 +91,19 @@ class Config:
     """Compute matrix products in bfloat16, which is faster for large batches on a GPU; targets, log-probabilities and
     the temperature stay in float32."""
 
-    utd_ratio: float = setting(1.0, above=0, fixed=True, group="algorithm")
+    utd_ratio: float = setting(1.0, above=0, fixed=True, sweepable=True, group="algorithm")
     """Gradient steps per environment step (update-to-data ratio), whatever num_envs is."""
-    learning_starts: int = setting(1_000, at_least=1, fixed=True, group="replay", metavar="STEPS")
-    """Environment steps with random actions before the first gradient step; at least batch_size."""
-    batch_size: int = setting(256, at_least=1, group="replay")
+    learning_starts: int = setting(1_000, at_least=1, fixed=True, sweepable=True, group="replay", metavar="STEPS")
+    """Environment steps before the first gradient step; at least batch_size."""
+    random_steps: int | None = setting(
+        None, at_least=0, fixed=True, sweepable=True, group="replay", metavar="STEPS", unset="learning_starts"
+    )
+    """Environment steps with uniformly random actions at the start, before the policy acts."""
+    batch_size: int = setting(256, at_least=1, shapes=True, group="replay")
     """Transitions per gradient step."""
-    buffer_size: int = setting(1_000_000, at_least=2, fixed=True, group="replay")
+    buffer_size: int = setting(1_000_000, at_least=2, fixed=True, shapes=True, group="replay")
     """Transitions that the replay holds, from all environments of a member; at least learning_starts."""
-    n_step: int = setting(1, at_least=1, group="replay")
+    n_step: int = setting(1, at_least=1, shapes=True, group="replay")
     """Number of rewards before bootstrapping (n-step return); fewer at the end of an episode."""
     backup_entropy: bool = setting(True, group="expert")
     """Include the policy's entropy in the value of the next state, as maximum-entropy learning does (sac and
@@ -109,6 +111,9 @@ class Config:
     n_step_entropy: bool = setting(True, group="expert")
     """With n_step above 1, include the entropy at the states inside the n-step window in the target, as the soft value
     demands; each such state costs one more pass of the policy.  Most other programs leave it out."""
+    bootstrap_time_limits: bool = setting(True, group="replay")
+    """Bootstrap from the state at which a time limit cuts an episode off; without it, such a state has value 0, as
+    those that end the task have."""
     gamma: float = setting(0.99, at_least=0, at_most=1, sweepable=True, group="algorithm")
     """Discount factor per environment step."""
     tau: float = setting(0.005, above=0, at_most=1, sweepable=True, group="algorithm")
@@ -124,23 +129,30 @@ class Config:
     lr_final times their values."""
     lr_final: float = setting(0.0, at_least=0, at_most=1, sweepable=True, group="algorithm")
     """Share of the learning rates that a linear or cosine lr_schedule ends with."""
-    hidden_dims: tuple[int, ...] = setting((256, 256), at_least=1, fixed=True, group="networks")
+    hidden_dims: tuple[int, ...] = setting((256, 256), at_least=1, fixed=True, shapes=True, group="networks")
     """Widths of the hidden layers of actor and critics."""
     actor_hidden_dims: tuple[int, ...] | None = setting(
-        None, at_least=1, fixed=True, group="networks", unset="hidden_dims"
+        None, at_least=1, fixed=True, shapes=True, group="networks", unset="hidden_dims"
     )
     """Widths of the actor's hidden layers."""
     critic_hidden_dims: tuple[int, ...] | None = setting(
-        None, at_least=1, fixed=True, group="networks", unset="hidden_dims"
+        None, at_least=1, fixed=True, shapes=True, group="networks", unset="hidden_dims"
     )
     """Widths of the critics' hidden layers."""
     activation: Activation = setting("relu", fixed=True, group="networks")
     """Activation function of the hidden layers of actor and critics; the convolutions of images have ReLU."""
-    conv_channels: tuple[int, ...] = setting((32, 64, 64), at_least=1, fixed=True, group="networks")
+    log_std_map: Literal["tanh", "clamp"] = setting("tanh", fixed=True, group="networks")
+    """Bring the policy's log-standard deviation into its range by tanh, which is smooth, or by clamping (sac and
+    sac-v1)."""
+    log_std_min: float = setting(-5.0, fixed=True, group="networks")
+    """Smallest log-standard deviation of the policy, of actions before their tanh; below log_std_max."""
+    log_std_max: float = setting(2.0, fixed=True, group="networks")
+    """Largest log-standard deviation of the policy, of actions before their tanh."""
+    conv_channels: tuple[int, ...] = setting((32, 64, 64), at_least=1, fixed=True, shapes=True, group="networks")
     """Channels of the one to three convolutions for images, which have kernels 8, 4, 3 and strides 4, 2, 1."""
-    num_critics: int = setting(2, at_least=1, fixed=True, group="networks")
+    num_critics: int = setting(2, at_least=1, fixed=True, shapes=True, group="networks")
     """Number of critics; the target takes the minimum of their values."""
-    critic_layer_norm: bool = setting(False, fixed=True, group="networks")
+    critic_layer_norm: bool = setting(False, fixed=True, shapes=True, group="networks")
     """Use LayerNorm in the hidden layers of the critics, before the activation."""
     actor_delay: int = setting(1, at_least=1, group="algorithm")
     """Policy delay: update the actor and the temperature once every N gradient steps."""
@@ -160,9 +172,9 @@ class Config:
     """Normalise observations by the running mean and variance of those seen in training."""
     reward_scale: float = setting(1.0, above=0, sweepable=True, group="algorithm")
     """Multiply rewards by this factor in every gradient step; returns are reported unscaled."""
-    reward_clip: float = setting(0.0, at_least=0, group="replay")
+    reward_clip: float = setting(0.0, at_least=0, sweepable=True, group="replay")
     """Clip rewards to [-X, X] when they are stored; returns are reported unclipped, and 0 does not clip."""
-    max_grad_norm: float = setting(0.0, at_least=0, group="algorithm")
+    max_grad_norm: float = setting(0.0, at_least=0, sweepable=True, group="algorithm")
     """Clip the gradients of actor and critics to this Euclidean norm; 0 does not clip."""
 
     eval_every: int = setting(
@@ -204,89 +216,15 @@ class Config:
         fields = dataclasses.fields(cls)
         return [field.name for field in fields if traits.items() <= {**DEFAULTS, **field.metadata}.items()]
 
-    @property
-    def task(self) -> str:
-        """The environment's name without its back end."""
-        return self.env.rpartition(":")[2]
-
-    @property
-    def num_env_threads(self) -> int:
-        """CPU threads to ask of the back end; 0 lets it choose."""
-        return 0 if self.env_threads == "auto" else self.env_threads
-
-    @property
-    def env_kwargs_of_evaluation(self) -> dict[str, Any]:
-        """Keyword arguments of the environments that evaluate."""
-        return {**self.env_kwargs, **self.eval_env_kwargs}
-
-    @cached_property
-    def settings(self) -> list[sweeps.Setting]:
-        """The values that a sweep gives to each of its settings; one empty dictionary without a sweep."""
-        return sweeps.settings(self.sweep, find_ranges(self.preset), self.seed_list[0], self.names(sweepable=True))
-
-    @property
-    def seed_list(self) -> list[int]:
-        """The seeds of one setting's members."""
-        return seed_list(self.seed, self.seeds)
-
-    @property
-    def num_members(self) -> int:
-        """M: settings times seeds."""
-        return len(self.settings) * len(self.seed_list)
-
-    @property
-    def member_seeds(self) -> list[int]:
-        """The seed of each member: all seeds of the first setting, then all of the next."""
-        return self.seed_list * len(self.settings)
-
-    def member_setting(self, member: int) -> sweeps.Setting:
-        """The values that a sweep gives to one member."""
-        return self.settings[member // len(self.seed_list)]
-
-    def member_name(self, member: int) -> str:
-        """`member 3 (seed 2, gamma 0.99)`."""
-        values = [f"{name} {value:g}" for name, value in self.member_setting(member).items()]
-        return f"member {member} ({', '.join([f'seed {self.member_seeds[member]}', *values])})"
-
     def of_member(self, member: int) -> "Config":
         """The settings with which this member alone would be trained."""
         changes = {"seed": self.member_seeds[member], "seeds": 1, "sweep": (), **self.member_setting(member)}
         return self.replace(**changes)
 
-    @property
-    def has_goal(self) -> bool:
-        """Whether the run stops early at a return."""
-        return self.stop_at_return is not None or self.stop_at_episode_return is not None
-
-    @property
-    def actor_dims(self) -> tuple[int, ...]:
-        """Widths of the actor's hidden layers."""
-        return self.hidden_dims if self.actor_hidden_dims is None else self.actor_hidden_dims
-
-    @property
-    def critic_dims(self) -> tuple[int, ...]:
-        """Widths of the critics' hidden layers."""
-        return self.hidden_dims if self.critic_hidden_dims is None else self.critic_hidden_dims
-
-    @property
-    def total_grad_steps(self) -> int:
-        """Gradient steps due in the whole run, per member."""
-        return update_budget(self.total_steps, self.learning_starts, self.utd_ratio)
-
-    @property
-    def num_window_states(self) -> int:
-        """States within an n-step window whose entropy counts."""
-        return self.n_step - 1 if self.n_step_entropy and self.backup_entropy else 0
-
-    @property
-    def updates_per_graph(self) -> int:
-        """Updates in the largest CUDA graph: as given, or those of one vector step, as a power of 2 up to 16.
-
-        Longer graphs take longer to capture, and gain nothing: launching is short beside 16 updates.
-        """
-        if self.updates_per_launch != "auto":
-            return self.updates_per_launch
-        return 1 << min(4, max(0, int(self.utd_ratio * self.num_envs).bit_length() - 1))
+    @cached_property
+    def members(self) -> list["Config"]:
+        """The settings with which each member alone would be trained."""
+        return [self.of_member(member) for member in range(self.num_members)]
 
     def replace(self, **changes: Any) -> "Config":
         """A copy with some fields changed, checked again."""

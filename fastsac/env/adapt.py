@@ -20,10 +20,10 @@ MAX_FLAT_SIZE = 4096  # numbers of an array of three or more axes, at most, that
 class ActionScale:
     """Affine map from the policy's [-1, 1] to the bounds of a Box, in the simulator's dtype.  `dim` is A.
 
-    Where `low` or `high`, [A] each, is infinite, -action_limit to action_limit counts.
+    Where `low` or `high`, [A] each, is infinite, or beyond action_limit, -action_limit to action_limit counts.
 
     Raises:
-        ValueError: a bound is infinite and `action_limit` is None.
+        ValueError: a bound is infinite and `action_limit` is None, or bounds leave no room within it.
     """
 
     discrete = False
@@ -34,14 +34,18 @@ class ActionScale:
         lower, upper = (np.asarray(bound, np.float64).reshape(-1) for bound in (low, high))
         # "No bound" is also written as 1e10 (MuJoCo) or as the largest float; comparing with not < catches nan too.
         unbounded = ~(np.abs(lower) < NO_BOUND) | ~(np.abs(upper) < NO_BOUND)
-        if unbounded.any():
-            if action_limit is None:
+        if unbounded.any() and action_limit is None:
+            raise ValueError(
+                f"{env_id} has an action space without bounds, which a tanh policy cannot be scaled to. "
+                "Give --action-limit X to use [-X, X]."
+            )
+        if action_limit is not None:
+            lower = np.where(unbounded, -action_limit, np.maximum(lower, -action_limit))
+            upper = np.where(unbounded, action_limit, np.minimum(upper, action_limit))
+            if not (lower < upper).all():
                 raise ValueError(
-                    f"{env_id} has an action space without bounds, which a tanh policy cannot be scaled to. "
-                    "Give --action-limit X to use [-X, X]."
+                    f"action_limit must leave room within the action space of {env_id}, got {action_limit}. Raise it."
                 )
-            lower = np.where(unbounded, -action_limit, lower)
-            upper = np.where(unbounded, action_limit, upper)
         self.low, self.high, self.dtype = lower.astype(dtype), upper.astype(dtype), np.dtype(dtype)  # [A]
         self._half = ((upper - lower) / 2).astype(dtype)  # [A]
         self._mid = ((upper + lower) / 2).astype(dtype)  # [A]

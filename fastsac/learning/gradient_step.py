@@ -100,5 +100,5 @@ def keep_inactive(algorithm: Algorithm, new: State, old: State, active: Tensor, 
 
 def make_hyper(algorithm: Algorithm, config: Config, device: torch.device) -> Scalars:
     """Hyper-parameters as tensors [M], so that members may differ and a captured graph may see them change."""
-    members = [algorithm.hyper(config.of_member(i)) for i in range(config.num_members)]
+    members = [algorithm.hyper(member) for member in config.members]
     return {k: torch.tensor([m[k] for m in members], dtype=torch.float32, device=device) for k in members[0]}

@@ -48,7 +48,8 @@ class Learner:
         algo = registry.resolve_algorithm(config.algo, spec.discrete)
         self.algorithm = registry.get_algorithm(algo)(config, spec, fuse_for_gpu=device.type != "cpu")
         seeds = torch.tensor(config.member_seeds, device=device)  # [M]
-        states = [step.init(self.algorithm, seed, config.of_member(i).init_alpha) for i, seed in enumerate(seeds)]
+        alphas = [member.init_alpha for member in config.members]
+        states = [step.init(self.algorithm, *each) for each in zip(seeds, alphas, strict=True)]
         self.buffers: Buffers = {
             "state": pytree.tree_map(lambda *leaves: torch.stack(leaves), *states),
             "hyper": make_hyper(self.algorithm, config, device),
@@ -71,7 +72,7 @@ class Learner:
             mode=mode,
             # Members out of step bring rows of flags that no warm-up foresees: single steps need no capture then.
             steps_per_graph=config.updates_per_graph if m == 1 or self.algorithm.actor_delay == 1 else 1,
-            short_reductions=config.batch_size <= SHORT_REDUCTION and config.max_grad_norm == 0,
+            short_reductions=config.batch_size <= SHORT_REDUCTION and not config.clips_gradients,
         )
         self._host_due: list[tuple[Tensor, torch.cuda.Event]] = []  # pinned, each with the event of its last copy
         if device.type == "cuda":

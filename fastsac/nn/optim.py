@@ -57,8 +57,8 @@ def adam(param: Tensor, grad: Tensor, moments: Moments, bias_correction: Tensor,
     return param - step, Moments(exp_avg, exp_avg_sq)
 
 
-def clip(grad: Tensor, max_norm: float) -> Tensor:
-    """Scale grad [P] so that its Euclidean norm is at most `max_norm`."""
+def clip(grad: Tensor, max_norm: Tensor) -> Tensor:
+    """Scale grad [P] so that its Euclidean norm is at most `max_norm` []; infinite leaves it as it is."""
     scale: Tensor = max_norm / (grad.norm() + 1e-6)
     return grad * scale.clamp(max=1.0)
 

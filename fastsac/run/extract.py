@@ -53,7 +53,8 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
     tensors.pop("env", None)  # of all members together: the one alone begins new episodes
     tables = {name: table_of(run_dir / name, member) for name in state.tables}
     kept = {name: len(table_of(run_dir / name, member, count).rows) for name, count in state.tables.items()}
-    sizes = {**state.sizes, "seed": alone.seed, "seeds": alone.seeds, "sweep": []}
+    swept = {name: value for name, value in config.member_setting(member).items() if name in state.sizes}
+    sizes = {**state.sizes, **swept, "seed": alone.seed, "seeds": alone.seeds, "sweep": []}
     mine = state.of_member(member, sizes, kept)
     place.acquire()
     place.start()

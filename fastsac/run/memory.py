@@ -29,7 +29,7 @@ def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> str:
     if free is not None and needed > 0.9 * free.num_bytes:
         fits = int(0.9 * free.num_bytes / (ring + networks))
         transitions = int((0.9 * free.num_bytes / m - networks) / ring * config.buffer_size)
-        may_be = transitions >= config.learning_starts  # any smaller replay is refused
+        may_be = transitions >= max(config.values_of("learning_starts"))  # any smaller replay is refused
         if m > 1 and fits >= 1:
             smaller = f", or all with --buffer-size {transitions}" if may_be else ""
             raise ValueError(

@@ -53,7 +53,8 @@ def _choose_by_time(config: Config) -> tuple[Mode, str]:
     """
     goal_steps = config.has_goal and find_goal_steps(config.preset)
     steps = min(config.total_steps, goal_steps or config.total_steps)
-    updates = update_budget(steps, config.learning_starts, config.utd_ratio)
+    budgets = zip(config.values_of("learning_starts"), config.values_of("utd_ratio"), strict=True)
+    updates = max(update_budget(steps, *budget) for budget in budgets)
     saved_s = updates * saved_per_update(config)
     what = f"{updates:,} updates{' to the usual goal' if goal_steps else ''}"
     if saved_s < COMPILE_S:

@@ -24,6 +24,7 @@ from fastsac.runtime.versions import is_installed
 
 # Multiply-adds of the largest matrix product below which more threads than one are not worth a trial.
 ONE_THREAD_BELOW = 500_000
+OF_EVERY_ALGORITHM = {"utd_ratio", "learning_starts", "random_steps", "reward_clip"}  # what collecting goes by
 WHOLE_SUMS = 512  # batches up to here are summed as a whole by the library of matrix products
 
 
@@ -59,9 +60,9 @@ def make_plan(config: Config) -> Plan:
         ValueError: the run cannot be made as asked for; one line that says what to change.
     """
     began = time.perf_counter()
-    if config.learning_starts >= config.total_steps:
+    if (starts := max(config.values_of("learning_starts"))) >= config.total_steps:
         raise ValueError(
-            f"learning_starts {config.learning_starts:,} must be below total_steps {config.total_steps:,}, or nothing "
+            f"learning_starts {starts:,} must be below total_steps {config.total_steps:,}, or nothing "
             "is learned. Raise --total-steps or lower --learning-starts."
         )
     device = choose_device(config.device)
@@ -116,11 +117,12 @@ def _choose_algo(config: Config, spec: EnvSpec) -> str:
 def _check_sweep(config: Config, spec: EnvSpec) -> None:
     """Refuse a sweep of what the algorithm does not have, or has for all members at once, with a ValueError."""
     algorithm = registry.get_algorithm(config.algo)(config, spec)
-    for name in config.member_setting(0):
+    for name in config.member_setting(0).keys() - OF_EVERY_ALGORITHM:
         low, high = (algorithm.hyper(config.replace(sweep=(), **{name: value})) for value in (0.25, 0.5))
         starts = name == "init_alpha" and algorithm.adjusts_alpha
         if low == high and not starts:
-            raise ValueError(f"{name} cannot be swept with algo {config.algo}: its members do not differ by it.")
+            by = f"lr_schedule {config.lr_schedule}" if name == "lr_final" else f"algo {config.algo}"
+            raise ValueError(f"{name} cannot be swept with {by}: its members do not differ by it.")
 
 
 def _check_evaluation(config: Config, spec: EnvSpec) -> None:
@@ -150,7 +152,7 @@ def choose_threads(config: Config, spec: EnvSpec, mode: Mode) -> tuple[int, ...]
         return (num_cpus(),)
     widest = max(config.actor_dims + config.critic_dims)
     small = config.num_members * config.batch_size * widest * widest < ONE_THREAD_BELOW
-    return (1,) if small or (mode == "eager" and config.max_grad_norm > 0) else (1, num_cpus())
+    return (1,) if small or (mode == "eager" and config.clips_gradients) else (1, num_cpus())
 
 
 def _threads_text(threads: tuple[int, ...]) -> str:

@@ -1,5 +1,7 @@
 """Learning rates that change over the run: as if torch's schedulers had set them before every gradient step."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR
@@ -11,7 +13,7 @@ from tests.support.algorithms import spec_of
 from tests.support.learners import BASE, CPU, make
 
 STEPS = 14  # gradient steps of the run
-RUN = {"total_steps": BASE.learning_starts + STEPS, "utd_ratio": 1.0}
+RUN: dict[str, Any] = {"total_steps": BASE.learning_starts + STEPS, "utd_ratio": 1.0}
 
 
 def rates(schedule: str, config: Config, lr: float, count: int) -> list[float]:
@@ -23,7 +25,7 @@ def rates(schedule: str, config: Config, lr: float, count: int) -> list[float]:
     }[schedule]()
     found = []
     for _ in range(count):
-        found.append(scheduler.get_last_lr()[0])
+        found.append(float(scheduler.get_last_lr()[0]))
         adam.step()
         scheduler.step()
     return found

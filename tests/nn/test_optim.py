@@ -1,5 +1,7 @@
 """Adam and its schedules against torch.optim's; clipping and Polyak by hand-computed numbers."""
 
+import math
+
 import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR
@@ -57,9 +59,11 @@ def test_a_schedule_goes_to_its_last_value_and_stays_there(schedule, expected):
 
 
 def test_clip_scales_to_the_norm_and_leaves_small_gradients_alone(call):
-    torch.testing.assert_close(call(optim.clip, torch.tensor([3.0, 4.0]), 1.0), torch.tensor([0.6, 0.8]))
+    one = torch.tensor(1.0)
+    torch.testing.assert_close(call(optim.clip, torch.tensor([3.0, 4.0]), one), torch.tensor([0.6, 0.8]))
     small = torch.tensor([0.3, 0.4])
-    assert torch.equal(call(optim.clip, small, 1.0), small)
+    for max_norm in (1.0, math.inf):
+        assert torch.equal(call(optim.clip, small, torch.tensor(max_norm)), small)
 
 
 def test_polyak_moves_by_tau(call):

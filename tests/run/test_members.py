@@ -49,7 +49,8 @@ def test_a_grid_changes_its_last_setting_fastest_and_has_all_seeds_of_each():
 
 
 def test_random_settings_lie_in_the_ranges_and_are_drawn_from_the_seed():
-    settings, same, other = (sweeps.settings(["random:200"], RANGES, seed, sweepable=()) for seed in (1, 1, 2))
+    names = sweeps.Names({}, shapes=(), learning=(), all=())
+    settings, same, other = (sweeps.settings(["random:200"], RANGES, seed, names) for seed in (1, 1, 2))
     assert settings == same != other
     for name, (low, high, kind) in RANGES.items():
         drawn = sorted(1 - s[name] if name == "gamma" else s[name] for s in settings)
@@ -68,8 +69,19 @@ def test_every_preset_has_ranges_that_can_be_drawn(name):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["batch_size=1,2"], "'batch_size' cannot be swept: members share one graph, and may differ in gamma, tau, "),
-        (["hidden-dims=64"], "'hidden_dims' cannot be swept"),
+        (
+            ["batch_size=1,2"],
+            "batch_size cannot be swept: it sets the sizes of tensors, which members share. Start a run ",
+        ),
+        (["hidden-dims=64"], "hidden_dims cannot be swept: it sets the sizes of tensors, which members share."),
+        (["learn-alpha=0,1"], "learn_alpha cannot be swept: it changes what is computed, and members share one graph."),
+        (
+            ["log_every=10,20"],
+            "log_every cannot be swept: it is of the whole run. Start a run for each value. Members ",
+        ),
+        (["speed=1,2"], "'speed' in sweep is no setting. Members may differ in utd_ratio, learning_starts, "),
+        (["learning_starts=10,20.5"], "sweep values of learning_starts must be whole numbers, got '10,20.5'"),
+        (["learning_starts=20,1"], r"batch_size must be at most learning_starts \(1\)"),
         (["gamma"], "sweep must be name=value,value,... or random:COUNT, got 'gamma'"),
         (["gamma="], "sweep must be name=value"),
         (["gamma=0.9,a"], "sweep values of gamma must be numbers, got '0.9,a'"),
@@ -90,6 +102,8 @@ def test_wrong_sweeps_are_one_line(texts, message):
     ("changes", "message"),
     [
         ({"algo": "sac-v1", "sweep": ("alpha_lr=1e-3,1e-4",)}, "alpha_lr cannot be swept with algo sac-v1"),
+        ({"sweep": ("lr_final=0,0.1",)}, "lr_final cannot be swept with lr_schedule constant: its members do not differ"),
+        ({"sweep": ("learning_starts=500,20000",)}, "learning_starts 20,000 must be below total_steps 20,000"),
         ({"env": "CartPole-v1", "algo": "sql", "sweep": ("init_alpha=1,2",)}, "cannot be swept with algo sql-discrete"),
         ({"seeds": 10_000_000}, "10000000 members need .* of them fit"),
     ],
@@ -122,6 +136,36 @@ def test_a_member_has_the_numbers_of_its_own_run(tmp_path, swept, member):
     steps = min(len(stream), len(own_stream))  # a member goes on, without updates, until the slowest is done
     assert steps > 15
     torch.testing.assert_close(stream[:steps], own_stream[:steps], rtol=1e-4, atol=1e-4)
+
+
+COUNTED = BASE.replace(
+    sweep=("max_grad_norm=0,0.05", "reward_clip=0,5", "utd_ratio=0.5,1.5", "learning_starts=16,24", "random_steps=8,30"),
+    seed=5,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory):
+    """A run of 32 members that learn at their own times."""
+    return run(tmp_path_factory.mktemp("counted") / "run", COUNTED)
+
+
+@pytest.mark.parametrize("member", [0, 13, 31])
+def test_members_that_learn_at_other_times_have_the_numbers_of_their_own_runs(tmp_path, counted, member):
+    own = COUNTED.members[member]
+    states = [checkpoint.load(result.run_dir)[0] for result in (counted, run(tmp_path / "alone", own))]
+    assert states[0]["state"]["grad_steps"][member] == own.total_grad_steps
+    for a, b in zip(*(pytree.tree_leaves(s["state"]) for s in states), strict=True):
+        torch.testing.assert_close(a[member], b[0], rtol=1e-4, atol=1e-4)
+    rewards = states[0]["replay"]["rows.reward"]  # of step n, n
+    assert rewards[member].max() == (5 if own.reward_clip else rewards.max())
+    assert rewards.max() > 5
+
+
+def test_one_that_learned_at_its_own_time_goes_on_alone(tmp_path, counted):
+    extract(counted.run_dir, 31, tmp_path / "alone")
+    assert main(["train", "--resume", str(tmp_path / "alone"), "--total-steps", "80"]) == 0
+    assert int(rows(tmp_path / "alone" / "metrics.csv")[-1]["grad_steps"]) == (80 - 24) * 1.5
 
 
 def test_files_name_members_by_seed_and_setting(swept):
