@@ -45,6 +45,25 @@ def test_action_limit_bounds_what_has_no_bounds():
     assert make_spec("LqrLqr21-v1", action_limit=1.0).action_dim == 1
 
 
+@pytest.mark.parametrize(("limit", "bound"), [(0.5, 0.5), (5.0, 2.0)])
+def test_action_limit_narrows_wider_bounds_and_widens_none(limit, bound):
+    env = make_env("tests.support.scripted_env:3t", [0], env_kwargs={"bound": 2.0}, action_limit=limit)
+    env.reset()
+    env.send(np.array([[1, -0.5]], np.float32))
+    env.recv()
+    assert isinstance(env, scripted_env.ScriptedEnv)
+    assert env.scaled_action.tolist() == [[bound, -bound / 2]]
+    assert env.spec.action_bounds == ((-bound, bound),) * 2
+    assert make_spec("Pendulum-v1", action_limit=1.0).action_bounds == ()  # is [-1, 1], which needs no scaling
+
+
+def test_action_limit_must_leave_room():
+    with pytest.raises(
+        ValueError, match=r"^action_limit must leave room within the action space of x, got 1.0\. Raise"
+    ):
+        ActionScale([2.0], [4.0], np.float32, 1.0, "x")
+
+
 @pytest.mark.parametrize(
     ("env", "env_kwargs"),
     [

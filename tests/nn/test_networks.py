@@ -44,6 +44,19 @@ def test_actor_equals_a_torch_mlp(matmul):
     assert log_std.max() <= 2
 
 
+@pytest.mark.parametrize("algo", ["sac", "sac-v1"])
+def test_log_std_is_clamped_to_its_range_where_that_is_asked_for(algo):
+    config = Config(env="test:test", hidden_dims=HIDDEN, log_std_map="clamp", log_std_min=-0.1, log_std_max=0.2)
+    algorithm = get_algorithm(algo)(config, EnvSpec("test:test", 5, 3, (("obs", 5),), None))
+    vector = algorithm.networks["actor"].init(torch.tensor(1), 0)
+    obs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0)) * 10
+    mean, log_std = algorithm.gaussian(algorithm.net("actor", vector), obs)
+    expected_mean, raw = module_of(vectors.unflatten(vector, algorithm.networks["actor"].shapes), 5)(obs).chunk(2, -1)
+    torch.testing.assert_close(mean, expected_mean)
+    torch.testing.assert_close(log_std, raw.clamp(-0.1, 0.2))
+    assert (log_std.min().item(), log_std.max().item()) == (pytest.approx(-0.1), pytest.approx(0.2))
+
+
 @BOTH
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_critics_equal_torch_mlps(layer_norm, matmul):

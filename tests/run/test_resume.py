@@ -19,6 +19,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "n_step": {"n_step": 3, "obs_norm": True, "utd_ratio": 0.7},
     "scheduled": {"lr_schedule": "cosine", "sweep": ("lr_final=0,0.5",), "actor_delay": 2},
     "delayed": {"actor_delay": 2, "seeds": 2, "utd_ratio": 2.5},
+    "course": {"bootstrap_time_limits": False, "random_steps": 3, "log_std_map": "clamp", "n_step": 2, "seeds": 2},
     "goals": {"seeds": 2, "stop_at_return": 1e9, "num_envs": 1, "checkpoint_every": 25},
 }
 
