@@ -64,11 +64,13 @@ PRESETS: dict[str, Preset] = {
         goal_steps=4_000,
     ),
     "seed-pendulum": Preset(
-        # a small PyTorch SAC of a course: 1,000 episodes of Pendulum-v1, or until the last 100 pass -300
+        # a small PyTorch SAC of a course: 1,000 episodes of Pendulum-v1, or until the last 100 pass -300; see
+        # docs/seed-pendulum.md
         r"(?!)",  # by name only
         {
             **_SMALL, "num_envs": 1, "total_steps": 200_000, "learning_starts": 64, "batch_size": 64, "gamma": 0.99,
-            "buffer_size": 10_000, "tau": 0.005, "critic_lr": 1e-3, "alpha_lr": 1e-4,
+            "buffer_size": 10_000, "tau": 0.005, "critic_lr": 1e-3, "alpha_lr": 1e-4, "random_steps": 0,
+            "action_limit": 1.0, "bootstrap_time_limits": False, "log_std_map": "clamp", "log_std_min": -20.0,
             "stop_at_episode_return": -300.0, "eval_every": 0, "log_every": 2_000,
         },
     ),

@@ -215,7 +215,7 @@ def test_update_equals_the_textbook_with_separate_optimizers(call):
 
 def test_gradient_clipping_reaches_the_networks():
     algorithm = sac.Sac(BASE.replace(max_grad_norm=1e-3), SPEC)
-    hyper = {k: v[0] for k, v in make_hyper(algorithm, BASE, CPU).items()}
+    hyper = {k: v[0] for k, v in make_hyper(algorithm, algorithm.config, CPU).items()}
     state = step.init(algorithm, torch.tensor(1), 1.0)
     batch = Batch(torch.ones(8, O), torch.zeros(8, A), torch.full((8,), 100.0), torch.ones(8), torch.ones(8, O))
     new, _ = step.update(algorithm, hyper, state, batch, torch.zeros(2, 8, A))

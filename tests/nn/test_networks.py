@@ -9,6 +9,7 @@ from torch import nn
 
 from fastsac.algorithms.registry import get_algorithm
 from fastsac.algorithms.sac import Sac
+from fastsac.algorithms.sac_v1 import SacV1
 from fastsac.config.settings import Activation, Config
 from fastsac.env import EnvSpec
 from fastsac.nn import linear, vectors
@@ -44,10 +45,10 @@ def test_actor_equals_a_torch_mlp(matmul):
     assert log_std.max() <= 2
 
 
-@pytest.mark.parametrize("algo", ["sac", "sac-v1"])
+@pytest.mark.parametrize("algo", [Sac, SacV1])
 def test_log_std_is_clamped_to_its_range_where_that_is_asked_for(algo):
     config = Config(env="test:test", hidden_dims=HIDDEN, log_std_map="clamp", log_std_min=-0.1, log_std_max=0.2)
-    algorithm = get_algorithm(algo)(config, EnvSpec("test:test", 5, 3, (("obs", 5),), None))
+    algorithm = algo(config, EnvSpec("test:test", 5, 3, (("obs", 5),), None))
     vector = algorithm.networks["actor"].init(torch.tensor(1), 0)
     obs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0)) * 10
     mean, log_std = algorithm.gaussian(algorithm.net("actor", vector), obs)
