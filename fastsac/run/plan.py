@@ -109,6 +109,8 @@ def _choose_algo(config: Config, spec: EnvSpec) -> str:
     adjusts_alpha = registry.get_algorithm(algo).adjusts_alpha
     if config.target_entropy is not None and not adjusts_alpha:
         raise ValueError(f"target_entropy has no effect on algo {algo}, whose temperature is init_alpha. Leave it out.")
+    if config.actor_hidden_dims is not None and registry.get_algorithm(algo).acts_by != "actor":
+        raise ValueError(f"actor_hidden_dims has no effect on algo {algo}, which has no actor. Leave it out.")
     if not config.backup_entropy and not adjusts_alpha:
         raise ValueError(f"backup_entropy cannot be left out of algo {algo}, whose value is soft. Leave the flag out.")
     return algo
@@ -121,8 +123,11 @@ def _check_sweep(config: Config, spec: EnvSpec) -> None:
         low, high = (algorithm.hyper(config.replace(sweep=(), **{name: value})) for value in (0.25, 0.5))
         starts = name == "init_alpha" and algorithm.adjusts_alpha
         if low == high and not starts:
-            by = f"lr_schedule {config.lr_schedule}" if name == "lr_final" else f"algo {config.algo}"
-            raise ValueError(f"{name} cannot be swept with {by}: its members do not differ by it.")
+            if name == "lr_final":
+                raise ValueError(
+                    "lr_final cannot be swept with lr_schedule constant. Give --lr-schedule linear or cosine."
+                )
+            raise ValueError(f"{name} cannot be swept with algo {config.algo}: its members do not differ by it.")
 
 
 def _check_evaluation(config: Config, spec: EnvSpec) -> None:

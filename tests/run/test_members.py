@@ -102,7 +102,7 @@ def test_wrong_sweeps_are_one_line(texts, message):
     ("changes", "message"),
     [
         ({"algo": "sac-v1", "sweep": ("alpha_lr=1e-3,1e-4",)}, "alpha_lr cannot be swept with algo sac-v1"),
-        ({"sweep": ("lr_final=0,0.1",)}, "lr_final cannot be swept with lr_schedule constant: its members"),
+        ({"sweep": ("lr_final=0,0.1",)}, "lr_final cannot be swept with lr_schedule constant. Give --lr-schedule"),
         ({"sweep": ("learning_starts=500,20000",)}, "learning_starts 20,000 must be below total_steps 20,000"),
         ({"env": "CartPole-v1", "algo": "sql", "sweep": ("init_alpha=1,2",)}, "cannot be swept with algo sql-discrete"),
         ({"seeds": 10_000_000}, "10000000 members need .* of them fit"),
