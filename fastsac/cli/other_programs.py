@@ -5,6 +5,7 @@ Of Stable-Baselines3 and rl-zoo3, CleanRL and LeanRL, rsl_rl and Isaac Lab, Brax
 
 # Ours, and the names elsewhere for exactly this.
 SAME = {
+    "--activation": "activation-fn activation-function",
     "--actor-lr": "policy-lr pi-lr actor-learning-rate",
     "--alpha-lr": "ent-lr entropy-learning-rate temperature-lr",
     "--batch-size": "batchsize minibatch-size",
@@ -17,12 +18,14 @@ SAME = {
     "--eval-episodes": "n-eval-episodes num-eval-episodes test-num eval-env-num",
     "--gamma": "discount discount-factor discounting",
     "--hidden-dims": "hidden-sizes hidden-layer-sizes hidden-units",
-    "--learning-starts": "start-steps start-timesteps random-timesteps min-replay-size warmup-steps update-after",
+    "--learning-starts": "start-timesteps min-replay-size warmup-steps update-after",
+    "--lr-schedule": "learning-rate-schedule lr-scheduler",
     "--max-grad-norm": "grad-norm-clip clip-grad-norm",
     "--n-step": "n-steps-return nstep num-steps-return",
     "--num-critics": "n-critics",
     "--num-envs": "n-envs num-env n-env nenvs training-num parallel-envs",
     "--obs-norm": "normalize normalize-observations empirical-normalization norm-obs normalize-obs",
+    "--random-steps": "start-steps random-timesteps",
     "--reward-scale": "reward-scaling",
     "--target-entropy-share": "target-entropy-scale",
     "--tau": "target-tau soft-tau",
@@ -43,6 +46,7 @@ PROGRESS = "has no place here: progress is always shown, and --quiet hides it."
 # Names elsewhere for something that is only alike, and what to do.
 OTHER = {
     "alpha": ALPHA,
+    "anneal-lr": "is --lr-schedule linear here.",
     "auto-alpha": "is --learn-alpha here, which is on by default.",
     "autotune": "is --learn-alpha here, which is on by default.",
     "capture-video": NO_PICTURES,

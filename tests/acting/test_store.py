@@ -22,7 +22,7 @@ from tests.support.runs import run
 def cut_off_at_three(mode="eager", **changes):
     """A loop whose rewards are 1, 2, 3 and so on, with an environment that is cut off with the third."""
     loop = Loop(BASE.replace(**changes), mode=mode)
-    members = loop.config.seeds
+    members = loop.config.num_members
     obs, flags = np.zeros((members * N, O), np.float32), np.zeros(members * N, bool)
     loop.store.reset(obs, [True] * members)
     for step in range(1, 7):
