@@ -21,7 +21,7 @@ from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_env
 from fastsac.learning.gradient_step import NO_FAULT_STEP
 from fastsac.learning.learner import Learner, Parts, make_parts
-from fastsac.run.evaluator import Evaluator, Returns
+from fastsac.run.evaluator import Evaluation, Evaluator
 from fastsac.run.plan import make_plan
 from fastsac.run.trainer import Run
 from fastsac.runtime.launch import Mode
@@ -186,7 +186,7 @@ class RandomSteps:
 def evaluator_of(watch: Watch) -> Evaluator:
     """The evaluator that all systems share, for a run with one member."""
 
-    def evaluate(run: Run) -> Returns:
+    def evaluate(run: Run) -> Evaluation:
         def act(obs: Array) -> Array:
             """Best actions for Gymnasium's observations [N, ...], in Gymnasium's units."""
             env = watch.envs[0]
@@ -195,7 +195,7 @@ def evaluator_of(watch: Watch) -> Evaluator:
                 action = run.learner.act_deterministic(torch.from_numpy(flat)[None].to(run.plan.device))[0]
             return in_units(action.cpu().numpy(), env.action_space)
 
-        return [watch.add(act, run.env_steps)]
+        return Evaluation(np.array([watch.add(act, run.env_steps)]))
 
     return evaluate
 

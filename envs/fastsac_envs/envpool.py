@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 
 from fastsac.env import (
+    SUCCESS_KEYS,
     ActionChoice,
     ActionScale,
     Adapter,
@@ -49,6 +50,7 @@ from fastsac.env import (
     cannot_make,
     check_known_kwargs,
     near_matches,
+    success_of,
 )
 
 NO_TIME_LIMIT = 2**31 - 1  # written by envpool where there is none
@@ -129,6 +131,7 @@ class EnvpoolEnv:
         names = ("done", "trunc", "reward", "elapsed_step")
         self._done, self._trunc, self._reward, self._elapsed = (keys.index(name) for name in names)
         self._obs = [keys.index(key) for key in _obs_keys(pool.spec)]
+        self._success = next((keys.index(f"info:{key}") for key in SUCCESS_KEYS if f"info:{key}" in keys), None)
 
     def reset(self) -> ObsArray:
         """Start a new episode in every environment; returns obs [N, O]."""
@@ -145,7 +148,8 @@ class EnvpoolEnv:
         done, truncated, reward = state[self._done], state[self._trunc], state[self._reward]
         # dm_control tasks give a reward to the reset row, which is no transition.
         reward[state[self._elapsed] == 0] = 0.0
-        return Step(self._join(state), reward, done & ~truncated, truncated)
+        success = None if self._success is None else success_of(state[self._success])
+        return Step(self._join(state), reward, done & ~truncated, truncated, success)
 
     def close(self) -> None:
         """Free threads and memory."""

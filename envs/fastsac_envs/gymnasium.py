@@ -24,9 +24,11 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from fastsac.env import (
+    SUCCESS_KEYS,
     ActionChoice,
     ActionScale,
     Adapter,
+    BoolArray,
     EnvKwargs,
     EnvSpec,
     FloatArray,
@@ -36,6 +38,7 @@ from fastsac.env import (
     cannot_make,
     import_module,
     near_matches,
+    success_of,
 )
 
 RESERVED_KWARGS = {"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker"}
@@ -94,6 +97,7 @@ class GymnasiumEnv:
         self._paths = [path for path, _ in _leaves(env.single_observation_space)]
         self._seeds: list[int | None] | None = list(seeds)
         self._action: FloatArray | None = None
+        self._tells_success = False  # some episode has told so far
 
     def reset(self) -> ObsArray:
         """Start a new episode in every environment; returns obs [N, O].  The first call seeds them."""
@@ -110,12 +114,21 @@ class GymnasiumEnv:
         assert self._action is not None, "send before recv"
         action = self._adapter.action(self._action)
         self._action = None
-        obs, reward, terminated, truncated, _ = self._env.step(action)
-        return Step(self._join(obs), reward.astype(np.float32), terminated, truncated)
+        obs, reward, terminated, truncated, info = self._env.step(action)
+        success = self._success(info) if (terminated | truncated).any() else None
+        return Step(self._join(obs), reward.astype(np.float32), terminated, truncated, success)
 
     def close(self) -> None:
         """Close every environment."""
         self._env.close()
+
+    def _success(self, info: Mapping[str, Any]) -> BoolArray | None:
+        """Of the episodes that end now; once one has told, those that end without a word did not succeed."""
+        for values in (info[key] for key in SUCCESS_KEYS if key in info):
+            if np.shape(values) == (self.num_envs,):
+                self._tells_success = True
+                return success_of(values)
+        return np.zeros(self.num_envs, np.bool_) if self._tells_success else None
 
     def _join(self, obs: Any) -> ObsArray:
         """The observation [N, O], of copies: the vector env writes its arrays again."""

@@ -127,7 +127,8 @@ class Collector:
         self._env_s += time.perf_counter() - began
         done = (step.terminated | step.truncated).reshape(self._is_dummy.shape)  # [M, N]
         valid = ~self._is_dummy
-        self.stats.add(step.reward.reshape(done.shape), done, valid)
+        success = None if step.success is None else step.success.reshape(done.shape)
+        self.stats.add(step.reward.reshape(done.shape), done, valid, success)
         self.env_steps = [s + int(v) for s, v in zip(self.env_steps, valid.sum(-1), strict=True)]
         self._is_dummy = done
         self.store.add(step, self._is_random())

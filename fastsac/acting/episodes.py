@@ -5,6 +5,7 @@ Axes: M members, N environments per member.
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +18,12 @@ RECENT_EPISODES = 100
 
 @dataclass(frozen=True)
 class Episodes:
-    """Finished episodes, per member: returns and lengths since the last row of metrics.csv, and the last returns."""
+    """Finished episodes, per member: figures since the last row of metrics.csv, and the last returns."""
 
     returns: list[list[float]]
     lengths: list[list[float]]
     last_returns: list[list[float]]
+    successes: list[list[float]]  # 1 or 0, of those of which it is known
 
 
 class EpisodeStats:
@@ -32,6 +34,7 @@ class EpisodeStats:
         self.running_length = np.zeros((num_members, num_envs), np.int64)
         self._returns: list[list[float]] = [[] for _ in range(num_members)]
         self._lengths: list[list[float]] = [[] for _ in range(num_members)]
+        self._successes: list[list[float]] = [[] for _ in range(num_members)]
         self.last_returns = [deque[float](maxlen=RECENT_EPISODES) for _ in range(num_members)]
 
     def reset(self) -> None:
@@ -39,8 +42,14 @@ class EpisodeStats:
         self._running_return[:] = 0.0
         self.running_length[:] = 0
 
-    def add(self, reward: NDArray[np.float32], done: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
-        """Take in one vector step: reward, done and whether the row is a transition, each [M, N]."""
+    def add(
+        self,
+        reward: NDArray[np.float32],
+        done: NDArray[np.bool_],
+        valid: NDArray[np.bool_],
+        success: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Take in one vector step: reward, done, whether the row is a transition, and success where done, [M, N]."""
         self._running_return += np.where(valid, reward, 0.0)
         self.running_length += valid
         if not done.any():
@@ -49,6 +58,8 @@ class EpisodeStats:
             for returns in (self._returns[m], self.last_returns[m]):
                 returns.append(float(self._running_return[m, n]))
             self._lengths[m].append(float(self.running_length[m, n]))
+            if success is not None:
+                self._successes[m].append(float(success[m, n]))
         self._running_return[done] = 0.0
         self.running_length[done] = 0
 
@@ -57,19 +68,27 @@ class EpisodeStats:
         return [sum(r) / RECENT_EPISODES if len(r) == RECENT_EPISODES else math.nan for r in self.last_returns]
 
     def take(self) -> list[dict[str, float]]:
-        """Means over the episodes that ended since the last call, per member; nan where none did."""
-        pairs = [*zip(self._returns, self._lengths, strict=True)]
-        self._returns, self._lengths = [[] for _ in pairs], [[] for _ in pairs]
-        return [{"episode_return": _mean(returns), "episode_length": _mean(lengths)} for returns, lengths in pairs]
+        """Means over the episodes that ended since the last call, per member; nan where none did.
+
+        success_rate is left out for members whose episodes did not tell.
+        """
+        ended = [*zip(self._returns, self._lengths, self._successes, strict=True)]
+        self._returns, self._lengths = [[] for _ in ended], [[] for _ in ended]
+        self._successes = [[] for _ in ended]
+        return [
+            {"episode_return": _mean(returns), "episode_length": _mean(lengths), **success_rate(successes)}
+            for returns, lengths, successes in ended
+        ]
 
     def finished(self) -> Episodes:
         """Copies of the figures of finished episodes."""
-        copies = ([*map(list, lists)] for lists in (self._returns, self._lengths, self.last_returns))
-        return Episodes(*copies)
+        every = (self._returns, self._lengths, self.last_returns, self._successes)
+        return Episodes(*([*map(list, lists)] for lists in every))
 
     def load_finished(self, episodes: Episodes) -> None:
         """Take over what `finished` gave."""
         self._returns, self._lengths = [*map(list, episodes.returns)], [*map(list, episodes.lengths)]
+        self._successes = [*map(list, episodes.successes)]
         self.last_returns = [deque(returns, maxlen=RECENT_EPISODES) for returns in episodes.last_returns]
 
     def running(self) -> dict[str, Tensor]:
@@ -78,5 +97,10 @@ class EpisodeStats:
         return {"running_return": returns, "running_length": lengths}
 
 
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else math.nan
+def success_rate(successes: Sequence[float]) -> dict[str, float]:
+    """The column of that name: the share of episodes that succeeded; none where no episode told."""
+    return {"success_rate": _mean(successes)} if len(successes) else {}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else math.nan

@@ -170,6 +170,8 @@ class CheckedEnv:
             self._refuse("a step as fastsac.Step(obs, reward, terminated, truncated)", step, "step")
         for name, dtype in (("reward", np.float32), ("terminated", np.bool_), ("truncated", np.bool_)):
             self._check_array(name, getattr(step, name), dtype, self._obs_shape[:1], "step")
+        if step.success is not None:
+            self._check_array("success", step.success, np.bool_, self._obs_shape[:1], "step")
         self.check_obs(step.obs, "step")
         self._check_finite("a reward", step.reward, "step")
         return step

@@ -1,6 +1,7 @@
 """Deterministic rollouts: the first episode of each of a set of fresh environments.  Touches no training state."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,16 @@ from fastsac.env import FloatArray, VectorEnv
 NO_LIMIT = 10_000  # steps after which an episode is cut off where the task has no time limit
 
 
-def rollout(
-    env: VectorEnv, act: Callable[[FloatArray], FloatArray], locate: Locate = of_nobody
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Undiscounted returns [N] and lengths [N] of one episode per environment; errors are those of `CheckedEnv`.
+class Rollout(NamedTuple):
+    """One episode in each of N environments."""
+
+    returns: NDArray[np.float64]  # [N], undiscounted
+    lengths: NDArray[np.int64]  # [N]
+    success: NDArray[np.float64]  # [N], 1 or 0; NaN where that is not known
+
+
+def rollout(env: VectorEnv, act: Callable[[FloatArray], FloatArray], locate: Locate = of_nobody) -> Rollout:
+    """One episode per environment; errors are those of `CheckedEnv`.
 
     Taking the first episode of each avoids the bias towards short episodes that "the first k to finish" has.
 
@@ -28,6 +35,7 @@ def rollout(
     obs = checked.reset()
     returns = np.zeros(env.num_envs)
     lengths = np.zeros(env.num_envs, np.int64)
+    success = np.full(env.num_envs, np.nan)
     running = np.ones(env.num_envs, np.bool_)
     for _ in range(env.spec.max_episode_steps or NO_LIMIT):
         checked.send(act(obs))
@@ -35,9 +43,11 @@ def rollout(
         done = step.terminated | step.truncated
         returns += np.where(running, step.reward, 0.0)
         lengths += running
+        if step.success is not None:
+            success = np.where(running & done, step.success, success)
         running &= ~done
         age[:] = np.where(done, -1, age + 1)
         obs = step.obs
         if not running.any():
             break
-    return returns, lengths
+    return Rollout(returns, lengths, success)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import tyro
 
 from fastsac.cli.main import say
@@ -62,22 +63,25 @@ def run(args: list[str]) -> int:
         env = try_make(make)
         try:
             try:
-                returns, lengths = rollout(env, lambda obs: policy.act(obs, normalized=True))
+                episodes = rollout(env, lambda obs: policy.act(obs, normalized=True))
             finally:
                 call_env(env.close, "close", of_nobody)
         except (BadStepError, NotFiniteError) as error:
             say(PROG, str(error))
             return 1
+    returns, lengths, success = episodes
+    known = success[np.isfinite(success)]
     result = {
         "env_id": env.spec.env_id, "run_dir": str(options.run_dir), "member": member,
         "checkpoint": options.checkpoint, "episodes": options.episodes,
         "return_mean": float(returns.mean()), "return_std": float(returns.std()),
         "return_min": float(returns.min()), "return_max": float(returns.max()),
-        "length_mean": float(lengths.mean()), "returns": returns.tolist(),
+        "length_mean": float(lengths.mean()), "success_rate": float(known.mean()) if known.size else None,
+        "returns": returns.tolist(),
     }  # fmt: skip
     text = (
         "{env_id}: return {return_mean:.1f} +- {return_std:.1f} (min {return_min:.1f}, max {return_max:.1f}), "
-        "length {length_mean:.0f}, {episodes} episodes"
+        "length {length_mean:.0f}, {episodes} episodes" + (", success rate {success_rate:.0%}" if known.size else "")
     )
     print(json.dumps(result) if options.json else text.format(**result))
     return 0

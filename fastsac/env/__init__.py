@@ -4,6 +4,7 @@ from fastsac.env.adapt import (
     MAX_FLAT_SIZE,
     MIN_IMAGE_SIDE,
     NO_BOUND,
+    SUCCESS_KEYS,
     ActionChoice,
     ActionScale,
     Adapter,
@@ -12,6 +13,7 @@ from fastsac.env.adapt import (
     find_image,
     image_shape,
     one_hot,
+    success_of,
 )
 from fastsac.env.contract import (
     AnyArray,
@@ -42,10 +44,10 @@ from fastsac.env.registry import (
 )
 
 __all__ = [
-    "DEFAULT_BACKEND", "ENTRY_POINT_GROUP", "MAX_FLAT_SIZE", "MAX_SEED", "MIN_IMAGE_SIDE", "NO_BOUND",
-    "OWN_BACKENDS", "ActionChoice", "ActionScale", "Adapter", "AnyArray", "Backend", "BoolArray", "EnvKwargs",
+    "DEFAULT_BACKEND", "ENTRY_POINT_GROUP", "MAX_FLAT_SIZE", "MAX_SEED", "MIN_IMAGE_SIDE", "NO_BOUND", "OWN_BACKENDS",
+    "SUCCESS_KEYS", "ActionChoice", "ActionScale", "Adapter", "AnyArray", "Backend", "BoolArray", "EnvKwargs",
     "EnvSpec", "FloatArray", "ObsArray", "ObsPart", "SavesState", "Step", "Task", "VectorEnv", "backend_modules",
     "backend_names", "cannot_make", "channels_first", "check_known_kwargs", "describe", "find_image", "first_line",
-    "image_shape", "import_module", "list_envs", "list_slow_envs", "list_tasks", "make_env", "make_spec",
-    "modules_of", "near_matches", "one_hot", "resolve",
+    "image_shape", "import_module", "list_envs", "list_slow_envs", "list_tasks", "make_env", "make_spec", "modules_of",
+    "near_matches", "one_hot", "resolve", "success_of",
 ]  # fmt: skip

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastsac.env.contract import AnyArray, EnvSpec, FloatArray, ImageShape, ObsArray
+from fastsac.env.contract import AnyArray, BoolArray, EnvSpec, FloatArray, ImageShape, ObsArray
 
 NO_BOUND = 1e9  # an action bound this large is none
 MIN_IMAGE_SIDE = 36  # pixels of an image's height and width, at least: the convolutional encoder needs them
 MAX_FLAT_SIZE = 4096  # numbers of an array of three or more axes, at most, that is flattened to a vector
+SUCCESS_KEYS = ("is_success", "success")  # of simulators' infos, the first that is there
 
 
 class ActionScale:
@@ -166,6 +167,12 @@ def one_hot(value: AnyArray, states: range) -> FloatArray:
     rows = np.zeros((len(index), len(states)), np.float32)
     rows[np.arange(len(index)), index] = 1
     return rows
+
+
+def success_of(values: AnyArray) -> BoolArray:
+    """Which of N entries of an info, [N] or [N, 1] of any dtype, are true or 1."""
+    success: BoolArray = (values.reshape(-1) == 1).astype(np.bool_, copy=False)
+    return success
 
 
 def image_shape(shape: Sequence[int], dtype: DTypeLike) -> ImageShape | None:

@@ -27,6 +27,9 @@ The contract of a `VectorEnv`
 9. An environment may be able to save its state (`SavesState`).  Then a resumed run goes on with the episodes of the
    interrupted one, and gives its numbers bit for bit.  Without, a resumed run makes its environments anew, with other
    seeds, and begins new episodes.
+10. `success`, bool `[N]`, says of each episode that ends with this step whether its task was achieved, and is anything
+   elsewhere.  It is None where the back end does not know; our back ends take it from the simulator's info of the last
+   step, `is_success` or `success`.
 
 A back end is a module with the functions of `Backend`.  Register it under the entry-point group `fastsac.envs`, or name
 it as `"package.module:task"`; such a module may also lie in the working directory, which is looked into last.
@@ -69,6 +72,7 @@ class Step(NamedTuple):
     reward: FloatArray  # [N]
     terminated: BoolArray  # [N]
     truncated: BoolArray  # [N]
+    success: BoolArray | None = None  # [N], of the episodes that end; None where it is not known
 
 
 class VectorEnv(Protocol):

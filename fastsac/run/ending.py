@@ -1,5 +1,6 @@
 """What the end of a run leaves: summary.json and a table, or word of the error that ended it."""
 
+import math
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS = (BadStepError, NotFiniteError)  # any error may be the cause of these
 FAILURES = (*ENVIRONMENTS, CaptureError, CheckpointError)  # whose message says all
+EVALUATED = ("return_mean", "return_std", "success_rate")  # columns of eval.csv that summary.json has too
 ERROR_FILES = ("error.txt", "error-fastsac.txt")  # why a run ended; the second where the first is somebody else's
 ERROR_HEAD = b"fastsac: the run ended by an error.\n"
 
@@ -42,11 +44,11 @@ def write_result(run: "Run", interrupted: bool, stopped_by: str, **more: str) ->
             {
                 **run.clock.counters(m),
                 "goal_at": run.stop_rule.goal_at[m],
-                "eval_return_mean": last_evals[m]["return_mean"] if last_evals else None,
-                "eval_return_std": last_evals[m]["return_std"] if last_evals else None,
+                **{f"eval_{name}": last_evals[m].get(name) if last_evals else None for name in EVALUATED},
             }
             for m in range(run.config.num_members)
         ],
+        eval_success_rate=mean_of_finite(row["success_rate"] for row in last_evals if "success_rate" in row),
     )
     result.write(run.files.folder, {**_about(run), **more})
     return result
@@ -107,11 +109,12 @@ def closing_table(result: Result, last_evals: Sequence[Row]) -> dict[str, str]:
     elif returns:
         middle, low, high = iqm_of_finite(returns), min(returns), max(returns)
         evaluation = (
-            f"{result.eval_return_mean:.1f} on average, {middle:.1f} interquartile mean, {low:.1f} to {high:.1f}"
+            f"{result.eval_return_mean:.1f} mean, {middle:.1f} interquartile mean, {low:.1f} to {high:.1f} over members"
         )
     return {
         "env steps": f"{result.env_steps:,}",
         "updates": f"{result.grad_steps:,}",
         "wall seconds": f"{result.wall_s:.1f}, of which compiling {result.compile_s:.1f}",
         "evaluation return": evaluation,
+        **({} if math.isnan(result.eval_success_rate) else {"success rate": f"{result.eval_success_rate:.0%}"}),
     }

@@ -1,14 +1,16 @@
 """The environments of a run, made from its seeds; the evaluation of its policies in some of their own; and the best.
 
-Axes: M members, P parameters of the policy, O obs_dim.
+Axes: M members, N episodes of each, P parameters of the policy, O obs_dim.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fastsac.acting.errors import call_env, of_members, try_make
@@ -21,10 +23,15 @@ from fastsac.nn.philox import Purpose, derive_seeds
 if TYPE_CHECKING:
     from fastsac.run.trainer import Run
 
-Returns = list[list[float]]
-"""Undiscounted returns of the episodes of each member."""
 
-Evaluator = Callable[["Run"], Returns]
+class Evaluation(NamedTuple):
+    """Episodes of each member, [M, N]."""
+
+    returns: NDArray[np.float64]  # undiscounted
+    success: NDArray[np.float64] | None = None  # 1 or 0; NaN where that is not known
+
+
+Evaluator = Callable[["Run"], Evaluation]
 """Evaluates the policies that a run has now; raises EvaluationStoppedError if the run was interrupted meanwhile."""
 
 
@@ -37,7 +44,7 @@ def make_training_envs(config: Config, counter: int) -> VectorEnv:
     return try_make(partial(_make, config, Purpose.ENV_SEED, config.num_envs, counter, config.env_kwargs))
 
 
-def evaluate(run: "Run") -> Returns:
+def evaluate(run: "Run") -> Evaluation:
     """`Evaluator` of training runs: eval_episodes of each member, all stepped together.
 
     The environments are made each time, so that a resumed run evaluates as the other would have.
@@ -55,10 +62,10 @@ def evaluate(run: "Run") -> Returns:
     make = partial(_make, config, Purpose.EVAL_SEED, n, vec_steps, config.env_kwargs_of_evaluation)
     env = call_env(make, "make", locate)
     try:
-        returns: Returns = rollout(env, act, locate)[0].reshape(m, n).tolist()
+        episodes = rollout(env, act, locate)
     finally:
         call_env(env.close, "close", locate)
-    return returns
+    return Evaluation(episodes.returns.reshape(m, n), episodes.success.reshape(m, n))
 
 
 def _make(config: Config, purpose: Purpose, num_envs: int, counter: int, env_kwargs: dict[str, Any]) -> VectorEnv:

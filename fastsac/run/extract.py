@@ -79,8 +79,8 @@ def table_of(path: Path, member: int, limit: int | None = None) -> Table:
 def write_summary(run_dir: Path, out: Path, member: int) -> None:
     """summary.json of the whole run with this member's figures, and where they come from, if it has them."""
     summary = read_summary(run_dir)
-    figures = ("env_steps", "grad_steps", "eval_return_mean", "eval_return_std")
-    members = summary.get("members", [])
+    figures = ("env_steps", "grad_steps", "eval_return_mean", "eval_return_std", "eval_success_rate")
+    members = [{"eval_success_rate": None, **each} for each in summary.get("members", [])]
     if member >= len(members) or not set(figures) <= set(members[member]):
         return
     mine = {**members[member], "member": 0}

@@ -11,7 +11,7 @@ from fastsac.config.kinds import conform, read_json
 from fastsac.disk.files import read_file, write_file
 
 NAME = "summary.json"
-MEANS = ("eval_return_mean", "eval_return_std")  # nan where nothing was evaluated, which JSON writes as null
+MEANS = ("eval_return_mean", "eval_return_std", "eval_success_rate")  # nan where not known, which JSON writes as null
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Result:
     interrupted: bool
     stopped_by: str  # "total_steps", "goal", or what interrupted it: "max_wall_time", a signal's name, or "error"
     members: list[dict[str, Any]] = field(repr=False)
+    eval_success_rate: float = math.nan  # nan where the environment does not tell
 
     def write(self, folder: Path, about: Mapping[str, Any]) -> None:
         """Write summary.json into a folder, with what else is to be known `about` the run as JSON values."""
@@ -50,6 +51,7 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
     """What summary.json of a run holds; nothing if there is none, half of one, or something else."""
     try:
         summary: dict[str, Any] = conform(NAME, read_json(read_file(run_dir / NAME)), dict[str, Any])
+        summary.setdefault("eval_success_rate", None)  # earlier versions did not write it
         for name, kind in KINDS.items():
             conform(name, summary.get(name, ...), kind | None if name in MEANS else kind)
     except (OSError, ValueError):

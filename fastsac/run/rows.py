@@ -5,7 +5,9 @@ import time
 import numpy as np
 
 from fastsac.acting.collector import Collector
+from fastsac.acting.episodes import success_rate
 from fastsac.learning.learner import Learner
+from fastsac.run.evaluator import Evaluation
 from fastsac.run.run_state import LastRow, Row
 
 
@@ -41,6 +43,7 @@ class RowClock:
     def metrics(self) -> list[Row]:
         """Rows of metrics.csv; means over the steps and episodes since the last ones.  Waits for the device."""
         rates, losses, episodes = self._rates(), self._learner.read_metrics(), self._collector.stats.take()
+        losses = [{name: _single(value) for name, value in row.items()} for row in losses]
         return [{**self.counters(m), **rates, **losses[m], **episodes[m]} for m in range(self._config.num_members)]
 
     def _rates(self) -> Row:
@@ -48,28 +51,20 @@ class RowClock:
         now, env_steps, grad_steps = time.perf_counter(), min(self._collector.env_steps), min(self._learner.grad_steps)
         seconds, waited = now - self._at, self._since()
         rates: Row = {
-            "wall_s": self.wall_s,
-            "env_steps_per_s": (env_steps - self.env_steps) / seconds,
-            "grad_steps_per_s": max(0, grad_steps - self._grad_steps) / seconds,
-            "env_wait_s": waited["env"],
-            "device_wait_s": waited["device"],
-            "host_s": max(0.0, seconds - waited["env"] - waited["device"]),
+            "wall_s": _seconds(self.wall_s),
+            "env_steps_per_s": _single((env_steps - self.env_steps) / seconds),
+            "grad_steps_per_s": _single(max(0, grad_steps - self._grad_steps) / seconds),
+            "env_wait_s": _seconds(waited["env"]),
+            "device_wait_s": _seconds(waited["device"]),
+            "host_s": _seconds(max(0.0, seconds - waited["env"] - waited["device"])),
         }
         self._at, self.env_steps, self._grad_steps, self._waited = now, env_steps, grad_steps, self._collector.waited
         return rates
 
-    def evaluations(self, returns: list[list[float]]) -> list[Row]:
-        """Rows of eval.csv, from the returns of each member's episodes."""
-        return [
-            {
-                **self.counters(member),
-                "wall_s": self.wall_s,
-                "return_mean": float(np.mean(episodes)),
-                "return_std": float(np.std(episodes)),
-                "episodes": len(episodes),
-            }
-            for member, episodes in enumerate(returns)
-        ]
+    def evaluations(self, evaluation: Evaluation) -> list[Row]:
+        """Rows of eval.csv, from each member's episodes."""
+        members = range(len(evaluation.returns))
+        return [{**self.counters(m), "wall_s": _seconds(self.wall_s), **_figures(evaluation, m)} for m in members]
 
     def last_row(self) -> LastRow:
         """What a continued run needs."""
@@ -84,3 +79,25 @@ class RowClock:
     def _since(self) -> dict[str, float]:
         """Seconds waited since the last row, by what for."""
         return {key: seconds - self._waited[key] for key, seconds in self._collector.waited.items()}
+
+
+def _figures(evaluation: Evaluation, member: int) -> Row:
+    """The columns of eval.csv that tell of one member's episodes."""
+    returns, success = evaluation.returns[member], evaluation.success
+    told = [] if success is None else success[member][np.isfinite(success[member])].tolist()
+    return {
+        "return_mean": float(returns.mean()),
+        "return_std": float(returns.std()),
+        "episodes": len(returns),
+        **success_rate(told),
+    }
+
+
+def _single(value: float) -> float:
+    """The number with the fewest digits that is `value` in float32, which is as exactly as it is known."""
+    return float(str(np.float32(value)))
+
+
+def _seconds(value: float) -> float:
+    """To the microsecond."""
+    return round(value, 6)

@@ -52,7 +52,7 @@ class RunState:
     @classmethod
     def from_json(cls, meta: Mapping[str, Any]) -> Self:
         """That of a meta.json; a ValueError where it is not that of a run."""
-        state: Self = conform("meta.json", meta, cls)
+        state: Self = conform("meta.json", _with_successes(meta), cls)
         lists = [getattr(state, name) for name in PER_MEMBER] + list(vars(state.episodes).values())
         needed = {"return_mean", "return_std", "grad_steps"}
         if len({len(values) for values in lists}) > 1 or not all(needed <= set(row) for row in state.last_evals):
@@ -77,6 +77,14 @@ class RunState:
             last_evals=[{**row, "member": 0} for row in self.last_evals[one]],
             episodes=Episodes(*(values[one] for values in vars(self.episodes).values())),
         )
+
+
+def _with_successes(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A meta.json of a version that did not count successes had none."""
+    episodes = meta.get("episodes")
+    if not isinstance(episodes, dict) or not isinstance(episodes.get("returns"), list):
+        return meta
+    return {**meta, "episodes": {"successes": [[] for _ in episodes["returns"]], **episodes}}
 
 
 def sizes_of(config: Config, spec: EnvSpec) -> dict[str, Any]:

@@ -305,8 +305,8 @@ def test_gymnasium_gives_the_returns_that_our_own_rollout_gives() -> None:
     action = np.full((2, 1), 0.25, np.float32)
     envs = [evaluator.make_gym_env("Pendulum-v1") for _ in range(2)]
     theirs = evaluator.evaluate(lambda _: program.in_units(action, envs[0].action_space), envs, [3, 4])
-    ours, _ = rollout(make_env("gymnasium:Pendulum-v1", [3, 4]), lambda _: action)
-    assert theirs == pytest.approx(ours.tolist(), rel=1e-5)
+    ours = rollout(make_env("gymnasium:Pendulum-v1", [3, 4]), lambda _: action)
+    assert theirs == pytest.approx(ours.returns.tolist(), rel=1e-5)
 
 
 # The whole ------------------------------------------------------------------------------------------------------------

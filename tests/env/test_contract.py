@@ -15,7 +15,7 @@ from fastsac.env import (
     make_spec,
 )
 from tests.support import scripted_env
-from tests.support.rollouts import NUM_STEPS, SEEDS, actions, chosen, other_actions, rollout, same, same_actions
+from tests.support.rollouts import NUM_STEPS, SEEDS, actions, arrays, chosen, other_actions, rollout, same, same_actions
 
 TAXI = max(name for name in gymnasium.registry if name.startswith("Taxi-v"))  # its version is that of Gymnasium
 
@@ -85,17 +85,18 @@ def test_contract_arrays(case):
     assert (env.num_envs, first.shape, first.dtype) == (n, (n, spec.obs_dim), dtype)
     assert first.flags.c_contiguous
     assert sum(size for _, size in spec.obs_layout) == spec.obs_dim
-    kept = [array.copy() for step in steps for array in step]
+    kept = [array.copy() for step in steps for array in arrays(step)]
     for step in steps:
-        assert [x.shape for x in step] == [(n, spec.obs_dim), (n,), (n,), (n,)]
-        assert [x.dtype for x in step] == [dtype, np.float32, np.bool_, np.bool_]
+        assert [x.shape for x in arrays(step)] == [(n, spec.obs_dim), *[(n,)] * (len(arrays(step)) - 1)]
+        assert [x.dtype for x in step[:4]] == [dtype, np.float32, np.bool_, np.bool_]
+        assert step.success is None or step.success.dtype == np.bool_
         assert np.isfinite(step.obs).all()
         assert np.isfinite(step.reward).all()
     env.send(actions(env, 1)[0])
     env.recv()
     env.reset()
     env.close()
-    assert same([array for step in steps for array in step], kept)
+    assert same([array for step in steps for array in arrays(step)], kept)
 
 
 def test_contract_next_step_reset(case):
@@ -135,7 +136,7 @@ def test_contract_seeds(case):
     first2, steps2 = rollout(other, extra)
     assert np.array_equal(first, first2[2::-1])
     for a, b in zip(steps, steps2, strict=True):
-        assert same(a, [x[2::-1] for x in b])
+        assert same(a, [x[2::-1] for x in arrays(b)])
 
 
 def test_contract_seeds_differ(case):

@@ -76,7 +76,8 @@ WRONG_STEPS = [
     (lambda s: s._replace(terminated=s.terminated.astype(str)), "terminated as bool [2], got <U5 [2]"),
     (lambda s: s._replace(truncated=s.truncated.astype(np.float32)), "truncated as bool [2], got float32 [2]"),
     (lambda s: s._replace(truncated=None), "truncated as bool [2], got NoneType"),
-    (lambda s: (*s, {}), "fastsac.Step(obs, reward, terminated, truncated), got tuple of length 5"),
+    (lambda s: s._replace(success=s.truncated.astype(np.float32)), "success as bool [2], got float32 [2]"),
+    (lambda s: (*s[:4], {}), "fastsac.Step(obs, reward, terminated, truncated), got tuple of length 5"),
     (lambda s: None, "fastsac.Step(obs, reward, terminated, truncated), got NoneType"),
 ]
 
@@ -124,7 +125,7 @@ def test_images_must_be_bytes(monkeypatch):
 
 
 def test_checked_arrays_are_the_environments_own():
-    step = make().reset(), np.zeros(2, np.float32), np.zeros(2, bool), np.zeros(2, bool)
+    step = make().reset(), np.zeros(2, np.float32), np.zeros(2, bool), np.zeros(2, bool), np.ones(2, bool)
     env = patched("recv", lambda _: Step(*step))
     checked = CheckedEnv(env, of_nobody, lambda: np.zeros(2, np.int64), (2, 5))
     checked.send(act(None))

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 from fastsac.algorithms.batch import Batch
 from fastsac.learning.draw import draw
 from fastsac.learning.replay import Replay
+from tests.support.rollouts import arrays
 from tests.support.scripted_env import ACTION, EPISODE, SEED, STEP
 from tests.support.scripted_env import make as make_scripted
 
@@ -49,7 +50,8 @@ class Stream:
     def step(self):
         action = torch.rand(M, N, 2, generator=self.generator) * 2 - 1
         self.env.send(action.view(M * N, -1).numpy())
-        obs, reward, terminated, truncated = (torch.from_numpy(x).view(M, N, *x.shape[1:]) for x in self.env.recv())
+        step = arrays(self.env.recv())
+        obs, reward, terminated, truncated = (torch.from_numpy(x).view(M, N, *x.shape[1:]) for x in step)
         for m in range(M):
             for n in range(N):
                 row: Row = {
@@ -197,7 +199,7 @@ def test_state_dict_holds_a_wrapped_ring_whatever_its_last_row_is():
     replay.reset_(torch.from_numpy(env.reset()).view(1, 1, -1))
     for _ in range(60):
         env.send(torch.zeros(1, 2).numpy())
-        obs, reward, terminated, truncated = (torch.from_numpy(x).view(1, 1, *x.shape[1:]) for x in env.recv())
+        obs, reward, terminated, truncated = (torch.from_numpy(x).view(1, 1, *x.shape[1:]) for x in arrays(env.recv()))
         replay.add_(torch.zeros(1, 1, 2), reward, terminated, truncated, obs)
         other = Replay(1, 1, 9, env.spec.obs_dim, 2, torch.device("cpu"))
         other.load_state_dict({k: v.clone() for k, v in replay.state_dict().items()})

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch._dynamo.utils import counters
@@ -30,7 +31,7 @@ def test_run_directory_holds_what_it_should(tmp_path):
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary) >= {
         "env_id", "env_kwargs", "algo", "members", "env_steps", "grad_steps", "wall_s", "compile_s", "eval_return_mean",
-        "eval_return_std", "eval_episodes", "device", "versions", "git_commit",
+        "eval_return_std", "eval_success_rate", "eval_episodes", "device", "versions", "git_commit",
     }  # fmt: skip
     assert summary["env_id"] == BASE.env
     assert summary["env_steps"] == result.env_steps
@@ -106,7 +107,7 @@ def test_metrics_say_where_the_time_goes(tmp_path):
     for row in rows(run(tmp_path, obs_norm=True).run_dir / "metrics.csv", set()):
         parts = [float(row[name]) for name in ("env_wait_s", "device_wait_s", "host_s")]
         assert min(parts) >= 0
-        assert 0 < sum(parts) <= float(row["wall_s"]) + 1e-6
+        assert 0 < sum(parts) <= float(row["wall_s"]) + 1e-5
         assert float(row["device_wait_s"]) > 0
 
 
@@ -131,12 +132,17 @@ def test_evaluation_leaves_training_untouched(tmp_path):
         assert torch.equal(parameters(often)[name], value)
 
 
-def test_floats_in_csv_read_back_exactly(tmp_path):
+def test_floats_in_csv_read_back_exactly_and_have_no_digit_too_many(tmp_path):
+    """Losses are float32: the figures that bound them, and no more.  Times are to the microsecond."""
     result = run(tmp_path)
     for row in rows(result.run_dir / "metrics.csv"):
         for name, text in row.items():
-            if name not in ("member", "env_steps", "grad_steps", "seed"):
+            if name not in ("member", "env_steps", "grad_steps", "seed", "success_rate"):
                 assert repr(float(text)) == text
+            if name in ("critic_loss", "actor_loss", "alpha", "entropy", "q_mean", "env_steps_per_s"):
+                assert float(str(np.float32(text))) == float(text)
+            if name.endswith("_s") and "per" not in name:
+                assert len(text.partition(".")[2]) <= 6 or "e-" in text
 
 
 def test_members_write_a_row_each_and_stay_independent(tmp_path):

@@ -9,7 +9,7 @@ from fastsac.run.run_state import LastRow, RunState
 META = RunState(
     env_id="x", sizes={"obs_dim": 1, "action_dim": 1, "algo": "sac"}, action_bounds=[], env_steps=[7], grad_steps=[0],
     vec_steps=0, learn_from=[0], rollbacks=[0], goal_at=[None], evaluation_due=False, last_evals=[],
-    episodes=Episodes(returns=[[]], lengths=[[]], last_returns=[[]]), tables={},
+    episodes=Episodes(returns=[[]], lengths=[[]], last_returns=[[]], successes=[[]]), tables={},
     last_row=LastRow(env_steps=0, grad_steps=0, ago_s=0.0, waited={}), wall_s=0.0,
 ).to_json()  # fmt: skip
 

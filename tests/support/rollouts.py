@@ -47,8 +47,13 @@ def rollout(env: VectorEnv, action: Iterable[FloatArray]) -> tuple[NDArray[Any],
     return first, steps
 
 
-def same(a: Iterable[NDArray[Any]], b: Iterable[NDArray[Any]]) -> bool:
-    return all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in zip(a, b, strict=True))
+def arrays(step: Step) -> list[NDArray[Any]]:
+    return [array for array in step if array is not None]
+
+
+def same(a: Iterable[NDArray[Any]] | Step, b: Iterable[NDArray[Any]] | Step) -> bool:
+    pairs = zip(*(arrays(x) if isinstance(x, Step) else x for x in (a, b)), strict=True)
+    return all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in pairs)
 
 
 def step_with(env: VectorEnv, action: FloatArray) -> Step:
