@@ -1,7 +1,6 @@
 """The files of a run beside its checkpoints: config.json and the tables, put back where they disappear."""
 
-import json
-
+from fastsac.config.settings import Config
 from fastsac.disk.files import write_file
 from fastsac.report.displays import Display
 from fastsac.report.sinks import Sinks
@@ -20,15 +19,13 @@ class RunFiles:
 
     def open(self) -> None:
         """Begin to write; the rows that a checkpoint counted on stay."""
-        plan, config = self._plan, self._plan.config
+        plan = self._plan
         self._display.info(f"writing to {plan.run_dir}")
         plan.place.start()
         if not plan.resume and (aside := plan.place.set_aside()):
             self._display.warn(f"an earlier start left no checkpoint: its tables are in {aside} now")
-        settings = self._write_config()
-        wandb_config = json.loads(settings) if config.wandb else None
         keep = plan.resume.state.tables if plan.resume else {}
-        self.sinks = Sinks(self.folder, tuple(config.member_setting(0)), config.tensorboard, wandb_config, keep)
+        self.sinks = Sinks(self.folder, self._write_config(), keep)
         for note in self.sinks.notes:
             self._display.warn(note)
 
@@ -50,8 +47,8 @@ class RunFiles:
             self._display.warn(f"{', '.join(gone)} of {self._plan.run_dir} had disappeared: written again")
         return bool(gone)
 
-    def _write_config(self) -> str:
+    def _write_config(self) -> Config:
         """Write config.json; returns its content."""
-        text = self._plan.config.replace(resume=None, run_dir=str(self._plan.run_dir), wait_for_lock=0.0).to_json()
-        write_file(self.folder / "config.json", text.encode())
-        return text
+        config = self._plan.config.replace(resume=None, run_dir=str(self._plan.run_dir), wait_for_lock=0.0)
+        write_file(self.folder / "config.json", config.to_json().encode())
+        return config

@@ -4,7 +4,7 @@ Owns decisions, makes nothing but the run directory's mark: the result is a `Pla
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -77,8 +77,7 @@ def make_plan(config: Config) -> Plan:
         compile_cache.check()
     threads = choose_threads(config, spec, mode)
     memory = check_memory(config, spec, device)
-    if config.wandb and not is_installed("wandb"):
-        raise ValueError('wandb is not installed. Run pip install "fastsac[wandb]", or leave --wandb out.')
+    _check_wandb(config)
     place, is_resumed = claim(config)
     try:
         resume = check_resume(config, spec, place.path) if is_resumed else None
@@ -128,6 +127,16 @@ def _check_sweep(config: Config, spec: EnvSpec) -> None:
                     "lr_final cannot be swept with lr_schedule constant. Give --lr-schedule linear or cosine."
                 )
             raise ValueError(f"{name} cannot be swept with algo {config.algo}: its members do not differ by it.")
+
+
+def _check_wandb(config: Config) -> None:
+    """Refuse Weights & Biases where it is missing, and its settings without it, with a ValueError."""
+    if config.wandb and not is_installed("wandb"):
+        raise ValueError('wandb is not installed. Run pip install "fastsac[wandb]", or leave --wandb out.')
+    defaults = {field.name: field.default for field in fields(Config) if field.name.startswith("wandb_")}
+    given = [name for name, default in defaults.items() if getattr(config, name) != default]
+    if given and not config.wandb:
+        raise ValueError(f"{given[0]} is for Weights & Biases, which is off. Add --wandb, or leave it out.")
 
 
 def _check_evaluation(config: Config, spec: EnvSpec) -> None:

@@ -22,7 +22,7 @@ from fastsac.config.settings import Config
 from fastsac.disk.errors import DiskErrorTolerance, disk_error
 from fastsac.env import make_env
 from fastsac.learning.learner import make_parts
-from fastsac.report import sinks
+from fastsac.report import loggers
 from fastsac.report.csv_sink import CsvSink
 from fastsac.run.memory import member_bytes
 from fastsac.run.nan_guard import NanGuard
@@ -37,7 +37,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("tensorboard", [False, True])
 def test_a_run_outlives_a_full_disk(tmp_path, capsys, monkeypatch, tensorboard):
-    monkeypatch.setattr(sinks, "REOPEN_AFTER_S", 0.0)
+    monkeypatch.setattr(loggers, "REOPEN_AFTER_S", 0.0)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     during = []
 
