@@ -1,6 +1,7 @@
 """The progress of a run on the screen: a live panel on a terminal, plain lines anywhere else.
 
-A display is told numbers and never asks for them, so that looking at a run cannot slow it down or change it.
+A display is told figures, and asks for nothing but counters on the host, so that looking at a run cannot slow it down
+or change it.
 """
 
 import math
@@ -10,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Timer
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -19,9 +21,11 @@ from rich.table import Table
 from rich.text import Text
 
 from fastsac.config.settings import Config
-from fastsac.report.progress import Progress, count, draw_panel, duration, number, rate, spread
+from fastsac.report.panel import draw_panel
+from fastsac.report.progress import Progress, count, duration, number, percent, rate, spread
 
 PLAIN_EVERY_S = 2.0
+PLAIN_ASIDE_AFTER_S = 10.0
 REFRESH_PER_S = 4
 
 
@@ -60,10 +64,17 @@ class Display(ABC):
         """Show that `name`, such as an evaluation, goes on while the steps stand still; leaves no line."""
         yield
 
-    def update(self, figures: Mapping[str, float], eval_returns: Sequence[float] | None = None) -> None:
-        """Show new figures, which are columns of metrics.csv and eval_return; others keep their last value.
+    def follow(self, counters: Callable[[], tuple[int, int]]) -> None:
+        """Show the env steps and gradient steps that `counters` gives, whenever something is drawn, in any thread."""
+        self._progress.counters = counters
 
-        Figures are means over members, nan where there is none yet; `eval_returns` has one per member.
+    def update(self, figures: Mapping[str, float], eval_returns: Sequence[float] | None = None) -> None:
+        """Show new figures; others keep their last value.
+
+        Args:
+            figures: columns of metrics.csv, and of an evaluation eval_return, eval_std and eval_success_rate: means
+                over members, nan where there is none yet.
+            eval_returns: of an evaluation just made, one per member.
         """
         self._progress.update(figures, eval_returns)
 
@@ -73,13 +84,19 @@ class Display(ABC):
 
 
 class PlainDisplay(Display):
-    """One line at an update, at most one in two seconds, always the first and the last; no control characters."""
+    """One line at an update, at most one in two seconds, always the first and the last; no control characters.
+
+    No two lines are of the same step: the figures of an evaluation between log points come with the next line, those of
+    the last one with the last line.
+    """
 
     def __init__(self, progress: Progress, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(progress, stream, clock)
-        self._printed_at = -math.inf
+        self._printed_at = self._printed_steps = -math.inf
         self._pending = False
         self.info(progress.heading)
+        if progress.num_members > 1:
+            self.info("eval is the mean over members, and in brackets their interquartile mean, lowest to highest")
 
     def info(self, text: str) -> None:
         """Print one line."""
@@ -94,11 +111,22 @@ class PlainDisplay(Display):
         with super().stage(name):
             yield
 
+    @contextmanager
+    def aside(self, name: str) -> Iterator[None]:
+        """Print a line if it takes long."""
+        timer = Timer(PLAIN_ASIDE_AFTER_S, self.info, [f"{name} ..."])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     def update(self, figures: Mapping[str, float], eval_returns: Sequence[float] | None = None) -> None:
         """Print a line if the last one is old enough."""
         super().update(figures, eval_returns)
         self._pending = True
-        if self._clock() - self._printed_at >= PLAIN_EVERY_S:
+        if self._clock() - self._printed_at >= PLAIN_EVERY_S and self._progress.share_done < 1:
             self._flush()
 
     def close(self) -> None:
@@ -107,23 +135,27 @@ class PlainDisplay(Display):
         super().close()
 
     def _flush(self) -> None:
-        """Print the last update, if it has not been."""
-        if not self._pending:
+        """Print the last update, if it has not been, nor another one of the same step."""
+        if not self._pending or self._progress.env_steps == self._printed_steps:
             return
-        self._pending, self._printed_at = False, self._clock()
-        progress, shares = self._progress, self._progress.time_shares
-        parts = (
-            f"{count(progress.env_steps):>10} steps ({math.floor(100 * progress.share_done):3d}%)",
-            f"{rate(progress['env_steps_per_s']):>7} env steps/s",
-            f"{rate(progress['grad_steps_per_s']):>7} updates/s",
-            f"return {number(progress['episode_return']):>9}",
-            f"eval {number(progress['eval_return']):>9}{spread(progress.eval_returns)}",
-            f"alpha {number(progress['alpha']):>7}",
-            f"entropy {number(progress['entropy']):>7}",
-            *([f"env {shares[0]:2d}% dev {shares[1]:2d}%"] if shares else []),
-            f"left {duration(progress.seconds_left)}",
-        )
-        self.info("  ".join(parts))
+        self._pending, self._printed_at, self._printed_steps = False, self._clock(), self._progress.env_steps
+        self.info("  ".join(self._parts(self._progress)))
+
+    def _parts(self, progress: Progress) -> Iterator[str]:
+        """The figures of a line."""
+        yield f"{count(progress.env_steps):>10} steps ({math.floor(100 * progress.share_done):3d}%)"
+        yield f"{rate(progress['env_steps_per_s']):>7} env steps/s"
+        yield progress.phase or f"{rate(progress['grad_steps_per_s']):>7} updates/s"
+        yield f"return {number(progress['episode_return']):>9}"
+        if math.isfinite(progress["success_rate"]):
+            yield f"success {percent(progress['success_rate']):>4}"
+        yield f"eval {number(progress['eval_return']):>9}{spread(progress.eval_returns)}"
+        if not progress.phase:
+            yield f"alpha {number(progress['alpha']):>7}"
+            yield f"entropy {number(progress['entropy']):>7}"
+        if shares := progress.time_shares:
+            yield f"env {shares[0]:2d}% {'learning' if progress.on_cpu else 'GPU'} {shares[1]:2d}%"
+        yield f"left {duration(progress.seconds_left)}"
 
 
 class LiveDisplay(Display):
@@ -152,12 +184,12 @@ class LiveDisplay(Display):
     @contextmanager
     def aside(self, name: str) -> Iterator[None]:
         """Show that `name` goes on, with its seconds; leaves no line."""
-        self._aside = (Spinner("dots", Text(name), style="cyan"), self._clock())
+        around, self._aside = self._aside, (Spinner("dots", Text(name), style="cyan"), self._clock())
         self._start_live()
         try:
             yield
         finally:
-            self._aside = None
+            self._aside = around
 
     def update(self, figures: Mapping[str, float], eval_returns: Sequence[float] | None = None) -> None:
         """Show new figures in the panel."""
@@ -180,7 +212,7 @@ class LiveDisplay(Display):
         """The panel, and below it the work aside; that alone before there are figures."""
         now, aside = self._clock(), self._aside
         parts: list[RenderableType] = []
-        if self._progress or aside is None:
+        if self._progress or self._progress.env_steps or aside is None:
             elapsed_s = self._progress.wall_s + now - self._wall_at
             seconds_left = math.nan if self._closed else self._progress.seconds_left
             parts.append(draw_panel(self._progress, elapsed_s, seconds_left, self._console.width))
@@ -206,12 +238,13 @@ class QuietDisplay(Display):
         print(text, file=self._stream, flush=True)
 
 
-def make_display(config: Config, total_steps: int, stream: TextIO | None = None) -> Display:
+def make_display(config: Config, total_steps: int, device_type: str = "cpu", stream: TextIO | None = None) -> Display:
     """A live display on a terminal that understands control characters and is watched; plain lines elsewhere.
 
-    `stream` is standard output by default; `total_steps` are environment steps at the end of the run.
+    `stream` is standard output by default; the rest is as of `Progress`.
     """
     stream = sys.stdout if stream is None else stream
     can_draw = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
     is_watched = os.environ.get("CI", "").lower() in ("", "0", "false")
-    return (LiveDisplay if can_draw and is_watched else PlainDisplay)(Progress(config, total_steps), stream)
+    progress = Progress(config, total_steps, device_type)
+    return (LiveDisplay if can_draw and is_watched else PlainDisplay)(progress, stream)

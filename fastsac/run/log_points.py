@@ -1,5 +1,6 @@
 """Log points: rows of the tables, evaluations, checkpoints.  The only places that wait for the device."""
 
+import math
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ class LogPoints:
         rows = run.clock.metrics()
         with self._tolerance.allow("metrics.csv"):
             run.files.sinks.metrics(rows)
-        mean = {key: mean_of_finite(row[key] for row in rows) for key in METRIC_COLUMNS if key in rows[0]}
+        mean = {key: mean_of_finite(row.get(key, math.nan) for row in rows) for key in METRIC_COLUMNS}
         recent = (list(returns)[-RECENT_EPISODES:] for returns in run.collector.stats.last_returns)
         mean["episode_return"] = mean_of_finite(chain.from_iterable(recent))
         mean["eval_return"] = mean_of_finite(e["return_mean"] for e in self.last_evals)
@@ -73,6 +74,7 @@ class LogPoints:
             run.files.sinks.evaluation(self.last_evals)
         returns = [float(row["return_mean"]) for row in self.last_evals]
         run.best_policies.update_(returns, run.collector.env_steps)
-        mean = mean_of_finite(returns)
-        run.display.update({"env_steps": run.env_steps, "eval_return": mean}, returns)
+        names = {"return_mean": "eval_return", "return_std": "eval_std", "success_rate": "eval_success_rate"}
+        means = {new: mean_of_finite(row.get(name, math.nan) for row in self.last_evals) for name, new in names.items()}
+        run.display.update({"env_steps": run.env_steps, **means}, returns)
         run.update_stop_rule(eval_returns=returns)

@@ -69,7 +69,7 @@ class Run:
         self._open = ExitStack()
         self._open.callback(plan.place.release)
         with self._open:  # closes what is open if something below fails
-            self.display = display or make_display(config, config.total_steps)
+            self.display = display or make_display(config, config.total_steps, plan.device.type)
             self._open.callback(self.display.close)
             say, warn = self.display.info, self.display.warn
             for note in plan.notes:
@@ -83,9 +83,11 @@ class Run:
             self.learner, self.replay, self.normalizer = parts
             tensors = checkpoint.read(plan.resume.found) if plan.resume else {}
             # A resumed run goes on with episodes of its own rather than with the first ones again.
-            self.env = make_training_envs(config, plan.resume.state.vec_steps if plan.resume else 0)
+            with self.display.aside("making the environments"):
+                self.env = make_training_envs(config, plan.resume.state.vec_steps if plan.resume else 0)
             self._open.callback(lambda: self.env.close())  # whichever it is then
             self.collector = Collector(config, self.env, *parts)
+            self.display.follow(lambda: (self.env_steps, self.grad_steps))
             self.guard = NanGuard(self.learner, self.normalizer, self.collector, plan.run_dir, warn)
             self.best_policies = BestPolicies(self.learner)
             self.clock = RowClock(self.collector, self.learner, began)
@@ -130,7 +132,8 @@ class Run:
         with ending.leaving_word(self):
             self.update_stop_rule()
             self.catch_up()  # of the last step before an interruption
-            self.collector.start()  # s_0
+            with self.display.aside("resetting the environments"):
+                self.collector.start()  # s_0
             if self.log_points.evaluation_due and self.env_steps < self.config.total_steps:
                 self.log_points.evaluate()
 
@@ -174,7 +177,8 @@ class Run:
         interrupted, stopped_by = not self.update_stop_rule(), self.stop_rule.reason or "total_steps"
         self.files.restore()  # a disk that refuses now is an error: the results would be lost
         self.files.sinks.flush()
-        self.checkpointer.write_last()
+        with self.display.aside("writing the last checkpoint"):
+            self.checkpointer.write_last()
         result = ending.write_result(self, interrupted, stopped_by)
         for path in ending.error_files(self.files.folder):  # of a run that this one continued
             path.unlink()

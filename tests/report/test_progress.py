@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.text import Text
 
 from fastsac.config.settings import Config
-from fastsac.report import progress
+from fastsac.report import displays, progress
 from fastsac.report.displays import LiveDisplay, PlainDisplay, make_display
-from fastsac.report.progress import PANEL_WIDTH, Progress
+from fastsac.report.panel import PANEL_WIDTH, shares_text
+from fastsac.report.progress import Progress
 
 CONFIG = Config.for_env("Pendulum-v1")
 ROW = {
@@ -91,7 +92,7 @@ def test_choice(stream: io.StringIO, environ: dict[str, str], expected: type, mo
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    display = make_display(CONFIG, 20_000, stream)
+    display = make_display(CONFIG, 20_000, stream=stream)
     display.close()
     assert type(display) is expected
 
@@ -118,7 +119,7 @@ def test_plain_line(plain: PlainDisplay) -> None:
 
 def test_plain_line_says_where_the_time_went(plain: PlainDisplay) -> None:
     plain.update({**ROW, **TIMES})
-    assert lines(plain)[-1].endswith("  entropy  -0.500  env 35% dev 60%  left 0:30")
+    assert lines(plain)[-1].endswith("  entropy  -0.500  env 35% learning 60%  left 0:30")
 
 
 def test_left_out_figures_keep_their_value(plain: PlainDisplay, clock: Clock) -> None:
@@ -176,7 +177,7 @@ def test_live_panel(live: LiveDisplay, clock: Clock) -> None:
         assert part in joined
     assert "time:" not in joined
     live.update(TIMES)
-    assert "time: environments 35%, device 60%, host 5%" in drawn(live)
+    assert "time: environments 35%, acting and learning 60%, rest 5%" in drawn(live)
 
 
 @pytest.mark.parametrize("columns", [100, 80, 60, 40])
@@ -192,7 +193,8 @@ def test_nothing_is_cut_at_any_width(live: LiveDisplay, monkeypatch: pytest.Monk
     joined = " ".join(" ".join(text).split())
     for part in (
         "Pendulum-v1, seed 1", "1,234,567 / 1,500,000 env steps", "82%", "env steps/s 1,234,567", "updates/s 500",
-        "episode return -1.23e-07", "evaluation -", "mean Q -31.4", "entropy -0.500", "critic loss 0.125", "device 60%",
+        "episode return -1.23e-07", "evaluation -", "mean Q -31.4", "entropy -0.500", "critic loss 0.125",
+        "learning 60%",
     ):  # fmt: skip
         assert part in joined
 
@@ -226,7 +228,7 @@ def test_on_a_real_terminal(tmp_path: Path, columns: int) -> None:
     joined = " ".join(text.split())
     for part in (
         "Pendulum-v1, seed 1 5,", " / 20,000 env steps", "env steps/s 500", "updates/s 500", "episode return -1,234",
-        "evaluation -150.2", "mean Q -31.4", "alpha 0.250", "entropy -0.500", "critic loss 0.125", "host 5%",
+        "evaluation -150.2", "mean Q -31.4", "alpha 0.250", "entropy -0.500", "critic loss 0.125", "rest 5%",
     ):  # fmt: skip
         assert part in joined
 
@@ -293,17 +295,101 @@ def test_aside_shows_its_seconds_and_leaves_no_line(live: LiveDisplay, clock: Cl
     assert "evaluating:" not in written(live)
 
 
+def history(live: LiveDisplay) -> list[str]:
+    """The table of the last evaluations, with single spaces."""
+    text = [" ".join(line.split()) for line in drawn(live)]
+    start = next(i for i, line in enumerate(text) if line.startswith("evaluated at"))
+    return text[start : next((i for i in range(start, len(text)) if not text[i]), None)]
+
+
 def test_returns_of_several_members_are_shown(live: LiveDisplay, plain: PlainDisplay) -> None:
     for display in (live, plain):
-        display.update({**ROW, "eval_return": -130.0}, [-100.0, -140.0, -150.0])
-    assert "evaluation of 3 members: (iqm -130.0, -150.0 to -100.0)" in drawn(live)
-    assert "eval    -130.0 (iqm -130.0, -150.0 to -100.0)" in lines(plain)[-1]
+        display.update({**ROW, "eval_return": -120.0}, [-100.0, -110.0, -140.0, -130.0])
+    names, figures = history(live)
+    assert names == "evaluated at mean of 4 interquartile mean lowest highest"
+    assert figures == "5,000 -120.0 -120.0 -140.0 -100.0"
+    assert "eval    -120.0 (iqm -120.0, -140.0 to -100.0)" in lines(plain)[-1]
 
 
-def test_plain_aside_says_nothing(plain: PlainDisplay) -> None:
+def test_brackets_are_explained_where_there_are_members() -> None:
+    several = PlainDisplay(Progress(CONFIG.replace(seeds=3), 20_000), io.StringIO())
+    legend = "eval is the mean over members, and in brackets their interquartile mean, lowest to highest"
+    assert lines(several) == ["Pendulum-v1, seeds 1 to 3", legend]
+
+
+def test_the_last_five_evaluations_are_shown(live: LiveDisplay) -> None:
+    for i in range(1, 8):
+        live.update({"env_steps": 1_000 * i, "eval_return": -100.0 * i, "eval_std": 10.0 * i}, [-100.0 * i])
+    names, *rows = history(live)
+    assert names == "evaluated at return std"
+    assert (rows[0], rows[-1], len(rows)) == ("3,000 -300.0 30.0", "7,000 -700.0 70.0", 5)
+
+
+def test_success_is_shown_where_it_is_known(live: LiveDisplay, plain: PlainDisplay) -> None:
+    assert "success" not in " ".join(drawn(live))
+    for display in (live, plain):
+        display.update({**ROW, "success_rate": 0.25, "eval_success_rate": 0.5}, [-100.0])
+    joined = " ".join(" ".join(drawn(live)).split())
+    assert "success rate 25%" in joined
+    assert history(live) == ["evaluated at return std success", "5,000 -100.0 - 50%"]
+    assert "return    -1,234  success  25%  eval" in lines(plain)[-1]
+
+
+def test_counters_are_the_loops_own(live: LiveDisplay, plain: PlainDisplay) -> None:
+    """They move between log points, and say what goes on while there are no updates."""
+    for display in (live, plain):
+        display.follow(lambda: counters)
+    counters = (16, 0)
+    assert f"collecting 16 of {CONFIG.learning_starts} random steps" in drawn(live)
+    assert shown(live)[0] == "16"
+    counters = (1_008, 0)
+    assert "first updates ..." in drawn(live)
+    plain.update({**ROW, "grad_steps_per_s": math.nan})
+    assert "     1,008 steps (  5%)      500 env steps/s  first updates ...  return    -1,234" in lines(plain)[-1]
+    counters = (1_024, 16)
+    assert not {"first updates ...", "1,008"} & set(drawn(live))
+    assert shown(live)[0] == "1,024"
+
+
+def test_a_gpu_is_waited_for(clock: Clock) -> None:
+    run = Progress(CONFIG, 20_000, "cuda")
+    run.update({**ROW, **TIMES})
+    assert shares_text(run, 78) == "time: waiting for environments 35%, for the GPU 60%, rest 5%"
+    assert shares_text(run, 40) == "time: env 35%, GPU 60%, rest 5%"
+    display = PlainDisplay(run, io.StringIO(), clock)
+    display.update(TIMES)
+    assert "env 35% GPU 60%" in lines(display)[-1]
+
+
+def test_plain_has_no_two_lines_of_one_step(plain: PlainDisplay, clock: Clock) -> None:
+    """Neither where an evaluation follows a log point, nor at the end, whose line waits for the last evaluation."""
+    for steps in (10_000, 20_000):
+        plain.update({**ROW, "env_steps": steps})
+        clock.now += 10
+        plain.update({"env_steps": steps, "eval_return": steps / 10}, [steps / 10])
+        clock.now += 10
+    plain.close()
+    assert [line.split()[0] for line in lines(plain)[1:]] == ["10,000", "20,000"]
+    assert "eval     2,000" in lines(plain)[-1]
+
+
+def test_plain_aside_says_something_only_if_it_takes_long(plain: PlainDisplay, monkeypatch: pytest.MonkeyPatch) -> None:
     with plain.aside("evaluating"):
         pass
     assert len(lines(plain)) == 1
+    monkeypatch.setattr(displays, "PLAIN_ASIDE_AFTER_S", 0.01)
+    with plain.aside("evaluating"):
+        deadline = time.monotonic() + 30
+        while len(lines(plain)) == 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert lines(plain)[1:] == ["evaluating ..."]
+
+
+def test_an_aside_within_another_gives_way_to_it(live: LiveDisplay) -> None:
+    with live.aside("writing the last checkpoint"):
+        with live.aside("writing a checkpoint"):
+            assert "writing a checkpoint" in " ".join(drawn(live))
+        assert "writing the last checkpoint" in " ".join(drawn(live))
 
 
 @pytest.mark.parametrize(
