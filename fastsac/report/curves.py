@@ -23,10 +23,11 @@ ROOMY = 4  # groups of a panel that leave room for markers and training episodes
 def plot(runs: Sequence[Source], out: str | Path | None = None) -> Path:
     """Draw the learning curves of run directories, and return the file written.
 
-    Members that differ only in their seed are drawn as one, whether of one run or of several: the interquartile mean
-    over them and its 95% bootstrap interval; of two members the mean and their range, of one the deviation over its
-    episodes.  Of more than eight settings the best six by final return are in colour.  Members of one run train
-    together, so wall seconds are those of all members together.
+    Members that differ only in their seed are drawn as one, whether of one run or of several, by their interquartile
+    mean.  All bands of a picture mean the same, by its largest group: the 95% bootstrap interval of that mean from
+    three members on, the range of two, the deviation over the episodes of one; smaller groups have none.  Of more than
+    eight settings the best six by final return are in colour.  Members of one run train together, so wall seconds are
+    those of all members together.
 
     Args:
         runs: run directories.
@@ -47,16 +48,17 @@ def draw(groups: list[Group]) -> Figure:
     figure = new_figure(11, 0.9 + 3.6 * len(tasks), title)
     add_legend(figure, [*group_handles(groups), *line_handles(groups)])
     rows = figure.subplots(len(tasks), 2, sharey="row", squeeze=False)
+    seeds_of_bands = most_seeds(groups)
     for panels, (task, mine) in zip(rows, tasks.items(), strict=True):
         for group in mine:
-            draw_group(panels, group, len(mine) <= ROOMY)
+            draw_group(panels, group, len(mine) <= ROOMY, seeds_of_bands)
         tidy(panels[0], "environment steps")
         tidy(panels[1], wall_label(mine))
         panels[0].set_ylabel("return per episode" if len(tasks) == 1 else f"{task}\nreturn per episode", color=INK)
     return figure
 
 
-def draw_group(panels: Sequence[Axes], group: Group, roomy: bool) -> None:
+def draw_group(panels: Sequence[Axes], group: Group, roomy: bool, seeds_of_bands: int) -> None:
     """Training episodes thin and faint, evaluations thick on a band; a thin line for one that is not in colour."""
     colour = group.colour
     if shows_episodes(group, roomy):
@@ -70,12 +72,13 @@ def draw_group(panels: Sequence[Axes], group: Group, roomy: bool) -> None:
     marker = "o" if roomy and len(steps) <= MOST_MARKERS else ""
     _draw_mean(
         panels, group.evals, color=colour, linewidth=1.9, zorder=4,
-        marker=marker, markersize=4.5, markeredgecolor="white", markeredgewidth=0.7,
+        marker=marker, markersize=4.5, markeredgecolor="white", markeredgewidth=0.7, clip_on=False,
     )  # fmt: skip
-    low, high = band(group.evals, returns)
+    edges = band(group.evals, returns, seeds_of_bands)
     for axes, axis in zip(panels, AXES, strict=True):
         x = along(group.evals, steps, axis)
-        axes.fill_between(x, low, high, color=colour, alpha=0.16 if roomy else 0.1, linewidth=0, zorder=2)
+        if edges is not None:
+            axes.fill_between(x, *edges, color=colour, alpha=0.16 if roomy else 0.1, linewidth=0, zorder=2)
         for curve in group.evals:  # after the first of them has ended
             tail = curve.env_steps >= (steps[-1] if steps.size else 0.0)
             if tail.sum() > 1:
@@ -89,13 +92,18 @@ def _draw_mean(panels: Sequence[Axes], curves: Sequence[Curve], **style: Any) ->
         axes.plot(along(curves, steps, axis), mean, **style)
 
 
-def band(evals: Sequence[Curve], returns: Array) -> tuple[Array, Array]:
-    """Lower and upper edge, [rows] each, around the line of a group, whose returns are [members, rows]."""
-    if len(evals) == 1:
+def most_seeds(groups: list[Group]) -> int:
+    """Members of the largest group that is in colour, `LEAST_RUNS` at most: what the bands of a picture mean by."""
+    return min(LEAST_RUNS, max((len(group.evals) for group in groups if group.colour != OTHER), default=0))
+
+
+def band(evals: Sequence[Curve], returns: Array, seeds: int) -> tuple[Array, Array] | None:
+    """Edges, [rows] each, around the line of a group with returns [members, rows]; None with fewer than `seeds`."""
+    if len(evals) < seeds:
+        return None
+    if seeds == 1:
         return returns[0] - evals[0].std, returns[0] + evals[0].std
-    if len(evals) < LEAST_RUNS:
-        return returns.min(0), returns.max(0)
-    return iqm_interval(returns)
+    return iqm_interval(returns) if seeds == LEAST_RUNS else (returns.min(0), returns.max(0))
 
 
 def stack(curves: Sequence[Curve]) -> tuple[Array, Array]:
@@ -144,21 +152,24 @@ def line_handles(groups: list[Group]) -> list[Artist]:
     """The legend of thick and thin lines."""
     colour = groups[0].colour if len(groups) == 1 else "#666666"
     thick = partial(Line2D, [], [], color=colour, linewidth=2, marker="o", markersize=4.5)
-    handles: list[Artist] = [thick(label=label) for label in evaluation_labels(groups)]
+    handles: list[Artist] = [thick(label=label) for label in [evaluation_label(groups)] if label]
     if any(shows_episodes(group, len(mine) <= ROOMY) for mine in by_task(groups).values() for group in mine):
         handles.append(Line2D([], [], color=colour, linewidth=0.9, alpha=0.5, label="training episodes"))
     return handles
 
 
-def evaluation_labels(groups: list[Group]) -> list[str]:
-    """The meaning of thick lines and bands: one text, or more where groups have one, two and more seeds."""
+def evaluation_label(groups: list[Group]) -> str:
+    """The meaning of thick lines and of bands; empty where nothing was evaluated."""
     drawn = [group for group in groups if group.evals and group.colour != OTHER]
-    counts = {min(len(group.evals), LEAST_RUNS) for group in drawn}
+    seeds = most_seeds(drawn)
     episodes = {group.config.eval_episodes for group in drawn}
     number = f"{episodes.pop()} " if len(episodes) == 1 else ""
     texts = {
-        LEAST_RUNS: "interquartile mean over seeds, band: 95% bootstrap interval",
-        2: "mean of two seeds, band: their range",
-        1: f"mean of {number}episodes{' of one seed' if len(counts) > 1 else ''}, band: one standard deviation",
+        LEAST_RUNS: "interquartile mean over seeds, band: its 95% bootstrap interval",
+        2: "mean over seeds, band: range of two seeds",
+        1: f"mean of {number}episodes, band: one standard deviation",
     }
-    return [f"evaluation: {text}" for count, text in texts.items() if count in counts]
+    if seeds == 0:
+        return ""
+    some_have_none = any(len(group.evals) < seeds for group in drawn)
+    return f"evaluation: {texts[seeds]}" + (f" (of fewer than {seeds} seeds: none)" if some_have_none else "")

@@ -17,7 +17,7 @@ from fastsac.report.style import COLOURS
 
 OTHER = "#C4C4C4"  # of groups that are there for comparison only
 BEST = 6  # groups in colour where there are more than COLOURS
-MOST_NAMED = 3  # settings in a label
+MOST_NAMED = 3  # settings, or runs, in a label
 LARGEST = 1e30  # no number of a run is as large; one that is, or is no number, cannot be drawn
 
 Setting = dict[str, object]  # values by name
@@ -128,13 +128,29 @@ def default_path(runs: list[Run], name: str) -> Path:
 
 
 def make_groups(runs: list[Run]) -> list[Group]:
-    """Groups with colours, and labels: the settings that tell each from others of its task, and seeds that differ."""
-    groups = colour_groups(group_members(runs))
+    """Groups with colours, and labels: names of runs, seeds that differ, and settings that tell each from others."""
+    groups, names = colour_groups(group_members(runs)), names_of(runs)
     several = len({seeds_text(group) for group in groups}) > 1
     for mine in by_task(groups).values():
         for group, setting in zip(mine, differences(mine), strict=True):
-            group.label = ", ".join(filter(None, [seeds_text(group) if several else "", setting_text(setting)]))
+            seeds, values = seeds_text(group) if several else "", {k: v for k, v in setting.items() if k != "run"}
+            about = ", ".join(filter(None, [seeds, setting_text(values)]))
+            group.label = ": ".join(filter(None, [runs_text([names[run.path] for run in group.runs]), about]))
     return groups
+
+
+def names_of(runs: list[Run]) -> dict[Path, str]:
+    """What each of several runs is called: its folder, or its path where two folders are called the same."""
+    folders = [run.path.resolve().name for run in runs]
+    names = folders if len(set(folders)) == len(folders) else [str(run.path) for run in runs]
+    return {run.path: name if len(runs) > 1 else "" for run, name in zip(runs, names, strict=True)}
+
+
+def runs_text(names: list[str]) -> str:
+    """`a, b and 3 more`."""
+    named = names if len(names) <= MOST_NAMED else names[: MOST_NAMED - 1]
+    more = len(names) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def group_members(runs: list[Run]) -> list[Group]:

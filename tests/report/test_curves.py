@@ -115,16 +115,16 @@ def test_seeds_are_grouped_and_settings_told(tmp_path: Path) -> None:
     groups = make_groups(read_runs(paths))
     assert [[run.path.name for run in group.runs] for group in groups] == [["a", "c"], ["b"]]
     assert [[m.config.seed for m in group.members] for group in groups] == [[1, 3, 4], [2]]
-    assert [group.label for group in groups] == ["seeds 1, 3, 4, utd_ratio 1", "seed 2, utd_ratio 2"]
+    assert [group.label for group in groups] == ["a, c: seeds 1, 3, 4, utd_ratio 1", "b: seed 2, utd_ratio 2"]
     assert [group.colour for group in groups] == list(COLOURS[:2])
 
 
 def test_seeds_that_all_share_are_in_the_title(tmp_path: Path) -> None:
     groups = make_groups(read_runs([write_run(tmp_path / "a", seeds=3), write_run(tmp_path / "b", seeds=3, gamma=0.9)]))
-    assert [group.label for group in groups] == ["gamma 0.99", "gamma 0.9"]
+    assert [group.label for group in groups] == ["a: gamma 0.99", "b: gamma 0.9"]
     figure = draw(groups)
     assert figure.get_suptitle() == "Pendulum-v1, seeds 1 to 3"
-    assert legend(figure)[:2] == ["gamma 0.99", "gamma 0.9"]
+    assert legend(figure)[:2] == ["a: gamma 0.99", "b: gamma 0.9"]
 
 
 def test_many_differences_give_the_folder(tmp_path: Path) -> None:
@@ -139,10 +139,10 @@ def test_a_sweep_gives_a_group_per_setting_to_which_other_runs_may_belong(tmp_pa
     groups = make_groups(read_runs([sweep, alone]))
     assert [[m.config.seed for m in group.members] for group in groups] == [[1, 2], [1, 2, 7], [1, 2], [1, 2]]
     assert [group.label for group in groups] == [
-        "seeds 1, 2, gamma 0.9, tau 0.01",
-        "seeds 1, 2, 7, gamma 0.9, tau 0.02",
-        "seeds 1, 2, gamma 0.99, tau 0.01",
-        "seeds 1, 2, gamma 0.99, tau 0.02",
+        "sweep: seeds 1, 2, gamma 0.9, tau 0.01",
+        "sweep, alone: seeds 1, 2, 7, gamma 0.9, tau 0.02",
+        "sweep: seeds 1, 2, gamma 0.99, tau 0.01",
+        "sweep: seeds 1, 2, gamma 0.99, tau 0.02",
     ]
     assert groups[1].finals.tolist() == [-148.0, -147.0, -150.0]
 
@@ -196,7 +196,7 @@ def test_line_and_band_of_several_seeds(tmp_path: Path) -> None:
     low, high = map(float, iqm_interval(np.array(added) - 150))
     ends = {float(y) for x, y in np.asarray(steps.collections[0].get_paths()[0].vertices) if x == 2000}
     assert {min(ends), max(ends)} == {low, high}
-    assert legend(figure)[0] == "evaluation: interquartile mean over seeds, band: 95% bootstrap interval"
+    assert legend(figure)[0] == "evaluation: interquartile mean over seeds, band: its 95% bootstrap interval"
     assert seconds.get_xlabel() == "wall seconds, all 5 members of a run together"
 
 
@@ -204,22 +204,38 @@ def test_two_seeds_have_their_range(tmp_path: Path) -> None:
     figure = draw(make_groups([read_run(write_run(tmp_path / "run", (3.0,), seeds=2))]))
     vertices = np.asarray(figure.axes[0].collections[0].get_paths()[0].vertices)
     assert {float(y) for y in vertices[:, 1]} == {3.0, 4.0}
-    assert legend(figure) == ["evaluation: mean of two seeds, band: their range"]
+    assert legend(figure) == ["evaluation: mean over seeds, band: range of two seeds"]
 
 
-def test_legend_says_what_each_kind_of_band_is(tmp_path: Path) -> None:
+def test_bands_of_a_picture_mean_the_same(tmp_path: Path) -> None:
+    """By the largest group; smaller ones have a line alone."""
     runs = [write_run(tmp_path / str(n), seeds=n, gamma=1 - n / 10) for n in (1, 2, 4)]
     figure = draw(make_groups(read_runs(runs)))
     assert legend(figure) == [
-        "seed 1, gamma 0.9",
-        "seeds 1, 2, gamma 0.8",
-        "seeds 1 to 4, gamma 0.6",
-        "evaluation: interquartile mean over seeds, band: 95% bootstrap interval",
-        "evaluation: mean of two seeds, band: their range",
-        "evaluation: mean of 20 episodes of one seed, band: one standard deviation",
+        "1: seed 1, gamma 0.9",
+        "2: seeds 1, 2, gamma 0.8",
+        "4: seeds 1 to 4, gamma 0.6",
+        "evaluation: interquartile mean over seeds, band: its 95% bootstrap interval (of fewer than 3 seeds: none)",
         "training episodes",
     ]
+    assert len(figure.axes[0].collections) == 1  # bands
+    two = draw(make_groups(read_runs(runs[:2])))
+    assert legend(two)[2] == "evaluation: mean over seeds, band: range of two seeds (of fewer than 2 seeds: none)"
     assert figure.axes[1].get_xlabel() == "wall seconds, all members of a run together"
+
+
+def test_points_at_the_edge_are_whole(tmp_path: Path) -> None:
+    figure = draw(make_groups([read_run(write_run(tmp_path / "run"))]))
+    assert [line.get_clip_on() for line in figure.axes[0].lines if line.get_marker() == "o"] == [False]
+
+
+def test_runs_are_named_by_folder_or_where_these_are_the_same_by_path(tmp_path: Path) -> None:
+    for parent in "ab":
+        (tmp_path / parent).mkdir()
+    runs = [write_run(tmp_path / "a" / "run", gamma=0.9), write_run(tmp_path / "b" / "run", gamma=0.8)]
+    assert [group.label for group in make_groups(read_runs(runs))] == [f"{runs[0]}: gamma 0.9", f"{runs[1]}: gamma 0.8"]
+    many = [write_run(tmp_path / f"seed{seed}", seed=seed) for seed in range(5)]
+    assert make_groups(read_runs(many))[0].label == "seed0, seed1 and 3 more"
 
 
 def test_what_a_member_did_after_the_others_is_a_thin_line(tmp_path: Path) -> None:
@@ -233,7 +249,7 @@ def test_one_row_of_panels_per_environment(tmp_path: Path) -> None:
     paths = [write_run(tmp_path / "a"), write_run(tmp_path / "b", env="Ant-v5")]
     figure = draw(make_groups(read_runs(paths)))
     assert [axes.get_ylabel().split("\n")[0] for axes in figure.axes[::2]] == ["Pendulum-v1", "Ant-v5"]
-    assert legend(figure)[:2] == ["Pendulum-v1", "Ant-v5"]
+    assert legend(figure)[:2] == ["Pendulum-v1, a", "Ant-v5, b"]
 
 
 def test_a_run_before_its_first_evaluation(tmp_path: Path) -> None:
