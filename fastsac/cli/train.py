@@ -3,9 +3,10 @@
 import argparse
 import contextlib
 import dataclasses
+import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -207,9 +208,21 @@ def show_result(result: "Result", quiet: bool = False) -> None:
         print(run_dir)
         return
     print(f"run directory      {run_dir}")
-    print(f"look at it in      {program('tensorboard')} --logdir {run_dir}")
+    for name, command in next_commands(result):
+        print(f"{name:18} {command}")
+
+
+def next_commands(result: "Result") -> Iterator[tuple[str, str]]:
+    """What may be done with a run, and the command for it."""
+    run_dir, fastsac = shlex.quote(str(result.run_dir)), program("fastsac")
     if result.interrupted:
-        print(f"continue with      {program('fastsac')} train --resume {run_dir}")
+        yield "continue with", f"{fastsac} train --resume {run_dir}"
+    else:
+        yield "evaluate with", f"{fastsac} eval {run_dir}"
+        yield "train longer with", f"{fastsac} train --resume {run_dir} --total-steps {2 * result.env_steps}"
+        yield "compare with", f"{fastsac} plot {run_dir} OTHER_RUN_DIR"
+    if (result.run_dir / "tensorboard").is_dir():
+        yield "look at it in", f"{program('tensorboard')} --logdir {run_dir}"
 
 
 def program(name: str) -> str | Path:

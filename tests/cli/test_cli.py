@@ -1,5 +1,6 @@
 """The command line: one clear line for each wrong call, and nothing left behind; what each command prints."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -8,8 +9,9 @@ import sys
 import pytest
 
 from fastsac.cli.main import main
-from fastsac.cli.train import train_config
+from fastsac.cli.train import next_commands, train_config
 from fastsac.config.settings import Config
+from fastsac.run.result import Result
 
 TINY = [
     "train", "--env", "tests.support.scripted_env:5c", "--num-envs", "2", "--total-steps", "40",
@@ -118,8 +120,11 @@ def test_nan_gives_status_1_and_one_line(capsys):
 def test_train_eval_plot_resume_repeat(capsys, tmp_path):
     status, out, _ = call(capsys, *TINY, "--run-dir", "run", "--seed", "3")
     assert status == 0
-    for text in ("env steps", "updates", "wall seconds", "evaluation return", "tensorboard --logdir run", "curves.png"):
+    for text in ("env steps", "updates", "wall seconds", "evaluation return", "curves.png"):
         assert text in out
+    for command in ("fastsac eval run", "fastsac train --resume run --total-steps", "fastsac plot run OTHER_RUN_DIR"):
+        assert command in out
+    assert "tensorboard" not in out  # there are no event files
 
     status, out, err = call(capsys, "eval", "run", "--episodes", "3", "--json")
     assert status == 0
@@ -147,6 +152,18 @@ def test_train_eval_plot_resume_repeat(capsys, tmp_path):
     first, second = ((tmp_path / d / "eval.csv").read_text().splitlines() for d in ("run", "again"))
     assert first[1].split(",")[columns] == second[1].split(",")[columns]
     assert first[1].split(",")[4] == second[1].split(",")[4]
+
+
+def test_closing_lines_say_what_may_be_done_with_a_run(tmp_path):
+    folder = tmp_path / "my run"
+    (folder / "tensorboard").mkdir(parents=True)
+    result = Result(folder, 40, 20, 1.0, 0.0, 5.0, 0.0, False, "total_steps", [])
+    names, commands = zip(*next_commands(result), strict=True)
+    assert names == ("evaluate with", "train longer with", "compare with", "look at it in")
+    assert commands[1].endswith(f"fastsac train --resume '{folder}' --total-steps 80")
+    assert commands[3].endswith(f"tensorboard --logdir '{folder}'")
+    stopped = dict(next_commands(dataclasses.replace(result, interrupted=True)))
+    assert list(stopped) == ["continue with", "look at it in"]
 
 
 def test_the_command_line_and_python_mean_the_same():
