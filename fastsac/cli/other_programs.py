@@ -31,6 +31,8 @@ SAME = {
     "--tau": "target-tau soft-tau",
     "--total-steps": "total-timesteps n-timesteps num-timesteps timesteps num-steps total-frames frames",
     "--wandb": "track use-wandb",
+    "--wandb-name": "wandb-run-name wandb-run-extra-name",
+    "--wandb-project": "wandb-project-name",
 }
 RUN_DIR = "is --run-dir here: the folder of one run, which also holds its TensorBoard files."
 STEPS = "which counts the steps of all environments together"
@@ -101,7 +103,6 @@ OTHER = {
     "utd": "is --utd-ratio here, gradient steps per environment step whatever --num-envs is.",
     "verbose": PROGRESS,
     "video": NO_PICTURES,
-    "wandb-entity": "is set by the environment variable WANDB_ENTITY, beside --wandb.",
 }
 ELSEWHERE = {f"--{name}": f"is {ours} here." for ours, names in SAME.items() for name in names.split()}
 ELSEWHERE |= {f"--{name}": text for name, text in OTHER.items()}

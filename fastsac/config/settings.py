@@ -207,13 +207,15 @@ class Config(Derived):
     """Also log to Weights & Biases; this needs pip install "fastsac[wandb]"."""
     wandb_project: str = setting("fastsac", affects="nothing", group="logging", metavar="NAME")
     """Project of the run on Weights & Biases."""
-    wandb_name: str | None = setting(None, affects="nothing", group="logging", metavar="NAME", unset="the run directory's")
+    wandb_name: str | None = setting(
+        None, affects="nothing", group="logging", metavar="NAME", unset="the run directory's"
+    )
     """Name of the run on Weights & Biases."""
     wandb_entity: str | None = setting(None, affects="nothing", group="logging", metavar="NAME", unset="your default")
     """User or team that the run belongs to on Weights & Biases."""
     wandb_group: str | None = setting(None, affects="nothing", group="logging", metavar="NAME")
     """Group of the run on Weights & Biases."""
-    wandb_tags: tuple[str, ...] = setting((), affects="nothing", group="logging", metavar="NAME")
+    wandb_tags: tuple[str, ...] = setting((), affects="nothing", group="logging")
     """Tags of the run on Weights & Biases."""
 
     def __post_init__(self) -> None:
