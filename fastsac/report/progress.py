@@ -40,7 +40,13 @@ class Progress:
         self.wall_s = 0.0
         self.evaluations: deque[Evaluation] = deque(maxlen=SHOWN_EVALUATIONS)
         self.counters: Callable[[], tuple[int, int]] | None = None  # the loop's env and gradient steps, as they are now
-        self._utd_ratio, self._learning_starts = config.utd_ratio, config.learning_starts
+        # Gradient steps are those of the member with the fewest.
+        self._utd_ratio, self._learning_starts = (
+            min(config.values_of("utd_ratio")),
+            max(config.values_of("learning_starts")),
+        )
+        are_random = all(member.num_random_steps >= member.learning_starts for member in config.members)
+        self._first_steps = "random steps" if are_random else "steps before the first update"
         self._figures: dict[str, float] = {}
         self._pace = math.nan  # env steps per second, updates included
 
@@ -78,7 +84,7 @@ class Progress:
             return ""
         if env_steps >= self._learning_starts:
             return "first updates ..."
-        return f"collecting {env_steps:,} of {self._learning_starts:,} random steps"
+        return f"collecting {env_steps:,} of {self._learning_starts:,} {self._first_steps}"
 
     @property
     def share_done(self) -> float:

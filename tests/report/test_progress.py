@@ -351,6 +351,13 @@ def test_counters_are_the_loops_own(live: LiveDisplay, plain: PlainDisplay) -> N
     assert shown(live)[0] == "1,024"
 
 
+def test_before_updates_the_last_member_counts_and_steps_may_be_the_policys() -> None:
+    config = Config(env="Pendulum-v1", preset="none", random_steps=100, sweep=("learning_starts=500,2000",))
+    run = Progress(config, 20_000)
+    run.counters = lambda: (800, 0)
+    assert run.phase == "collecting 800 of 2,000 steps before the first update"
+
+
 def test_a_gpu_is_waited_for(clock: Clock) -> None:
     run = Progress(CONFIG, 20_000, "cuda")
     run.update({**ROW, **TIMES})
