@@ -235,8 +235,8 @@ class Bench:
     def end_to_end(self, utd_ratio: float, point: Point) -> harness.Row:
         """Training, its updates again back to back, and its environments alone, in turn."""
         s, num_envs, threads = self.settings, self.settings.num_envs[0], self.settings.env_threads[0]
-        config = Config.for_env(
-            s.envs[0],
+        config = Config(
+            env=s.envs[0],
             num_envs=num_envs,
             env_threads=threads,
             utd_ratio=utd_ratio,

@@ -94,8 +94,8 @@ def plan(settings: Settings, num_envs: int, folder: str) -> Plan:
     Raises:
         ValueError: it cannot be run here.
     """
-    config = Config.for_env(
-        settings.env,
+    config = Config(
+        env=settings.env,
         num_envs=num_envs,
         compile="off" if settings.eager else "auto",
         device=str(choose_device(settings.device)),

@@ -168,7 +168,7 @@ def make_tasks(settings: Settings) -> list[Task]:
     """
     tasks = []
     for env in settings.envs:
-        goal, config, discrete = settings.goal(env), Config.for_env(env), make_spec(env).discrete
+        goal, config, discrete = settings.goal(env), Config(env=env), make_spec(env).discrete
         last = None if settings.to_the_end else goal.thresholds[-1]
         told = {name: getattr(settings, name) for name in ("eval_episodes", "threads", "device")}
         told |= {name: getattr(goal, name) for name in ("eval_every", "max_steps", "max_wall_s")}

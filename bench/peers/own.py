@@ -29,6 +29,7 @@ def env_steps(task: Task, utd_ratio: float, compile: Auto = "auto") -> Work:
     names = ("env", "num_envs", "learning_starts", "buffer_size", "batch_size", "hidden_dims", "gamma", "tau")
     config = Config(
         **{name: getattr(task, name) for name in names},
+        preset="none",
         utd_ratio=utd_ratio,
         actor_lr=task.lr,
         critic_lr=task.lr,

@@ -178,7 +178,7 @@ def chosen(total_steps: int = 1_000_000) -> "tuple[torch.device, Mode]":
     from fastsac.runtime.device import choose_device
 
     device = choose_device("auto")
-    return device, choose_mode(Config(env=ENV, total_steps=total_steps), device)[0]
+    return device, choose_mode(Config(env=ENV, preset="none", total_steps=total_steps), device)[0]
 
 
 def check_environments() -> Check:

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import dataclasses
 import shlex
 import shutil
 import sys
@@ -50,7 +49,6 @@ Presets:
 class TrainFlags(Config):
     """The flags of `fastsac train`: the settings, and what concerns the command alone."""
 
-    preset: str = dataclasses.field(default="auto", metadata=Config.__dataclass_fields__["preset"].metadata)
     config: Path | None = setting(None, group="run", metavar="FILE")
     """Take all settings from this config.json, or from the one in this run directory; flags override them."""
     quiet: tyro.conf.FlagCreatePairsOff[bool] = setting(False, group="logging")
@@ -152,7 +150,7 @@ def defaults(known: argparse.Namespace) -> Config | None:
     if not known.env:
         return None
     preset = (known.preset or "auto").lower().replace("_", "-")
-    return Config.for_env(known.env, preset, **({"algo": known.algo} if known.algo else {}))
+    return Config(env=known.env, preset=preset, algo=known.algo or "auto")
 
 
 def first_flags(args: list[str]) -> tuple[argparse.Namespace, list[str]]:

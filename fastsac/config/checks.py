@@ -9,7 +9,6 @@ from fastsac.config import seeds
 from fastsac.config.durations import parse_duration
 from fastsac.config.fields import check_range
 from fastsac.config.kinds import as_kind, plain_json, shown
-from fastsac.config.presets import PRESETS
 
 if TYPE_CHECKING:
     from fastsac.config.settings import Config
@@ -57,9 +56,8 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
         f"environments, got {c.buffer_size}. Raise buffer_size or lower num_envs.",
     )
     yield (
-        c.preset in ("none", *PRESETS),
-        f"preset must be none or one of {', '.join(PRESETS)}, got {shown(c.preset)}. "
-        "Config.for_env(env, preset=...) applies one.",
+        c.max_episode_steps is None or "max_episode_steps" not in c.env_kwargs,
+        "max_episode_steps stands in env_kwargs too. Give it once.",
     )
     yield (
         re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?", c.device) is not None,

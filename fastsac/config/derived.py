@@ -20,6 +20,7 @@ class Derived:
     sweep: tuple[str, ...]
     env_kwargs: Mapping[str, Any]
     eval_env_kwargs: Mapping[str, Any]
+    max_episode_steps: int | None
     num_envs: int
     env_threads: Literal["auto"] | int
     total_steps: int
@@ -47,9 +48,15 @@ class Derived:
         return 0 if self.env_threads == "auto" else self.env_threads
 
     @property
+    def env_kwargs_of_training(self) -> dict[str, Any]:
+        """Keyword arguments of the environments that train, the time limit among them."""
+        limit = {} if self.max_episode_steps is None else {"max_episode_steps": self.max_episode_steps}
+        return {**self.env_kwargs, **limit}
+
+    @property
     def env_kwargs_of_evaluation(self) -> dict[str, Any]:
         """Keyword arguments of the environments that evaluate."""
-        return {**self.env_kwargs, **self.eval_env_kwargs}
+        return {**self.env_kwargs_of_training, **self.eval_env_kwargs}
 
     @property
     def has_goal(self) -> bool:

@@ -13,10 +13,10 @@ from typing import Any, Literal, Unpack
 
 from fastsac.config.algorithms import Algo
 from fastsac.config.checks import check
+from fastsac.config.construction import made_from_preset
 from fastsac.config.derived import Derived
 from fastsac.config.fields import DEFAULTS, Traits, setting
 from fastsac.config.kinds import read_json, shown
-from fastsac.config.presets import find_preset
 from fastsac.disk.files import read_file
 
 Auto = Literal["auto", "on", "off"]
@@ -24,16 +24,26 @@ Activation = Literal["relu", "silu", "tanh", "elu", "gelu"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Derived):
-    """Settings of one training run."""
+class EnvName:
+    """The one setting without a default."""
 
     env: str = dataclasses.field(metadata=Traits(group="environment", common=True, metavar="NAME"))
     """Environment to train in, such as HalfCheetah-v5; `fastsac envs` lists them.  BACKEND:NAME takes it from another
     back end, PACKAGE.MODULE:NAME from your own module."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings that have defaults, which a preset may replace; `fastsac.train` takes them beside an environment."""
+
     env_kwargs: dict[str, Any] = setting({}, group="environment")
     """Keyword arguments of the environments as a JSON object, such as {"ctrl_cost_weight": 0.2}."""
     eval_env_kwargs: dict[str, Any] = setting({}, affects="evaluation", group="evaluation")
     """Keyword arguments of the evaluation environments as a JSON object, on top of env_kwargs."""
+    max_episode_steps: int | None = setting(
+        None, at_least=1, group="environment", metavar="STEPS", unset="the environment's own"
+    )
+    """Time limit of an episode, after which it is truncated, in training and in evaluations."""
     action_limit: float | None = setting(None, above=0, group="environment")
     """Scale actions to [-X, X] where the action space has no bounds or wider ones."""
     num_envs: int = setting(16, at_least=1, fixed=True, shapes=True, group="environment", common=True)
@@ -43,7 +53,7 @@ class Config(Derived):
 
     algo: Algo = setting("auto", fixed=True, group="algorithm", common=True)
     """Algorithm; auto takes sac for continuous actions and sac-discrete for discrete ones."""
-    preset: str = setting("none", group="algorithm", common=True, metavar="NAME | auto | none")
+    preset: str = setting("auto", group="algorithm", common=True, metavar="NAME | auto | none")
     """Tuned defaults, by name; auto takes those for the environment, if there are any."""
     total_steps: int = setting(1_000_000, at_least=1, group="run", common=True, metavar="STEPS")
     """Environment steps to train for, those of all num_envs together; resets do not count."""
@@ -218,6 +228,15 @@ class Config(Derived):
     wandb_tags: tuple[str, ...] = setting((), affects="nothing", group="logging")
     """Tags of the run on Weights & Biases."""
 
+
+@made_from_preset
+@dataclass(frozen=True, kw_only=True)
+class Config(Settings, EnvName, Derived):
+    """All that one training run is told: what is not given comes from the preset of the environment, then the defaults.
+
+    `Config(env="Pendulum-v1", seed=3)` trains as `fastsac train --env Pendulum-v1 --seed 3` does.
+    """
+
     def __post_init__(self) -> None:
         """Raises ValueError with the name, the rule and the value."""
         check(self)
@@ -239,7 +258,9 @@ class Config(Derived):
         return [self.of_member(member) for member in range(self.num_members)]
 
     def replace(self, **changes: Any) -> "Config":
-        """A copy with some fields changed, checked again."""
+        """A copy with some fields changed, checked again; a ValueError where the preset is, whose values are in it."""
+        if changes.get("preset", self.preset) != self.preset:
+            raise ValueError("preset cannot be changed: it gave its values when the Config was made. Make another one.")
         return dataclasses.replace(self, **changes)
 
     def to_json(self) -> str:
@@ -261,8 +282,11 @@ class Config(Derived):
             raise ValueError(f"{source} has fields that this version does not know: {shown(unknown)[1:-1]}.")
         if "env" not in values:
             raise ValueError(f"{source} has no field env.")
+        if values.get("preset") == "auto":
+            raise ValueError(f"{source}: preset must be none or the name of the preset that gave the values, got auto.")
+        plain = dataclasses.asdict(cls(env="", preset="none"))  # what an earlier version did not write yet
         try:
-            return cls(**values)
+            return cls(**{**plain, **values})
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
 
@@ -278,13 +302,3 @@ class Config(Derived):
         except ValueError as error:  # of a path with a null byte
             raise ValueError(f"cannot read {shown(str(path))}: {error}.") from None
         return cls.from_json(content, str(path))
-
-    @classmethod
-    def for_env(cls, env: str, preset: str = "auto", **overrides: Any) -> "Config":
-        """The preset's settings for `env` and its algorithm, with overrides on top: what the command line does.
-
-        Raises ValueError for an unknown preset, and for a value out of range.
-        """
-        checked = cls(env=env, algo=overrides.get("algo", "auto"))  # by which a preset is looked up
-        name, values = find_preset(checked.env, preset, checked.algo)
-        return cls(**{"env": env, "preset": name, **values, **overrides})

@@ -216,7 +216,7 @@ def test_peers_get_what_the_zoo_says_or_nothing() -> None:
 
 
 def test_other_algorithms_get_what_is_to_be_equal() -> None:
-    config = Config.for_env("Pendulum-v1")
+    config = Config(env="Pendulum-v1")
     for system in ("sb3-ours", "sb3-ddpg", "sb3-td3"):
         hyper = learn.hyper_parameters(make_task(system, hyper=curves.shared(system, config)))
         assert hyper["policy_kwargs"] == {"net_arch": {"pi": [64, 64], "qf": [64, 64]}}

@@ -56,7 +56,7 @@ def test_precision_is_told_to_the_learner(precision: program.Precision, expected
 
 def test_updates_made_alone_do_not_change_what_is_due() -> None:
     config = Config(
-        env="Pendulum-v1", num_envs=4, utd_ratio=0.5, hidden_dims=(4,), batch_size=8, learning_starts=16,
+        env="Pendulum-v1", preset="none", num_envs=4, utd_ratio=0.5, hidden_dims=(4,), batch_size=8, learning_starts=16,
         buffer_size=1000, total_steps=2**31,
     )  # fmt: skip
     training = program.Training(config, "eager", CPU)

@@ -102,7 +102,7 @@ def test_default_sizes_of_the_peer_are_ours() -> None:
     sac = pytest.importorskip("stable_baselines3").SAC
     with torch.random.fork_rng():
         model = sac("MlpPolicy", common.make_idle_env(17, 6), device="cpu")
-    config = Config(env="HalfCheetah-v5")
+    config = Config(env="HalfCheetah-v5", preset="none")
     assert tuple(model.policy.net_arch) == config.hidden_dims
     assert (model.batch_size, model.buffer_size) == (config.batch_size, config.buffer_size)
     assert (model.gamma, model.tau, model.learning_rate) == (config.gamma, config.tau, config.actor_lr)

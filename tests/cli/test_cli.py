@@ -178,7 +178,7 @@ def test_the_command_line_and_python_mean_the_same():
         "--env-kwargs",
         '{"max_episode_steps": 50}',
     ]
-    expected = Config.for_env("Pendulum-v1", seed=7, hidden_dims=(32, 32), env_kwargs={"max_episode_steps": 50})
+    expected = Config(env="Pendulum-v1", seed=7, hidden_dims=(32, 32), env_kwargs={"max_episode_steps": 50})
     assert train_config(args) == expected
     assert train_config(["--env=Pendulum-v1", "--preset=none"]) == Config(env="Pendulum-v1", preset="none")
 

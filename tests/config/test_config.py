@@ -1,10 +1,12 @@
 """Settings: types, ranges, presets, JSON; whatever a config.json holds, it is read or refused in one line."""
 
+import copy
 import dataclasses
 import itertools
 import json
 import os
 import pathlib
+import pickle
 import re
 
 import numpy as np
@@ -17,7 +19,7 @@ from fastsac.config.presets import PRESETS, find_preset
 from fastsac.config.seeds import seeds_text
 from fastsac.config.settings import Config
 
-BASE = Config(env="Pendulum-v1")
+BASE = Config(env="Pendulum-v1", preset="none")
 SWEEP_101 = "{}=" + ",".join(f"0.{i}1" for i in range(101))
 
 
@@ -212,12 +214,12 @@ def test_whatever_a_config_holds_it_is_read_or_refused_in_one_line(changes):
 )
 def test_auto_picks_the_preset_of_the_family(env, preset):
     assert find_preset(env)[0] == preset
-    assert Config.for_env(env).preset == preset
+    assert Config(env=env).preset == preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_valid_and_known(name):
-    config = Config.for_env("x:y", name)
+    config = Config(env="x:y", preset=name)
     fields = {f.name for f in dataclasses.fields(Config)}
     assert set(PRESETS[name].values) <= fields
     for key, value in PRESETS[name].values.items():
@@ -225,10 +227,10 @@ def test_every_preset_is_valid_and_known(name):
 
 
 def test_overrides_win_over_presets():
-    assert Config.for_env("Pendulum-v1", batch_size=32).batch_size == 32
-    assert Config.for_env("Pendulum-v1", preset="none").hidden_dims == (256, 256)
+    assert Config(env="Pendulum-v1", batch_size=32).batch_size == 32
+    assert Config(env="Pendulum-v1", preset="none").hidden_dims == (256, 256)
     with pytest.raises(ValueError, match="unknown preset 'fast'; choose from auto, none, pendulum"):
-        Config.for_env("Pendulum-v1", preset="fast")
+        Config(env="Pendulum-v1", preset="fast")
 
 
 def test_config_json_of_an_older_field_order_loads(tmp_path):
@@ -305,19 +307,64 @@ def test_traits_select_settings():
     assert sorted(itertools.chain(*kinds)) == sorted(names)
 
 
-def test_for_env_refuses_values_of_wrong_types_by_name():
+def test_construction_refuses_values_of_wrong_types_by_name():
     for changes, message in (
         ({"env": None}, "env must be text, got None."),
         ({"env": "a", "algo": ["sac"]}, r"algo must be one of auto, sac, .*, got \['sac'\]\."),
         ({"env": "a", "preset": []}, r"unknown preset \[\]; choose from auto"),
     ):
         with pytest.raises(ValueError, match=message):
-            Config.for_env(**changes)
+            Config(**changes)
 
 
 def test_presets_have_values_for_an_algorithm():
-    assert Config.for_env("Pendulum-v1", algo="sql").batch_size == 64
-    assert Config.for_env("Pendulum-v1").batch_size == 256
-    assert Config.for_env("Pendulum-v1", algo="sac-v1").init_alpha == 0.2
-    assert Config.for_env("Pendulum-v1", algo="sac-v1", init_alpha=0.5).init_alpha == 0.5
-    assert Config.for_env("Pendulum-v1", preset="none", algo="sql").init_alpha == 1.0
+    assert Config(env="Pendulum-v1", algo="sql").batch_size == 64
+    assert Config(env="Pendulum-v1").batch_size == 256
+    assert Config(env="Pendulum-v1", algo="sac-v1").init_alpha == 0.2
+    assert Config(env="Pendulum-v1", algo="sac-v1", init_alpha=0.5).init_alpha == 0.5
+    assert Config(env="Pendulum-v1", preset="none", algo="sql").init_alpha == 1.0
+
+
+def test_copies_keep_every_value():
+    config = Config(env="Pendulum-v1", seed=7)
+    assert config.batch_size == 256
+    assert config.num_envs == 4, "of the preset"
+    moved = [config.replace(env="Ant-v5"), dataclasses.replace(config, env="Ant-v5")]
+    assert moved == [dataclasses.replace(config, env="Ant-v5", preset="pendulum")] * 2
+    assert (moved[0].num_envs, moved[0].preset, moved[0].seed) == (4, "pendulum", 7)
+    assert pickle.loads(pickle.dumps(config)) == copy.deepcopy(config) == config
+    assert Config.from_json(config.replace(num_envs=16).to_json()).num_envs == 16
+    with pytest.raises(ValueError, match="preset cannot be changed"):
+        config.replace(preset="none")
+
+
+def test_config_json_of_an_earlier_version_gets_defaults_and_not_the_presets_values():
+    values = json.loads(Config(env="Pendulum-v1").to_json())
+    del values["num_envs"]  # 4 in the preset
+    assert Config.from_json(json.dumps(values)).num_envs == 16
+    with pytest.raises(ValueError, match="config: preset must be none or the name of the preset"):
+        Config.from_json('{"env": "Pendulum-v1", "preset": "auto"}')
+
+
+def test_names_that_are_no_settings_are_refused_with_the_near_one():
+    with pytest.raises(ValueError, match=r"^'total_step' is no setting; did you mean total_steps\?$"):
+        Config(**{"env": "Pendulum-v1", "total_step": 5})
+    with pytest.raises(ValueError, match=r"^'zzz' is no setting\. help\(fastsac\.Config\) lists all\.$"):
+        Config(**{"env": "Pendulum-v1", "zzz": 5})
+    with pytest.raises(ValueError, match="env must be given"):
+        Config(**{})
+
+
+def test_the_docstring_has_the_text_of_every_setting():
+    doc = " ".join((Config.__doc__ or "").split())
+    assert all(f" {name}: {text}" in doc for name, text in docs_of(Config).items())
+    assert {*docs_of(Config)} == {*Config.names()}
+
+
+def test_the_time_limit_goes_to_the_environments():
+    config = BASE.replace(max_episode_steps=7, env_kwargs={"a": 1})
+    assert config.env_kwargs_of_training == config.env_kwargs_of_evaluation == {"a": 1, "max_episode_steps": 7}
+    longer = config.replace(eval_env_kwargs={"max_episode_steps": 9})
+    assert longer.env_kwargs_of_evaluation["max_episode_steps"] == 9
+    with pytest.raises(ValueError, match="max_episode_steps stands in env_kwargs too"):
+        config.replace(env_kwargs={"max_episode_steps": 7})

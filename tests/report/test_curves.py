@@ -268,7 +268,7 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no returns yet"):
         plot([write_run(tmp_path / "empty", ())])
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "config.json").write_text(Config.for_env("Pendulum-v1").to_json())
+    (tmp_path / "bad" / "config.json").write_text(Config(env="Pendulum-v1").to_json())
     with pytest.raises(ValueError, match="no returns yet"):
         plot([tmp_path / "bad"])
     (tmp_path / "bad" / "eval.csv").write_text("member,env_steps\n0,1\n")

@@ -19,7 +19,7 @@ from fastsac.report.displays import LiveDisplay, PlainDisplay, make_display
 from fastsac.report.panel import PANEL_WIDTH, shares_text
 from fastsac.report.progress import Progress
 
-CONFIG = Config.for_env("Pendulum-v1")
+CONFIG = Config(env="Pendulum-v1")
 ROW = {
     "env_steps": 5_000, "grad_steps": 4_500, "wall_s": 10.0, "env_steps_per_s": 500.0, "grad_steps_per_s": 500.0,
     "episode_return": -1234.5, "alpha": 0.25, "entropy": -0.5, "critic_loss": 0.125, "q_mean": -31.4,
@@ -203,7 +203,7 @@ SCRIPT = """
 import sys, time
 from fastsac.config.settings import Config
 from fastsac.report.displays import make_display
-display = make_display(Config.for_env("Pendulum-v1"), 20_000)
+display = make_display(Config(env="Pendulum-v1"), 20_000)
 display.update({row})
 time.sleep(60)
 """

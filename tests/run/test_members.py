@@ -62,7 +62,7 @@ def test_random_settings_lie_in_the_ranges_and_are_drawn_from_the_seed():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_has_ranges_that_can_be_drawn(name):
-    config = Config.for_env("x", name, sweep=("random:20",))
+    config = Config(env="x", preset=name, sweep=("random:20",))
     assert config.num_members == 20
 
 
@@ -110,7 +110,7 @@ def test_wrong_sweeps_are_one_line(texts, message):
 )  # fmt: skip
 def test_members_that_would_not_differ_or_fit_are_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
-        make_plan(Config.for_env(**{"env": "Pendulum-v1", "run_dir": str(tmp_path / "run"), **changes}))
+        make_plan(Config(**{"env": "Pendulum-v1", "run_dir": str(tmp_path / "run"), **changes}))
 
 
 def test_interquartile_mean_by_hand():

@@ -43,7 +43,7 @@ def test_a_cpu_compiles_where_that_saves_more_than_it_takes(chosen, updates, cha
 
 
 def test_a_run_that_stops_at_a_return_counts_the_updates_to_it():
-    config = Config.for_env("Pendulum-v1")  # 20,000 steps, and solved after some 2,500
+    config = Config(env="Pendulum-v1")  # 20,000 steps, and solved after some 2,500
     assert choose_mode(config, CPU)[0] == "compiled"
     for goal in ("stop_at_return", "stop_at_episode_return"):
         mode, why = choose_mode(config.replace(**{goal: -180.0}), CPU)

@@ -82,8 +82,8 @@ def test_checkpoints_change_no_number(tmp_path):
 
 def test_real_environments_resume_exactly(tmp_path):
     config = Config(
-        env="Pendulum-v1", num_envs=4, total_steps=450, learning_starts=100, batch_size=16, buffer_size=300,
-        hidden_dims=(8,), log_every=60, eval_every=150, eval_episodes=2, utd_ratio=0.5, device="cpu",
+        env="Pendulum-v1", preset="none", num_envs=4, total_steps=450, learning_starts=100, batch_size=16,
+        buffer_size=300, hidden_dims=(8,), log_every=60, eval_every=150, eval_episodes=2, utd_ratio=0.5, device="cpu",
         compile="off", tensorboard=False,
     )  # fmt: skip
     assert_exact(tmp_path, config, 333)

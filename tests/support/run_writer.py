@@ -17,7 +17,7 @@ def write_run(
     **settings: Any,
 ) -> Path:
     """A run with an evaluation per return and member, to which `better` adds; by default member m scores m more."""
-    config = Config.for_env(**{"env": "Pendulum-v1", **settings})
+    config = Config(**{"env": "Pendulum-v1", **settings})
     path.mkdir()
     (path / "config.json").write_text(config.to_json())
     added = [better(member, config.of_member(member)) for member in range(config.num_members)]
