@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
@@ -14,24 +14,37 @@ from fastsac import checkpoint as checkpoints
 from fastsac.algorithms import registry
 from fastsac.algorithms.algorithm import Algorithm
 from fastsac.config.settings import Config
-from fastsac.env import EnvSpec
+from fastsac.env import Box, Discrete, EnvSpec, Space, action_shape, action_space, flatten, observation_space
 from fastsac.nn import normalizer
 from fastsac.run.run_state import RunState, find
 
+Arrays = NDArray[Any] | Mapping[str, Any] | int | float
+
 
 class Policy:
-    """One member's policy with its normaliser; `load` makes it."""
+    """One member's policy with its normaliser; `load` makes it.
+
+    Attributes:
+        config: the settings of the run.
+        spec: the task that it was trained in.
+        member: which of the run's members it is.
+        run_dir: where it was loaded from.
+        algorithm: what it was trained by.
+    """
 
     def __init__(
         self,
         config: Config,
         algorithm: Algorithm,
+        spec: EnvSpec,
         vector: Tensor,  # [P], what the algorithm acts by
         norm: tuple[Tensor, Tensor] | None,  # mean and reciprocal deviation of observations, [O], if normalised
-        action_bounds: Sequence[Sequence[float]],  # (low, high) of each actuator; empty for (-1, 1)
+        run_dir: Path,
+        member: int,
     ) -> None:
-        self.config, self.algorithm, self._vector, self._norm = config, algorithm, vector, norm
-        self._bounds = torch.tensor(action_bounds).T if action_bounds else None  # [2, A]
+        self.config, self.algorithm, self.spec, self._vector, self._norm = config, algorithm, spec, vector, norm
+        self.run_dir, self.member = run_dir, member
+        self._bounds = torch.tensor(spec.action_bounds).T if spec.action_bounds else None  # [2, A]
 
     @classmethod
     def load(cls, run_dir: str | Path, member: int = 0, checkpoint: Literal["last", "best"] = "last") -> Self:
@@ -57,9 +70,7 @@ class Policy:
         if found.note:
             logging.getLogger("fastsac").warning(found.note)
         state, run = checkpoints.read(found), RunState.from_json(found.meta)
-        sizes = run.sizes
-        spec = EnvSpec(run.env_id, sizes["obs_dim"], sizes["action_dim"], (), None, image=sizes.get("image"))
-        algorithm = registry.get_algorithm(sizes["algo"])(config, spec)
+        algorithm = registry.get_algorithm(run.sizes["algo"])(config, run.spec)
         try:
             if checkpoint == "best":
                 if state["best"]["return"][member] == -math.inf:
@@ -70,63 +81,100 @@ class Policy:
             mean_and_rstd = (norm["mean"][member], norm["rstd"][member]) if config.obs_norm else None
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"the checkpoint in {run_dir} is not of the algorithm in its config.json.") from error
-        return cls(config, algorithm, vector, mean_and_rstd, run.action_bounds)
+        return cls(config, algorithm, run.spec, vector, mean_and_rstd, run_dir, member)
+
+    def __repr__(self) -> str:
+        sizes = f"{self.observation_space} -> {self.action_space}"
+        return f"Policy({self.spec.env_id}, {self.config.algo}, {self.config.member_name(self.member)}, {sizes})"
 
     @property
     def obs_dim(self) -> int:
-        """O, the length of an observation."""
-        return self.algorithm.encoder.obs_dim
+        """O, the length of an observation once it is flattened."""
+        return self.spec.obs_dim
+
+    @property
+    def observation_space(self) -> Space:
+        """What the task shows."""
+        return observation_space(self.spec)
+
+    @property
+    def action_space(self) -> Box | Discrete:
+        """What the task takes, and `act` returns."""
+        return action_space(self.spec)
 
     @overload
     def act(self, obs: Tensor, deterministic: bool = True, normalized: bool = False) -> Tensor: ...
     @overload
-    def act(self, obs: NDArray[Any], deterministic: bool = True, normalized: bool = False) -> NDArray[Any]: ...
+    def act(self, obs: Arrays, deterministic: bool = True, normalized: bool = False) -> NDArray[Any]: ...
     @torch.no_grad()
-    def act(
-        self, obs: Tensor | NDArray[Any], deterministic: bool = True, normalized: bool = False
-    ) -> Tensor | NDArray[Any]:
-        """Choose actions.
+    def act(self, obs: Tensor | Arrays, deterministic: bool = True, normalized: bool = False) -> Tensor | NDArray[Any]:
+        """Choose actions for what the task's `step` or `reset` returned as observation, of one environment or of B.
 
         Args:
-            obs: [O] or [B, O], numpy or torch; of an image also [C, H, W] or [H, W, C], with or without B, in [0, 255].
+            obs: an array as in `observation_space`, or a dictionary of them, numpy or torch, with an axis B before
+                each for a batch; or [O] or [B, O], flattened.  Images may be [C, H, W] or [H, W, C], in [0, 255].
             deterministic: the best; else a sample, drawn from torch's global generator.
-            normalized: actions as `VectorEnv.send` wants them, in [-1, 1] or one-hot; else in the task's own units,
-                as the `step` of a Gymnasium environment does.
+            normalized: actions as `VectorEnv.send` wants them, in [-1, 1] or one-hot, [A] or [B, A]; else as in
+                `action_space`, in the task's own units.
 
         Returns:
-            [A] or [B, A], of the kind that obs is; for discrete actions the choice, [] or [B], unless normalized.
+            An action, or B of them; a tensor on the device of obs if that is one, else numpy.
 
         Raises:
-            ValueError: the last axis is not O.
+            ValueError: obs is not of the task, or holds a number that is not finite.
         """
-        is_torch = isinstance(obs, Tensor)
-        x = self._flat_image(torch.as_tensor(obs, dtype=torch.float32))
-        device = x.device
-        if x.dim() not in (1, 2) or x.shape[-1] != self.obs_dim:
-            raise ValueError(f"obs must be [{self.obs_dim}] or [B, {self.obs_dim}], got {list(x.shape)}.")
-        is_single = x.dim() == 1
-        x = torch.atleast_2d(x.cpu())
+        tensor = next(_tensors(obs), None)
+        rows, is_single = flatten(self.spec, _arrays(obs))
+        x = torch.as_tensor(rows, dtype=torch.float32)  # [B, O]
         if self._norm is not None:
             x = normalizer.apply(x, *self._norm)
         noise = None if deterministic else torch.randn(len(x), self.algorithm.action_dim)
-        action = self.algorithm.act(self._vector, x, noise)
-        if self.algorithm.discrete and not normalized:
-            action = action.argmax(-1)
-        if self._bounds is not None and not normalized:
+        action = self.algorithm.act(self._vector, x, noise)  # [B, A]
+        if not normalized:
+            action = self._in_units(action)
+        action = action.squeeze(0) if is_single else action
+        return action.numpy() if tensor is None else action.to(tensor.device)
+
+    def predict(
+        self,
+        observation: Tensor | Arrays,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """As `act`, with the arguments and the pair (action, state) of Stable-Baselines3; its default is a sample, too.
+
+        The policy has no memory: `state` is returned as it is, and `episode_start` is not looked at.
+        """
+        return self.act(observation, deterministic), state
+
+    def _in_units(self, action: Tensor) -> Tensor:
+        """Actions [B, A], in [-1, 1] or one-hot, as the task takes them, [B, ...]."""
+        if self.algorithm.discrete:
+            return action.argmax(-1) + self.spec.action_start
+        if self._bounds is not None:
             low, high = self._bounds
             action = (low + (high - low) * (action + 1) / 2).clamp(low, high)
-        action = action.squeeze(0) if is_single else action
-        return action.to(device) if is_torch else action.numpy()
+        return action.reshape(len(action), *action_shape(self.spec))
 
-    def _flat_image(self, x: Tensor) -> Tensor:
-        """Images of either layout as [..., O], channels first; everything else as it is."""
-        image = self.algorithm.encoder.image
-        if image is None or x.dim() < 3:
-            return x
-        channels, height, width = image
-        if x.shape[-3:] == (height, width, channels):
-            x = x.movedim(-1, -3)
-        return x.flatten(-3) if x.shape[-3:] == image else x
+
+def _tensors(obs: Any) -> Iterator[Tensor]:
+    """The tensors in an observation."""
+    for value in obs.values() if isinstance(obs, Mapping) else (obs,):
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, Mapping):
+            yield from _tensors(value)
+
+
+def _arrays(obs: Any) -> Any:
+    """An observation with arrays in place of tensors."""
+    if isinstance(obs, Mapping):
+        return {name: _arrays(value) for name, value in obs.items()}
+    if isinstance(obs, Tensor):
+        obs = obs.detach().cpu()
+        return (obs.float() if obs.is_floating_point() else obs).numpy()
+    return obs
 
 
 load = Policy.load

@@ -8,10 +8,10 @@ from fastsac.env.adapt import (
     ActionChoice,
     ActionScale,
     Adapter,
-    ObsPart,
     channels_first,
     find_image,
     image_shape,
+    join,
     one_hot,
     success_of,
 )
@@ -23,6 +23,7 @@ from fastsac.env.contract import (
     EnvSpec,
     FloatArray,
     ObsArray,
+    ObsPart,
     SavesState,
     Step,
     VectorEnv,
@@ -30,6 +31,7 @@ from fastsac.env.contract import (
 from fastsac.env.listing import Task, describe, list_envs, list_slow_envs, list_tasks
 from fastsac.env.messages import cannot_make, check_known_kwargs, first_line, near_matches
 from fastsac.env.modules import import_module
+from fastsac.env.observations import flatten
 from fastsac.env.registry import (
     DEFAULT_BACKEND,
     ENTRY_POINT_GROUP,
@@ -42,12 +44,14 @@ from fastsac.env.registry import (
     modules_of,
     resolve,
 )
+from fastsac.env.spaces import Box, Dict, Discrete, Space, action_shape, action_space, observation_space
 
 __all__ = [
     "DEFAULT_BACKEND", "ENTRY_POINT_GROUP", "MAX_FLAT_SIZE", "MAX_SEED", "MIN_IMAGE_SIDE", "NO_BOUND", "OWN_BACKENDS",
-    "SUCCESS_KEYS", "ActionChoice", "ActionScale", "Adapter", "AnyArray", "Backend", "BoolArray", "EnvKwargs",
-    "EnvSpec", "FloatArray", "ObsArray", "ObsPart", "SavesState", "Step", "Task", "VectorEnv", "backend_modules",
-    "backend_names", "cannot_make", "channels_first", "check_known_kwargs", "describe", "find_image", "first_line",
-    "image_shape", "import_module", "list_envs", "list_slow_envs", "list_tasks", "make_env", "make_spec", "modules_of",
-    "near_matches", "one_hot", "resolve", "success_of",
+    "SUCCESS_KEYS", "ActionChoice", "ActionScale", "Adapter", "AnyArray", "Backend", "BoolArray", "Box", "Dict",
+    "Discrete", "EnvKwargs", "EnvSpec", "FloatArray", "ObsArray", "ObsPart", "SavesState", "Space", "Step", "Task",
+    "VectorEnv", "action_shape", "action_space", "backend_modules", "backend_names", "cannot_make", "channels_first",
+    "check_known_kwargs", "describe", "find_image", "first_line", "flatten", "image_shape", "import_module", "join",
+    "list_envs", "list_slow_envs", "list_tasks", "make_env", "make_spec", "modules_of", "near_matches",
+    "observation_space", "one_hot", "resolve", "success_of",
 ]  # fmt: skip

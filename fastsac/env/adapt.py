@@ -5,12 +5,11 @@ Axes: N environments, O obs_dim, A action_dim.
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastsac.env.contract import AnyArray, BoolArray, EnvSpec, FloatArray, ImageShape, ObsArray
+from fastsac.env.contract import AnyArray, BoolArray, EnvSpec, FloatArray, ImageShape, ObsArray, ObsPart
 
 NO_BOUND = 1e9  # an action bound this large is none
 MIN_IMAGE_SIDE = 36  # pixels of an image's height and width, at least: the convolutional encoder needs them
@@ -28,6 +27,7 @@ class ActionScale:
     """
 
     discrete = False
+    start = 0
 
     def __init__(
         self, low: ArrayLike, high: ArrayLike, dtype: DTypeLike, action_limit: float | None, env_id: str
@@ -82,26 +82,12 @@ class ActionChoice:
                 "Leave out --action-limit."
             )
         self.dim = len(choices)
-        self._start, self._dtype = choices.start, np.dtype(dtype)
+        self.start, self._dtype = choices.start, np.dtype(dtype)
 
     def __call__(self, action: FloatArray) -> AnyArray:
         """The choices [N] of one-hot action [N, A], in the simulator's dtype."""
-        choices: AnyArray = action.argmax(axis=1) + self._start
+        choices: AnyArray = action.argmax(axis=1) + self.start
         return choices.astype(self._dtype)
-
-
-class ObsPart(NamedTuple):
-    """One array of an observation, for one environment; `states` are the values of an integer to be made one-hot."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: DTypeLike
-    states: range | None = None
-
-    @property
-    def size(self) -> int:
-        """Numbers of it in the flattened observation."""
-        return math.prod(self.shape) if self.states is None else len(self.states)
 
 
 class Adapter:
@@ -123,7 +109,7 @@ class Adapter:
         action_shape: tuple[int, ...],
         max_episode_steps: int | None,
     ) -> None:
-        self._parts, self._action_map, self._action_shape = parts, action_map, action_shape
+        self._action_map, self._action_shape = action_map, action_shape
         self.spec = EnvSpec(
             env_id=env_id,
             obs_dim=sum(part.size for part in parts),
@@ -133,6 +119,9 @@ class Adapter:
             action_bounds=action_map.bounds,
             discrete=action_map.discrete,
             image=find_image(env_id, parts),
+            obs_parts=tuple(parts),
+            action_shape=action_shape,
+            action_start=action_map.start,
         )
 
     def action(self, action: FloatArray) -> AnyArray:
@@ -140,17 +129,22 @@ class Adapter:
         return self._action_map(action).reshape(len(action), *self._action_shape)
 
     def obs(self, arrays: Iterable[AnyArray], num_envs: int) -> ObsArray:
-        """The parts' arrays, flattened, cast and joined to [N, O]; may be a view of one that needs none of it."""
-        if self.spec.image:
-            (images,) = arrays
-            return channels_first(images).reshape(num_envs, -1)
-        matrices = [
-            array.reshape(num_envs, -1) if part.states is None else one_hot(array, part.states)
-            for array, part in zip(arrays, self._parts, strict=True)
-        ]
-        if len(matrices) == 1:
-            return matrices[0].astype(np.float32, copy=False)
-        return np.concatenate(matrices, axis=1, dtype=np.float32, casting="same_kind")
+        """The parts' arrays as [N, O]; may be a view of one that needs no change."""
+        return join(self.spec.obs_parts, arrays, num_envs, self.spec.image)
+
+
+def join(parts: Sequence[ObsPart], arrays: Iterable[AnyArray], num_envs: int, image: ImageShape | None) -> ObsArray:
+    """The parts' arrays [N, ...], flattened, cast and joined to [N, O]; may be a view of one that needs no change."""
+    if image:
+        (images,) = arrays
+        return channels_first(images).reshape(num_envs, -1)
+    matrices = [
+        array.reshape(num_envs, -1) if part.states is None else one_hot(array, part.states)
+        for array, part in zip(arrays, parts, strict=True)
+    ]
+    if len(matrices) == 1:
+        return matrices[0].astype(np.float32, copy=False)
+    return np.concatenate(matrices, axis=1, dtype=np.float32, casting="same_kind")
 
 
 def one_hot(value: AnyArray, states: range) -> FloatArray:

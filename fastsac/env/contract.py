@@ -20,7 +20,8 @@ The contract of a `VectorEnv`
    observation.  The following step ignores that environment's action, resets it, and returns the first observation
    of the new episode with reward 0 and both flags false.  That row is a dummy: it is not a transition.
 5. `terminated` means that the task ended (no bootstrap); `truncated` means that it was cut off (bootstrap).  Both may
-   be true at once; termination then decides.
+   be true at once; termination then decides.  The keyword `max_episode_steps` among env_kwargs is the number of steps
+   after which an episode is cut off; a back end that cannot do that refuses the keyword.
 6. Environment i draws all its randomness from `seeds[i]` given at construction: same seeds and actions, same numbers.
 7. Arrays that `reset` and `recv` return belong to the caller: the back end does not write them again.
 8. Errors are exceptions, with `env_index` where it is known which environment they came from.
@@ -35,12 +36,13 @@ A back end is a module with the functions of `Backend`.  Register it under the e
 it as `"package.module:task"`; such a module may also lie in the working directory, which is looked into last.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 AnyArray = NDArray[Any]  # of a simulator's dtype
 FloatArray = NDArray[np.float32]
@@ -48,6 +50,20 @@ ObsArray = AnyArray  # float32, or uint8 of a task whose observation is one imag
 BoolArray = NDArray[np.bool_]
 EnvKwargs = Mapping[str, Any]  # passed to the simulator as they are
 ImageShape = tuple[int, int, int]  # channels, height, width
+
+
+class ObsPart(NamedTuple):
+    """One array of an observation, for one environment; `states` are the values of an integer to be made one-hot."""
+
+    name: str  # in dictionaries within dictionaries "goal:kettle"; "obs" of an observation that is no dictionary
+    shape: tuple[int, ...]
+    dtype: DTypeLike
+    states: range | None = None
+
+    @property
+    def size(self) -> int:
+        """Numbers of it in the flattened observation."""
+        return math.prod(self.shape) if self.states is None else len(self.states)
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,10 @@ class EnvSpec:
     action_bounds: tuple[tuple[float, float], ...] = ()
     discrete: bool = False  # an action is one of A choices, sent as a one-hot row
     image: ImageShape | None = None  # of a task whose observation is one image; None for vectors
+    # What the simulator itself shows and takes, by which `fastsac.Policy` acts on its observations.
+    obs_parts: tuple[ObsPart, ...] = ()  # as they are joined; empty where only vectors [O] are known
+    action_shape: tuple[int, ...] | None = None  # for one environment; None is (A,), and () of a discrete task
+    action_start: int = 0  # the number of a discrete task's first choice
 
 
 class Step(NamedTuple):

@@ -9,7 +9,7 @@ from fastsac.checkpoint.thread import CheckpointThread
 from fastsac.checkpoint.writer import Rows, Writer
 from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.learning.learner import copy_tree_
-from fastsac.run.run_state import RunState, sizes_of
+from fastsac.run.run_state import PartRecord, RunState, sizes_of
 
 if TYPE_CHECKING:
     from fastsac.run.trainer import Run
@@ -102,11 +102,14 @@ def tensors_of(run: "Run") -> Tree:
 
 def state_of(run: "Run") -> RunState:
     """Counters and records; copies, since they are written while the run goes on and changes them."""
-    collector = run.collector
+    collector, spec = run.collector, run.plan.spec
     return RunState(
-        env_id=run.plan.spec.env_id,
-        sizes=sizes_of(run.config, run.plan.spec),
-        action_bounds=[list(bounds) for bounds in run.plan.spec.action_bounds],
+        env_id=spec.env_id,
+        sizes=sizes_of(run.config, spec),
+        action_bounds=[list(bounds) for bounds in spec.action_bounds],
+        obs_parts=[PartRecord.of(part) for part in spec.obs_parts],
+        action_shape=None if spec.action_shape is None else list(spec.action_shape),
+        action_start=spec.action_start,
         env_steps=list(collector.env_steps),
         grad_steps=list(run.learner.grad_steps),
         vec_steps=collector.vec_steps,

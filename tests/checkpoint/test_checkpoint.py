@@ -267,7 +267,7 @@ def test_no_damage_is_taken_for_a_checkpoint(tmp_path, trained):
                     lines.append(str(error))
                     assert before == {p: p.read_bytes() for p in files_of(folder)}, number
                 else:
-                    assert result.env_steps >= reached + 20, number
+                    assert result.env_steps >= reached + 20 or result.stopped_by == "goal", number
                 shutil.rmtree(folder)
                 continue
             if not same(state, expected):  # signed, and of tensors alone, but not of this algorithm

@@ -348,11 +348,11 @@ def test_config_json_of_an_earlier_version_gets_defaults_and_not_the_presets_val
 
 def test_names_that_are_no_settings_are_refused_with_the_near_one():
     with pytest.raises(ValueError, match=r"^'total_step' is no setting; did you mean total_steps\?$"):
-        Config(**{"env": "Pendulum-v1", "total_step": 5})
+        Config(env="Pendulum-v1", total_step=5)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match=r"^'zzz' is no setting\. help\(fastsac\.Config\) lists all\.$"):
-        Config(**{"env": "Pendulum-v1", "zzz": 5})
+        Config(env="Pendulum-v1", zzz=5)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="env must be given"):
-        Config(**{})
+        Config()  # type: ignore[call-arg]
 
 
 def test_the_docstring_has_the_text_of_every_setting():
