@@ -21,7 +21,7 @@ from typing import Any, NoReturn, SupportsFloat
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from fastsac.env import (
     SUCCESS_KEYS,
@@ -61,8 +61,18 @@ def list_tasks() -> list[str]:
 def family(task: str) -> str:
     """The folder of Gymnasium that a task is in, or the package that registered it."""
     entry = gymnasium.registry[task].entry_point
-    module = entry.partition(":")[0] if isinstance(entry, str) else getattr(entry, "__module__", "")
-    return module.removeprefix("gymnasium.envs.").partition(".")[0]
+    return _module_of(entry).removeprefix("gymnasium.envs.").partition(".")[0]
+
+
+def _module_of(entry: object) -> str:
+    return entry.partition(":")[0] if isinstance(entry, str) else getattr(entry, "__module__", "")
+
+
+def why_only_here(task: str) -> str:
+    """Why a task exists in this process alone: its id is not Gymnasium's own, and no module's that its name tells."""
+    if task not in gymnasium.registry or _module_of(gymnasium.registry[task].entry_point).startswith("gymnasium."):
+        return ""
+    return f"its id was registered in this process; gymnasium:MODULE:{task} names the module that registers it"
 
 
 def list_modules(task: str) -> list[str]:
@@ -73,7 +83,7 @@ def list_modules(task: str) -> list[str]:
 def make_spec(task: str, env_kwargs: EnvKwargs, action_limit: float | None) -> EnvSpec:
     """Describe `task`, for which Gymnasium has to build one copy; raises ValueError where that or training fails."""
     with closing(_make_vec(task, 1, env_kwargs)) as env:
-        return _adapter(task, env, action_limit).spec
+        return make_adapter(f"gymnasium:{task}", env, action_limit).spec
 
 
 def make(
@@ -85,13 +95,13 @@ def make(
             f"num_threads must be 0 or 1 for the gymnasium back end, got {num_threads}. It has one thread."
         )
     env = _make_vec(task, len(seeds), env_kwargs)
-    return GymnasiumEnv(_adapter(task, env, action_limit), env, seeds)
+    return GymnasiumEnv(make_adapter(f"gymnasium:{task}", env, action_limit), env, seeds)
 
 
 class GymnasiumEnv:
-    """Copies of one Gymnasium environment, stepped one after the other."""
+    """Copies of one Gymnasium environment, stepped one after the other, or each in a process."""
 
-    def __init__(self, adapter: Adapter, env: SyncVectorEnv, seeds: Sequence[int]) -> None:
+    def __init__(self, adapter: Adapter, env: SyncVectorEnv | AsyncVectorEnv, seeds: Sequence[int]) -> None:
         self.spec, self.num_envs = adapter.spec, len(seeds)
         self._adapter, self._env = adapter, env
         self._paths = [path for path, _ in _leaves(env.single_observation_space)]
@@ -228,17 +238,33 @@ def _make_vec(task: str, num_envs: int, env_kwargs: EnvKwargs) -> SyncVectorEnv:
     except (Exception, SystemExit) as error:  # whatever a user's constructor raises
         raise cannot_make("gymnasium", task, env_kwargs, error) from error
     assert isinstance(env, SyncVectorEnv)
-    for index, copy in enumerate(env.envs):
-        assert isinstance(copy, CheckedEnv)
-        copy.index = index
+    number_copies(env)
     return env
 
 
-def _adapter(task: str, env: SyncVectorEnv, action_limit: float | None) -> Adapter:
-    """Raises ValueError for a task that fastsac cannot train, with the reason."""
-    name, space = f"gymnasium:{task}", env.single_action_space
+def number_copies(env: SyncVectorEnv) -> None:
+    """Let the errors of each `CheckedEnv` carry its index."""
+    for index, copy in enumerate(env.envs):
+        assert isinstance(copy, CheckedEnv)
+        copy.index = index
+
+
+def make_adapter(name: str, env: SyncVectorEnv, action_limit: float | None, limit: int | None = None) -> Adapter:
+    """The way into environments of a task, and out of them.
+
+    Args:
+        name: of the task, back end included.
+        env: some of them.
+        action_limit: as of `make_env`.
+        limit: the time limit; None for that in their spec.
+
+    Raises:
+        ValueError: fastsac cannot train the task, with the reason.
+    """
+    space = env.single_action_space
     parts = [_part(name, path, leaf) for path, leaf in _leaves(env.single_observation_space)]
-    limit = getattr(env.envs[0].spec, "max_episode_steps", None)
+    if limit is None:
+        limit = getattr(env.envs[0].spec, "max_episode_steps", None)
     return Adapter(name, parts, _action_map(name, space, action_limit), space.shape or (), limit)
 
 

@@ -134,8 +134,9 @@ class SavesState(Protocol):
 class Backend(Protocol):
     """The functions of a back-end module.
 
-    Three more are optional.  `list_slow_tasks() -> list[str]`: names that take long to describe, which is done only
+    Four more are optional.  `list_slow_tasks() -> list[str]`: names that take long to describe, which is done only
     where they are asked for.  `family(task) -> str`: the family that a listed task belongs to.
+    `why_only_here(task) -> str`: why a task exists in this process alone, where it does.
     `list_modules(task) -> list[str]`: the modules that the name of a task asks for, told without importing any; import
     them by `import_module`.
     """

@@ -5,7 +5,7 @@ import importlib.util
 import math
 import pkgutil
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 from fastsac.env.contract import Backend, EnvKwargs, EnvSpec, VectorEnv
 from fastsac.env.modules import import_module
@@ -13,6 +13,7 @@ from fastsac.env.modules import import_module
 ENTRY_POINT_GROUP = "fastsac.envs"
 OWN_BACKENDS = "fastsac_envs"
 DEFAULT_BACKEND = "envpool"
+OBJECT_BACKEND = "python"  # has the environments that are handed over as Python objects
 MAX_SEED = 2**31
 
 
@@ -66,6 +67,27 @@ def _split(env: str) -> tuple[str, str, str]:
         choices = ", ".join(sorted(modules)) or "none is installed"
         raise ValueError(f'unknown back end {name!r}; choose from {choices}, or give "package.module:task".')
     return name, modules.get(name, name), task
+
+
+def register_env(env: object, task: str | None = None) -> str:
+    """A name for an environment that is a Python object, which `Config` and all functions here take in this process.
+
+    Args:
+        env: a callable that makes a Gymnasium environment, without arguments; a Gymnasium environment or vector
+            environment; or a callable that takes a sequence of seeds and makes a `VectorEnv`.
+        task: the name without back end; None for one after the environment's id or class.
+
+    Raises:
+        ValueError: it is none of these, or cannot be made.
+    """
+    backend: Any = resolve(f"{OBJECT_BACKEND}:any")[0]
+    return f"{OBJECT_BACKEND}:{backend.adopt(env, task)}"
+
+
+def why_only_here(env: str) -> str:
+    """Why an environment exists in this process alone, or the empty string."""
+    backend, _, task = resolve(env)
+    return str(backend.why_only_here(task)) if hasattr(backend, "why_only_here") else ""
 
 
 def make_spec(env: str, env_kwargs: EnvKwargs | None = None, action_limit: float | None = None) -> EnvSpec:

@@ -141,5 +141,5 @@ def test_list_envs_describes_slow_tasks_where_their_names_match():
 
 def test_a_checkout_that_is_not_installed_has_its_back_ends(monkeypatch):
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [])
-    assert backend_names() == ["envpool", "gymnasium"]
+    assert backend_names() == ["envpool", "gymnasium", "python"]
     assert make_spec("Pendulum-v1").env_id == "envpool:Pendulum-v1"
