@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
+from matplotlib.figure import Figure
+
 from bench.lib import charts, children, harness, record, tables
 from bench.peers.environments import NAMES
 from fastsac.config.settings import Auto
 
-figures, draw = partial(tables.rates, heading="Training"), charts.rates
+figures = partial(tables.rates, heading="Training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,16 @@ class Settings(children.Settings):
 def describe(num_envs: int, updates: int) -> str:
     """A case in words: environments, and updates per environment step."""
     return f"{tables.plural(num_envs, 'env')}, UTD {Fraction(updates, num_envs)}"
+
+
+def draw(report: harness.Report) -> dict[str, Figure]:
+    """A chart of the first case; the table has all."""
+    num_envs, updates = report["settings"]["cases"][0]
+    case = describe(num_envs, updates)
+    rows = [row for row in report["rows"] if row["name"].endswith(case)]
+    named = [row | {"name": row["name"].removesuffix(f", {case}")} for row in rows]
+    unit = f"{report['settings']['env']}, {case}: {report['unit']}"
+    return charts.rates(report | {"rows": named, "unit": unit})
 
 
 def main(argv: Sequence[str] | None = None) -> harness.Report:
