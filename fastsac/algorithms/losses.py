@@ -85,6 +85,35 @@ def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor) -> T
     return -log_alpha * (log_prob.detach() + target_entropy)
 
 
+# Distributions over W atoms; equation numbers are those of arXiv 1707.06887 (Bellemare et al., C51) -----------------
+
+
+def least(prob: Tensor, q: Tensor) -> Tensor:
+    """Of distributions [E, B, W] the one whose value is the least, [B, W]; the first of several.  q is [E, B]."""
+    pairs = zip(prob.unbind(0), q.unbind(0), strict=True)
+    return reduce(
+        lambda a, b: (torch.where((b[1] < a[1]).unsqueeze(-1), b[0], a[0]), torch.minimum(a[1], b[1])), pairs
+    )[0]
+
+
+def two_hot(place: Tensor, num_atoms: int) -> Tensor:
+    """Numbers [...] in [0, W - 1] as weights of the two atoms next to them, [..., W]: 2.3 is 0.7 of 2 and 0.3 of 3."""
+    atoms = torch.arange(num_atoms, dtype=place.dtype, device=place.device)
+    return (1 - (place.unsqueeze(-1) - atoms).abs()).clamp(min=0)
+
+
+def project(prob: Tensor, place: Tensor) -> Tensor:
+    """A distribution whose atoms have moved, on the atoms as they were, [..., B, W] (equation 7).
+
+    Every output atom takes its share of every moved one, a sum of W terms without scatter, which compiles to one loop.
+
+    Args:
+        prob: [..., B, W].
+        place: where each atom of these lies now, [B, W], in [0, W - 1].
+    """
+    return (prob.unsqueeze(-1) * two_hot(place, prob.shape[-1])).sum(-2)
+
+
 # Discrete actions: q and log_pi are [B, A].  Equation numbers are those of arXiv 1910.07207 -------------------------
 
 

@@ -16,10 +16,13 @@ class Head(ABC):
 
     width: int  # W
 
+    def __init__(self, own_targets: bool = False) -> None:
+        self.own_targets = own_targets  # of each critic its own target critic; else of all the one of the least value
+
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """The head for these settings."""
-        return cls()
+        return cls(config.critic_targets == "own")
 
     @abstractmethod
     def value(self, out: Tensor) -> Tensor:
@@ -29,7 +32,10 @@ class Head(ABC):
     def target(
         self, reward: Tensor, discount: Tensor, next_out: Tensor, next_log_prob: Tensor, alpha: Tensor
     ) -> Tensor:
-        """The target of `losses.td_target` for outputs [E, B, W] of the target critics, in a form that `loss` takes."""
+        """The soft Bellman target for outputs [E, B, W] of the target critics, as `loss` takes it; no gradient.
+
+        reward and next_log_prob are [B], discount [B] is gamma^n * (1 - terminated), alpha is [].
+        """
 
     @abstractmethod
     def loss(self, out: Tensor, target: Tensor) -> Tensor:

@@ -21,8 +21,11 @@ class Scalar(Head):
     def target(
         self, reward: Tensor, discount: Tensor, next_out: Tensor, next_log_prob: Tensor, alpha: Tensor
     ) -> Tensor:
-        """As `losses.td_target`, [B]."""
-        return losses.td_target(reward, discount, self.value(next_out), next_log_prob, alpha)
+        """As `losses.td_target`, [B]; with own targets that of each critic, [E, B]."""
+        next_q = self.value(next_out)  # [E, B]
+        if self.own_targets:
+            return losses.bootstrap(reward, discount, next_q - alpha * next_log_prob)
+        return losses.td_target(reward, discount, next_q, next_log_prob, alpha)
 
     def loss(self, out: Tensor, target: Tensor) -> Tensor:
         """As `losses.critic_loss`, [B]."""
