@@ -69,3 +69,28 @@ def _affine(x: Tensor, layer: Tensor, matmul: MatmulConfig, product: Callable[[T
 
 def _product_bf16(x: Tensor, matrix: Tensor) -> Tensor:
     return (x.bfloat16() @ matrix.bfloat16()).float()
+
+
+# Layers without bias, [..., K, out], that are kept at unit length ---------------------------------------------------
+
+
+def product(x: Tensor, layer: Tensor, matmul: MatmulConfig) -> Tensor:
+    """x [..., B, K] through a layer [..., K, out] without bias, float32."""
+    return _product_bf16(x, layer) if matmul.bf16 else x @ layer
+
+
+def orthogonal(draw: Tensor) -> Tensor:
+    """A layer [..., K, out] of orthonormal columns, or rows where they are fewer; draw is uniform in [-1, 1].
+
+    Uniform among all such (Saxe et al. 2014, as torch.nn.init.orthogonal_).
+    """
+    normal = torch.erfinv(draw.clamp(-1 + 1e-6, 1 - 1e-6))
+    is_wide = draw.shape[-1] > draw.shape[-2]
+    q, r = torch.linalg.qr(normal.transpose(-1, -2) if is_wide else normal)
+    q = q * torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).unsqueeze(-2)  # whose signs libraries choose
+    return q.transpose(-1, -2) if is_wide else q
+
+
+def unit(layer: Tensor) -> Tensor:
+    """A layer [..., K, out] with the weights of each output scaled to length 1."""
+    return layer * torch.rsqrt(layer.square().sum(-2, keepdim=True).clamp(min=1e-16))

@@ -9,10 +9,11 @@ from torch import Tensor
 from fastsac.nn import philox, vectors
 from fastsac.nn.architecture import Architecture
 from fastsac.nn.encoder import Encoder
+from fastsac.nn.flash import Flash
 from fastsac.nn.mlp import Mlp
 from fastsac.nn.vectors import Params
 
-ARCHITECTURES: dict[str, type[Architecture]] = {"mlp": Mlp}
+ARCHITECTURES: dict[str, type[Architecture]] = {"mlp": Mlp, "flash": Flash}
 
 
 class Network:

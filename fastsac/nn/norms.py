@@ -1,0 +1,42 @@
+"""Normalisation layers as functions.
+
+Axes: B batch, H width; an ensemble's axis may come first.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+BATCH_NORM_EPS, RMS_NORM_EPS = 1e-5, 1e-6
+MOMENTUM = 0.01  # of the running statistics
+
+
+class Stats(NamedTuple):
+    """Running mean and variance, [..., 1, H] each."""
+
+    mean: Tensor
+    var: Tensor
+
+
+def batch_norm(x: Tensor, scale: Tensor, shift: Tensor, running: Stats, training: bool) -> tuple[Tensor, Stats]:
+    """BatchNorm (Ioffe and Szegedy 2015) of x [..., B, H], as torch.nn.BatchNorm1d, and the running statistics after.
+
+    Args:
+        x: [..., B, H].
+        scale: [..., 1, H], as shift.
+        shift: [..., 1, H].
+        running: by these x is normalised, and they stay; in training by its own, and these follow by MOMENTUM.
+        training: see `running`; the gradient then goes through the statistics.
+    """
+    if not training:
+        return (x - running.mean) * torch.rsqrt(running.var + BATCH_NORM_EPS) * scale + shift, running
+    var, mean = torch.var_mean(x, -2, correction=0, keepdim=True)
+    unbiased = var.detach() * (x.shape[-2] / max(1, x.shape[-2] - 1))
+    moved = Stats(torch.lerp(running.mean, mean.detach(), MOMENTUM), torch.lerp(running.var, unbiased, MOMENTUM))
+    return (x - mean) * torch.rsqrt(var + BATCH_NORM_EPS) * scale + shift, moved
+
+
+def rms_norm(x: Tensor, scale: Tensor) -> Tensor:
+    """RMSNorm (Zhang and Sennrich 2019) of x [..., B, H] with scale [..., 1, H]."""
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + RMS_NORM_EPS) * scale
