@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -29,7 +29,12 @@ Scalars = dict[str, Tensor]
 Nets = dict[str, Net]
 Loss = tuple[Tensor, dict[str, Tensor]]
 
+OPTIONS = frozenset({"target_entropy", "backup_entropy", "critic_targets", "actor_q"})
+"""Settings that some algorithms have: those that choose between critics, and adjust the temperature."""
+
 METRICS = ("critic_loss", "q_mean", "actor_loss", "alpha_loss", "alpha", "entropy")
+SETTINGS_OF_TRAITS = {"activation": "activation", "layer_norm": "critic_layer_norm", "zero_last": "zero_init_actor"}
+"""Which setting asks for what only some architectures have."""
 NUM_CRITIC_METRICS = 2  # the rest are of the actor's and the temperature's step
 
 
@@ -68,15 +73,14 @@ class Algorithm(ABC):
     discrete: ClassVar[bool] = False  # acts by choices, as one-hot rows; else in [-1, 1]^A
     adjusts_alpha: ClassVar[bool] = False  # the temperature can follow a target entropy; else it is init_alpha
     acts_by: ClassVar[str] = "actor"  # the network that acts
-    actor_architecture: ClassVar[str] = "mlp"
-    critic_architecture: ClassVar[str] = "mlp"
-    critic_head: ClassVar[str] = "scalar"
+    options: ClassVar[frozenset[str]] = frozenset()  # of OPTIONS, those that it has
+    sees_joint: ClassVar[bool] = False  # shows networks obs and next_obs together where their architecture is `joint`
 
     def __init__(self, config: Config, spec: EnvSpec, fuse_for_gpu: bool = False) -> None:
         self.config, self.action_dim = config, spec.action_dim
         self.encoder = Encoder(spec.obs_dim, spec.image, config.conv_channels)
         self.matmul = MatmulConfig(config.bf16, bias_inside=fuse_for_gpu)
-        self.head = HEADS[self.critic_head].from_config(config)
+        self.head = HEADS[config.critic_head].from_config(config)
         self.learned = self.declare()
         self.networks = {name: part.network for name, part in self.learned.items() if part.network is not None}
         self.actor_delay = config.actor_delay if any(part.delayed for part in self.learned.values()) else 1
@@ -145,32 +149,34 @@ class Algorithm(ABC):
     def learn_actor(self, inputs: int, outputs: int) -> Learned:
         """The actor, for `inputs` beside the observation's features."""
         sizes = (self.encoder.num_features + inputs, self.config.actor_dims, outputs)
-        return Learned(self._make(self.actor_architecture, sizes), lr="actor_lr", stream=0, delayed=True)
+        return Learned(self._make(sizes, zero_last=self.config.zero_init_actor), lr="actor_lr", delayed=True)
 
     def learn_alpha(self) -> Learned:
         """The logarithm of the temperature."""
         return Learned(None, lr="alpha_lr", delayed=True, is_fixed=not self.config.learn_alpha)
 
     def make_critics(self, inputs: int, outputs: int, num_nets: int) -> Network:
-        """An ensemble for `inputs` beside the observation's features.
-
-        Raises:
-            ValueError: it is to have LayerNorm, and its architecture has none.
-        """
-        kind, layer_norm = self.critic_architecture, self.config.critic_layer_norm
-        if layer_norm and not ARCHITECTURES[kind].has_layer_norm:
-            raise ValueError(f"critic_layer_norm is not for critics of architecture {kind}. Leave it out.")
+        """An ensemble for `inputs` beside the observation's features."""
         sizes = (self.encoder.num_features + inputs, self.config.critic_dims, outputs)
-        return self._make(kind, sizes, num_nets, layer_norm)
+        return self._make(sizes, num_nets=num_nets, layer_norm=self.config.critic_layer_norm)
 
-    def _make(
-        self, kind: str, sizes: tuple[int, tuple[int, ...], int], num_nets: int | None = None, layer_norm: bool = False
-    ) -> Network:
-        body = ARCHITECTURES[kind](*sizes, num_nets, layer_norm, self.config.activation, self.matmul)
-        return Network(self.encoder, body)
+    def _make(self, sizes: tuple[int, tuple[int, ...], int], **how: Any) -> Network:
+        """Raises ValueError where the architecture, or the algorithm for it, has not what is asked for."""
+        kind, name = ARCHITECTURES[self.config.network], self.config.network
+        if kind.joint and not self.sees_joint:
+            raise ValueError(f"network {name} is not for algo {self.config.algo}. Give --network mlp or simba.")
+        asked = {"activation": self.config.activation, **how}
+        for trait, setting in SETTINGS_OF_TRAITS.items():
+            if trait not in kind.has and getattr(self.config, setting) != self.config.default(setting):
+                raise ValueError(f"{setting} has no effect on network {name}. Leave it out.")
+        return Network(self.encoder, kind(*sizes, matmul=self.matmul, **asked))
+
+    def actor_value(self, q: Tensor) -> Tensor:
+        """The value that the actor maximises, [...], of critics' values [E, ...]."""
+        return q.mean(0) if self.config.actor_q == "mean" else losses.min_q(q)
 
     def critic_loss(self, out: Tensor, target: Tensor) -> Loss:
-        """The head's loss per transition, [B], of outputs [E, B, W], and the critics' METRICS."""
+        """The head's loss per transition, [B], of outputs [E, B, W] for a target of its, and the critics' METRICS."""
         loss = self.head.loss(out, target)
         return loss, {"critic_loss": loss, "q_mean": self.head.value(out).mean(0)}
 

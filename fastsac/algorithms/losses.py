@@ -76,8 +76,8 @@ def critic_loss(q: Tensor, target_q: Tensor) -> Tensor:
 
 
 def actor_loss(log_prob: Tensor, q: Tensor, alpha: Tensor) -> Tensor:
-    """J_pi = alpha log pi(a|s) - min_e Q_e(s, a), [B] (equation 9); q has gradient to the action only."""
-    return alpha.detach() * log_prob - min_q(q)
+    """J_pi = alpha log pi(a|s) - Q(s, a), [B] (equation 9); q [B] has gradient to the action only."""
+    return alpha.detach() * log_prob - q
 
 
 def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor) -> Tensor:

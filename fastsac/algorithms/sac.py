@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fastsac.algorithms import losses
 from fastsac.algorithms.actions import GaussianPolicy
-from fastsac.algorithms.algorithm import Learned, Loss, Nets, Scalars
+from fastsac.algorithms.algorithm import OPTIONS, Learned, Loss, Nets, Scalars
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
 
@@ -17,6 +17,8 @@ class Sac(GaussianPolicy):
     """Twin critics with slow copies, a Gaussian actor, a temperature that holds the entropy at a target."""
 
     adjusts_alpha = True
+    options = OPTIONS
+    sees_joint = True
 
     def declare(self) -> dict[str, Learned]:
         """Critics, actor and temperature."""
@@ -60,7 +62,9 @@ class Sac(GaussianPolicy):
         if not with_actor:
             return critic_loss, metrics
 
-        actor_loss = losses.actor_loss(log_prob, self.action_q(critic, features, action), alpha)  # [B]
+        actor_loss = losses.actor_loss(
+            log_prob, self.actor_value(self.action_q(critic, features, action)), alpha
+        )  # [B]
         alpha_loss = losses.alpha_loss(scalars["log_alpha"], log_prob, scalars["target_entropy"])  # [B]
         metrics |= {"actor_loss": actor_loss, "alpha_loss": alpha_loss, "alpha": alpha, "entropy": -log_prob}
         return critic_loss + actor_loss + alpha_loss, metrics

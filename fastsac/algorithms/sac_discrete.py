@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fastsac.algorithms import losses
 from fastsac.algorithms.actions import DiscreteActions
-from fastsac.algorithms.algorithm import Learned, Loss, Nets, Scalars
+from fastsac.algorithms.algorithm import OPTIONS, Learned, Loss, Nets, Scalars
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
 from fastsac.nn.network import Net
@@ -24,6 +24,8 @@ class SacDiscrete(DiscreteActions):
     """Twin critics with slow copies, an actor that gives logits, a temperature that holds the entropy at a target."""
 
     adjusts_alpha = True
+    options = OPTIONS
+    sees_joint = True
 
     def declare(self) -> dict[str, Learned]:
         """Critics, actor and temperature."""
@@ -56,17 +58,19 @@ class SacDiscrete(DiscreteActions):
             if with_actor:
                 log_pi = self._log_pi(actor, batch.obs, training=True)
 
-        next_q = self.q(targets["critic"], batch.next_obs, beside=batch.obs)  # [B, A]
+        next_q = self.head.value(self.outputs(targets["critic"], batch.next_obs, beside=batch.obs))  # [E, B, A]
+        if self.config.critic_targets == "min":
+            next_q = losses.min_q(next_q)  # [B, A]
         backup_alpha = alpha if self.config.backup_entropy else torch.zeros_like(alpha)
-        next_value = losses.expected_value(next_q, next_log_pi.detach(), backup_alpha)  # [B]
+        next_value = losses.expected_value(next_q, next_log_pi.detach(), backup_alpha)  # [B], or [E, B]
         reward = self.soft_reward(scalars, batch, alpha, lambda obs: losses.entropy(self._log_pi(actor.frozen(), obs)))
-        target_q = losses.bootstrap(reward, batch.discount, next_value)  # [B]
+        target_q = self.head.encode(losses.bootstrap(reward, batch.discount, next_value))
         out = self.outputs(nets["critic"], batch.obs, training=True, beside=batch.next_obs)  # [E, B, A, W]
         critic_loss, metrics = self.critic_loss(self.taken(out, batch.action), target_q)  # [B]
         if not with_actor:
             return critic_loss, metrics
 
-        q = losses.min_q(self.head.value(out).detach())  # [B, A]
+        q = self.actor_value(self.head.value(out).detach())  # [B, A]
         actor_loss = -losses.expected_value(q, log_pi, alpha)  # [B]
         entropy = losses.entropy(log_pi)  # [B]
         alpha_loss = losses.alpha_loss(scalars["log_alpha"], -entropy, scalars["target_entropy"])  # [B]

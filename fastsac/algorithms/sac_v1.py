@@ -54,11 +54,11 @@ class SacV1(GaussianPolicy):
         )
         target_q = losses.bootstrap(reward, batch.discount, next_value)  # [B]
         out = critic(features, batch.action, training=True)  # [E, B, W]
-        q_loss, metrics = self.critic_loss(out, target_q)  # [B]
+        q_loss, metrics = self.critic_loss(out, self.head.encode(target_q))  # [B]
         critic_loss = metrics["critic_loss"] = q_loss + value_loss  # [B]
         if not with_actor:
             return critic_loss, metrics
-        actor_loss = losses.actor_loss(log_prob, action_q, alpha)  # [B]
+        actor_loss = losses.actor_loss(log_prob, losses.min_q(action_q), alpha)  # [B]
         return critic_loss + actor_loss, metrics | {"actor_loss": actor_loss, "alpha": alpha, "entropy": -log_prob}
 
     def _value(self, value: Net, obs: Tensor, training: bool = False) -> Tensor:

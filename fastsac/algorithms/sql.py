@@ -79,7 +79,7 @@ class Sql(Algorithm):
         target_q = losses.bootstrap(reward, batch.discount, next_value)  # [B]
         features = critic.features(batch.obs)  # [B, F]
         out = critic(features, batch.action, training=True)  # [E, B, W]
-        critic_loss, metrics = self.critic_loss(out, target_q)  # [B]
+        critic_loss, metrics = self.critic_loss(out, self.head.encode(target_q))  # [B]
         if not with_actor:
             return critic_loss, metrics
 

@@ -22,6 +22,7 @@ class SqlDiscrete(DiscreteActions):
     """Twin critics with slow copies.  Acting sees nothing but them, so all members have the same temperature."""
 
     acts_by = "critic"
+    sees_joint = True
 
     def declare(self) -> dict[str, Learned]:
         """Critics."""
@@ -48,7 +49,7 @@ class SqlDiscrete(DiscreteActions):
         reward = self.soft_reward(scalars, batch, self.alpha, lambda obs: self._entropy(self.q(target_critic, obs)))
         target_q = losses.bootstrap(reward, batch.discount, next_value)
         out = self.outputs(nets["critic"], batch.obs, training=True, beside=batch.next_obs)  # [E, B, A, W]
-        critic_loss, metrics = self.critic_loss(self.taken(out, batch.action), target_q)  # [B]
+        critic_loss, metrics = self.critic_loss(self.taken(out, batch.action), self.head.encode(target_q))  # [B]
         if with_actor:
             q = losses.min_q(self.head.value(out).detach())  # [B, A]
             metrics |= {"alpha": torch.full_like(critic_loss, self.alpha), "entropy": self._entropy(q)}

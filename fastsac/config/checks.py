@@ -40,6 +40,15 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
         c.log_std_min < c.log_std_max,
         f"log_std_min must be below log_std_max ({c.log_std_max}), got {c.log_std_min}. Lower it.",
     )
+    yield (
+        c.value_min < c.value_max,
+        f"value_min must be below value_max ({c.value_max}), got {c.value_min}. Lower it.",
+    )
+    for name, widths in (("actor", c.actor_dims), ("critic", c.critic_dims)):
+        yield (
+            c.network == "mlp" or len({*widths}) <= 1,
+            f"hidden widths of the {name} must be equal in network {c.network}, whose blocks add up, got {widths}.",
+        )
     yield 1 <= len(c.conv_channels) <= 3, f"conv_channels must be one to three widths, got {shown(c.conv_channels)}."
     yield (
         c.batch_size <= c.learning_starts,

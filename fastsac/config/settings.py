@@ -149,6 +149,9 @@ class Settings:
         None, at_least=1, fixed=True, shapes=True, group="networks", unset="hidden_dims"
     )
     """Widths of the critics' hidden layers."""
+    network: Literal["mlp", "simba", "flash"] = setting("mlp", fixed=True, shapes=True, group="networks")
+    """Architecture of actor and critics: mlp has layers, simba residual blocks with LayerNorm, flash those of FlashSAC
+    with BatchNorm; a hidden width is a layer or a block."""
     activation: Activation = setting("relu", fixed=True, group="networks")
     """Activation function of the hidden layers of actor and critics; the convolutions of images have ReLU."""
     log_std_map: Literal["tanh", "clamp"] = setting("tanh", fixed=True, group="networks")
@@ -162,6 +165,20 @@ class Settings:
     """Channels of the one to three convolutions for images, which have kernels 8, 4, 3 and strides 4, 2, 1."""
     num_critics: int = setting(2, at_least=1, fixed=True, shapes=True, group="networks")
     """Number of critics; the target takes the minimum of their values."""
+    critic_head: Literal["scalar", "categorical"] = setting("scalar", fixed=True, shapes=True, group="networks")
+    """What critics learn: scalar is the value, categorical a distribution over num_atoms values (C51)."""
+    num_atoms: int = setting(101, at_least=2, fixed=True, shapes=True, group="networks")
+    """Values of a categorical critic, evenly spaced from value_min to value_max."""
+    value_min: float = setting(-5.0, fixed=True, group="networks")
+    """Smallest value of a categorical critic; below value_max."""
+    value_max: float = setting(5.0, fixed=True, group="networks")
+    """Largest value of a categorical critic."""
+    critic_targets: Literal["min", "own"] = setting("min", group="algorithm")
+    """Target critic that a critic learns from: the one with the smaller value (min), or its own (own)."""
+    actor_q: Literal["min", "mean"] = setting("min", group="algorithm")
+    """Value that the actor maximises: the minimum or the mean of the critics' values."""
+    zero_init_actor: bool = setting(False, fixed=True, group="networks")
+    """Start with an actor whose last layer is zero."""
     critic_layer_norm: bool = setting(False, fixed=True, shapes=True, group="networks")
     """Use LayerNorm in the hidden layers of the critics, before the activation."""
     actor_delay: int = setting(1, at_least=1, group="algorithm")
@@ -246,6 +263,16 @@ class Config(Settings, EnvName, Derived):
         """Names of the settings with all these traits: `Config.names(sweepable=True)`."""
         fields = dataclasses.fields(cls)
         return [field.name for field in fields if traits.items() <= {**DEFAULTS, **field.metadata}.items()]
+
+    @classmethod
+    def default(cls, name: str) -> object:
+        """The default of a setting; a ValueError for env, which has none."""
+        (field,) = [field for field in dataclasses.fields(cls) if field.name == name]
+        if field.default is not dataclasses.MISSING:
+            return field.default
+        if field.default_factory is not dataclasses.MISSING:
+            return field.default_factory()
+        raise ValueError(f"{name} has no default.")
 
     def of_member(self, member: int) -> "Config":
         """The settings with which this member alone would be trained."""

@@ -20,7 +20,7 @@ from fastsac.nn.vectors import Params, Shapes
 class Architecture(ABC):
     """Sizes of one network, or of an ensemble of equal ones, and functions of their parameters."""
 
-    has_layer_norm: ClassVar[bool] = False  # can put LayerNorm into its hidden layers
+    has: ClassVar[frozenset[str]] = frozenset()  # which of layer_norm, activation and zero_last it can do
     joint: ClassVar[bool] = False
     """In training, statistics are of obs and next_obs together, those of targets too (Bhatt et al. 2024, CrossQ); sac,
     sac-discrete and sql-discrete see to it."""
@@ -30,6 +30,7 @@ class Architecture(ABC):
     num_outputs: int
     num_nets: int | None = None  # E; None for a network without that axis
     layer_norm: bool = False  # in the hidden layers
+    zero_last: bool = False  # the last layer is zero at the start
     activation: str = "relu"  # of the hidden layers, a name in ACTIVATIONS
     matmul: MatmulConfig = PLAIN
 

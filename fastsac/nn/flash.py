@@ -32,7 +32,7 @@ class Flash(Architecture):
     def _norms(self) -> dict[str, int]:
         """Widths of the BatchNorms by name."""
         width = self.hidden_dims[0]
-        blocks = {}
+        blocks: dict[str, int] = {}
         for i in range(len(self.hidden_dims)):
             blocks |= {f"up{i}": EXPANSION * width, f"down{i}": width}
         return {"input": self.num_inputs} | blocks

@@ -87,8 +87,9 @@ def orthogonal(draw: Tensor) -> Tensor:
     normal = torch.erfinv(draw.clamp(-1 + 1e-6, 1 - 1e-6))
     is_wide = draw.shape[-1] > draw.shape[-2]
     q, r = torch.linalg.qr(normal.transpose(-1, -2) if is_wide else normal)
-    q = q * torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).unsqueeze(-2)  # whose signs libraries choose
-    return q.transpose(-1, -2) if is_wide else q
+    signs = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0)  # which libraries choose
+    columns: Tensor = q * signs.unsqueeze(-2)
+    return columns.transpose(-1, -2) if is_wide else columns
 
 
 def unit(layer: Tensor) -> Tensor:

@@ -11,15 +11,14 @@ from torch import Tensor
 from fastsac.nn import linear
 from fastsac.nn.activations import ACTIVATIONS
 from fastsac.nn.architecture import Architecture
+from fastsac.nn.norms import layer_norm
 from fastsac.nn.vectors import Params, Shapes
-
-_LAYER_NORM_EPS = 1e-5
 
 
 class Mlp(Architecture):
     """Layers [K, out], of an ensemble [E, K, out]; LayerNorm, with scale and shift, is before each activation."""
 
-    has_layer_norm = True
+    has = frozenset({"layer_norm", "activation", "zero_last"})
 
     @property
     def shapes(self) -> Shapes:
@@ -38,6 +37,8 @@ class Mlp(Architecture):
         params = {name: torch.full_like(draw[name], float(name.startswith("scale"))) for name in self.shapes}
         for i, num_inputs in enumerate([self.num_inputs, *self.hidden_dims]):
             params[f"layer{i}"] = linear.init(draw[f"layer{i}"], num_inputs)
+        if self.zero_last:
+            params[f"layer{len(self.hidden_dims)}"].zero_()
         return params
 
     def apply(self, params: Params, stats: Params, x: Tensor, training: bool) -> tuple[Tensor, Params]:
@@ -50,8 +51,7 @@ class Mlp(Architecture):
         for i in range(len(self.hidden_dims)):
             x = linear.affine(x, params[f"layer{i}"], self.matmul)  # [E, B, H]
             if self.layer_norm:
-                var, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
-                x = (x - mean) * torch.rsqrt(var + _LAYER_NORM_EPS) * params[f"scale{i}"] + params[f"shift{i}"]
+                x = layer_norm(x, params[f"scale{i}"], params[f"shift{i}"])
             x = activation(x)
         last = linear.affine_to_one if self.num_nets is not None and self.num_outputs == 1 else linear.affine
         return last(x, params[f"layer{len(self.hidden_dims)}"], self.matmul), stats

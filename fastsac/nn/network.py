@@ -11,9 +11,10 @@ from fastsac.nn.architecture import Architecture
 from fastsac.nn.encoder import Encoder
 from fastsac.nn.flash import Flash
 from fastsac.nn.mlp import Mlp
+from fastsac.nn.simba import Simba
 from fastsac.nn.vectors import Params
 
-ARCHITECTURES: dict[str, type[Architecture]] = {"mlp": Mlp, "flash": Flash}
+ARCHITECTURES: dict[str, type[Architecture]] = {"mlp": Mlp, "simba": Simba, "flash": Flash}
 
 
 class Network:

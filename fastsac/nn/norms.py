@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-BATCH_NORM_EPS, RMS_NORM_EPS = 1e-5, 1e-6
+BATCH_NORM_EPS, LAYER_NORM_EPS, RMS_NORM_EPS = 1e-5, 1e-5, 1e-6
 MOMENTUM = 0.01  # of the running statistics
 
 
@@ -35,6 +35,12 @@ def batch_norm(x: Tensor, scale: Tensor, shift: Tensor, running: Stats, training
     unbiased = var.detach() * (x.shape[-2] / max(1, x.shape[-2] - 1))
     moved = Stats(torch.lerp(running.mean, mean.detach(), MOMENTUM), torch.lerp(running.var, unbiased, MOMENTUM))
     return (x - mean) * torch.rsqrt(var + BATCH_NORM_EPS) * scale + shift, moved
+
+
+def layer_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """LayerNorm (Ba, Kiros and Hinton 2016) of x [..., B, H] with scale and shift, [..., 1, H] each."""
+    var, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
+    return (x - mean) * torch.rsqrt(var + LAYER_NORM_EPS) * scale + shift
 
 
 def rms_norm(x: Tensor, scale: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from fastsac.algorithms import registry
+from fastsac.algorithms.algorithm import OPTIONS
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_spec
 from fastsac.run.claim import claim
@@ -105,13 +106,11 @@ def _choose_algo(config: Config, spec: EnvSpec) -> str:
     if registry.get_algorithm(algo).discrete != spec.discrete:
         kind = f"{spec.action_dim} choices" if spec.discrete else f"continuous actions of length {spec.action_dim}"
         raise ValueError(f"algo {algo} cannot act in {spec.env_id}, which has {kind}. Give --algo auto.")
-    adjusts_alpha = registry.get_algorithm(algo).adjusts_alpha
-    if config.target_entropy is not None and not adjusts_alpha:
-        raise ValueError(f"target_entropy has no effect on algo {algo}, whose temperature is init_alpha. Leave it out.")
+    for name in OPTIONS - registry.get_algorithm(algo).options:
+        if getattr(config, name) != config.default(name):
+            raise ValueError(f"{name} has no effect on algo {algo}. Leave it out.")
     if config.actor_hidden_dims is not None and registry.get_algorithm(algo).acts_by != "actor":
         raise ValueError(f"actor_hidden_dims has no effect on algo {algo}, which has no actor. Leave it out.")
-    if not config.backup_entropy and not adjusts_alpha:
-        raise ValueError(f"backup_entropy cannot be left out of algo {algo}, whose value is soft. Leave the flag out.")
     return algo
 
 

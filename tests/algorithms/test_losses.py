@@ -42,7 +42,7 @@ def test_critic_loss_by_hand(call):
 
 def test_actor_loss_by_hand(call):
     log_prob = torch.tensor([-1.0, 3.0])
-    q = torch.tensor([[1.0, 5.0], [2.0, 4.0]])
+    q = torch.tensor([1.0, 4.0])
     assert call(losses.actor_loss, log_prob, q, torch.tensor(0.5)).tolist() == [-0.5 - 1, 1.5 - 4]
 
 

@@ -79,8 +79,8 @@ def test_each_network_of_an_ensemble_is_one_alone(training):
     x = draw(16, K)
     out, moved = TWO.apply(params, stats, x, training)
     for e in range(2):
-        mine = [{name: value[e] for name, value in views.items()} for views in (params, stats)]
-        alone, after = ONE.apply(*mine, x, training)
+        mine, my_stats = ({name: value[e] for name, value in views.items()} for views in (params, stats))
+        alone, after = ONE.apply(mine, my_stats, x, training)
         torch.testing.assert_close(out[e], alone)
         torch.testing.assert_close(moved["up0_mean"][e], after["up0_mean"])
 

@@ -22,8 +22,8 @@ def make_stream(seed=0):
 
 
 def feed(normalizer, stream):
-    for step in zip(*stream, strict=True):
-        normalizer.update_(*map(torch.from_numpy, step), GAMMA)
+    for reward, done, valid in zip(*stream, strict=True):
+        normalizer.update_(torch.from_numpy(reward), torch.from_numpy(done), torch.from_numpy(valid), GAMMA)
 
 
 def returns_of(stream, member):
@@ -57,8 +57,8 @@ def test_by_hand():
     normalizer = ReturnNormalizer(1, 1, 1.0, CPU)
     assert normalizer.scale.item() == 1
     for reward, done in ((2.0, False), (1.0, True), (-1.0, False)):
-        tensors = (torch.tensor([[value]]) for value in (reward, done, True))
-        normalizer.update_(*tensors, torch.tensor([0.5]))
+        now = torch.tensor([[reward]])
+        normalizer.update_(now, torch.tensor([[done]]), now.abs() < 9, torch.tensor([0.5]))
     assert (normalizer.running_sum2 / 3).item() == pytest.approx(2.0)
     assert normalizer.scale.item() == pytest.approx(1 / 2.0)  # the largest return is 1 then
     assert normalizer.returns.item() == -1

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fastsac.algorithms import step
-from fastsac.algorithms.algorithm import METRICS, Algorithm
+from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
 from fastsac.algorithms.heads import HEADS
 from fastsac.algorithms.heads.head import Head
@@ -13,6 +13,7 @@ from fastsac.algorithms.registry import get_algorithm
 from fastsac.config.algorithms import ALGORITHMS
 from fastsac.learning.gradient_step import make_hyper
 from fastsac.nn.architecture import Architecture
+from fastsac.nn.mlp import Mlp
 from fastsac.nn.network import ARCHITECTURES
 from tests.support.algorithms import make, spec_of, states
 from tests.support.learners import BASE, CPU, A, O
@@ -70,18 +71,18 @@ class Atoms(Head):
         moved = reward.unsqueeze(-1) + discount.unsqueeze(-1) * (ATOMS - (alpha * next_log_prob).unsqueeze(-1))
         return (lower.unsqueeze(-1) * self.spread(moved)).sum(-2).detach()
 
+    def encode(self, value):
+        return self.spread(value)
+
     def loss(self, out, target):
-        target = self.spread(target) if target.dim() == 1 else target
         return -(target * out.log_softmax(-1)).sum(-1).sum(0)
 
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
     """All algorithms have them; nothing else knows of them."""
-    monkeypatch.setitem(ARCHITECTURES, "toy", Toy)
-    monkeypatch.setitem(HEADS, "atoms", Atoms)
-    for name, value in (("actor_architecture", "toy"), ("critic_architecture", "toy"), ("critic_head", "atoms")):
-        monkeypatch.setattr(Algorithm, name, value)
+    monkeypatch.setitem(ARCHITECTURES, "mlp", Toy)
+    monkeypatch.setitem(HEADS, "scalar", Atoms)
 
 
 def one_step(algo, with_actor=True, discount=0.9):
@@ -184,13 +185,14 @@ def test_compiled_is_one_graph_and_agrees_with_eager(joint, monkeypatch):
     np.testing.assert_allclose(run(compiled), run(eager), rtol=1e-3, atol=1e-4)
 
 
-def test_layer_norm_is_refused_where_the_architecture_has_none():
-    with pytest.raises(ValueError, match=r"^critic_layer_norm is not for critics of architecture toy\. Leave it out"):
-        get_algorithm("sac")(BASE.replace(critic_layer_norm=True), spec_of("sac"))
+@pytest.mark.parametrize("setting", ["critic_layer_norm", "zero_init_actor"])
+def test_what_an_architecture_has_not_is_refused(setting):
+    with pytest.raises(ValueError, match=rf"^{setting} has no effect on network mlp\. Leave it out\."):
+        get_algorithm("sac")(BASE.replace(**{setting: True}), spec_of("sac"))
 
 
 def test_without_statistics_and_projection_a_step_adds_nothing(monkeypatch):
-    monkeypatch.setattr(Algorithm, "critic_architecture", "mlp")
+    monkeypatch.setitem(ARCHITECTURES, "mlp", Mlp)
     network = get_algorithm("sac")(BASE, spec_of("sac")).networks["critic"]
     vector = network.init(torch.tensor(1), 0)
     assert network.finish(vector, {}) is vector

@@ -46,10 +46,12 @@ class Categorical(Head):
         moved = reward.unsqueeze(-1) + discount.unsqueeze(-1) * value
         return losses.project(prob, self._position(moved)).detach()
 
+    def encode(self, value: Tensor) -> Tensor:
+        """Each as weights of the two atoms next to it, [..., W]."""
+        return losses.two_hot(self._position(value), self.width)
+
     def loss(self, out: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy [B], summed over critics, with the target probabilities, or with values [B] made such."""
-        if target.dim() == 1:
-            target = losses.two_hot(self._position(target), self.width)
+        """Cross-entropy [B], summed over critics, with the target's probabilities."""
         return -(target * out.log_softmax(-1)).sum(-1).sum(0)
 
     def _atoms(self, like: Tensor) -> Tensor:

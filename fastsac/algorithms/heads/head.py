@@ -38,5 +38,9 @@ class Head(ABC):
         """
 
     @abstractmethod
+    def encode(self, value: Tensor) -> Tensor:
+        """Values, [B] or [E, B], as targets that `loss` takes."""
+
+    @abstractmethod
     def loss(self, out: Tensor, target: Tensor) -> Tensor:
-        """Loss per transition, [B], of outputs [E, B, W] for a target from `target`, or for values [B]."""
+        """Loss per transition, [B], summed over critics, of outputs [E, B, W] for a target."""

@@ -27,6 +27,10 @@ class Scalar(Head):
             return losses.bootstrap(reward, discount, next_q - alpha * next_log_prob)
         return losses.td_target(reward, discount, next_q, next_log_prob, alpha)
 
+    def encode(self, value: Tensor) -> Tensor:
+        """As they are."""
+        return value
+
     def loss(self, out: Tensor, target: Tensor) -> Tensor:
         """As `losses.critic_loss`, [B]."""
         return losses.critic_loss(self.value(out), target)
