@@ -1,6 +1,12 @@
 """fastsac: Soft Actor-Critic, fast and exact.
 
-Public names: `Config`, `train`, `load`, `Policy`, `Result`, `make_env`, `EnvSpec`, `Step`, `VectorEnv`.
+    result = fastsac.train("Pendulum-v1", seed=3)          # or an environment itself, or a Config
+    policy = fastsac.load(result.run_dir)
+    action = policy.act(obs)                               # what env.step returned, one or a batch
+    print(fastsac.evaluate(policy, episodes=20))
+
+`Config` lists all settings.  `register_env` names an environment that is a Python object, `make_env` makes one as
+training sees it, and `VectorEnv`, `EnvSpec` and `Step` are for writing one's own.  docs/python.md shows more.
 """
 
 from fastsac.runtime import compile_cache
@@ -9,19 +15,22 @@ TYPE_CHECKING = False  # typing's own takes longer to import than all of this
 if TYPE_CHECKING:
     from typing import Any
 
+    from fastsac.api import Evaluation, evaluate, train
     from fastsac.config.settings import Config
-    from fastsac.env import EnvSpec, Step, VectorEnv, make_env
+    from fastsac.env import EnvSpec, Step, VectorEnv, make_env, register_env
     from fastsac.policy import Policy, load
     from fastsac.run.result import Result
-    from fastsac.run.trainer import train
 
 __version__ = "0.1.0"
-__all__ = ["Config", "EnvSpec", "Policy", "Result", "Step", "VectorEnv", "load", "make_env", "train"]
+__all__ = [
+    "Config", "EnvSpec", "Evaluation", "Policy", "Result", "Step", "VectorEnv", "evaluate", "load", "make_env",
+    "register_env", "train",
+]  # fmt: skip
 
 _HOME = {
     "Config": "fastsac.config.settings", "EnvSpec": "fastsac.env", "Step": "fastsac.env", "VectorEnv": "fastsac.env",
-    "make_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy", "Result": "fastsac.run.result",
-    "train": "fastsac.run.trainer",
+    "make_env": "fastsac.env", "register_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy",
+    "Result": "fastsac.run.result", "train": "fastsac.api", "evaluate": "fastsac.api", "Evaluation": "fastsac.api",
 }  # fmt: skip
 
 
@@ -34,6 +43,10 @@ def __getattr__(name: str) -> "Any":
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 compile_cache.claim()  # before anything here, or beside it, imports torch's compiler

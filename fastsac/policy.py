@@ -125,15 +125,20 @@ class Policy:
         """
         tensor = next(_tensors(obs), None)
         rows, is_single = flatten(self.spec, _arrays(obs))
-        x = torch.as_tensor(rows, dtype=torch.float32)  # [B, O]
-        if self._norm is not None:
-            x = normalizer.apply(x, *self._norm)
-        noise = None if deterministic else torch.randn(len(x), self.algorithm.action_dim)
-        action = self.algorithm.act(self._vector, x, noise)  # [B, A]
+        action = self.choose(torch.tensor(rows), deterministic)  # a copy: rows may be read-only
         if not normalized:
             action = self._in_units(action)
         action = action.squeeze(0) if is_single else action
         return action.numpy() if tensor is None else action.to(tensor.device)
+
+    @torch.no_grad()
+    def choose(self, rows: Tensor, deterministic: bool = True) -> Tensor:
+        """Actions [B, A], in [-1, 1] or one-hot, for observations [B, O] as of a `VectorEnv`, on the CPU."""
+        x = rows.float()
+        if self._norm is not None:
+            x = normalizer.apply(x, *self._norm)
+        noise = None if deterministic else torch.randn(len(x), self.algorithm.action_dim)
+        return self.algorithm.act(self._vector, x, noise)
 
     def predict(
         self,

@@ -26,8 +26,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": {"disk", "config", "env", "nn", "runtime", "checkpoint", "report", "algorithms", "learning", "acting"},
     "cli": {"disk", "config", "env", "nn", "runtime", "report", "acting", "run"},
 }
-AT_THE_TOP = {"policy.py": {"config", "env", "nn", "checkpoint", "algorithms", "run"}}
-PUBLIC = {"__version__", "policy"}  # what rooms may take from the top: the command line uses them
+AT_THE_TOP = {
+    "policy.py": {"config", "env", "nn", "checkpoint", "algorithms", "run"},
+    "api.py": {"config", "env", "nn", "acting", "run", "policy"},
+}
+PUBLIC = {"__version__", "api", "policy"}  # what rooms may take from the top: the command line uses them
 SIMULATORS = {
     "ale_py", "brax", "dm_control", "envpool", "fastsac_envs", "gym", "gymnasium", "isaaclab", "mujoco",
     "mujoco_playground", "procgen", "pybullet",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fastsac.acting.errors import CheckedEnv, Locate, of_nobody
 from fastsac.env import FloatArray, VectorEnv
 
-NO_LIMIT = 10_000  # steps after which an episode is cut off where the task has no time limit
+MAX_STEPS = 10_000  # after which an episode is cut off where the task has no time limit
 
 
 class Rollout(NamedTuple):
@@ -18,6 +18,7 @@ class Rollout(NamedTuple):
     returns: NDArray[np.float64]  # [N], undiscounted
     lengths: NDArray[np.int64]  # [N]
     success: NDArray[np.float64]  # [N], 1 or 0; NaN where that is not known
+    cut: NDArray[np.bool_]  # [N], not over after MAX_STEPS, in a task without a time limit
 
 
 def rollout(env: VectorEnv, act: Callable[[FloatArray], FloatArray], locate: Locate = of_nobody) -> Rollout:
@@ -37,7 +38,7 @@ def rollout(env: VectorEnv, act: Callable[[FloatArray], FloatArray], locate: Loc
     lengths = np.zeros(env.num_envs, np.int64)
     success = np.full(env.num_envs, np.nan)
     running = np.ones(env.num_envs, np.bool_)
-    for _ in range(env.spec.max_episode_steps or NO_LIMIT):
+    for _ in range(env.spec.max_episode_steps or MAX_STEPS):
         checked.send(act(obs))
         step = checked.recv()
         done = step.terminated | step.truncated
@@ -50,4 +51,4 @@ def rollout(env: VectorEnv, act: Callable[[FloatArray], FloatArray], locate: Loc
         obs = step.obs
         if not running.any():
             break
-    return Rollout(returns, lengths, success)
+    return Rollout(returns, lengths, success, running)

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import tyro
 
 from fastsac.cli.main import say
@@ -45,43 +44,29 @@ class EvalArgs:
 def run(args: list[str]) -> int:
     """Evaluate; returns the exit status."""
     options = parse(EvalArgs, PROG, args)
-    from fastsac.acting.errors import BadStepError, NotFiniteError, call_env, of_nobody, try_make
-    from fastsac.acting.evaluation import rollout
-    from fastsac.env import make_env
+    from fastsac.acting.errors import BadStepError, NotFiniteError
+    from fastsac.api import evaluate
     from fastsac.env.foreign import check_env
-    from fastsac.nn import philox
     from fastsac.policy import load
     from fastsac.run.extract import best_member
 
     member = best_member(options.run_dir) if options.member == "best" else options.member
     policy = load(options.run_dir, member, options.checkpoint)
-    c = policy.config
-    check_env(c.env, options.run_dir, options.trust_env, partial(say, PROG))
-    seeds = philox.derive_seeds(options.seed, philox.Purpose.EVAL_SEED, options.episodes)
-    make = partial(make_env, c.env, seeds, c.num_env_threads, c.env_kwargs_of_evaluation, c.action_limit)
+    check_env(policy.config.env, options.run_dir, options.trust_env, partial(say, PROG))
     with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
-        env = try_make(make)
         try:
-            try:
-                episodes = rollout(env, lambda obs: policy.act(obs, normalized=True))
-            finally:
-                call_env(env.close, "close", of_nobody)
+            evaluation = evaluate(policy, policy.config.env, options.episodes, options.seed)
         except (BadStepError, NotFiniteError) as error:
             say(PROG, str(error))
             return 1
-    returns, lengths, success = episodes
-    known = success[np.isfinite(success)]
+    returns = evaluation.returns
     result = {
-        "env_id": env.spec.env_id, "run_dir": str(options.run_dir), "member": member,
+        "env_id": evaluation.env_id, "run_dir": str(options.run_dir), "member": member,
         "checkpoint": options.checkpoint, "episodes": options.episodes,
-        "return_mean": float(returns.mean()), "return_std": float(returns.std()),
+        "return_mean": evaluation.mean, "return_std": evaluation.std,
         "return_min": float(returns.min()), "return_max": float(returns.max()),
-        "length_mean": float(lengths.mean()), "success_rate": float(known.mean()) if known.size else None,
-        "returns": returns.tolist(),
+        "length_mean": float(evaluation.lengths.mean()), "episodes_cut": int(evaluation.cut.sum()),
+        "success_rate": evaluation.success_rate, "returns": returns.tolist(),
     }  # fmt: skip
-    text = (
-        "{env_id}: return {return_mean:.1f} +- {return_std:.1f} (min {return_min:.1f}, max {return_max:.1f}), "
-        "length {length_mean:.0f}, {episodes} episodes" + (", success rate {success_rate:.0%}" if known.size else "")
-    )
-    print(json.dumps(result) if options.json else text.format(**result))
+    print(json.dumps(result) if options.json else evaluation)
     return 0

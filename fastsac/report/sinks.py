@@ -16,7 +16,10 @@ METRIC_COLUMNS = (
 )  # fmt: skip
 """The last three divide the seconds of the log interval: waiting for the environments, waiting for the device (on a
 CPU, computing actions and updates), and the rest."""
-EVAL_COLUMNS = ("member", "env_steps", "grad_steps", "wall_s", "return_mean", "return_std", "episodes", "success_rate")
+EVAL_COLUMNS = (
+    "member", "env_steps", "grad_steps", "wall_s", "return_mean", "return_std", "episodes", "episodes_cut",
+    "success_rate",
+)  # fmt: skip
 """The success rates are empty where no episode told whether it succeeded."""
 MEMBER_COLUMNS = ("seed",)  # of both, and one for each setting that a sweep changes
 

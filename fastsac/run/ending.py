@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastsac.acting.errors import BadStepError, NotFiniteError
+from fastsac.acting.evaluation import MAX_STEPS
 from fastsac.checkpoint.thread import CheckpointError
 from fastsac.disk.files import write_file
 from fastsac.env import first_line
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS = (BadStepError, NotFiniteError)  # any error may be the cause of these
 FAILURES = (*ENVIRONMENTS, CaptureError, CheckpointError)  # whose message says all
-EVALUATED = ("return_mean", "return_std", "success_rate")  # columns of eval.csv that summary.json has too
+EVALUATED = ("return_mean", "return_std", "episodes_cut", "success_rate")  # columns of eval.csv, in summary.json too
 ERROR_FILES = ("error.txt", "error-fastsac.txt")  # why a run ended; the second where the first is somebody else's
 ERROR_HEAD = b"fastsac: the run ended by an error.\n"
 
@@ -56,7 +57,7 @@ def write_result(run: "Run", interrupted: bool, stopped_by: str, **more: str) ->
 
 def _about(run: "Run") -> dict[str, Any]:
     c, thread = run.config, run.checkpointer.thread
-    names = ("env_kwargs", "eval_env_kwargs", "algo", "preset", "eval_episodes")
+    names = ("env_kwargs", "eval_env_kwargs", "max_episode_steps", "algo", "preset", "eval_episodes")
     return {
         "env_id": run.plan.spec.env_id,
         **{name: getattr(c, name) for name in names},
@@ -111,10 +112,12 @@ def closing_table(result: Result, last_evals: Sequence[Row]) -> dict[str, str]:
         evaluation = (
             f"{result.eval_return_mean:.1f} mean, {middle:.1f} interquartile mean, {low:.1f} to {high:.1f} over members"
         )
+    cut, episodes = (int(sum(row.get(name, 0) for row in last_evals)) for name in ("episodes_cut", "episodes"))
     return {
         "env steps": f"{result.env_steps:,}",
         "updates": f"{result.grad_steps:,}",
         "wall seconds": f"{result.wall_s:.1f}, of which compiling {result.compile_s:.1f}",
         "evaluation return": evaluation,
+        **({"episodes cut off": f"{cut} of {episodes}, after {MAX_STEPS:,} steps"} if cut else {}),
         **({} if math.isnan(result.eval_success_rate) else {"success rate": f"{result.eval_success_rate:.0%}"}),
     }

@@ -29,6 +29,7 @@ class Evaluation(NamedTuple):
 
     returns: NDArray[np.float64]  # undiscounted
     success: NDArray[np.float64] | None = None  # 1 or 0; NaN where that is not known
+    cut: NDArray[np.bool_] | None = None  # as of `Rollout`
 
 
 Evaluator = Callable[["Run"], Evaluation]
@@ -41,7 +42,7 @@ class EvaluationStoppedError(Exception):
 
 def make_training_envs(config: Config, counter: int) -> VectorEnv:
     """num_envs of each member, or a ValueError; another counter gives other episodes."""
-    return try_make(partial(_make, config, Purpose.ENV_SEED, config.num_envs, counter, config.env_kwargs))
+    return try_make(partial(_make, config, Purpose.ENV_SEED, config.num_envs, counter, config.env_kwargs_of_training))
 
 
 def evaluate(run: "Run") -> Evaluation:
@@ -65,7 +66,7 @@ def evaluate(run: "Run") -> Evaluation:
         episodes = rollout(env, act, locate)
     finally:
         call_env(env.close, "close", locate)
-    return Evaluation(episodes.returns.reshape(m, n), episodes.success.reshape(m, n))
+    return Evaluation(episodes.returns.reshape(m, n), episodes.success.reshape(m, n), episodes.cut.reshape(m, n))
 
 
 def _make(config: Config, purpose: Purpose, num_envs: int, counter: int, env_kwargs: dict[str, Any]) -> VectorEnv:

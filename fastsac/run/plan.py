@@ -4,15 +4,17 @@ Owns decisions, makes nothing but the run directory's mark: the result is a `Pla
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 
+from fastsac.acting.evaluation import MAX_STEPS
 from fastsac.algorithms import registry
 from fastsac.algorithms.algorithm import OPTIONS
 from fastsac.config.settings import Config
-from fastsac.env import EnvSpec, make_spec
+from fastsac.env import EnvSpec, make_spec, why_only_here
 from fastsac.run.claim import claim
 from fastsac.run.memory import check_memory
 from fastsac.run.mode import choose_mode
@@ -67,7 +69,7 @@ def make_plan(config: Config) -> Plan:
             "is learned. Raise --total-steps or lower --learning-starts."
         )
     device = choose_device(config.device)
-    spec = make_spec(config.env, config.env_kwargs, config.action_limit)
+    spec = make_spec(config.env, config.env_kwargs_of_training, config.action_limit)
     _check_evaluation(config, spec)
     config = config.replace(algo=_choose_algo(config, spec))
     if spec.image is not None and config.obs_norm:
@@ -86,18 +88,35 @@ def make_plan(config: Config) -> Plan:
         place.release()
         raise
     device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else _threads_text(threads)
-    obs = "x".join(map(str, spec.image or (spec.obs_dim,)))
-    members = f" x {config.num_members} members" if config.num_members > 1 else ""
     precision = ", bfloat16" if config.bf16 else ""
-    kwargs = {"env_kwargs": config.env_kwargs, "in evaluation": config.eval_env_kwargs}
     notes = (
-        f"{spec.env_id}: obs {obs}, action {spec.action_dim}, {config.algo}, preset {config.preset}, "
-        f"{config.num_envs} environments{members}",
-        ", ".join(f"{name} {value}" for name, value in kwargs.items() if value),
+        *_env_notes(config, spec),
         f"device {device} ({device_name}), update {mode}: {why}{precision}",
         memory,
     )
     return Plan(config, spec, device, mode, threads, place, resume, tuple(filter(None, notes)), began)
+
+
+def _env_notes(config: Config, spec: EnvSpec) -> Iterator[str]:
+    """What to know about the environments."""
+    obs = "x".join(map(str, spec.image or (spec.obs_dim,)))
+    members = f" x {config.num_members} members" if config.num_members > 1 else ""
+    yield (
+        f"{spec.env_id}: obs {obs}, action {spec.action_dim}, {config.algo}, preset {config.preset}, "
+        f"{config.num_envs} environments{members}"
+    )
+    names = ("env_kwargs", "eval_env_kwargs", "max_episode_steps")
+    yield ", ".join(f"{name} {getattr(config, name)}" for name in names if getattr(config, name))
+    if spec.max_episode_steps is None:
+        yield (
+            f"{spec.env_id} tells no time limit: episodes end only when the task ends them, and those of evaluations "
+            f"are cut off after {MAX_STEPS:,} steps. --max-episode-steps N sets one."
+        )
+    if why := why_only_here(config.env):
+        yield (
+            f"{config.env} exists in this process alone ({why}): `fastsac eval` and `--resume` will not find it. "
+            "fastsac.evaluate and fastsac.train(env, resume=RUN_DIR) in the same script do."
+        )
 
 
 def _choose_algo(config: Config, spec: EnvSpec) -> str:

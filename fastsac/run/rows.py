@@ -89,6 +89,7 @@ def _figures(evaluation: Evaluation, member: int) -> Row:
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
         "episodes": len(returns),
+        "episodes_cut": 0 if evaluation.cut is None else int(evaluation.cut[member].sum()),
         **success_rate(told),
     }
 

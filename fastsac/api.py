@@ -1,0 +1,226 @@
+"""Training and evaluating from Python: by the name of an environment, or with an environment itself.
+
+Axes: N episodes, B batch, O obs_dim, A action_dim.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ParamSpec, Protocol, cast, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fastsac.acting.errors import call_env, of_nobody, try_make
+from fastsac.acting.evaluation import MAX_STEPS, rollout
+from fastsac.config.settings import Config, Settings
+from fastsac.env import MAX_SEED, OBJECT_BACKEND, EnvSpec, FloatArray, make_env, register_env
+from fastsac.env.foreign import check_env
+from fastsac.nn.philox import Purpose, derive_seeds
+from fastsac.policy import Policy
+from fastsac.run import trainer
+from fastsac.run.result import Result
+
+LOG = logging.getLogger("fastsac")
+SAME = ("obs_dim", "action_dim", "discrete", "image", "action_bounds")  # between a policy's task and another
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+
+
+class HasSpaces(Protocol):
+    """A Gymnasium environment or vector environment."""
+
+    @property
+    def observation_space(self) -> Any:
+        """What it shows."""
+
+    @property
+    def action_space(self) -> Any:
+        """What it takes."""
+
+
+Env = str | Callable[..., object] | HasSpaces
+"""A name, or what `register_env` takes."""
+
+
+# Training -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvAndSettings(Settings):
+    """The arguments of `train`, by name, for type checkers."""
+
+    env: Env | Config | None = None
+
+
+class Train(Protocol[P, Q]):
+    """How `train` is called: the settings, with their types, are the fields of `Config`."""
+
+    @overload
+    def __call__(self, env: Env | Config, /, *args: P.args, **settings: P.kwargs) -> Result: ...
+    @overload
+    def __call__(self, *args: Q.args, **settings: Q.kwargs) -> Result: ...
+
+
+def _with_settings(settings: Callable[P, object], all_by_name: Callable[Q, object]) -> Callable[[Any], Train[P, Q]]:
+    """To type checkers, a function with the arguments of these; it stays as it is."""
+    return lambda function: cast(Train[P, Q], function)
+
+
+@_with_settings(Settings, EnvAndSettings)
+def train(env: Env | Config | None = None, **settings: Any) -> Result:
+    """Train a policy, or several; returns the closing figures and where everything is.
+
+        result = fastsac.train("Pendulum-v1", seed=3)
+        result = fastsac.train(lambda: gymnasium.make("Pendulum-v1"), total_steps=10_000)
+        result = fastsac.train(MyEnv, resume=result.run_dir, total_steps=20_000)
+
+    Args:
+        env: the name of an environment, as `fastsac envs` lists them; an environment itself, which is one of those that
+            `register_env` takes; or a `Config`, whose values the settings replace.  Of a Gymnasium vector environment,
+            num_envs is its own number unless given.  May be left out with resume.
+        settings: as of `Config`.  With resume=RUN_DIR all others are those of the run unless given.
+
+    Raises:
+        ValueError: wrong settings, or what cannot be done here; nothing was written.
+        RuntimeError: an environment failed or a number is not finite; checkpoints written before are kept.
+    """
+    return trainer.train(_config(env, settings))
+
+
+def _config(env: Env | Config | None, settings: dict[str, Any]) -> Config:
+    """The settings of a call of `train`."""
+    if isinstance(env, Config):
+        return env.replace(**settings)
+    resume, run_dir = settings.get("resume"), settings.get("run_dir")
+    if resume is not None and resume != "auto":
+        return _continued(Config.load(resume), env, settings)
+    if env is None:
+        raise ValueError('env must be given, for example fastsac.train("Pendulum-v1").')
+    before = ""  # what a run that resume auto goes on with was made in
+    if resume == "auto" and run_dir is not None and (Path(run_dir) / "config.json").exists():
+        before = Config.load(run_dir).env
+    name = _name(env, before)
+    num_envs = getattr(env, "num_envs", None)  # of a vector environment
+    return Config(**{**({} if num_envs is None else {"num_envs": num_envs}), **settings, "env": name})
+
+
+def _continued(before: Config, env: Env | None, settings: dict[str, Any]) -> Config:
+    """The settings of a run, with others in their place."""
+    if env is None:
+        check_env(before.env, Path(settings["resume"]), is_trusted=False, say=LOG.info)
+    name = before.env if env is None else _name(env, before.env)
+    return before.replace(**{"run_dir": None, **settings, "env": name})
+
+
+def _name(env: Env, before: str = "") -> str:
+    """The name of an environment, which is that of `before` in a run that goes on, if both are objects."""
+    if isinstance(env, str):
+        return env
+    backend, _, task = before.partition(":")
+    return register_env(env, task if backend == OBJECT_BACKEND else None)
+
+
+# Evaluating -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """Episodes of one policy."""
+
+    env_id: str
+    returns: NDArray[np.float64]  # [N], undiscounted
+    lengths: NDArray[np.int64]  # [N]
+    success: NDArray[np.float64]  # [N], 1 or 0; NaN where the environment does not tell
+    cut: NDArray[np.bool_]  # [N], cut off after 10,000 steps in a task that tells no time limit
+
+    @property
+    def mean(self) -> float:
+        """Mean of the returns."""
+        return float(self.returns.mean())
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the returns."""
+        return float(self.returns.std())
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of the episodes that succeeded, of those that told; None where none did."""
+        known = self.success[np.isfinite(self.success)]
+        return float(known.mean()) if known.size else None
+
+    def __repr__(self) -> str:
+        low, high, length = self.returns.min(), self.returns.max(), self.lengths.mean()
+        text = (
+            f"{self.env_id}: return {self.mean:.1f} +- {self.std:.1f} (min {low:.1f}, max {high:.1f}), "
+            f"length {length:.0f}, {len(self.returns)} episodes"
+        )
+        if self.success_rate is not None:
+            text += f", success rate {self.success_rate:.0%}"
+        return text + (f", {self.cut.sum()} cut off after {MAX_STEPS:,} steps" if self.cut.any() else "")
+
+
+def evaluate(
+    policy: Policy | str | Path,
+    env: Env | None = None,
+    episodes: int = 10,
+    seed: int = 0,
+    deterministic: bool = True,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Episodes with a policy, one in each of N new environments: their returns and lengths.
+
+    Args:
+        policy: what `load` gave, or a run directory, whose newest policy of the first member it is.
+        env: where, as of `train`; None for the environment of the run.
+        episodes: N, at least 1.
+        seed: of the environments and of sampled actions, in [0, 2^31).
+        deterministic: the best actions; else samples.
+        env_kwargs: keyword arguments of the environments; None for those of the run's evaluations, where the
+            environment is the run's.
+
+    Raises:
+        ValueError: a wrong argument, no such run, or an environment of other sizes.
+        RuntimeError: an environment failed.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}.")
+    if not 0 <= seed < MAX_SEED:
+        raise ValueError(f"seed must be in [0, 2^31), got {seed}.")
+    policy = policy if isinstance(policy, Policy) else Policy.load(policy)
+    config = policy.config
+    if env is None:
+        check_env(config.env, policy.run_dir, is_trusted=False, say=LOG.info)
+    name = config.env if env is None else _name(env)
+    if env_kwargs is None:
+        env_kwargs = config.env_kwargs_of_evaluation if name == config.env else {}
+    seeds = derive_seeds(seed, Purpose.EVAL_SEED, episodes)
+    made = try_make(partial(make_env, name, seeds, config.num_env_threads, env_kwargs, config.action_limit))
+    try:
+        _check_fits(policy.spec, made.spec)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            result = rollout(made, partial(_choose, policy, deterministic))
+    finally:
+        call_env(made.close, "close", of_nobody)
+    return Evaluation(made.spec.env_id, *result)
+
+
+def _choose(policy: Policy, deterministic: bool, obs: FloatArray) -> FloatArray:
+    """Actions [B, A] for rows [B, O] of the contract."""
+    actions: FloatArray = policy.choose(torch.from_numpy(obs), deterministic).numpy()
+    return actions
+
+
+def _check_fits(mine: EnvSpec, other: EnvSpec) -> None:
+    """Refuse a task whose arrays are not those of a policy's own, with a ValueError."""
+    for name in SAME:
+        if getattr(mine, name) != getattr(other, name):
+            raise ValueError(
+                f"{other.env_id} does not fit the policy, which was trained in {mine.env_id}: {name} "
+                f"{getattr(other, name)}, not {getattr(mine, name)}."
+            )
