@@ -46,7 +46,7 @@ def __getattr__(name: str) -> "Any":
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return ["__version__", *__all__]
 
 
 compile_cache.claim()  # before anything here, or beside it, imports torch's compiler

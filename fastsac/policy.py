@@ -84,8 +84,10 @@ class Policy:
         return cls(config, algorithm, run.spec, vector, mean_and_rstd, run_dir, member)
 
     def __repr__(self) -> str:
-        sizes = f"{self.observation_space} -> {self.action_space}"
-        return f"Policy({self.spec.env_id}, {self.config.algo}, {self.config.member_name(self.member)}, {sizes})"
+        name = self.config.member_name(self.member)
+        return (
+            f"Policy({self.spec.env_id}, {self.config.algo}, {name}: {self.observation_space} -> {self.action_space})"
+        )
 
     @property
     def obs_dim(self) -> int:

@@ -16,11 +16,11 @@ import tyro
 from fastsac.cli.flags import flags_of
 from fastsac.cli.help import help_text
 from fastsac.cli.main import say
-from fastsac.cli.other_programs import ELSEWHERE
 from fastsac.cli.parsing import HELP, read_flags, wants_help
 from fastsac.cli.spelling import as_usual, check_names
 from fastsac.config.algorithms import ALGORITHMS
 from fastsac.config.fields import setting
+from fastsac.config.other_programs import ELSEWHERE
 from fastsac.config.presets import PRESETS
 from fastsac.config.settings import Config
 from fastsac.disk.errors import disk_error

@@ -1,6 +1,7 @@
 """How a Config is made: the preset of its environment gives what is not given, and help shows every field's text."""
 
 import difflib
+import inspect
 import textwrap
 from dataclasses import fields, is_dataclass
 from functools import wraps
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 from fastsac.config.algorithms import Algo
 from fastsac.config.fields import docs_of
 from fastsac.config.kinds import conform, shown
+from fastsac.config.other_programs import told
 from fastsac.config.presets import find_preset
 
 T = TypeVar("T")
@@ -25,16 +27,20 @@ def made_from_preset(cls: type[T]) -> type[T]:
 
     @wraps(plain)
     def init(self: Any, *args: Any, **given: Any) -> None:
-        for name in given.keys() - set(names):
-            raise ValueError(f"{shown(name)} is no setting{near(name, names)}")
+        for name in given:
+            if name not in names:
+                raise ValueError(f"{shown(name)} {told(name) or f'is no setting{near(name, names)}'}")
         if "env" not in given:
             raise ValueError('env must be given, for example env="Pendulum-v1". `fastsac envs` lists them.')
-        env, algo = conform("env", given["env"], str), conform("algo", given.get("algo", "auto"), Algo)
+        env = given["env"]
+        if callable(env) or hasattr(env, "action_space"):
+            raise ValueError("env must be a name, which fastsac.register_env(env) gives to an environment itself.")
+        env, algo = conform("env", env, str), conform("algo", given.get("algo", "auto"), Algo)
         preset, values = find_preset(env, given.get("preset", "auto"), algo)
         plain(self, *args, **{**values, **given, "preset": preset})
 
     cls.__init__ = init  # type: ignore[method-assign]
-    cls.__doc__ = f"{cls.__doc__}\n{attributes(cls)}"
+    cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{attributes(cls)}"
     return cls
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from fastsac.env.contract import EnvSpec, ObsPart
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Box:
     """Arrays of numbers within bounds; `low` and `high` are one for all numbers, or one for each."""
 
@@ -21,6 +21,11 @@ class Box:
     low: float | tuple[float, ...] = -np.inf
     high: float | tuple[float, ...] = np.inf
 
+    def __repr__(self) -> str:
+        low, high = np.min(self.low), np.max(self.high)
+        bounds = f", {low:g} to {high:g}" if np.isfinite(high) else ""
+        return f"Box({list(self.shape)}, {self.dtype}{bounds})"
+
     def contains(self, value: ArrayLike) -> bool:
         """Whether a value is of this shape and within the bounds."""
         array = np.asarray(value)
@@ -28,7 +33,7 @@ class Box:
         return array.shape == self.shape and bool(((low <= array.ravel()) & (array.ravel() <= high)).all())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Discrete:
     """Whole numbers from `start` to `start + n - 1`."""
 
@@ -36,17 +41,23 @@ class Discrete:
     start: int = 0
     shape: tuple[int, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Discrete({self.n}, start={self.start})" if self.start else f"Discrete({self.n})"
+
     def contains(self, value: ArrayLike) -> bool:
         """Whether a value is one of the numbers."""
         array = np.asarray(value)
         return array.shape == () and array.dtype.kind in "iu" and self.start <= int(array) < self.start + self.n
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dict:
     """Dictionaries of these; names of dictionaries within are joined by colons."""
 
     spaces: Mapping[str, Box | Discrete]
+
+    def __repr__(self) -> str:
+        return f"Dict({', '.join(f'{name}={space}' for name, space in self.spaces.items())})"
 
     def __getitem__(self, name: str) -> Box | Discrete:
         return self.spaces[name]

@@ -7,10 +7,10 @@ import pytest
 
 from fastsac.cli.eval import EvalArgs
 from fastsac.cli.flags import flags_of
-from fastsac.cli.other_programs import ELSEWHERE, OTHER, SAME
 from fastsac.cli.parsing import parse
 from fastsac.cli.spelling import as_usual, near_match
 from fastsac.cli.train import TrainFlags, train_config
+from fastsac.config.other_programs import ELSEWHERE, OTHER, SAME
 from fastsac.config.settings import Config
 
 OURS = {name for flag in flags_of(TrainFlags) for name in flag.names}

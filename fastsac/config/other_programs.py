@@ -1,7 +1,9 @@
-"""What flags of other programs are here.
+"""What flags and settings of other programs are here.
 
 Of Stable-Baselines3 and rl-zoo3, CleanRL and LeanRL, rsl_rl and Isaac Lab, Brax, skrl, Tianshou and Spinning Up.
 """
+
+import re
 
 # Ours, and the names elsewhere for exactly this.
 SAME = {
@@ -106,3 +108,12 @@ OTHER = {
 }
 ELSEWHERE = {f"--{name}": f"is {ours} here." for ours, names in SAME.items() for name in names.split()}
 ELSEWHERE |= {f"--{name}": text for name, text in OTHER.items()}
+
+
+def told(setting: str) -> str | None:
+    """What a setting of another program is here, in the words of Python; None if that is not known."""
+    text = ELSEWHERE.get(f"--{setting.replace('_', '-')}")
+    if text is None or "--quiet" in text:  # which the command line alone has
+        return None
+    text = re.sub(r"--no-([a-z-]+)", r"--\1=False", text)
+    return re.sub(r"--([a-z-]+)", lambda flag: flag[1].replace("-", "_"), text)
