@@ -84,10 +84,8 @@ class Policy:
         return cls(config, algorithm, run.spec, vector, mean_and_rstd, run_dir, member)
 
     def __repr__(self) -> str:
-        name = self.config.member_name(self.member)
-        return (
-            f"Policy({self.spec.env_id}, {self.config.algo}, {name}: {self.observation_space} -> {self.action_space})"
-        )
+        who = f"{self.spec.env_id}, {self.config.algo}, {self.config.member_name(self.member)}"
+        return f"Policy({who}: {self.observation_space} -> {self.action_space})"
 
     @property
     def obs_dim(self) -> int:
@@ -131,7 +129,10 @@ class Policy:
         if not normalized:
             action = self._in_units(action)
         action = action.squeeze(0) if is_single else action
-        return action.numpy() if tensor is None else action.to(tensor.device)
+        if tensor is not None:
+            return action.to(tensor.device)
+        numbers: NDArray[Any] = action.numpy()[()]  # one choice as a number, which can be the key of a dictionary
+        return numbers
 
     @torch.no_grad()
     def choose(self, rows: Tensor, deterministic: bool = True) -> Tensor:

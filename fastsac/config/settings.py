@@ -8,8 +8,9 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from fastsac.config.algorithms import Algo
 from fastsac.config.checks import check
@@ -19,6 +20,10 @@ from fastsac.config.fields import DEFAULTS, Traits, setting
 from fastsac.config.kinds import read_json, shown
 from fastsac.disk.files import read_file
 
+if TYPE_CHECKING:
+    Folder = str | PathLike[str]  # which becomes text
+else:
+    Folder = str
 Auto = Literal["auto", "on", "off"]
 Activation = Literal["relu", "silu", "tanh", "elu", "gelu"]
 
@@ -69,11 +74,11 @@ class Settings:
     """Train one member for each combination of values, such as critic_lr=3e-4,1e-3 tau=0.005,0.01, or for each of N
     random draws from the preset's ranges.  `fastsac plot` ranks them."""
 
-    run_dir: str | None = setting(
+    run_dir: Folder | None = setting(
         None, affects="nothing", group="checkpoints", common=True, metavar="FOLDER", unset="runs/TASK-sSEED-TIME"
     )
     """Folder for all files of the run, new or empty."""
-    resume: str | None = setting(None, affects="nothing", group="checkpoints", common=True, metavar="FOLDER | auto")
+    resume: Folder | None = setting(None, affects="nothing", group="checkpoints", common=True, metavar="FOLDER | auto")
     """Continue the run in this folder from its newest checkpoint, with its settings; flags override them.  With auto,
     the same command starts the run in run_dir, and continues it there when called again."""
     wait_for_lock: float = setting(0.0, at_least=0, affects="nothing", group="expert", metavar="SECONDS")

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastsac.env.adapt import join
 from fastsac.env.contract import AnyArray, EnvSpec, ObsPart
-from fastsac.env.spaces import parts_of
+from fastsac.env.spaces import parts_of, pick
 
 Shape = tuple[int, ...]
 
@@ -28,7 +28,7 @@ def flatten(spec: EnvSpec, obs: Any) -> tuple[AnyArray, bool]:
     """
     parts = parts_of(spec)
     if isinstance(obs, Mapping):
-        arrays = [_numbers(_pick(obs, part.name), parts) for part in parts]
+        arrays = [_numbers(pick(obs, part.name), parts) for part in parts]
     else:
         arrays = [_numbers(obs, parts)]
         if len(parts) > 1 or _batch_of(arrays[0], parts[0], spec) is None:
@@ -43,18 +43,6 @@ def flatten(spec: EnvSpec, obs: Any) -> tuple[AnyArray, bool]:
     if not np.isfinite(rows).all():
         raise ValueError("obs must be finite, got NaN or infinity.")
     return rows, batch == ()
-
-
-def _pick(obs: Mapping[str, Any], name: str) -> Any:
-    """The part of a dictionary, or of dictionaries within it."""
-    if name in obs:
-        return obs[name]
-    value: Any = obs
-    for key in name.split(":"):
-        if not isinstance(value, Mapping) or key not in value:
-            raise ValueError(f"obs must have the part {name!r}, got a dictionary of {', '.join(map(str, obs))}.")
-        value = value[key]
-    return value
 
 
 def _numbers(value: Any, parts: tuple[ObsPart, ...]) -> AnyArray:

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -59,6 +60,13 @@ class Dict:
     def __repr__(self) -> str:
         return f"Dict({', '.join(f'{name}={space}' for name, space in self.spaces.items())})"
 
+    def contains(self, value: Any) -> bool:
+        """Whether a value is a dictionary that has them all, flat or nested."""
+        try:
+            return all(space.contains(pick(value, name)) for name, space in self.spaces.items())
+        except ValueError:
+            return False
+
     def __getitem__(self, name: str) -> Box | Discrete:
         return self.spaces[name]
 
@@ -97,6 +105,18 @@ def parts_of(spec: EnvSpec) -> tuple[ObsPart, ...]:
     if spec.obs_parts:
         return spec.obs_parts
     return (ObsPart("obs", spec.image, "uint8") if spec.image else ObsPart("obs", (spec.obs_dim,), "float32"),)
+
+
+def pick(obs: Mapping[str, Any], name: str) -> Any:
+    """The part of a dictionary, or of dictionaries within it; a ValueError if it is not there."""
+    if name in obs:
+        return obs[name]
+    value: Any = obs
+    for key in name.split(":"):
+        if not isinstance(value, Mapping) or key not in value:
+            raise ValueError(f"obs must have the part {name!r}, got a dictionary of {', '.join(map(str, obs))}.")
+        value = value[key]
+    return value
 
 
 def _space(part: ObsPart) -> Box | Discrete:
