@@ -148,6 +148,19 @@ def test_wrong_calls_are_refused_in_one_line():
     assert [path.name for path in Path.cwd().iterdir()] == ["run"]
 
 
+def test_a_run_directory_imports_no_module_that_came_with_it(monkeypatch):
+    fastsac.train("tests.support.scripted_env:3t", **TINY, num_envs=2, run_dir="run")
+    config = Path("run/config.json")
+    config.write_text(config.read_text().replace("tests.support.scripted_env:3t", "theirs.module:3t"))
+    monkeypatch.chdir("run")
+    Path("theirs").mkdir()
+    Path("theirs/module.py").write_text("from tests.support.scripted_env import list_tasks, make, make_spec\n")
+    for call in (lambda: fastsac.evaluate("."), lambda: fastsac.train(resume=".", total_steps=90)):
+        with pytest.raises(ValueError, match=r"env must not name a module that lies beside .*the environment's name in"):
+            call()
+    assert len(fastsac.evaluate(".", "theirs.module:3t").returns) == 10
+
+
 def test_public_names_are_shown_without_importing_torch():
     assert set(dir(fastsac)) == {*fastsac.__all__, "__version__"}
     code = "import sys, fastsac; print(dir(fastsac)); assert 'torch' not in sys.modules"

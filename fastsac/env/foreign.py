@@ -38,7 +38,7 @@ def check_env(env: str, source: Path, is_trusted: bool, say: Callable[[str], Non
         if inside and not is_trusted:
             raise ValueError(
                 f"env must not name a module that lies beside {config_file}, got {env!r} ({inside}). "
-                "Give --trust-env if you trust that code."
+                "Give --trust-env, or the environment's name in Python, if you trust that code."
             )
         if found and module not in registered:
             say(f"importing {module} from {found[-1]}, as {config_file} says")

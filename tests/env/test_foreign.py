@@ -82,7 +82,7 @@ def test_a_module_beside_the_settings_is_refused(capsys, tmp_path, run_dir, plan
     assert status == 2
     assert "env must not name a module that lies beside" in err
     assert "got 'beside_it.mod:5c'" in err
-    assert "Give --trust-env" in err
+    assert "Give --trust-env, or the environment's name in Python, if" in err
     assert err.count("\n") == 1
     assert not out
     assert not marker.exists()
