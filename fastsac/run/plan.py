@@ -110,7 +110,7 @@ def _env_notes(config: Config, spec: EnvSpec) -> Iterator[str]:
     if spec.max_episode_steps is None:
         yield (
             f"{spec.env_id} tells no time limit: episodes end only when the task ends them, and those of evaluations "
-            f"are cut off after {MAX_STEPS:,} steps. --max-episode-steps N sets one."
+            f"are cut off after {MAX_STEPS:,} steps. --max-episode-steps N sets one where the simulator can."
         )
     if why := why_only_here(config.env):
         yield (
