@@ -83,8 +83,10 @@ def outcome(run: Row, goal: Row) -> str:
 def draw(report: Report) -> dict[str, Figure]:
     """A chart per environment: returns where runs went on to their end, otherwise the seeds that have solved it.
 
-    A single system is no chart, and many environments are a table.
+    A single system is no chart; a grid and many environments are a table.
     """
+    if report["settings"].get("grid"):
+        return {}
     one = draw_returns if report["settings"].get("to_the_end") else draw_solved
     few = [env for env in report["goals"] if len(report["goals"]) < 4 and len(by_system(report, env)) > 1]
     return {env: one(report, env) for env in few}

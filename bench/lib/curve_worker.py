@@ -15,10 +15,14 @@ def flags(task: Task) -> list[str]:
     given = {"env": task.env, "seed": task.seed, "cpu-threads": task.threads, "device": task.device}
     given |= {"eval-every": task.eval_every, "eval-episodes": task.eval_episodes, "run-dir": "run"}
     given |= {} if task.goal is None else {"stop-at-return": task.goal}
-    ways = {"fastsac-warm": ["--compile=on"], "fastsac-eager": ["--compile=off"]}
-    ways |= {"fastsac-sac-v1": ["--algo=sac-v1"], "fastsac-sql": ["--algo=sql"]}
-    flags = [f"--{name}={value}" for name, value in given.items()]
-    return [*flags, *ways.get(task.system, [])]
+    ways = {
+        "fastsac-warm": {"compile": "on"},
+        "fastsac-eager": {"compile": "off"},
+        "fastsac-sac-v1": {"algo": "sac-v1"},
+        "fastsac-sql": {"algo": "sql"},
+    }
+    given |= ways.get(task.system.split(" ")[0], {}) | task.hyper
+    return [f"--{name}={value}" for name, value in given.items()]
 
 
 def train(task: Task, watch: Watch, about: dict[str, Any]) -> None:

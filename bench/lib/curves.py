@@ -94,6 +94,9 @@ class Settings(harness.Settings):
     """fastsac has an empty compile cache, as at a user's first run; fastsac-warm compiles and finds it filled, as every
     later run with --compile on; fastsac-eager does not compile.  sb3, sbx, ppo and trpo have rl-baselines3-zoo's
     settings; sb3-ours, sbx-ours, ddpg and td3 have what they share with this program's SAC from its preset."""
+    grid: tuple[str, ...] = ()
+    """In place of systems: this program, compiled before, with every combination of these settings on top of its
+    preset, NAME=VALUE,VALUE,... each."""
     seeds: tuple[int, ...] = (11, 12, 13, 14, 15)
     """Seeds of the runs; one run each, environment and system.  This program's presets were found with 1 to 5."""
     thresholds: tuple[float, ...] = ()
@@ -120,8 +123,29 @@ class Settings(harness.Settings):
             if not values or len({*values}) < len(values):
                 raise ValueError(f"{name} must be one or more different ones, got {values}.")
         harness.at_least_1(self, "eval_every", "eval_episodes", "jobs", "max_steps")
+        for each in self.grid:
+            name, _, values = each.partition("=")
+            if name.replace("-", "_") not in Config.names(affects="learning") or not all(values.split(",")):
+                raise ValueError(f"grid must be NAME=VALUE,VALUE,... of settings that affect learning, got {each!r}.")
         if self.max_wall_s is not None and not self.max_wall_s > 0:
             raise ValueError(f"max_wall_s must be above 0, got {self.max_wall_s}.")
+
+    @property
+    def variants(self) -> dict[str, dict[str, Any]]:
+        """By the name of a system, what it is told beside its preset: one for every combination of a grid."""
+        if not self.grid:
+            return {system: {} for system in self.systems}
+        axes = [(name, values.split(",")) for name, _, values in (each.partition("=") for each in self.grid)]
+        found = {}
+        for values in itertools.product(*(values for _, values in axes)):
+            told = {name.replace("_", "-"): value for (name, _), value in zip(axes, values, strict=True)}
+            found[" ".join(["fastsac-warm", *(f"{name}={value}" for name, value in told.items())])] = told
+        return found
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What tables and charts call the systems."""
+        return SYSTEMS | {system: system.removeprefix("fastsac-warm ") for system in self.variants if self.grid}
 
     def goal(self, env: str) -> Goal:
         """What to reach, within which limits."""
@@ -138,7 +162,7 @@ def run(settings: Settings, reporter: Reporter, name: str, heading: str) -> harn
         tasks = make_tasks(settings)
     goals = {env: asdict(settings.goal(env)) for env in settings.envs}
     told = {k: v for k, v in asdict(settings).items() if k not in ("json", "repeats", "seconds")}
-    about = {"settings": told, "goals": goals, "names": SYSTEMS, "cores": slots}
+    about = {"settings": told, "goals": goals, "names": settings.names, "cores": slots}
     done: dict[int, harness.Row] = {}
 
     with tempfile.TemporaryDirectory() as cache:
@@ -151,7 +175,7 @@ def run(settings: Settings, reporter: Reporter, name: str, heading: str) -> harn
             i = tasks.index(task)
             done[i] = {"system": task.system, "env": task.env, "seed": task.seed, **outcome}
             in_order = [done[i] for i in sorted(done)]
-            rows = summarise_all(goals, settings.systems, in_order)
+            rows = summarise_all(goals, list(settings.variants), in_order)
             report = reporter.finish(**about, complete=len(done) == len(tasks), rows=rows, runs=in_order)
             print(f"[{len(done)} of {len(tasks)}] {curve_charts.outcome(done[i], goals[task.env])}", flush=True)
     return reporter.show(report, curve_charts.figures(report, heading), curve_charts.draw(report))
@@ -173,10 +197,10 @@ def make_tasks(settings: Settings) -> list[Task]:
         told = {name: getattr(settings, name) for name in ("eval_episodes", "threads", "device")}
         told |= {name: getattr(goal, name) for name in ("eval_every", "max_steps", "max_wall_s")}
         for seed in settings.seeds:
-            for system in settings.systems:
+            for system, given in settings.variants.items():
                 if discrete and system in FOR_CONTINUOUS:
                     continue
-                hyper = shared(system, config)
+                hyper = given or shared(system, config)
                 tasks.append(Task(system=system, env=env, seed=seed, goal=last, hyper=hyper, **told))
     return tasks
 
@@ -201,9 +225,9 @@ def shared(system: str, config: Config) -> dict[str, Any]:
 
 
 def make_fills(tasks: Sequence[Task]) -> list[Task]:
-    """One run per environment up to its first evaluation: what it compiles, those of `fastsac-warm` find."""
-    first = {task.env: task for task in reversed(tasks) if task.system == "fastsac-warm"}
-    return [replace(first[env], max_steps=first[env].eval_every) for env in reversed(first)]
+    """A run of each `fastsac-warm` up to its first evaluation: what it compiles, the others find."""
+    first = {(task.env, task.system): task for task in reversed(tasks) if task.system.startswith("fastsac-warm")}
+    return [replace(first[key], max_steps=first[key].eval_every) for key in reversed(first)]
 
 
 def run_task(task: Task, running: processes.Running, cache: Path) -> harness.Row:
@@ -214,7 +238,7 @@ def run_task(task: Task, running: processes.Running, cache: Path) -> harness.Row
         return {"skipped": f"not installed: {how_to_install(peer)}"}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "outcome.json"
-        own = None if peer else (cache if task.system == "fastsac-warm" else Path(folder)) / "cache"
+        own = None if peer else (cache if task.system.startswith("fastsac-warm") else Path(folder)) / "cache"
         module = "bench.peers.learn" if peer else "bench.lib.curve_worker"
         command = [str(python), "-m", module, json.dumps(asdict(task)), str(out)]
         return processes.run_process(

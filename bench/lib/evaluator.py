@@ -42,7 +42,7 @@ class Task:
     threads: int
     device: str
     hyper: dict[str, Any] = field(default_factory=dict)
-    """What a peer is told beside what it was tuned to."""
+    """What a system is told beside what it was tuned to."""
 
 
 def peer_of(system: str) -> str:

@@ -202,6 +202,18 @@ def test_order_and_limits() -> None:
     assert solve.Settings(max_steps=7).goal("Pendulum-v1").max_steps == 7
 
 
+def test_a_grid_is_every_combination_on_top_of_the_preset() -> None:
+    settings = solve.Settings(envs=("Pendulum-v1",), seeds=(1, 2), grid=("num_envs=64,256", "utd_ratio=0.25"))
+    names = ["fastsac-warm num-envs=64 utd-ratio=0.25", "fastsac-warm num-envs=256 utd-ratio=0.25"]
+    tasks = curves.make_tasks(settings)
+    assert [(task.system, task.seed) for task in tasks] == [(name, seed) for seed in (1, 2) for name in names]
+    assert [task.system for task in curves.make_fills(tasks)] == names  # each compiles a graph of its own
+    flags = curve_worker.flags(tasks[1])
+    assert {"--num-envs=256", "--utd-ratio=0.25", "--compile=on", "--stop-at-return=-180.0"} <= {*flags}
+    assert settings.names[names[0]] == "num-envs=64 utd-ratio=0.25"
+    assert train_config(flags).num_envs == 256
+
+
 def test_peers_need_nothing_of_this_program() -> None:
     """Their interpreters have neither this program nor, some of them, torch."""
     code = "import sys, bench.peers.learn; print([m for m in sys.modules if m.split('.')[0] in ('fastsac', 'torch')])"
@@ -344,6 +356,7 @@ def test_a_run_that_fails_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     ("name", "value", "rule"),
     [
         ("envs", ("Walker-v0",), "envs must be of Pendulum-v1, .*, got Walker-v0"),
+        ("grid", ("seed=1,2",), "grid must be NAME=VALUE,VALUE,... of settings that affect learning, got 'seed=1,2'"),
         ("systems", ("cleanrl",), "systems must be of fastsac, .*, got cleanrl"),
         ("seeds", (1, 1), "seeds must be one or more different ones"),
         ("jobs", 0, "jobs must be at least 1, got 0"),
