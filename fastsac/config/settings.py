@@ -17,8 +17,7 @@ from fastsac.config.checks import check
 from fastsac.config.construction import made_from_preset
 from fastsac.config.derived import Derived
 from fastsac.config.fields import DEFAULTS, Traits, setting
-from fastsac.config.kinds import read_json, shown
-from fastsac.disk.files import read_file
+from fastsac.config.stored import read_text, read_values
 
 if TYPE_CHECKING:
     Folder = str | PathLike[str]  # which becomes text
@@ -302,20 +301,7 @@ class Config(Settings, EnvName, Derived):
     @classmethod
     def from_json(cls, text: str | bytes, source: str = "config") -> "Config":
         """Read what `to_json` wrote; raises ValueError, with the name of the `source`, for anything else."""
-        try:
-            values = read_json(text)
-        except ValueError as error:
-            raise ValueError(f"{source} is not JSON: {error}.") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"{source} must hold a JSON object, got {type(values).__name__}.")
-        if values.get("reset_envs_at", 0) is None:  # earlier versions wrote it; unset, it changes nothing
-            del values["reset_envs_at"]
-        if unknown := sorted(set(values) - set(cls.names())):
-            raise ValueError(f"{source} has fields that this version does not know: {shown(unknown)[1:-1]}.")
-        if "env" not in values:
-            raise ValueError(f"{source} has no field env.")
-        if values.get("preset") == "auto":
-            raise ValueError(f"{source}: preset must be none or the name of the preset that gave the values, got auto.")
+        values = read_values(text, source, cls.names())
         plain = dataclasses.asdict(cls(env="", preset="none"))  # what an earlier version did not write yet
         try:
             return cls(**{**plain, **values})
@@ -327,10 +313,4 @@ class Config(Settings, EnvName, Derived):
         """Read a config.json, or the one in a run directory; raises ValueError if that fails."""
         path = Path(path)
         path = path / "config.json" if path.is_dir() else path
-        try:
-            content = read_file(path)
-        except OSError as error:
-            raise ValueError(f"cannot read {path}: {error.strerror}.") from error
-        except ValueError as error:  # of a path with a null byte
-            raise ValueError(f"cannot read {shown(str(path))}: {error}.") from None
-        return cls.from_json(content, str(path))
+        return cls.from_json(read_text(path), str(path))
