@@ -8,9 +8,9 @@ Axes: B batch, O obs_dim, F features, A action_dim, E critics, W outputs for one
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -19,7 +19,7 @@ from fastsac.algorithms.batch import Batch
 from fastsac.algorithms.heads import HEADS
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.nn import vectors
+from fastsac.nn import optim, vectors
 from fastsac.nn.encoder import Encoder
 from fastsac.nn.linear import MatmulConfig
 from fastsac.nn.network import ARCHITECTURES, Net, Network
@@ -28,13 +28,25 @@ from fastsac.nn.vectors import Params
 Scalars = dict[str, Tensor]
 Nets = dict[str, Net]
 Loss = tuple[Tensor, dict[str, Tensor]]
+Which = Literal["all", "critics", "actor"]
+"""Losses of everything, of what learns at every step, or of what is delayed with the actor."""
 
-OPTIONS = frozenset({"target_entropy", "backup_entropy", "critic_targets", "actor_q"})
-"""Settings that some algorithms have: those that choose between critics, and adjust the temperature."""
+OPTIONS = frozenset(
+    {"target_entropy", "target_sigma", "backup_entropy", "critic_targets", "actor_q", "alpha_states", "update_order"}
+)
+"""Settings that some algorithms have: those that choose between critics, adjust the temperature, and order updates."""
+
+PASSES: dict[str, tuple[Which, ...]] = {
+    "joint": ("all",), "actor-first": ("actor", "critics"), "critics-first": ("critics", "actor"),
+}  # fmt: skip
+"""Of each update_order, the losses that are minimised in turn, at the parameters that those before have left."""
 
 METRICS = ("critic_loss", "q_mean", "actor_loss", "alpha_loss", "alpha", "entropy")
-SETTINGS_OF_TRAITS = {"activation": "activation", "layer_norm": "critic_layer_norm", "zero_last": "zero_init_actor"}
-"""Which setting asks for what only some architectures have."""
+TRAITS_OF_SETTINGS = {
+    "activation": "activation", "actor_layer_norm": "layer_norm", "critic_layer_norm": "layer_norm",
+    "zero_init_actor": "zero_last",
+}  # fmt: skip
+"""What only some architectures have, by the settings that ask for it."""
 NUM_CRITIC_METRICS = 2  # the rest are of the actor's and the temperature's step
 
 
@@ -48,6 +60,10 @@ class Learned:
     has_target: bool = False  # a copy follows it by Polyak averaging
     delayed: bool = False  # updated at every actor_delay-th step only
     is_fixed: bool = False  # never updated
+
+    def is_among(self, which: Which) -> bool:
+        """Whether it learns from these losses."""
+        return which == "all" or self.delayed == (which == "actor")
 
     def views(self, vector: Tensor) -> Params:
         """The vector [P], or log_alpha [], by name."""
@@ -84,6 +100,7 @@ class Algorithm(ABC):
         self.learned = self.declare()
         self.networks = {name: part.network for name, part in self.learned.items() if part.network is not None}
         self.actor_delay = config.actor_delay if any(part.delayed for part in self.learned.values()) else 1
+        self.betas = optim.Betas(config.adam_beta1, config.adam_beta2)
         acting = self.networks[self.acts_by].body
         # Statistics of a batch must not depend on how it is computed.
         self.joint_pass = acting.joint or (fuse_for_gpu and not acting.stat_shapes)
@@ -104,16 +121,16 @@ class Algorithm(ABC):
         """Shape of the standard normal numbers that `loss` wants."""
 
     @abstractmethod
-    def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, with_actor: bool) -> Loss:
-        """The sum of all losses per transition, [B]; stop-gradients keep each from the others' parameters.
+    def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, which: Which) -> Loss:
+        """The sum of losses per transition, [B]; stop-gradients keep each from the others' parameters.
 
         Args:
             scalars: hyper-parameters, and log_alpha where it is learned, [] each.
-            nets: the networks, at the parameters before the step.  A call with `training` moves their statistics.
+            nets: the networks.  A call with `training` moves their statistics.
             targets: the target networks.
             batch: transitions, obs normalised.
             noise: standard normal, of `noise_shape`.
-            with_actor: False leaves out the losses of what is delayed.
+            which: the losses that are summed; "actor" alone where `options` have update_order.
 
         Returns:
             [B], and those of METRICS that the algorithm has, [B] each or one number [] for all.
@@ -125,6 +142,8 @@ class Algorithm(ABC):
         hyper = {name: getattr(config, name) for name in names}
         if self.config.clips_gradients:
             hyper["max_grad_norm"] = config.max_grad_norm or math.inf
+        if self.config.decays_weights:
+            hyper["weight_decay"] = config.weight_decay
         if config.lr_schedule != "constant":
             hyper |= {"lr_final": config.lr_final, "lr_steps": float(max(1, config.total_grad_steps))}
         return hyper
@@ -149,11 +168,13 @@ class Algorithm(ABC):
     def learn_actor(self, inputs: int, outputs: int) -> Learned:
         """The actor, for `inputs` beside the observation's features."""
         sizes = (self.encoder.num_features + inputs, self.config.actor_dims, outputs)
-        return Learned(self._make(sizes, zero_last=self.config.zero_init_actor), lr="actor_lr", delayed=True)
+        how = {"layer_norm": self.config.actor_layer_norm, "zero_last": self.config.zero_init_actor}
+        return Learned(self._make(sizes, **how), lr="actor_lr", delayed=True)
 
     def learn_alpha(self) -> Learned:
-        """The logarithm of the temperature."""
-        return Learned(None, lr="alpha_lr", delayed=True, is_fixed=not self.config.learn_alpha)
+        """The logarithm of the temperature; it is not delayed where it learns from what critics learn from."""
+        delayed = self.config.alpha_states != "next_obs"
+        return Learned(None, lr="alpha_lr", delayed=delayed, is_fixed=not self.config.learn_alpha)
 
     def make_critics(self, inputs: int, outputs: int, num_nets: int) -> Network:
         """An ensemble for `inputs` beside the observation's features."""
@@ -166,7 +187,7 @@ class Algorithm(ABC):
         if kind.joint and not self.sees_joint:
             raise ValueError(f"network {name} is not for algo {self.config.algo}. Give --network mlp or simba.")
         asked = {"activation": self.config.activation, **how}
-        for trait, setting in SETTINGS_OF_TRAITS.items():
+        for setting, trait in TRAITS_OF_SETTINGS.items():
             if trait not in kind.has and getattr(self.config, setting) != self.config.default(setting):
                 raise ValueError(f"{setting} has no effect on network {name}. Leave it out.")
         return Network(self.encoder, kind(*sizes, matmul=self.matmul, **asked))
@@ -174,6 +195,11 @@ class Algorithm(ABC):
     def actor_value(self, q: Tensor) -> Tensor:
         """The value that the actor maximises, [...], of critics' values [E, ...]."""
         return q.mean(0) if self.config.actor_q == "mean" else losses.min_q(q)
+
+    def alpha_sees(self, at: Mapping[str, Tensor]) -> Tensor:
+        """What the temperature learns from, [B], of values [B] at obs and next_obs: those of one, or the mean."""
+        states = self.config.alpha_states
+        return 0.5 * (at["obs"] + at["next_obs"]) if states == "both" else at[states]
 
     def critic_loss(self, out: Tensor, target: Tensor) -> Loss:
         """The head's loss per transition, [B], of outputs [E, B, W] for a target of its, and the critics' METRICS."""

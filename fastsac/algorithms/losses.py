@@ -32,6 +32,11 @@ def log_tanh_slope(u: Tensor) -> Tensor:
     return 2 * (math.log(2) - u - F.softplus(-2 * u))
 
 
+def normal_entropy(sigma: float, action_dim: int) -> float:
+    """Entropy in nats of a Gaussian with standard deviation `sigma` in A dimensions, A/2 log(2 pi e sigma^2)."""
+    return 0.5 * action_dim * math.log(2 * math.pi * math.e * sigma**2)
+
+
 def uniform(noise: Tensor) -> Tensor:
     """Uniform in [-1, 1], of standard normal noise: twice its distribution function, less 1."""
     return torch.erf(noise / math.sqrt(2))

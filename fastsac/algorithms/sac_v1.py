@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastsac.algorithms import losses
 from fastsac.algorithms.actions import GaussianPolicy
-from fastsac.algorithms.algorithm import Learned, Loss, Nets, Scalars
+from fastsac.algorithms.algorithm import Learned, Loss, Nets, Scalars, Which
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
 from fastsac.nn.network import Net
@@ -38,10 +38,10 @@ class SacV1(GaussianPolicy):
         """For the actions at obs and at the states within the window."""
         return (1 + self.config.num_window_states, batch_size, self.action_dim)
 
-    def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, with_actor: bool) -> Loss:
+    def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, which: Which) -> Loss:
         """J_Q + J_V + J_pi (equations 7, 5 and 12); the metric critic_loss is J_Q + J_V."""
         actor, critic = nets["actor"], nets["critic"]
-        alpha = scalars["alpha"]
+        alpha, with_actor = scalars["alpha"], which != "critics"
         action, log_prob = self.sample(actor if with_actor else actor.frozen(), batch.obs, noise[0], with_actor)
         features = critic.features(batch.obs)  # [B, F]
         action_q = self.action_q(critic, features, action)  # [E, B]

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.func import grad
 
 from fastsac.algorithms import losses
-from fastsac.algorithms.algorithm import Algorithm, Learned, Loss, Nets, Scalars
+from fastsac.algorithms.algorithm import Algorithm, Learned, Loss, Nets, Scalars, Which
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
 from fastsac.nn.network import Net
@@ -58,7 +58,7 @@ class Sql(Algorithm):
         num_draws = NUM_PROPOSALS * (1 + self.config.num_window_states) + NUM_FIXED + NUM_MOVED
         return (num_draws, batch_size, self.action_dim)
 
-    def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, with_actor: bool) -> Loss:
+    def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, which: Which) -> Loss:
         """The soft Bellman error (equation 11) and the sampler's surrogate (equation 14).
 
         The surrogate's gradient is -mean Delta df/dphi; its value means nothing.  The metric entropy is that of
@@ -80,7 +80,7 @@ class Sql(Algorithm):
         features = critic.features(batch.obs)  # [B, F]
         out = critic(features, batch.action, training=True)  # [E, B, W]
         critic_loss, metrics = self.critic_loss(out, self.head.encode(target_q))  # [B]
-        if not with_actor:
+        if which == "critics":
             return critic_loss, metrics
 
         actor_loss = self._sampler_loss(nets["actor"], critic.frozen(), batch.obs, features.detach(), xi, alpha)  # [B]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fastsac.algorithms import losses
 from fastsac.algorithms.actions import DiscreteActions
-from fastsac.algorithms.algorithm import Learned, Loss, Nets, Scalars
+from fastsac.algorithms.algorithm import Learned, Loss, Nets, Scalars, Which
 from fastsac.algorithms.batch import Batch
 from fastsac.nn.network import Net
 
@@ -38,7 +38,7 @@ class SqlDiscrete(DiscreteActions):
         q = self.q(net, obs)
         return losses.one_hot(q if noise is None else q / self.alpha + losses.gumbel(noise))
 
-    def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, with_actor: bool) -> Loss:
+    def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, which: Which) -> Loss:
         """The soft Bellman error (equation 11), y = r + discount * alpha logsumexp(min_e Q_target(s', .) / alpha).
 
         The metric entropy is that of the Boltzmann policy at obs.
@@ -50,7 +50,7 @@ class SqlDiscrete(DiscreteActions):
         target_q = losses.bootstrap(reward, batch.discount, next_value)
         out = self.outputs(nets["critic"], batch.obs, training=True, beside=batch.next_obs)  # [E, B, A, W]
         critic_loss, metrics = self.critic_loss(self.taken(out, batch.action), self.head.encode(target_q))  # [B]
-        if with_actor:
+        if which != "critics":
             q = losses.min_q(self.head.value(out).detach())  # [B, A]
             metrics |= {"alpha": torch.full_like(critic_loss, self.alpha), "entropy": self._entropy(q)}
         return critic_loss, metrics

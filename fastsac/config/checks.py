@@ -44,6 +44,12 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
         c.value_min < c.value_max,
         f"value_min must be below value_max ({c.value_max}), got {c.value_min}. Lower it.",
     )
+    for name in ("adam_beta1", "adam_beta2"):
+        yield getattr(c, name) < 1, f"{name} must be below 1, got {getattr(c, name)}. Lower it."
+    yield (
+        c.target_sigma is None or c.target_entropy is None,
+        "target_entropy and target_sigma both set the target entropy. Give one of them.",
+    )
     for name, widths in (("actor", c.actor_dims), ("critic", c.critic_dims)):
         yield (
             c.network == "mlp" or len({*widths}) <= 1,

@@ -129,6 +129,11 @@ class Derived:
         """Whether any member clips the norms of gradients."""
         return any(norm > 0 for norm in self.values_of("max_grad_norm"))
 
+    @cached_property
+    def decays_weights(self) -> bool:
+        """Whether the weights of any member decay."""
+        return any(decay > 0 for decay in self.values_of("weight_decay"))
+
     def member_setting(self, member: int) -> sweeps.Setting:
         """The values that a sweep gives to one member."""
         return self.settings[member // len(self.seed_list)]

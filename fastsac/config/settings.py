@@ -138,6 +138,13 @@ class Settings:
     """Learning rate of the critics (Adam)."""
     alpha_lr: float = setting(3e-4, above=0, sweepable=True, group="algorithm")
     """Learning rate of the logarithm of the temperature (Adam)."""
+    adam_beta1: float = setting(0.9, at_least=0, group="expert")
+    """What Adam's running average of the gradient keeps of itself at every step; below 1."""
+    adam_beta2: float = setting(0.999, at_least=0, group="expert")
+    """What Adam's running average of the squared gradient keeps of itself at every step; below 1."""
+    weight_decay: float = setting(0.0, at_least=0, fixed=True, sweepable=True, group="algorithm")
+    """Decoupled weight decay (AdamW) of actor and critics: at every gradient step, all their parameters shrink by
+    this times the learning rate."""
     lr_schedule: Literal["constant", "linear", "cosine"] = setting("constant", group="algorithm")
     """Schedule of all learning rates over the gradient steps of total_steps: constant, or linear or cosine down to
     lr_final times their values."""
@@ -183,10 +190,15 @@ class Settings:
     """Value that the actor maximises: the minimum or the mean of the critics' values."""
     zero_init_actor: bool = setting(False, fixed=True, group="networks")
     """Start with an actor whose last layer is zero."""
+    actor_layer_norm: bool = setting(False, fixed=True, shapes=True, group="networks")
+    """Use LayerNorm in the hidden layers of the actor, before the activation."""
     critic_layer_norm: bool = setting(False, fixed=True, shapes=True, group="networks")
     """Use LayerNorm in the hidden layers of the critics, before the activation."""
     actor_delay: int = setting(1, at_least=1, group="algorithm")
     """Policy delay: update the actor and the temperature once every N gradient steps."""
+    update_order: Literal["joint", "actor-first", "critics-first"] = setting("joint", group="algorithm")
+    """Order within a gradient step: all losses at the parameters before it (joint); or first actor and temperature,
+    then the critics, which use them (actor-first), or the reverse (critics-first); for sac and sac-discrete."""
     init_alpha: float = setting(1.0, above=0, sweepable=True, group="algorithm")
     """Initial temperature alpha, the weight of the entropy; it stays constant without learn_alpha."""
     learn_alpha: bool = setting(True, group="algorithm")
@@ -197,6 +209,12 @@ class Settings:
     )
     """Target entropy of the policy in nats, with actions scaled to [-1, 1]; for discrete actions, target_entropy_share
     sets it."""
+    target_sigma: float | None = setting(None, above=0, sweepable=True, group="algorithm", unset="not used")
+    """Target entropy as that of a Gaussian with this standard deviation in every action dimension, in place of
+    target_entropy (sac)."""
+    alpha_states: Literal["obs", "next_obs", "both"] = setting("obs", group="algorithm")
+    """States at whose actions the temperature learns: those of the batch (obs), their successors (next_obs), which
+    critics learn from too, so that actor_delay does not delay the temperature, or both."""
     target_entropy_share: float = setting(0.5, at_least=0, at_most=1, sweepable=True, group="algorithm")
     """Target entropy for discrete actions, as a share of the largest, log(number of actions)."""
     obs_norm: bool = setting(False, fixed=True, group="networks")

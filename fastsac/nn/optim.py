@@ -1,4 +1,4 @@
-"""Adam, schedules of its learning rate, gradient clipping and Polyak averaging, as pure functions of flat vectors.
+"""Adam, decay of weights, schedules of the learning rate, clipping and Polyak averaging: functions of flat vectors.
 
 Axes: P parameters of one network of one member.
 """
@@ -10,13 +10,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+EPS = 1e-8
 
 SCHEDULES: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda progress: 1 - progress,
     "cosine": lambda progress: 0.5 * (1 + torch.cos(math.pi * progress)),
 }
 """Of a learning rate: what is left of the way from its first to its last value, of the progress in [0, 1]."""
+
+
+class Betas(NamedTuple):
+    """What Adam's running averages keep of themselves at every step: of the gradient, and of its square."""
+
+    first: float
+    second: float
+
+
+BETAS = Betas(0.9, 0.999)
 
 
 class Moments(NamedTuple):
@@ -36,24 +46,42 @@ def lr_factor(schedule: str, done: Tensor, num_steps: Tensor, final: Tensor) -> 
     return final + (1 - final) * SCHEDULES[schedule](progress)
 
 
-def bias_correction(step: Tensor, lr_factor: Tensor | float = 1) -> Tensor:
+def bias_correction(step: Tensor, lr_factor: Tensor | float = 1, betas: Betas = BETAS) -> Tensor:
     """Adam's bias corrections 1 / (1 - beta1^t), times `lr_factor`, and 1 / sqrt(1 - beta2^t), float32 [..., 2].
 
     They belong to the state and are worked out one step ahead: within a compiled update the powers would be computed
     again for every few parameters.  `step` is t, int64 [...], 1 at the first step; `lr_factor` [...] is of that step.
     """
     t = step.to(torch.float64)  # 1 - 0.999^t loses digits in float32
-    return torch.stack([lr_factor / (1 - BETA1**t), torch.rsqrt(1 - BETA2**t)], -1).float()
+    return torch.stack([lr_factor / (1 - betas.first**t), torch.rsqrt(1 - betas.second**t)], -1).float()
 
 
-def adam(param: Tensor, grad: Tensor, moments: Moments, bias_correction: Tensor, lr: Tensor) -> tuple[Tensor, Moments]:
+def adam(
+    param: Tensor,
+    grad: Tensor,
+    moments: Moments,
+    bias_correction: Tensor,
+    lr: Tensor,
+    betas: Betas = BETAS,
+    decay: Tensor | None = None,
+) -> tuple[Tensor, Moments]:
     """param [P] and moments after a step of Adam (Kingma and Ba 2015, algorithm 1), with PyTorch's defaults.
 
-    grad is [P], bias_correction [2] of this step, lr [].
+    Args:
+        param: [P].
+        grad: [P].
+        moments: before the step.
+        bias_correction: of this step, [2] or more.
+        lr: [].
+        betas: of the moments.
+        decay: the share of param [] that goes besides: of decoupled weight decay the learning rate, as scheduled, times
+            the decay (Loshchilov and Hutter 2019, algorithm 2).
     """
-    exp_avg = torch.lerp(moments.exp_avg, grad, 1 - BETA1)
-    exp_avg_sq = BETA2 * moments.exp_avg_sq + (1 - BETA2) * grad.square()
+    exp_avg = torch.lerp(moments.exp_avg, grad, 1 - betas.first)
+    exp_avg_sq = betas.second * moments.exp_avg_sq + (1 - betas.second) * grad.square()
     step = lr * bias_correction[0] * exp_avg / (exp_avg_sq.sqrt() * bias_correction[1] + EPS)
+    if decay is not None:
+        step = step + decay * param  # before the subtraction: in param * (1 - decay) a small decay would be rounded off
     return param - step, Moments(exp_avg, exp_avg_sq)
 
 

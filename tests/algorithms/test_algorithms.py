@@ -105,13 +105,18 @@ def test_losses_are_per_transition_and_metrics_have_names_of_the_list(algo):
     )
     action = algorithm.act_randomly(torch.randn(8, A))
     batch = Batch(torch.randn(8, O), action, torch.randn(8), torch.full((8,), 0.9), torch.randn(8, O))
-    for with_actor in (True, False):
-        noise = torch.randn(*algorithm.noise_shape(8))
-        loss, metrics = algorithm.loss(scalars, nets, targets, batch, noise, with_actor)
-        assert loss.shape == (8,)
+    of_critics, of_actor = set(METRICS[:NUM_CRITIC_METRICS]), set(METRICS[NUM_CRITIC_METRICS:])
+    can_be_alone = "update_order" in algorithm.options
+    found = {}
+    for which in ("all", "critics", "actor") if can_be_alone else ("all", "critics"):
+        noise = torch.ones(*algorithm.noise_shape(8))
+        found[which], metrics = algorithm.loss(scalars, nets, targets, batch, noise, which)
+        assert found[which].shape == (8,)
         assert all(metric.shape in ((8,), ()) for metric in metrics.values())
-        names = METRICS if with_actor else METRICS[:NUM_CRITIC_METRICS]
-        assert set(METRICS[:NUM_CRITIC_METRICS]) <= metrics.keys() <= set(names)
+        assert of_critics.isdisjoint(metrics) if which == "actor" else of_critics <= metrics.keys()
+        assert of_actor.isdisjoint(metrics) if which == "critics" else metrics.keys() <= of_critics | of_actor
+    if can_be_alone:
+        torch.testing.assert_close(found["critics"] + found["actor"], found["all"])
 
 
 @ALGOS

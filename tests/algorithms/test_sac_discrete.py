@@ -109,7 +109,7 @@ def test_losses_and_gradients_equal_torchrl(call, fuse_for_gpu):
 
     hyper = {k: v[0] for k, v in make_hyper(algorithm, CONFIG, torch.device("cpu")).items()}
     gradient = torch.func.grad(
-        lambda p: step.objective(algorithm, hyper, p, {"critic": target}, batch, torch.empty(0), True), has_aux=True
+        lambda p: step.objective(algorithm, hyper, p, {"critic": target}, batch, torch.empty(0), "all"), has_aux=True
     )
     grads, (metrics, _) = call(gradient, views)
     ours = dict(zip(METRICS, metrics, strict=True))

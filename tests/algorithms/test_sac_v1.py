@@ -34,11 +34,11 @@ def make_hyper_of_one(algorithm, config=CONFIG):
     return {k: v[0] for k, v in make_hyper(algorithm, config, torch.device("cpu")).items()}
 
 
-def gradients(algorithm, views, target, batch, noise, with_actor=True):
+def gradients(algorithm, views, target, batch, noise, which="all"):
     """Flat gradients of all networks, and the metrics by name."""
     hyper = make_hyper_of_one(algorithm)
     grads, (metrics, _) = torch.func.grad(
-        lambda p: step.objective(algorithm, hyper, p, {"value": target}, batch, noise, with_actor), has_aux=True
+        lambda p: step.objective(algorithm, hyper, p, {"value": target}, batch, noise, which), has_aux=True
     )(views)
     return {name: vectors.flatten(g) for name, g in grads.items()}, dict(zip(METRICS, metrics, strict=True))
 
@@ -95,7 +95,7 @@ def test_all_losses_of_constant_networks_by_hand():
     batch = Batch(torch.ones(2, O), torch.zeros(2, A), torch.tensor([1.0, -1.0]), torch.tensor([0.9, 0.0]),
                   torch.ones(2, O))  # fmt: skip
     hyper = make_hyper_of_one(algorithm)
-    total, (metrics, _) = step.objective(algorithm, hyper, params, target, batch, torch.zeros(1, 2, A), True)
+    total, (metrics, _) = step.objective(algorithm, hyper, params, target, batch, torch.zeros(1, 2, A), "all")
     ours = dict(zip(METRICS, metrics.tolist(), strict=True))
     log_prob = A * (1.5 - 0.5 * math.log(2 * math.pi))  # the slope of tanh at 0 is 1
     value_loss = 0.5 * (1 - (3 - ALPHA * log_prob)) ** 2
@@ -118,7 +118,7 @@ def test_each_loss_moves_its_own_parameters_only(problem):
     assert_close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-7)
 
     # Without the actor's loss nothing reaches the actor, and the others get what they got.
-    fewer, _ = gradients(algorithm, views, target, batch, noise, with_actor=False)
+    fewer, _ = gradients(algorithm, views, target, batch, noise, which="critics")
     assert not fewer["actor"].any()
     assert_close(fewer["critic"], grads["critic"])
     assert_close(fewer["value"], grads["value"])
@@ -141,7 +141,7 @@ def test_each_loss_moves_its_own_parameters_only(problem):
     assert not torch.equal(other["value"], grads["value"])
 
     def target_loss(t):
-        return step.objective(algorithm, make_hyper_of_one(algorithm), views, {"value": t}, batch, noise, True)[0]
+        return step.objective(algorithm, make_hyper_of_one(algorithm), views, {"value": t}, batch, noise, "all")[0]
 
     assert not vectors.flatten(torch.func.grad(target_loss)(target)).any()
 
@@ -226,7 +226,7 @@ def test_losses_and_gradients_equal_torchrl(problem):
     views, target = views_of(algorithm, state), algorithm.learned["value"].views(state["targets"]["value"])
     hyper = make_hyper_of_one(algorithm)
     grads, (metrics, _) = torch.func.grad(
-        lambda p: step.objective(algorithm, hyper, p, {"value": target}, batch, noise, True), has_aux=True
+        lambda p: step.objective(algorithm, hyper, p, {"value": target}, batch, noise, "all"), has_aux=True
     )(views)
     ours = dict(zip(METRICS, metrics, strict=True))
 

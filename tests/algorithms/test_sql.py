@@ -152,7 +152,7 @@ def test_losses_by_their_parts_and_gradients_stop_where_they_must():
     actor_loss.backward()
 
     def objective(params, target):
-        return step.objective(algorithm, hyper, params, {"critic": target}, batch, noise, True)
+        return step.objective(algorithm, hyper, params, {"critic": target}, batch, noise, "all")
 
     ours, (metrics, _) = torch.func.grad(objective, has_aux=True)(params, target)
     rows = dict(zip(METRICS, metrics.tolist(), strict=True))

@@ -66,7 +66,7 @@ def test_loss_metrics_and_gradient_beside_a_plain_reference():
     expected.backward()
 
     ours, (metrics, _) = torch.func.grad(
-        lambda c: step.objective(algorithm, hyper, {"critic": c}, {"critic": target}, batch, torch.empty(0), True),
+        lambda c: step.objective(algorithm, hyper, {"critic": c}, {"critic": target}, batch, torch.empty(0), "all"),
         has_aux=True,
     )(critic)
     rows = dict(zip(METRICS, metrics.tolist(), strict=True))
@@ -85,7 +85,7 @@ def test_no_gradient_reaches_the_target():
     views = algorithm.learned["critic"].views(state["params"]["critic"])
     inputs = (make_batch(), torch.empty(0))
     gradient = torch.func.grad(
-        lambda t: step.objective(algorithm, hyper, {"critic": views}, {"critic": t}, *inputs, True)[0]
+        lambda t: step.objective(algorithm, hyper, {"critic": views}, {"critic": t}, *inputs, "all")[0]
     )(views)
     assert all((g == 0).all() for g in gradient.values())
 

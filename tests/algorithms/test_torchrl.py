@@ -85,7 +85,7 @@ def test_losses_and_gradients_equal_torchrl(call, problem, fuse_for_gpu):
 
     target = {"critic": algorithm.learned["critic"].views(state["targets"]["critic"])}
     hyper = {k: v[0] for k, v in make_hyper(algorithm, CONFIG, torch.device("cpu")).items()}
-    gradient = torch.func.grad(lambda p: step.objective(algorithm, hyper, p, target, batch, noise, True), has_aux=True)
+    gradient = torch.func.grad(lambda p: step.objective(algorithm, hyper, p, target, batch, noise, "all"), has_aux=True)
     grads, (metrics, _) = call(gradient, views_of(algorithm, state))
     ours = dict(zip(METRICS, metrics, strict=True))
 

@@ -51,7 +51,7 @@ def targets(algorithm, hyper, views, target, batch, noise):
         window = one.window and WindowStates(*(x.unsqueeze(1) for x in one.window))
         one = Batch._make((*(x.unsqueeze(0) for x in one[:5]), window))
         at = {**views, "critic": zero}
-        return step.objective(algorithm, hyper, at, target, one, noise.unsqueeze(-2), False)[0]
+        return step.objective(algorithm, hyper, at, target, one, noise.unsqueeze(-2), "critics")[0]
 
     dims = Batch._make((0, 0, 0, 0, 0, batch.window and WindowStates._make((1, 1))))
     nothing = batch._replace(reward=0 * batch.reward, discount=0 * batch.discount, window=None)
