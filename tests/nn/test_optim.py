@@ -52,6 +52,26 @@ def test_a_schedule_of_the_learning_rate_equals_torch_s(schedule, call):
         torch.testing.assert_close(param, reference.detach(), rtol=1e-6, atol=1e-7)
 
 
+def test_adam_with_decay_and_betas_equals_torch_adamw_over_20_steps(call):
+    generator = torch.Generator().manual_seed(0)
+    start, lr, weight_decay, betas = torch.randn(50, generator=generator), 1e-2, 0.5, optim.Betas(0.7, 0.95)
+    reference = start.clone().requires_grad_()
+    adam = torch.optim.AdamW([reference], lr, betas, weight_decay=weight_decay)
+    param, moments = start, optim.Moments(torch.zeros(50), torch.zeros(50))
+
+    def adam_step(param, grad, moments, step):
+        correction = optim.bias_correction(step, betas=betas)
+        decay = torch.tensor(lr * weight_decay)
+        return optim.adam(param, grad, moments, correction, torch.tensor(lr), betas, decay)
+
+    for step in range(1, 21):
+        grad = torch.randn(50, generator=generator)
+        reference.grad = grad.clone()
+        adam.step()
+        param, moments = call(adam_step, param, grad, moments, torch.tensor(step))
+    torch.testing.assert_close(param, reference.detach(), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(("schedule", "expected"), [("linear", [1.0, 0.775, 0.55]), ("cosine", [1.0, 0.868198, 0.55])])
 def test_a_schedule_goes_to_its_last_value_and_stays_there(schedule, expected):
     factor = optim.lr_factor(schedule, torch.tensor([0, 1, 2, 4, 9]), torch.tensor(4.0), torch.tensor(0.1))
