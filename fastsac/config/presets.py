@@ -45,6 +45,13 @@ _PLAYGROUND = (
     r"(Aloha|Leap|Panda|AeroCube)\w+-v\d+)"
 )
 
+_BY_NAME = r"(?!)"  # a pattern that no task matches
+
+_FLASHSAC = {  # docs/recipes.md says what differs from the source, as for the other recipes
+    "network": "flash", "actor_hidden_dims": (128, 128), "critic_hidden_dims": (256, 256), "log_std_min": -10.0,
+    "critic_head": "categorical", "tau": 0.01, "lr_schedule": "cosine", "lr_final": 0.5, "update_order": "actor-first",
+    "actor_delay": 2, "alpha_states": "both", "target_sigma": 0.15, "init_alpha": 0.01,
+}  # fmt: skip
 _SMALL = {
     "num_envs": 4, "learning_starts": 500, "batch_size": 256, "hidden_dims": (64, 64), "actor_lr": 1e-3,
     "alpha_lr": 1e-3, "log_every": 1_000, "checkpoint_every": 10_000,
@@ -66,7 +73,7 @@ PRESETS: dict[str, Preset] = {
     "seed-pendulum": Preset(
         # a small PyTorch SAC of a course: 1,000 episodes of Pendulum-v1, or until the last 100 pass -300; see
         # docs/seed-pendulum.md
-        r"(?!)",  # by name only
+        _BY_NAME,
         {
             **_SMALL, "num_envs": 1, "total_steps": 200_000, "learning_starts": 64, "batch_size": 64, "gamma": 0.99,
             "buffer_size": 10_000, "tau": 0.005, "critic_lr": 1e-3, "alpha_lr": 1e-4, "random_steps": 0,
@@ -147,6 +154,40 @@ PRESETS: dict[str, Preset] = {
             "log_every": 50_000, "checkpoint_every": 10_000_000,
         },
         ranges={**RANGES, "gamma": (1e-2, 5e-2, "log"), "tau": (5e-3, 1e-1, "log")},
+    ),
+    "flashsac": Preset(  # FlashSAC for simulators on a GPU, as on MuJoCo Playground
+        _BY_NAME,
+        {
+            **_FLASHSAC, "num_envs": 1024, "total_steps": 50_000_000, "learning_starts": 100_000, "batch_size": 2_048,
+            "buffer_size": 10_000_000, "utd_ratio": 2 / 1024, "gamma": 0.97, "eval_every": 1_000_000,
+            "log_every": 50_000, "checkpoint_every": 10_000_000,
+        },
+    ),
+    "flashsac-cpu-sim": Preset(  # FlashSAC for simulators on a CPU, as on MuJoCo and dm_control
+        _BY_NAME,
+        {**_FLASHSAC, "num_envs": 1, "learning_starts": 10_000, "batch_size": 512},
+    ),
+    "fastsac": Preset(  # FastSAC of holosoma, for locomotion of humanoids on a GPU
+        _BY_NAME,
+        {
+            "num_envs": 4096, "total_steps": 204_800_000, "learning_starts": 40_960, "random_steps": 0,
+            "batch_size": 8_192, "buffer_size": 4_194_304, "utd_ratio": 8 / 4096, "gamma": 0.97, "tau": 0.125,
+            "actor_hidden_dims": (512, 256, 128), "critic_hidden_dims": (768, 384, 192), "actor_layer_norm": True,
+            "critic_layer_norm": True, "activation": "silu", "zero_init_actor": True, "log_std_max": 0.0,
+            "critic_head": "categorical", "value_min": -20.0, "value_max": 20.0, "critic_targets": "own",
+            "actor_q": "mean", "update_order": "critics-first", "actor_delay": 4, "alpha_states": "next_obs",
+            "target_entropy": 0.0, "init_alpha": 0.001, "adam_beta2": 0.95, "weight_decay": 1e-3, "obs_norm": True,
+            "eval_every": 4_096_000, "log_every": 204_800, "checkpoint_every": 20_480_000,
+        },
+    ),
+    "simba": Preset(  # SAC with Simba, as on dm_control; target_sigma makes the target entropy -A/2
+        _BY_NAME,
+        {
+            "num_envs": 1, "learning_starts": 5_000, "utd_ratio": 2.0, "network": "simba",
+            "actor_hidden_dims": (128,), "critic_hidden_dims": (512, 512), "log_std_min": -10.0, "obs_norm": True,
+            "actor_lr": 1e-4, "critic_lr": 1e-4, "alpha_lr": 1e-4, "weight_decay": 1e-2, "init_alpha": 0.01,
+            "target_sigma": 0.14676, "update_order": "actor-first",
+        },
     ),
 }  # fmt: skip
 

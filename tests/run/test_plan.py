@@ -1,5 +1,7 @@
 """What `auto` chooses, where that depends on what is installed."""
 
+import re
+
 import pytest
 import torch
 from torch.torch_version import TorchVersion
@@ -7,6 +9,7 @@ from torch.torch_version import TorchVersion
 from fastsac.config.settings import Config
 from fastsac.run import mode
 from fastsac.run.mode import choose_mode
+from fastsac.run.plan import make_plan
 from tests.support.runs import BASE
 
 CPU = torch.device("cpu")
@@ -49,3 +52,25 @@ def test_a_run_that_stops_at_a_return_counts_the_updates_to_it():
         mode, why = choose_mode(config.replace(**{goal: -180.0}), CPU)
         assert (mode, why[:34]) == ("eager", "3,500 updates to the usual goal wo")
     assert choose_mode(Config(env="Pendulum-v1", preset="none", stop_at_return=-180.0), CPU)[0] == "compiled"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"algo": "sac-v1", "update_order": "actor-first"}, "update_order has no effect on algo sac-v1. Leave it out."),
+        ({"algo": "sql", "alpha_states": "both"}, "alpha_states has no effect on algo sql. Leave it out."),
+        (
+            {"env": "CartPole-v1", "target_sigma": 0.15},
+            "target_sigma has no effect on algo sac-discrete. Leave it out.",
+        ),
+        (
+            {"env": "CartPole-v1", "algo": "sql", "actor_layer_norm": True},
+            "actor_layer_norm has no effect on algo sql-discrete, which has no actor. Leave it out.",
+        ),
+    ],
+)
+def test_settings_that_an_algorithm_has_not_are_refused_before_anything_is_made(tmp_path, changes, message):
+    folder = tmp_path / "run"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        make_plan(BASE.replace(run_dir=str(folder), **changes))
+    assert not folder.exists()
