@@ -72,7 +72,7 @@ def settings_of_torch():
 
 def make_filled(mode, device=None, **changes):
     """A learner, warmed up, with the same random rows in its replay for a member's seed in every mode."""
-    parts = learner, replay, normalizer = make_parts(BASE.replace(**changes), SPEC, device or DEVICE, mode)
+    parts = learner, replay, normalizer, _ = make_parts(BASE.replace(**changes), SPEC, device or DEVICE, mode)
     generators = [torch.Generator().manual_seed(seed) for seed in learner.config.member_seeds]
 
     def draw(*shape):
@@ -116,7 +116,7 @@ class Loop:
     def __init__(self, mode, **changes):
         config = BASE.replace(**changes)
         env = make_env(config.env, [i + i // 3 for i in range(config.num_members * N)])
-        self.learner, self.replay, self.normalizer = parts = make_parts(config, SPEC, DEVICE, mode)
+        self.learner, self.replay, self.normalizer, _ = parts = make_parts(config, SPEC, DEVICE, mode)
         self.collector = Collector(config, env, *parts)
         self.learner.warm_up()
         self.collector.warm_up()
@@ -448,7 +448,7 @@ def test_a_checkpoint_of_a_gpu_serves_a_cpu(tmp_path, finished):
     folder = copy_of(finished, tmp_path / "run")
     policy = fastsac.load(folder)
     obs = torch.randn(1, 7, O, generator=torch.Generator().manual_seed(0))
-    learner, _, normalizer = make_parts(BASE, SPEC, DEVICE, "eager")
+    learner, _, normalizer, _ = make_parts(BASE, SPEC, DEVICE, "eager")
     state = checkpoint.load(folder)[0]
     learner.load_state_dict(state)
     normalizer.load_state_dict(state["normalizer"])

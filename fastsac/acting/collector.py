@@ -25,17 +25,24 @@ from fastsac.env import SavesState, Step, VectorEnv
 from fastsac.learning.learner import Learner, copy_tree_
 from fastsac.learning.replay import Replay
 from fastsac.nn.normalizer import Normalizer
+from fastsac.nn.return_normalizer import ReturnNormalizer
 
 
 class Collector:
-    """Steps M * N environments by the learner's policy, and fills its replay and its normaliser."""
+    """Steps M * N environments by the learner's policy, and fills its replay and its normalisers."""
 
     def __init__(
-        self, config: Config, env: VectorEnv, learner: Learner, replay: Replay, normalizer: Normalizer
+        self,
+        config: Config,
+        env: VectorEnv,
+        learner: Learner,
+        replay: Replay,
+        normalizer: Normalizer,
+        return_normalizer: ReturnNormalizer | None,
     ) -> None:
         self.config, self.env, self._learner = config, env, learner
         self.actor = Actor(config, learner)
-        self.store = Store(config, learner, self.actor, replay, normalizer)
+        self.store = Store(config, learner, self.actor, replay, normalizer, return_normalizer)
         self.env_steps = [0] * config.num_members
         self.learn_from = [0] * config.num_members  # env steps before which the replay holds too little to learn from
         self.stats = EpisodeStats(config.num_members, config.num_envs)

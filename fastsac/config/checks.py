@@ -50,6 +50,10 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
         c.target_sigma is None or c.target_entropy is None,
         "target_entropy and target_sigma both set the target entropy. Give one of them.",
     )
+    yield (
+        not c.reward_norm or c.value_max > 0,
+        f"value_max must be above 0 with reward_norm, which scales returns down to it, got {c.value_max}. Raise it.",
+    )
     for name, widths in (("actor", c.actor_dims), ("critic", c.critic_dims)):
         yield (
             c.network == "mlp" or len({*widths}) <= 1,

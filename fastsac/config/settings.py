@@ -183,7 +183,7 @@ class Settings:
     value_min: float = setting(-5.0, fixed=True, group="networks")
     """Smallest value of a categorical critic; below value_max."""
     value_max: float = setting(5.0, fixed=True, group="networks")
-    """Largest value of a categorical critic."""
+    """Largest value of a categorical critic; with reward_norm also the largest size of a scaled return."""
     critic_targets: Literal["min", "own"] = setting("min", group="algorithm")
     """Target critic that a critic learns from: the one with the smaller value (min), or its own (own)."""
     actor_q: Literal["min", "mean"] = setting("min", group="algorithm")
@@ -221,6 +221,9 @@ class Settings:
     """Normalise observations by the running mean and variance of those seen in training."""
     reward_scale: float = setting(1.0, above=0, sweepable=True, group="algorithm")
     """Multiply rewards by this factor in every gradient step; returns are reported unscaled."""
+    reward_norm: bool = setting(False, fixed=True, group="algorithm")
+    """Scale rewards, when they are drawn, so that discounted returns have standard deviation 1, or less where the
+    largest would exceed value_max; reward_scale multiplies on top, and returns are reported unscaled."""
     reward_clip: float = setting(0.0, at_least=0, sweepable=True, group="replay")
     """Clip rewards to [-X, X] when they are stored; returns are reported unclipped, and 0 does not clip."""
     max_grad_norm: float = setting(0.0, at_least=0, sweepable=True, group="algorithm")

@@ -6,7 +6,7 @@ Axes: M members.
 """
 
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ class MemberBuffers(TypedDict):
     seed: Tensor  # int64 []
     counter_offset: Tensor  # int64 [], added to the gradient step's number for its draw: see `Learner.rewind_`
     norm: tuple[Tensor, Tensor]  # mean and rstd, [O] each
+    return_scale: NotRequired[Tensor]  # [], what rewards are times, with reward_norm
 
 
 class Buffers(MemberBuffers):
@@ -59,6 +60,8 @@ def member_step(
     batch = draw_batch(config, ring, hyper["gamma"], seed, counter)
     if config.obs_norm:
         batch = normalize_batch(batch, *buffers["norm"])
+    if config.reward_norm:
+        batch = batch._replace(reward=buffers["return_scale"] * batch.reward)
     new, metrics = step.update(algorithm, hyper, state, batch, noise, with_actor)
     losses = ((~metrics.isfinite()).long() << torch.arange(len(METRICS), device=seed.device)).sum()
     return new, metrics, torch.stack([state["grad_steps"], losses, ring.head, ring.tail, ring.num_entries])

@@ -1,6 +1,6 @@
 """The learner: owns the parameters of M members and the launches of their gradient steps.
 
-The replay and the normaliser are given: the learner reads their tensors and writes none of them.
+The replay and the normalisers are given: the learner reads their tensors and writes none of them.
 
 Axes: M members, N environments, O obs_dim, A action_dim, P parameters of the policy.
 """
@@ -24,6 +24,7 @@ from fastsac.learning.gradient_step import FAULT_COLUMNS, MUTATED, NO_FAULT_STEP
 from fastsac.learning.replay import Replay, make_replay
 from fastsac.nn import normalizer
 from fastsac.nn.normalizer import Normalizer
+from fastsac.nn.return_normalizer import ReturnNormalizer
 from fastsac.runtime.launch import Launch, Mode
 
 SHORT_REDUCTION = 1024  # batches up to here are summed by one kernel
@@ -41,7 +42,14 @@ class Learner:
     """State and metrics of M members, and the launches of their gradient steps on what they draw from the replay."""
 
     def __init__(
-        self, config: Config, spec: EnvSpec, device: torch.device, mode: Mode, replay: Replay, normalizer: Normalizer
+        self,
+        config: Config,
+        spec: EnvSpec,
+        device: torch.device,
+        mode: Mode,
+        replay: Replay,
+        normalizer: Normalizer,
+        return_normalizer: ReturnNormalizer | None,
     ) -> None:
         m = config.num_members
         self.config, self.device, self.mode = config, device, mode
@@ -61,6 +69,8 @@ class Learner:
             "fault": torch.full((m, len(FAULT_COLUMNS)), NO_FAULT_STEP, device=device),
             "due": torch.zeros(m, dtype=torch.int64, device=device),
         }
+        if return_normalizer is not None:
+            self.buffers["return_scale"] = return_normalizer.scale
         self.grad_steps = [0] * m  # mirrors of the device's counters
         self._read_at = torch.zeros(m, dtype=torch.int64)  # gradient steps at the last `read_metrics`
         self.compute_s = 0.0  # spent in launches on a CPU, where they are over when they return
@@ -188,18 +198,25 @@ class Learner:
 
 
 class Parts(NamedTuple):
-    """A learner, with the replay and the normaliser that it reads and that a collector writes."""
+    """A learner, with the replay and the normalisers that it reads and that a collector writes."""
 
     learner: Learner
     replay: Replay
     normalizer: Normalizer
+    return_normalizer: ReturnNormalizer | None  # with reward_norm
+
+    def normalizers(self) -> dict[str, dict[str, Tensor]]:
+        """The statistics of each normaliser that there is, as checkpoints hold them."""
+        returns = {} if self.return_normalizer is None else {"return_normalizer": self.return_normalizer.state_dict()}
+        return {"normalizer": self.normalizer.state_dict(), **returns}
 
 
 def make_parts(config: Config, spec: EnvSpec, device: torch.device, mode: Mode) -> Parts:
-    """A learner of fresh members, an empty replay, and a normaliser that has seen nothing."""
-    replay = make_replay(config, spec, device)
-    normalizer = Normalizer(config.num_members, spec.obs_dim, device)
-    return Parts(Learner(config, spec, device, mode, replay, normalizer), replay, normalizer)
+    """A learner of fresh members, an empty replay, and normalisers that have seen nothing."""
+    replay, m = make_replay(config, spec, device), config.num_members
+    normalizer = Normalizer(m, spec.obs_dim, device)
+    returns = ReturnNormalizer(m, config.num_envs, config.value_max, device) if config.reward_norm else None
+    return Parts(Learner(config, spec, device, mode, replay, normalizer, returns), replay, normalizer, returns)
 
 
 def copy_tree_(target: object, source: object, name: str = "state") -> None:

@@ -56,6 +56,10 @@ class ReturnNormalizer:
         scale = 1 / torch.maximum(deviation, self.max_size / self._largest)
         self.scale.copy_(torch.where(self.count > 0, scale, 1.0))
 
+    def reset_(self) -> None:
+        """Begin all episodes anew; the statistics stay."""
+        self.returns.zero_()
+
     def state_dict(self) -> dict[str, Tensor]:
         """The statistics."""
         names = ("returns", "count", "running_mean", "running_sum2", "max_size", "scale")

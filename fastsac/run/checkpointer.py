@@ -92,7 +92,7 @@ def tensors_of(run: "Run") -> Tree:
     """Tensors that a continued run needs, without the rows of the replay."""
     return {
         **run.learner.state_dict(),
-        "normalizer": run.normalizer.state_dict(),
+        **run.parts.normalizers(),
         **run.collector.state_dict(),
         "best": run.best_policies.state_dict(),
         **run.guard.state_dict(),
@@ -129,7 +129,8 @@ def restore(run: "Run", tensors: Tree, state: RunState) -> None:
     """Let a new run take over a checkpoint; a ValueError where its parts are not those of this run."""
     collector = run.collector
     run.learner.load_state_dict(tensors)
-    copy_tree_(run.normalizer.state_dict(), tensors.get("normalizer"), "normalizer")
+    for name, statistics in run.parts.normalizers().items():
+        copy_tree_(statistics, tensors.get(name), name)
     collector.load_state_dict(tensors)
     copy_tree_(run.best_policies.state_dict(), tensors.get("best"), "best")
     run.guard.load(tensors, state.rollbacks)

@@ -23,9 +23,8 @@ from fastsac.checkpoint.writer import dump
 from fastsac.disk.files import write_file
 from fastsac.learning.draw import draw_batch
 from fastsac.learning.gradient_step import FAULT_COLUMNS, NO_FAULT_STEP
-from fastsac.learning.learner import Learner, copy_tree_
+from fastsac.learning.learner import Learner, Parts, copy_tree_
 from fastsac.learning.replay import Ring
-from fastsac.nn.normalizer import Normalizer
 
 MAX_ROLLBACKS = 3  # of each member
 
@@ -80,15 +79,13 @@ def redraw(learner: Learner, fault: Fault) -> tuple[Batch, Tensor]:
 class NanGuard:
     """Looks for faults, writes dumps of them, and stops the run or takes members back, as `on_nan` says."""
 
-    def __init__(
-        self, learner: Learner, normalizer: Normalizer, collector: Collector, run_dir: Path, say: Callable[[str], None]
-    ) -> None:
-        self.learner, self.normalizer, self.collector = learner, normalizer, collector
-        self.config, self.run_dir, self._say = learner.config, run_dir, say
+    def __init__(self, parts: Parts, collector: Collector, run_dir: Path, say: Callable[[str], None]) -> None:
+        self.learner, self.collector, self._parts = parts.learner, collector, parts
+        self.config, self.run_dir, self._say = parts.learner.config, run_dir, say
         self.rollbacks = [0] * self.config.num_members  # how often each was taken back
         self._held: Any = None  # what members go back to, on the device, if they do
         if self.config.on_nan == "rollback":
-            self._held = pytree.tree_map(torch.clone, learner.buffers["state"])
+            self._held = pytree.tree_map(torch.clone, parts.learner.buffers["state"])
 
     def state_dict(self) -> dict[str, Any]:
         """What a continued run may have to go back to."""
@@ -141,7 +138,7 @@ class NanGuard:
         times = len(list(folder.glob(f"member{m}[-.]*pt")))  # the same step may go wrong again
         path = folder / f"member{m}{f'-{times + 1}' if times else ''}.pt"
         batch, stale = redraw(self.learner, fault)
-        state = {"state": self.learner.buffers["state"], "normalizer": self.normalizer.state_dict()}
+        state = {"state": self.learner.buffers["state"], **self._parts.normalizers()}
         content = {
             "names": list(fault.names), "member": m, "seed": self.config.member_seeds[m], "grad_step": fault.step,
             "counter_offset": int(self.learner.buffers["counter_offset"][m]),

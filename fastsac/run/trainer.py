@@ -79,16 +79,16 @@ class Run:
             tolerance = DiskErrorTolerance(warn)
             # Kernels are compiled for all the threads that they may get.
             self._open.enter_context(torch_settings(plan.device, plan.cpu_threads[-1], config.matmul_precision))
-            parts = make_parts(config, plan.spec, plan.device, plan.mode)
-            self.learner, self.replay, self.normalizer = parts
+            self.parts = make_parts(config, plan.spec, plan.device, plan.mode)
+            self.learner, self.replay = self.parts.learner, self.parts.replay
             tensors = checkpoint.read(plan.resume.found) if plan.resume else {}
             # A resumed run goes on with episodes of its own rather than with the first ones again.
             with self.display.aside("making the environments"):
                 self.env = make_training_envs(config, plan.resume.state.vec_steps if plan.resume else 0)
             self._open.callback(lambda: self.env.close())  # whichever it is then
-            self.collector = Collector(config, self.env, *parts)
+            self.collector = Collector(config, self.env, *self.parts)
             self.display.follow(lambda: (self.env_steps, self.grad_steps))
-            self.guard = NanGuard(self.learner, self.normalizer, self.collector, plan.run_dir, warn)
+            self.guard = NanGuard(self.parts, self.collector, plan.run_dir, warn)
             self.best_policies = BestPolicies(self.learner)
             self.clock = RowClock(self.collector, self.learner, began)
             self._signals = self._open.enter_context(StopSignals())

@@ -109,7 +109,7 @@ def test_recorded_launches_give_the_numbers_of_eager_ones(recorder, changes):
 def test_no_operation_of_a_launch_needs_the_host(changes):
     """On device meta there are no numbers: whatever asks for one fails."""
     config, meta = BASE.replace(**changes), torch.device("meta")
-    learner, replay, normalizer = make_parts(config, SPEC, meta, "eager")
+    learner, replay, normalizer, _ = make_parts(config, SPEC, meta, "eager")
     assert learner.algorithm.joint_pass  # the form for GPUs
     m = config.num_members
     views = pytree.tree_map(lambda t: t[0], learner.buffers) if m == 1 else learner.buffers

@@ -176,12 +176,12 @@ CONFIG = Config(env="test:test", buffer_size=20_000, num_envs=16)
 def test_the_estimate_of_memory_is_near_the_truth(tmp_path, task, changes):
     config, cpu = CONFIG.replace(**{"algo": "sac", **changes}), torch.device("cpu")
     env = make_env(task, range(config.num_members * config.num_envs), env_kwargs=ENV_KWARGS[task])
-    learner, replay, normalizer = make_parts(config, env.spec, cpu, "eager")
-    collector = Collector(config, env, learner, replay, normalizer)
-    guard = NanGuard(learner, normalizer, collector, tmp_path, print)
+    parts = make_parts(config, env.spec, cpu, "eager")
+    collector = Collector(config, env, *parts)
+    guard = NanGuard(parts, collector, tmp_path, print)
     guard.hold()
     owned = [
-        learner.buffers, normalizer.state_dict(), replay.rows, replay.row_count, collector.actor.slots,
+        parts.learner.buffers, parts.normalizers(), parts.replay.rows, parts.replay.row_count, collector.actor.slots,
         guard._held or [],
     ]  # fmt: skip
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in pytree.tree_leaves(owned)}

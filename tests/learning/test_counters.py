@@ -117,13 +117,13 @@ def test_two_members_at_their_own_counters():
 
 @pytest.mark.parametrize("counter", BEYOND[:4])
 def test_vector_steps(counter):
-    learner, replay, normalizer = at(0)
+    learner, *stores = at(0)
     actor = Actor(learner.config, learner)
     state = actor.state_dict()
     state["vec_steps"] = torch.tensor(counter)
     actor.load_state_dict(state)
     n, a = learner.config.num_envs, SPEC.action_dim
-    store = Store(learner.config, learner, actor, replay, normalizer)
+    store = Store(learner.config, learner, actor, *stores)
     store.reset(torch.zeros(n, SPEC.obs_dim).numpy(), [True])
     action = torch.from_numpy(actor.act())
     noise = torch.tensor(normals(LEARNER.seed, philox.Purpose.ACT, counter, n * a)).view(n, a)

@@ -51,9 +51,9 @@ def test_compiled_is_one_graph_and_agrees_with_eager_after_20_updates(compiled):
 
 
 def test_no_graph_break_and_no_recompilation_over_a_run(compiled_parts):
-    learner, replay, normalizer = compiled_parts
+    learner, *stores = compiled_parts
     actor = Actor(learner.config, learner)
-    store = Store(learner.config, learner, actor, replay, normalizer)
+    store = Store(learner.config, learner, actor, *stores)
     actor.warm_up()
     generator = torch.Generator().manual_seed(1)
     flags = torch.zeros(N, dtype=torch.bool).numpy()
@@ -224,7 +224,7 @@ def test_gradient_clipping_reaches_the_networks():
 
 
 def test_a_loss_that_is_not_finite_is_remembered_with_its_step():
-    learner, replay, _ = make_filled(seeds=2)
+    learner, replay, *_ = make_filled(seeds=2)
     learner.launch([4, 4])
     replay.rows.reward[1] = math.nan
     learner.launch([4, 4])

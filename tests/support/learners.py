@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 def fill(parts: Parts, steps: int = 30, start: int = 0) -> None:
     """The same rows for a member seed, whatever the number of members."""
-    learner, replay, normalizer = parts
+    learner, replay, normalizer = parts.learner, parts.replay, parts.normalizer
     seeds = learner.config.member_seeds
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 

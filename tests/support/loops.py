@@ -23,9 +23,10 @@ class Loop:
 
     def __init__(self, config: Config, spec: EnvSpec = SPEC, mode: Mode = "eager") -> None:
         self.config = config
-        self.learner, self.replay, self.normalizer = make_parts(config, spec, CPU, mode)
+        self.parts = make_parts(config, spec, CPU, mode)
+        self.learner, self.replay, self.normalizer, self.return_normalizer = self.parts
         self.actor = Actor(config, self.learner)
-        self.store = Store(config, self.learner, self.actor, self.replay, self.normalizer)
+        self.store = Store(config, self.learner, self.actor, *self.parts[1:])
         for part in (self.learner, self.actor, self.store):
             part.warm_up()
 
