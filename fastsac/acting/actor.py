@@ -26,6 +26,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fastsac.acting.held_noise import HeldNoise, renew_
 from fastsac.acting.staging import Shapes, Staging
 from fastsac.algorithms.algorithm import Algorithm
 from fastsac.config.settings import Config
@@ -59,7 +60,7 @@ def act_step(
     random: Tensor,  # [] bool
     policy: PolicyTensors,  # [P] and [O]
     seed: Tensor,  # [] int64
-    counter: Tensor,  # [] int64, the vector step
+    counter: Tensor,  # [] int64, the vector step whose noise it uses
 ) -> Tensor:
     """Actions [N, A] of one member: uniform while it acts at random, sampled from the policy after."""
     noise = philox.normal(seed, philox.Purpose.ACT, counter, (obs.shape[0], algorithm.action_dim))
@@ -68,14 +69,19 @@ def act_step(
     return torch.where(random, algorithm.act_randomly(noise), algorithm.act(policy.params, obs, noise))
 
 
-def act_step_(algorithm: Algorithm, config: Config, slot: Slot, seed: Tensor, counter: Tensor) -> None:
+def act_step_(
+    algorithm: Algorithm, config: Config, slot: Slot, held: HeldNoise | None, seed: Tensor, counter: Tensor
+) -> None:
     """Write the actions of every member into the slot, and advance the counter of vector steps."""
     one = partial(act_step, algorithm, config)
+    drawn_at = counter if held is None else renew_(held, slot.random, seed, counter)  # [] of all members, or [M]
     if config.num_members == 1:
         policy = PolicyTensors(*(value[0] for value in slot.policy))
-        action = one(slot.obs[0], slot.random[0], policy, seed[0], counter).unsqueeze(0)
+        drawn_at = drawn_at if held is None else drawn_at[0]
+        action = one(slot.obs[0], slot.random[0], policy, seed[0], drawn_at).unsqueeze(0)
     else:
-        action = torch.func.vmap(one, in_dims=(0, 0, 0, 0, None))(slot.obs, slot.random, slot.policy, seed, counter)
+        in_dims = (0, 0, 0, 0, None if held is None else 0)
+        action = torch.func.vmap(one, in_dims=in_dims)(slot.obs, slot.random, slot.policy, seed, drawn_at)
     slot.action.copy_(action)
     counter.add_(1)
 
@@ -103,6 +109,7 @@ class Actor:
         ]
         self.vec_steps = torch.zeros((), dtype=torch.int64, device=device)
         self.host_vec_steps = 0  # mirror of vec_steps
+        self._held = HeldNoise.of(m, config.noise_repeat, device) if config.noise_repeat > 1 else None
 
         self.stream: torch.cuda.Stream | None = None  # of copies and actions
         self._host_actions = [slot.action for slot in self.slots]
@@ -112,8 +119,10 @@ class Actor:
             self._acted, self._arrived = torch.cuda.Event(), torch.cuda.Event()
         self._launch = Launch(
             partial(act_step_, algorithm, config),
-            variants={p: (slot, learner.buffers["seed"], self.vec_steps) for p, slot in enumerate(self.slots)},
-            written=[*(slot.action for slot in self.slots), self.vec_steps],
+            variants={
+                p: (slot, self._held, learner.buffers["seed"], self.vec_steps) for p, slot in enumerate(self.slots)
+            },
+            written=[*(slot.action for slot in self.slots), self.vec_steps, self._held_state()],
             mode=learner.mode,
             stream=self.stream,
         )
@@ -190,8 +199,12 @@ class Actor:
             torch.cuda.synchronize()
 
     def state_dict(self) -> dict[str, object]:
-        """The counter and both copies of the policy."""
-        return {"vec_steps": self.vec_steps, "policy": {str(p): s.policy._asdict() for p, s in enumerate(self.slots)}}
+        """The counter, both copies of the policy, and the noise that is held."""
+        policies = {str(p): slot.policy._asdict() for p, slot in enumerate(self.slots)}
+        return {"vec_steps": self.vec_steps, "policy": policies, **self._held_state()}
+
+    def _held_state(self) -> dict[str, object]:
+        return {} if self._held is None else {"held_noise": self._held.state_dict()}
 
     def load_state_dict(self, state: object) -> None:
         """Take over what `state_dict` gave, in place; a ValueError where it is of other settings."""

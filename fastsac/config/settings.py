@@ -204,6 +204,9 @@ class Settings:
     learn_alpha: bool = setting(True, group="algorithm")
     """Learn the temperature so that the policy's entropy approaches target_entropy (sac and sac-discrete; the other
     algorithms keep init_alpha)."""
+    noise_repeat: int = setting(1, at_least=1, fixed=True, group="algorithm", metavar="STEPS")
+    """Hold the exploration noise for k steps of all environments, k up to STEPS drawn with probability proportional to
+    1/k^2; 1 draws it anew at every step.  For discrete actions that is the noise by which they are sampled."""
     target_entropy: float | None = setting(
         None, sweepable=True, group="algorithm", unset="minus the number of action dimensions"
     )

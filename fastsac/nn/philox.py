@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     ACT = 3
     ENV_SEED = 4
     EVAL_SEED = 5
+    HOLD = 6
 
 
 def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -119,7 +119,8 @@ def test_no_operation_of_a_launch_needs_the_host(changes):
     flags, random = reward.bool(), torch.zeros(m, dtype=torch.bool, device=meta)
     obs, action = torch.zeros(m, N, O, device=meta), torch.zeros(m, N, A, device=meta)
     slot = Slot(obs, reward, flags, flags, random, action, learner.policy)
-    act_step_(learner.algorithm, config, slot, learner.buffers["seed"], torch.zeros((), dtype=torch.int64, device=meta))
+    counter = torch.zeros((), dtype=torch.int64, device=meta)
+    act_step_(learner.algorithm, config, slot, None, learner.buffers["seed"], counter)
     replay.add_(action, reward, flags, flags, obs)
     normalizer.update_(obs)
     with pytest.raises(RuntimeError, match="meta"):
