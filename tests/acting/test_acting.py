@@ -11,6 +11,8 @@ from torch.utils import _pytree as pytree
 
 from fastsac.acting.actor import Slot, act_step, act_step_
 from fastsac.acting.collector import Collector
+from fastsac.acting.held_noise import HeldNoise
+from fastsac.acting.store import Intake, Rules, store_step_
 from fastsac.learning.gradient_step import gradient_step_
 from fastsac.learning.learner import PolicyTensors, make_parts
 from tests.support.learners import BASE, CPU, SPEC, A, N, O
@@ -98,7 +100,7 @@ def test_recorded_launches_give_the_numbers_of_eager_ones(recorder, changes):
     assert addresses(captured) == before
     assert np.array_equal(actions[0], actions[1])
     states = [
-        [part.state_dict() for part in (loop.learner, loop.replay, loop.normalizer, loop.actor)]
+        [loop.parts.normalizers(), *(part.state_dict() for part in (loop.learner, loop.replay, loop.actor))]
         for loop in (eager, captured)
     ]
     pytree.tree_map(lambda a, b: torch.testing.assert_close(a, b, rtol=0, atol=0), *states)
@@ -109,7 +111,7 @@ def test_recorded_launches_give_the_numbers_of_eager_ones(recorder, changes):
 def test_no_operation_of_a_launch_needs_the_host(changes):
     """On device meta there are no numbers: whatever asks for one fails."""
     config, meta = BASE.replace(**changes), torch.device("meta")
-    learner, replay, normalizer, _ = make_parts(config, SPEC, meta, "eager")
+    learner, replay, normalizer, returns = make_parts(config, SPEC, meta, "eager")
     assert learner.algorithm.joint_pass  # the form for GPUs
     m = config.num_members
     views = pytree.tree_map(lambda t: t[0], learner.buffers) if m == 1 else learner.buffers
@@ -120,9 +122,10 @@ def test_no_operation_of_a_launch_needs_the_host(changes):
     obs, action = torch.zeros(m, N, O, device=meta), torch.zeros(m, N, A, device=meta)
     slot = Slot(obs, reward, flags, flags, random, action, learner.policy)
     counter = torch.zeros((), dtype=torch.int64, device=meta)
-    act_step_(learner.algorithm, config, slot, None, learner.buffers["seed"], counter)
-    replay.add_(action, reward, flags, flags, obs)
-    normalizer.update_(obs)
+    held = HeldNoise.of(m, config.noise_repeat, meta) if config.noise_repeat > 1 else None
+    act_step_(learner.algorithm, config, slot, held, learner.buffers["seed"], counter)
+    gamma, rules = learner.buffers["hyper"]["gamma"], Rules.from_config(config, meta)
+    store_step_(Intake(replay, normalizer, returns), rules, gamma, learner.policy, [slot, slot], 0)
     with pytest.raises(RuntimeError, match="meta"):
         bool(reward.sum() > 0)
 

@@ -51,6 +51,11 @@ SWEEP_101 = "{}=" + ",".join(f"0.{i}1" for i in range(101))
         ),
         ({"update_order": "actor"}, "update_order must be one of joint, actor-first, critics-first, got 'actor'."),
         ({"log_std_min": 2.0}, "log_std_min must be below log_std_max (2.0), got 2.0. Lower it."),
+        (
+            {"reward_norm": True, "value_min": -9.0, "value_max": -1.0},
+            "value_max must be above 0 with reward_norm, which scales returns down to it, got -1.0. Raise it.",
+        ),
+        ({"noise_repeat": 0}, "noise_repeat must be at least 1, got 0."),
         ({"random_steps": -1}, "random_steps must be at least 0, got -1."),
         ({"hidden_dims": (64, 0)}, "hidden_dims must each be at least 1, got 0."),
         ({"conv_channels": (1, 2, 3, 4)}, "conv_channels must be one to three widths, got (1, 2, 3, 4)."),

@@ -82,7 +82,7 @@ def test_adam_s_corrections(step):
 @pytest.mark.parametrize("offset", [0, 3, 2**32 + 1])
 @pytest.mark.parametrize("counter", BEYOND[:4])
 def test_updates(counter, offset):
-    learner, replay, _ = at(counter, offset, actor_delay=2)
+    learner, replay, *_ = at(counter, offset, actor_delay=2)
     ring = pytree.tree_map(lambda t: t[0], replay.ring())
     batch = draw_batch(
         learner.config, ring, torch.tensor(0.99), torch.tensor(LEARNER.seed), torch.tensor(counter + offset)

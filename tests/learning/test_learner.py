@@ -64,7 +64,7 @@ def test_no_graph_break_and_no_recompilation_over_a_run(compiled_parts):
         learner.launch([i % 6])
         obs, reward = torch.randn(N, O, generator=generator).numpy(), torch.randn(N).numpy()
         store.add(Step(obs, reward, flags, flags), [i < 30])
-    assert int(replay.added) >= replay.num_rows
+    assert int(compiled_parts.replay.added) >= compiled_parts.replay.num_rows
     assert not counters["graph_break"]
     assert counters["stats"]["unique_graphs"] == graphs
 

@@ -143,7 +143,7 @@ COUNTED = BASE.replace(
         "max_grad_norm=0,0.05", "reward_clip=0,5", "utd_ratio=0.5,1.5", "learning_starts=16,24",
         "random_steps=8,30",
     ),
-    seed=5,
+    seed=5, reward_norm=True, noise_repeat=6,
 )  # fmt: skip
 
 

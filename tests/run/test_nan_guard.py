@@ -76,7 +76,12 @@ def test_only_the_member_that_goes_bad_is_named_and_goes_back(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"seeds": 2, "actor_delay": 2}, {"obs_norm": True, "n_step": 3}, {"env_kwargs": {"discrete": True}}],
+    [
+        {},
+        {"seeds": 2, "actor_delay": 2},
+        {"obs_norm": True, "n_step": 3, "reward_norm": True},
+        {"env_kwargs": {"discrete": True}},
+    ],
     ids=["one", "members", "n-step", "discrete"],
 )
 def test_a_passing_fault_is_survived_with_the_whole_budget(tmp_path, changes):

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 def fill(parts: Parts, steps: int = 30, start: int = 0) -> None:
     """The same rows for a member seed, whatever the number of members."""
-    learner, replay, normalizer = parts.learner, parts.replay, parts.normalizer
+    learner, replay, normalizer, return_normalizer = parts
     seeds = learner.config.member_seeds
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
@@ -33,7 +33,11 @@ def fill(parts: Parts, steps: int = 30, start: int = 0) -> None:
     replay.reset_(draw(N, O))
     for _ in range(start, start + steps):
         terminated, truncated = draw(N) > 1.3, draw(N) > 1.3
-        replay.add_(torch.tanh(draw(N, A)), draw(N), terminated, truncated, draw(N, O))
+        action, reward = torch.tanh(draw(N, A)), draw(N)
+        if return_normalizer is not None:
+            gamma = learner.buffers["hyper"]["gamma"]
+            return_normalizer.update_(reward, terminated | truncated, ~replay.is_dummy, gamma)
+        replay.add_(action, reward, terminated, truncated, draw(N, O))
         normalizer.update_(draw(N, O))
 
 

@@ -14,7 +14,7 @@ from tests.support.learners import CPU, SPEC, A, N, O
 ALL_OPTIONS = {
     "obs_norm": True, "n_step": 3, "critic_layer_norm": True, "actor_delay": 2, "activation": "silu",
     "actor_hidden_dims": (8,), "lr_schedule": "cosine", "total_steps": 40, "log_std_map": "clamp",
-    "bootstrap_time_limits": False, "weight_decay": 0.01, "adam_beta1": 0.8,
+    "bootstrap_time_limits": False, "weight_decay": 0.01, "adam_beta1": 0.8, "reward_norm": True, "noise_repeat": 3,
 }  # fmt: skip
 
 

@@ -34,6 +34,7 @@ fail         [env, vec_step]: that environment raises an exception instead of st
              -1 the making
 error        which exception that is: RuntimeError (default), SystemExit, KeyboardInterrupt, or LinAlgError from NumPy
 sleep        [vec_step, seconds, file]: that vector step takes so long; the file is there from its beginning on
+factor       rewards are times this number
 saves_state  true for environments with `state_dict` and `load_state_dict`
 discrete     true for a discrete task of action_dim choices; `env.scaled_action` holds the numbers of the last choices
 
@@ -53,7 +54,9 @@ import numpy as np
 from fastsac.env import ActionChoice, ActionScale, EnvSpec, FloatArray, Step, check_known_kwargs
 
 SEED, EPISODE, STEP, ACTION = 0, 1, 2, 3  # columns of obs; the action starts at ACTION
-KWARGS = ("action_dim", "nan_obs", "nan_reward", "bound", "discrete", "sleep", "fail", "error", "saves_state")
+KWARGS = (
+    "action_dim", "nan_obs", "nan_reward", "factor", "bound", "discrete", "sleep", "fail", "error", "saves_state",
+)  # fmt: skip
 
 
 def list_tasks() -> list[str]:
@@ -102,6 +105,7 @@ class ScriptedEnv:
         self._script = parse(task)
         self._seeds = np.asarray(seeds)
         self._nan_obs, self._nan_reward = (env_kwargs.get(k) for k in ("nan_obs", "nan_reward"))
+        self._factor = env_kwargs.get("factor", 1.0)
         self._fail, self._error = env_kwargs.get("fail", (-1, -2)), env_kwargs.get("error", "RuntimeError")
         self._sleep = env_kwargs.get("sleep", (-1, 0, ""))
         self._vec_step = 0
@@ -174,7 +178,7 @@ class ScriptedEnv:
         return obs
 
     def _reward(self, dummy: Any) -> FloatArray:
-        reward = np.where(dummy, 0, self._vec_step + self._seeds % 1024 / 1024).astype(np.float32)
+        reward = np.where(dummy, 0, self._factor * (self._vec_step + self._seeds % 1024 / 1024)).astype(np.float32)
         if self._nan_reward and self._nan_reward[1] == self._vec_step:
             reward[self._nan_reward[0]] = np.nan
         return reward
