@@ -45,6 +45,7 @@ THREE_LRS = "is three settings here: --actor-lr, --critic-lr and --alpha-lr."
 UTD = "is part of --utd-ratio here, gradient steps per environment step whatever --num-envs is."
 ALPHA = "is --init-alpha here; add --no-learn-alpha to keep it constant."
 RESUME = "is --resume RUN_DIR here."
+REWARD_NORM = "is --reward-norm here: by the spread of discounted returns, when rewards are drawn, and not clipped."
 NO_PICTURES = "has no place here, where nothing is drawn. Leave it out."
 PROGRESS = "has no place here: progress is always shown, and --quiet hides it."
 # Names elsewhere for something that is only alike, and what to do.
@@ -80,6 +81,8 @@ OTHER = {
     "max-iterations": ITERATIONS,
     "n-trials": "is --sweep random:N here, which trains all of them in one run.",
     "net-arch": "is --hidden-dims here, the widths of the hidden layers: --hidden-dims 256 256.",
+    "norm-reward": REWARD_NORM,
+    "normalize-reward": REWARD_NORM,
     "num-learning-iterations": ITERATIONS,
     "num-threads": "is --cpu-threads here, or --env-threads for the environments.",
     "optimize": "is --sweep random:N here, which trains N draws in one run.",
@@ -102,6 +105,7 @@ OTHER = {
     "trained-agent": RESUME,
     "update-frequency": UTD,
     "update-per-step": UTD,
+    "use-sde": "has no place here; --noise-repeat N holds the exploration noise for up to N steps.",
     "utd": "is --utd-ratio here, gradient steps per environment step whatever --num-envs is.",
     "verbose": PROGRESS,
     "video": NO_PICTURES,
