@@ -9,7 +9,7 @@ from gymnasium.wrappers import TransformReward
 
 def make(factor: float = 1.0) -> gymnasium.Env[Any, Any]:
     """The environment, without its time limit."""
-    return TransformReward(PendulumEnv(), lambda reward: factor * reward)
+    return TransformReward(PendulumEnv(), lambda reward: factor * float(reward))
 
 
 gymnasium.register("ScaledPendulum-v1", entry_point=f"{__name__}:make", max_episode_steps=200)

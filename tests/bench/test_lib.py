@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from bench.lib import charts, children, harness, processes, record, tables
 from bench.peers import common, environments, products, script
 from fastsac.cli.parsing import parse
 from fastsac.config.settings import Config
+from fastsac.env import make_env
 from fastsac.report.style import new_figure
 from tests.support.fake_clock import FakeClock
 from tests.support.figures import widths
@@ -513,3 +515,20 @@ def test_adapters_agree_with_the_lists() -> None:
     assert all((folder / f"{peer}.py").is_file() for peer in environments.NAMES)
     assert set(get_args(children.Peer)) == {*environments.PEERS, *environments.SCRIPTS} == set(environments.NAMES)
     assert set(update.ROWS) <= set(environments.NAMES)
+
+
+def test_rewards_times_a_factor() -> None:
+    """The same task else."""
+    name = "gymnasium:bench.lib.scaled_rewards:ScaledPendulum-v1"
+    envs = [make_env(name, [3, 4]), make_env(name, [3, 4], env_kwargs={"factor": 10.0})]
+    for env in envs:
+        env.reset()
+    for _ in range(3):
+        for env in envs:
+            env.send(np.full((2, 1), 0.5, np.float32))
+        plain, scaled = (env.recv() for env in envs)
+        assert np.array_equal(plain.obs, scaled.obs)
+        np.testing.assert_allclose(scaled.reward, 10 * plain.reward, rtol=1e-6)
+    assert envs[0].spec.max_episode_steps == 200
+    for env in envs:
+        env.close()
