@@ -51,6 +51,7 @@ _FLASHSAC = {  # docs/recipes.md says what differs from the source, as for the o
     "network": "flash", "actor_hidden_dims": (128, 128), "critic_hidden_dims": (256, 256), "log_std_min": -10.0,
     "critic_head": "categorical", "tau": 0.01, "lr_schedule": "cosine", "lr_final": 0.5, "update_order": "actor-first",
     "actor_delay": 2, "alpha_states": "both", "target_sigma": 0.15, "init_alpha": 0.01,
+    "reward_norm": True, "noise_repeat": 16,
 }  # fmt: skip
 _SMALL = {
     "num_envs": 4, "learning_starts": 500, "batch_size": 256, "hidden_dims": (64, 64), "actor_lr": 1e-3,
