@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from bench.lib import charts, children, harness, record, tables
 from bench.peers.environments import NAMES
-from fastsac.config.settings import Auto
+from fastsac.config.defaults import Auto
 
 figures = partial(tables.rates, heading="Training")
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from fastsac.acting.errors import call_env, of_nobody, try_make
 from fastsac.acting.evaluation import MAX_STEPS, rollout
-from fastsac.config.settings import Config, Settings
+from fastsac.config.defaults import Settings
+from fastsac.config.settings import Config
 from fastsac.env import MAX_SEED, OBJECT_BACKEND, EnvSpec, FloatArray, make_env, register_env
 from fastsac.env.foreign import check_env
 from fastsac.nn.philox import Purpose, derive_seeds

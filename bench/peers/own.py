@@ -5,7 +5,8 @@ from typing import Any
 
 from bench.lib import program
 from bench.peers.common import Sizes, Task, Work, torch_device
-from fastsac.config.settings import Auto, Config
+from fastsac.config.defaults import Auto
+from fastsac.config.settings import Config
 from fastsac.run.mode import choose_mode
 from fastsac.runtime.launch import Mode
 

@@ -10,7 +10,8 @@ from torch import nn
 from fastsac.algorithms.registry import get_algorithm
 from fastsac.algorithms.sac import Sac
 from fastsac.algorithms.sac_v1 import SacV1
-from fastsac.config.settings import Activation, Config
+from fastsac.config.defaults import Activation
+from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.nn import linear, vectors
 from fastsac.nn.activations import ACTIVATIONS
