@@ -181,8 +181,8 @@ def evaluate(
         episodes: N, at least 1.
         seed: of the environments and of sampled actions, in [0, 2^31).
         deterministic: the best actions; else samples.
-        env_kwargs: keyword arguments of the environments; None for those of the run's evaluations, where the
-            environment is the run's.
+        env_kwargs: keyword arguments of the environments; None for those of the run's evaluations, the time limit among
+            them, where the environment is the run's, or an object of the same id or class.
 
     Raises:
         ValueError: a wrong argument, no such run, or an environment of other sizes.
@@ -198,7 +198,7 @@ def evaluate(
         check_env(config.env, policy.run_dir, is_trusted=False, say=LOG.info)
     name = config.env if env is None else _name(env)
     if env_kwargs is None:
-        env_kwargs = config.env_kwargs_of_evaluation if name == config.env else {}
+        env_kwargs = config.env_kwargs_of_evaluation if _is_of_run(name, config) else {}
     seeds = derive_seeds(seed, Purpose.EVAL_SEED, episodes)
     made = try_make(partial(make_env, name, seeds, config.num_env_threads, env_kwargs, config.action_limit))
     try:
@@ -209,6 +209,12 @@ def evaluate(
     finally:
         call_env(made.close, "close", of_nobody)
     return Evaluation(made.spec.env_id, *result)
+
+
+def _is_of_run(name: str, config: Config) -> bool:
+    """Whether an environment is that of a run: by its name, or as an object of the same id or class."""
+    are_objects = all(each.partition(":")[0] == OBJECT_BACKEND for each in (name, config.env))
+    return name == config.env or (are_objects and name.rpartition(":")[2] == config.task)
 
 
 def _choose(policy: Policy, deterministic: bool, obs: FloatArray) -> FloatArray:

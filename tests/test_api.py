@@ -46,6 +46,9 @@ def test_an_object_trains_evaluates_and_goes_on(capsys):
     assert evaluation.lengths.tolist() == [5, 5, 5]
     assert set(evaluation.returns) <= {0, 2, 4, 6, 8, 10}
     assert fastsac.evaluate(policy, Endless, 3, env_kwargs={"max_episode_steps": 2}).lengths.tolist() == [2, 2, 2]
+    another = fastsac.evaluate(policy, lambda pay=1.0: Endless(pay), 3)
+    assert re.fullmatch(r"python:\d+:Endless", another.env_id)
+    assert another.lengths.tolist() == [5, 5, 5], "the run's time limit holds in a new object of its kind too"
     again = fastsac.train(Endless, resume=result.run_dir, total_steps=80)
     assert (again.env_steps, again.run_dir) == (80, result.run_dir)
     assert fastsac.train(resume="run", total_steps=90).env_steps == 90
