@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fastsac.acting.errors import call_env, of_nobody, try_make
 from fastsac.acting.evaluation import MAX_STEPS, rollout
 from fastsac.config.defaults import Settings
+from fastsac.config.kinds import conform
 from fastsac.config.settings import Config
 from fastsac.env import MAX_SEED, OBJECT_BACKEND, EnvSpec, FloatArray, make_env, register_env
 from fastsac.env.foreign import check_env
@@ -188,6 +189,7 @@ def evaluate(
         ValueError: a wrong argument, no such run, or an environment of other sizes.
         RuntimeError: an environment failed.
     """
+    episodes, seed = conform("episodes", episodes, int), conform("seed", seed, int)
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}.")
     if not 0 <= seed < MAX_SEED:

@@ -139,6 +139,8 @@ def test_wrong_calls_are_refused_in_one_line():
         (lambda: fastsac.Config(env=own), "env must be a name, which fastsac.register_env(env) gives"),
         (lambda: fastsac.evaluate("nowhere"), "nowhere is not a run directory"),
         (lambda: fastsac.evaluate("run", episodes=0), "episodes must be at least 1, got 0."),
+        (lambda: fastsac.evaluate("run", episodes=cast("Any", 2.5)), "episodes must be a whole number, got 2.5."),
+        (lambda: fastsac.evaluate("run", seed=cast("Any", "3")), "seed must be a whole number, got '3'."),
         (lambda: fastsac.evaluate("run", seed=-1), "seed must be in [0, 2^31), got -1."),
         (
             lambda: fastsac.evaluate("run", "CartPole-v1"),
