@@ -135,7 +135,7 @@ def test_envpools_dictionaries_are_taken(tmp_path):
     [
         ({"action": 2}, "obs must have the part 'count', got a dictionary of action."),
         ({"action": 99, "count": np.zeros(2), "noise": np.zeros(1)}, "an observation must be in [2, 7)"),
-        ({"action": 2, "count": np.zeros(3), "noise": np.zeros(1)}, "got [], [3], [1]."),
+        ({"action": 2, "count": np.zeros(3), "noise": np.zeros(1)}, "got int64 [], float64 [3], float64 [1]."),
         (
             {"action": [2, 3], "count": np.zeros(2), "noise": np.zeros(1)},
             "obs must be a dictionary of action []",
@@ -144,7 +144,11 @@ def test_envpools_dictionaries_are_taken(tmp_path):
             {"action": 2, "count": np.zeros(2), "noise": np.array([math.nan])},
             "obs must be finite, got NaN or",
         ),
-        (np.zeros(7), "obs must be a dictionary of action [], count [2], noise [1], or [8] or [B, 8], got [7]."),
+        (
+            np.zeros(7),
+            "obs must be a dictionary of action [], count [2], noise [1], or [8] or [B, 8], got float64 [7].",
+        ),
+        (np.zeros((0, 8)), "or [8] or [B, 8], got float64 [0, 8]."),
         (np.full(8, np.inf), "obs must be finite"),
         (({"action": 2}, {}), "obs must be numbers (action, count, noise), without the info of `reset`, got tuple."),
         ("obs", "obs must be numbers"),

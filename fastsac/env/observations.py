@@ -35,8 +35,8 @@ def flatten(spec: EnvSpec, obs: Any) -> tuple[AnyArray, bool]:
             parts = (ObsPart("obs", (spec.obs_dim,), arrays[0].dtype),)  # flattened already
     batches = [_batch_of(array, part, spec) for part, array in zip(parts, arrays, strict=True)]
     batch = batches[0]
-    if batch is None or any(other != batch for other in batches):
-        got = ", ".join(str(list(array.shape)) for array in arrays)
+    if batch is None or batch == (0,) or any(other != batch for other in batches):
+        got = ", ".join(f"{array.dtype} {list(array.shape)}" for array in arrays)
         raise ValueError(f"obs must be {_wanted(parts_of(spec), spec.obs_dim)}, got {got}.")
     count = batch[0] if batch else 1
     rows = join(parts, [array.reshape(count, *array.shape[len(batch) :]) for array in arrays], count, spec.image)
