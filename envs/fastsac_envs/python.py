@@ -17,8 +17,8 @@ import inspect
 import itertools
 import os
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -50,15 +50,15 @@ class Copies:
         limit = kwargs.pop("max_episode_steps", None)
         turns = itertools.cycle(self.functions)
         makers = [partial(_checked, next(turns), kwargs, limit, os.getpid()) for _ in seeds]
-        try:
+        with _making(task, env_kwargs):
             one = SyncVectorEnv(makers[:1])
-            with closing(one):
-                env = self.vector_class(makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
-        except (Exception, SystemExit) as error:  # whatever a user's constructor raises
-            raise cannot_make("python", task, env_kwargs, error) from error
+        with closing(one):  # a copy to look at: others may be in processes
+            adapter = make_adapter(f"python:{task}", one, action_limit, limit)
+        with _making(task, env_kwargs):
+            env = self.vector_class(makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
         if isinstance(env, SyncVectorEnv):
             number_copies(env)
-        return GymnasiumEnv(make_adapter(f"python:{task}", one, action_limit, limit), env, seeds)
+        return GymnasiumEnv(adapter, env, seeds)
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,8 @@ class Own:
         """One environment per seed."""
         if action_limit is not None:
             raise ValueError(f"action_limit has no effect on python:{task}, which takes [-1, 1]. Leave it out.")
-        try:
+        with _making(task, env_kwargs):
             env = self.function(list(seeds), **env_kwargs)
-        except (Exception, SystemExit) as error:
-            raise cannot_make("python", task, env_kwargs, error) from error
         lacks = [name for name in ("spec", "num_envs", "reset", "send", "recv", "close") if not hasattr(env, name)]
         if lacks or not isinstance(env.spec, EnvSpec) or env.num_envs != len(seeds):
             raise ValueError(
@@ -82,6 +80,15 @@ class Own:
                 f"{type(env).__name__}. For a Gymnasium environment with arguments give env=lambda: MyEnv(...)."
             )
         return env
+
+
+@contextmanager
+def _making(task: str, env_kwargs: EnvKwargs) -> Iterator[None]:
+    """Turn whatever a user's constructor raises into a ValueError of one line."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise cannot_make("python", task, env_kwargs, error) from error
 
 
 def _checked(function: Callable[..., GymEnv], kwargs: EnvKwargs, limit: int | None, main_pid: int) -> CheckedEnv:
@@ -132,10 +139,8 @@ def _look(env: Any) -> tuple[Copies | Own, str]:
         raise ValueError(f"env must be a name, a Gymnasium environment or a callable, got {type(env).__name__}.")
     if _takes_seeds(env):
         return Own(env), _name(env)
-    try:
+    with _making(_name(env), {}):
         made = env()
-    except (Exception, SystemExit) as error:
-        raise cannot_make("python", _name(env), {}, error) from error
     if not isinstance(made, gymnasium.Env | gymnasium.vector.VectorEnv):
         raise ValueError(
             f"env must make a Gymnasium environment, or take seeds and make a fastsac.VectorEnv; {_name(env)} made "

@@ -97,6 +97,29 @@ def test_ones_own_vector_environment_gets_seeds_and_keywords():
         make_spec(name, {"max_episode_steps": 3})
 
 
+class Device(Endless):
+    """An environment of which there can be one at a time, as of a robot."""
+
+    alive = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Device.alive += 1
+        assert Device.alive == 1
+
+    def close(self) -> None:
+        Device.alive -= 1
+
+
+def test_one_environment_lives_at_a_time_and_none_after_a_refusal():
+    name = register_env(Device)
+    make_spec(name)
+    make_env(name, [0]).close()
+    with pytest.raises(ValueError, match="action_limit could replace"):
+        make_env(name, [0], action_limit=1.0)
+    assert Device.alive == 0
+
+
 def needs(argument):
     return argument
 
