@@ -136,7 +136,10 @@ def _look(env: Any) -> tuple[Copies | Own, str]:
     if isinstance(env, gymnasium.vector.VectorEnv):
         return _of_vector(env)
     if not callable(env):
-        raise ValueError(f"env must be a name, a Gymnasium environment or a callable, got {type(env).__name__}.")
+        raise ValueError(
+            f"env must be a name, a Gymnasium environment or a callable, got {type(env).__name__}. In place of a "
+            "fastsac.VectorEnv give a callable that takes seeds and makes one."
+        )
     if _takes_seeds(env):
         return Own(env), _name(env)
     with _making(_name(env), {}):

@@ -136,6 +136,7 @@ class Wrapped(gymnasium.vector.VectorWrapper):
     ("env", "message"),
     [
         (3, "env must be a name, a Gymnasium environment or a callable, got int."),
+        (scripted([0]), "got ScriptedEnv. In place of a fastsac.VectorEnv give a callable that takes seeds and makes"),
         (Endless(), "Endless has no spec to make further ones from. Give a callable that makes one"),
         (
             lambda: 3,
