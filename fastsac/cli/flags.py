@@ -109,10 +109,6 @@ def value_text(value: object) -> str:
         return json.dumps(value)
     if isinstance(value, tuple):
         return " ".join(map(value_text, value))
-    return (
-        f"{value:_}"
-        if isinstance(value, int) and value >= LARGE
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"{value:_}" if isinstance(value, int) and value >= LARGE else str(value)

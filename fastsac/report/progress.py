@@ -41,10 +41,8 @@ class Progress:
         self.evaluations: deque[Evaluation] = deque(maxlen=SHOWN_EVALUATIONS)
         self.counters: Callable[[], tuple[int, int]] | None = None  # the loop's env and gradient steps, as they are now
         # Gradient steps are those of the member with the fewest.
-        self._utd_ratio, self._learning_starts = (
-            min(config.values_of("utd_ratio")),
-            max(config.values_of("learning_starts")),
-        )
+        self._utd_ratio = min(config.values_of("utd_ratio"))
+        self._learning_starts = max(config.values_of("learning_starts"))
         are_random = all(member.num_random_steps >= member.learning_starts for member in config.members)
         self._first_steps = "random steps" if are_random else "steps before the first update"
         self._figures: dict[str, float] = {}
