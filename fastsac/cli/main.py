@@ -1,7 +1,8 @@
 """The command line, `fastsac train` and its siblings.  Finds the command, and turns errors into one line.
 
-Exit status: 0 on success, 1 when a run failed, 2 for a wrong call, 130 after SIGINT, 143 after SIGTERM or SIGUSR1, and
-75 when max_wall_time ended a run, which the same command continues if it has --resume auto.
+Exit status: 0 on success, 1 when a run failed, 2 for a wrong call, 130 after SIGINT, 143 after SIGTERM or SIGUSR1, 141
+where nobody reads what a pipe takes, and 75 when max_wall_time ended a run, which the same command continues if it has
+--resume auto.
 """
 
 import difflib
