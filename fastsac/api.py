@@ -27,7 +27,6 @@ from fastsac.run import trainer
 from fastsac.run.result import Result
 
 LOG = logging.getLogger("fastsac")
-SAME = ("obs_dim", "action_dim", "discrete", "image", "action_bounds")  # between a policy's task and another
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 
@@ -227,9 +226,8 @@ def _choose(policy: Policy, deterministic: bool, obs: FloatArray) -> FloatArray:
 
 def _check_fits(mine: EnvSpec, other: EnvSpec) -> None:
     """Refuse a task whose arrays are not those of a policy's own, with a ValueError."""
-    for name in SAME:
-        if getattr(mine, name) != getattr(other, name):
-            raise ValueError(
-                f"{other.env_id} does not fit the policy, which was trained in {mine.env_id}: {name} "
-                f"{getattr(other, name)}, not {getattr(mine, name)}."
-            )
+    if name := mine.difference(other):
+        raise ValueError(
+            f"{other.env_id} does not fit the policy, which was trained in {mine.env_id}: {name} "
+            f"{getattr(other, name)}, not {getattr(mine, name)}."
+        )

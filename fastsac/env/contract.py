@@ -84,6 +84,11 @@ class EnvSpec:
     action_shape: tuple[int, ...] | None = None  # for one environment; None is (A,), and () of a discrete task
     action_start: int = 0  # the number of a discrete task's first choice
 
+    def difference(self, other: "EnvSpec") -> str | None:
+        """Name of the first size or bound in which `other` differs; None if a policy of this task fits it."""
+        names = ("obs_dim", "action_dim", "discrete", "image", "action_bounds")
+        return next((name for name in names if getattr(self, name) != getattr(other, name)), None)
+
 
 class Step(NamedTuple):
     """The rows of one vector step; see the contract above."""

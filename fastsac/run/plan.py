@@ -163,12 +163,11 @@ def _check_evaluation(config: Config, spec: EnvSpec) -> None:
     if not config.eval_env_kwargs:
         return
     other = make_spec(config.env, config.env_kwargs_of_evaluation, config.action_limit)
-    for name in ("obs_dim", "action_dim", "image", "action_bounds", "discrete"):
-        if getattr(other, name) != getattr(spec, name):
-            raise ValueError(
-                f"eval_env_kwargs {config.eval_env_kwargs} make evaluations differ in {name}: "
-                f"{getattr(spec, name)} in training, {getattr(other, name)} in evaluation. Leave out what changes it."
-            )
+    if name := spec.difference(other):
+        raise ValueError(
+            f"eval_env_kwargs {config.eval_env_kwargs} make evaluations differ in {name}: "
+            f"{getattr(spec, name)} in training, {getattr(other, name)} in evaluation. Leave out what changes it."
+        )
 
 
 def choose_threads(config: Config, spec: EnvSpec, mode: Mode) -> tuple[int, ...]:
