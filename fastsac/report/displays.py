@@ -86,8 +86,7 @@ class Display(ABC):
 class PlainDisplay(Display):
     """One line at an update, at most one in two seconds, always the first and the last; no control characters.
 
-    No two lines are of the same step: the figures of an evaluation between log points come with the next line, those of
-    the last one with the last line.
+    No two lines are of the same step: the figures of an evaluation come with the next line, or in the closing table.
     """
 
     def __init__(self, progress: Progress, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
