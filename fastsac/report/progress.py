@@ -49,8 +49,9 @@ class Progress:
         self._pace = math.nan  # env steps per second, updates included
 
     def update(self, figures: Mapping[str, float], eval_returns: Sequence[float] | None = None) -> None:
-        """Take new figures; see `Display.update`."""
-        self._figures.update(figures)
+        """Take new figures; see `Display.update`.  A success rate stays until another is known."""
+        known = {name: value for name, value in figures.items() if name != "success_rate" or math.isfinite(value)}
+        self._figures.update(known)
         self.wall_s = figures.get("wall_s", self.wall_s)
         if eval_returns is not None:
             more = (figures.get(name, math.nan) for name in ("eval_std", "eval_success_rate"))

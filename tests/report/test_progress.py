@@ -333,6 +333,8 @@ def test_success_is_shown_where_it_is_known(live: LiveDisplay, plain: PlainDispl
     assert "success rate 25%" in joined
     assert history(live) == ["evaluated at return std success", "5,000 -100.0 - 50%"]
     assert "return    -1,234  success  25%  eval" in lines(plain)[-1]
+    live.update({"success_rate": math.nan})  # of a row in which no episode ended
+    assert "success rate" in " ".join(drawn(live))
 
 
 def test_counters_are_the_loops_own(live: LiveDisplay, plain: PlainDisplay) -> None:
