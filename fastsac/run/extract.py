@@ -62,7 +62,8 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
     (out / "config.json").write_text(alone.to_json())
     for name, table in tables.items():
         if table.columns:
-            sink = CsvSink(out / name, tuple(table.columns))
+            columns = (column for column in table.columns if column not in config.member_setting(member))
+            sink = CsvSink(out / name, tuple(columns))
             sink.write(*table.rows)
             sink.close()
     write_summary(run_dir, out, member)

@@ -247,6 +247,7 @@ def test_the_best_member_alone_is_a_run_like_any_other(tmp_path, swept, capsys):
     assert results[0]["returns"] == results[1]["returns"] == results[2]["returns"]
     assert main(["train", "--resume", str(out), "--total-steps", "120"]) == 0
     assert int(rows(out / "metrics.csv")[-1]["env_steps"]) >= 120
+    assert "damaged" not in capsys.readouterr().out
     assert main(["plot", str(out)]) == 0
 
 
