@@ -64,7 +64,7 @@ def _split(env: str) -> tuple[str, str, str]:
         raise ValueError(f'env must be "Task", "backend:Task" or "package.module:Task", got {env!r}.')
     modules = backend_modules()
     if name not in modules and "." not in name:
-        choices = ", ".join(sorted(modules)) or "none is installed"
+        choices = ", ".join(sorted(modules.keys() - {OBJECT_BACKEND})) or "none is installed"
         raise ValueError(f'unknown back end {name!r}; choose from {choices}, or give "package.module:task".')
     return name, modules.get(name, name), task
 

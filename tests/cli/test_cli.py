@@ -39,7 +39,9 @@ def call(capsys, *args):
     ("args", "message"),
     [
         (["train", "--env", "HalfCheeta-v5"], "did you mean HalfCheetah-v5"),
-        (["train", "--env", "mujuco:Ant-v5"], "unknown back end 'mujuco'; choose from envpool, gymnasium"),
+        (["train", "--env", "mujuco:Ant-v5"], "unknown back end 'mujuco'; choose from envpool, gymnasium, or give"),
+        (["eval"], "RUN_DIR must be given. `fastsac eval --help` lists the options."),
+        (["extract", "--member", "1"], "RUN_DIR must be given."),
         (["train", "--env", "no.such.module:Task"], "cannot be imported"),
         (["train", "--env", "CartPole-v1", "--algo", "sac"], "algo sac cannot act in envpool:CartPole-v1, which has 2"),
         (["train", "--env", "Pendulum-v1", "--algo", "sac-discrete"], "has continuous actions of length 1"),
