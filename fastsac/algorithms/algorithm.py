@@ -31,10 +31,12 @@ Loss = tuple[Tensor, dict[str, Tensor]]
 Which = Literal["all", "critics", "actor"]
 """Losses of everything, of what learns at every step, or of what is delayed with the actor."""
 
-OPTIONS = frozenset(
-    {"target_entropy", "target_sigma", "backup_entropy", "critic_targets", "actor_q", "alpha_states", "update_order"}
-)
-"""Settings that some algorithms have: those that choose between critics, adjust the temperature, and order updates."""
+OF_GAUSSIANS = frozenset({"log_std_map", "log_std_min", "log_std_max"})
+OPTIONS = OF_GAUSSIANS | {
+    "target_entropy", "target_sigma", "backup_entropy", "critic_targets", "actor_q", "alpha_states", "update_order"
+}  # fmt: skip
+"""Settings that some algorithms have: of a Gaussian policy, and those that choose between critics, adjust the
+temperature, and order updates."""
 
 PASSES: dict[str, tuple[Which, ...]] = {
     "joint": ("all",), "actor-first": ("actor", "critics"), "critics-first": ("critics", "actor"),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fastsac.algorithms import losses
 from fastsac.algorithms.actions import DiscreteActions
-from fastsac.algorithms.algorithm import OPTIONS, Learned, Loss, Nets, Scalars, Which
+from fastsac.algorithms.algorithm import OF_GAUSSIANS, OPTIONS, Learned, Loss, Nets, Scalars, Which
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
 from fastsac.nn.network import Net
@@ -25,7 +25,7 @@ class SacDiscrete(DiscreteActions):
     """Twin critics with slow copies, an actor that gives logits, a temperature that holds the entropy at a target."""
 
     adjusts_alpha = True
-    options = OPTIONS - {"target_sigma"}
+    options = OPTIONS - OF_GAUSSIANS - {"target_sigma"}
     sees_joint = True
 
     def declare(self) -> dict[str, Learned]:

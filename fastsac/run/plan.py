@@ -125,7 +125,7 @@ def _choose_algo(config: Config, spec: EnvSpec) -> str:
     if registry.get_algorithm(algo).discrete != spec.discrete:
         kind = f"{spec.action_dim} choices" if spec.discrete else f"continuous actions of length {spec.action_dim}"
         raise ValueError(f"algo {algo} cannot act in {spec.env_id}, which has {kind}. Give --algo auto.")
-    for name in OPTIONS - registry.get_algorithm(algo).options:
+    for name in sorted(OPTIONS - registry.get_algorithm(algo).options):
         if getattr(config, name) != config.default(name):
             raise ValueError(f"{name} has no effect on algo {algo}. Leave it out.")
     for name in ("actor_hidden_dims", "actor_layer_norm", "zero_init_actor"):

@@ -59,6 +59,7 @@ def test_a_run_that_stops_at_a_return_counts_the_updates_to_it():
     [
         ({"algo": "sac-v1", "update_order": "actor-first"}, "update_order has no effect on algo sac-v1. Leave it out."),
         ({"algo": "sql", "alpha_states": "both"}, "alpha_states has no effect on algo sql. Leave it out."),
+        ({"algo": "sql", "log_std_min": -9.0}, "log_std_min has no effect on algo sql. Leave it out."),
         (
             {"env": "CartPole-v1", "target_sigma": 0.15},
             "target_sigma has no effect on algo sac-discrete. Leave it out.",
