@@ -78,7 +78,7 @@ def test_sdist_can_be_set_up_tested_and_read(dist: Path) -> None:
 def test_installed_wheel_is_used_and_works(site: Path, tmp_path: Path) -> None:
     found = json.loads(run(sys.executable, "-c", SMOKE, cwd=tmp_path, site=site))
     assert all(Path(file).is_relative_to(site) for file in found["files"])
-    assert found["envs"] == ["envpool", "gymnasium"]
+    assert found["envs"] == ["envpool", "gymnasium", "python"]
     assert found["scripts"] == ["fastsac.cli.main:main"]
     assert found["version"][0] == found["version"][1]
     assert found["obs_dim"] == 3

@@ -217,7 +217,12 @@ def next_commands(result: "Result") -> Iterator[tuple[str, str]]:
         yield "continue with", f"{fastsac} train --resume {run_dir}"
     else:
         yield "evaluate with", f"{fastsac} eval {run_dir}"
-        yield "train longer with", f"{fastsac} train --resume {run_dir} --total-steps {2 * result.env_steps}"
+        more = f"--total-steps {2 * result.env_steps}"
+        if result.stopped_by == "goal":
+            from fastsac.run.run_state import goal_flag
+
+            more = f"{goal_flag(Config.load(result.run_dir))} none"
+        yield "train longer with", f"{fastsac} train --resume {run_dir} {more}"
         yield "compare with", f"{fastsac} plot {run_dir} OTHER_RUN_DIR"
     if (result.run_dir / "tensorboard").is_dir():
         yield "look at it in", f"{program('tensorboard')} --logdir {run_dir}"

@@ -3,8 +3,10 @@
 Both get the scalars of `fastsac.report.scalars` over environment steps, and the settings of the run.
 """
 
+import multiprocessing
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,16 @@ from fastsac.config.settings import Config
 from fastsac.report.scalars import FINAL, Scalars
 
 REOPEN_AFTER_S = 60.0  # where TensorBoard's writer met a full disk, of which its thread prints a page
+
+
+@contextmanager
+def keeping_start_method() -> Iterator[None]:
+    """Leave it to the user's script how it starts processes: torchrl, when imported, sets "spawn" for all."""
+    method = multiprocessing.get_start_method(allow_none=True)
+    try:
+        yield
+    finally:
+        multiprocessing.set_start_method(method, force=True)
 
 
 class EventFiles:
@@ -27,7 +39,9 @@ class EventFiles:
 
     def _open(self) -> None:
         from torch.utils.tensorboard.summary import hparams
-        from torchrl.record.loggers.tensorboard import TensorboardLogger
+
+        with keeping_start_method():
+            from torchrl.record.loggers.tensorboard import TensorboardLogger
 
         self._writer: Any = TensorboardLogger(exp_name="tensorboard", log_dir=str(self._run_dir))
         self._writer.experiment.add_text("config", f"```json\n{self._config.to_json()}```")
@@ -65,7 +79,8 @@ class WandbRun:
     """A run of Weights & Biases, under the names that the settings give it."""
 
     def __init__(self, run_dir: Path, config: Config) -> None:
-        from torchrl.record.loggers.wandb import WandbLogger
+        with keeping_start_method():
+            from torchrl.record.loggers.wandb import WandbLogger
 
         self._logger: Any = WandbLogger(
             exp_name=config.wandb_name or run_dir.name,

@@ -9,7 +9,7 @@ from fastsac.checkpoint.thread import CheckpointThread
 from fastsac.checkpoint.writer import Rows, Writer
 from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.learning.learner import copy_tree_
-from fastsac.run.run_state import PartRecord, RunState, sizes_of
+from fastsac.run.run_state import PartRecord, RunState, goals_of, sizes_of
 
 if TYPE_CHECKING:
     from fastsac.run.trainer import Run
@@ -116,6 +116,7 @@ def state_of(run: "Run") -> RunState:
         learn_from=list(collector.learn_from),
         rollbacks=list(run.guard.rollbacks),
         goal_at=list(run.stop_rule.goal_at),
+        goals=goals_of(run.config),
         evaluation_due=run.log_points.evaluation_due,
         last_evals=list(run.log_points.last_evals),
         episodes=collector.stats.finished(),
@@ -140,6 +141,7 @@ def restore(run: "Run", tensors: Tree, state: RunState) -> None:
     else:  # learning waits until there is a batch again
         collector.learn_from = [steps + run.config.batch_size for steps in state.env_steps]
     collector.stats.load_finished(state.episodes)
-    run.stop_rule.goal_at = list(state.goal_at)
+    if state.is_of_goals(run.config):
+        run.stop_rule.goal_at = list(state.goal_at)
     run.log_points.last_evals, run.log_points.evaluation_due = list(state.last_evals), state.evaluation_due
     run.clock.resume(state.wall_s, state.last_row)

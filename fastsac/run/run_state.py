@@ -19,7 +19,7 @@ from fastsac.run.result import read_summary
 Row = dict[str, int | float]
 """A row of a table: numbers by column."""
 
-NOT_IN_EARLIER_VERSIONS: dict[str, Any] = {"obs_parts": [], "action_shape": None, "action_start": 0}
+NOT_IN_EARLIER_VERSIONS: dict[str, Any] = {"obs_parts": [], "action_shape": None, "action_start": 0, "goals": None}
 PER_MEMBER = ("env_steps", "grad_steps", "learn_from", "rollbacks", "goal_at")
 
 
@@ -70,6 +70,7 @@ class RunState:
     learn_from: list[int]  # env steps from which on the replay holds enough to learn from
     rollbacks: list[int]
     goal_at: list[int | None]  # env steps at which a member reached its goal
+    goals: list[float | None] | None  # as of `goals_of`, which `goal_at` is of
     evaluation_due: bool  # an evaluation was given up when the run was interrupted
     last_evals: list[Row]  # of eval.csv; none before the first evaluation
     episodes: Episodes
@@ -109,6 +110,10 @@ class RunState:
             action_shape=None if self.action_shape is None else tuple(self.action_shape),
             action_start=self.action_start,
         )
+
+    def is_of_goals(self, config: Config) -> bool:
+        """Whether members that have reached their goal have reached that of `config`."""
+        return self.goals in (None, goals_of(config))
 
     def to_json(self) -> dict[str, Any]:
         """JSON values by name."""
@@ -184,7 +189,20 @@ def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> Resume:
         raise ValueError(f"{run_dir} is at its {config.total_steps:,} steps already. Give a larger --total-steps.")
     # Without a summary of this very checkpoint the end of the run is still to be made.
     closed = interrupted is False and summary.get("env_steps") == min(state.env_steps)
-    return Resume(found, state, config.resume == "auto" and closed and (at_end or summary.get("stopped_by") == "goal"))
+    at_goal = closed and summary.get("stopped_by") == "goal" and state.is_of_goals(config)
+    if config.resume != "auto" and at_goal:
+        raise ValueError(f"{run_dir} has reached its goal. Give {goal_flag(config)} none, or another goal, to go on.")
+    return Resume(found, state, config.resume == "auto" and ((closed and at_end) or at_goal))
+
+
+def goals_of(config: Config) -> list[float | None]:
+    """The returns at which a run stops early."""
+    return [config.stop_at_return, config.stop_at_episode_return]
+
+
+def goal_flag(config: Config) -> str:
+    """The flag of the goal of a run that has one."""
+    return "--stop-at-episode-return" if config.stop_at_return is None else "--stop-at-return"
 
 
 def find(run_dir: Path, with_replay: bool = True) -> checkpoint.Found:

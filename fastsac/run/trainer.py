@@ -25,10 +25,12 @@ from fastsac.run.plan import Plan, make_plan
 from fastsac.run.result import Result
 from fastsac.run.rows import RowClock
 from fastsac.run.stop_rule import StopRule
-from fastsac.runtime import precompile
+from fastsac.runtime import compile_cache, precompile
 from fastsac.runtime.signals import Deadline, StopSignals
 from fastsac.runtime.threads import Threads
 from fastsac.runtime.torch_settings import torch_settings
+
+BEING_LINKED_S = 60  # seconds that a library may take to be written, at most
 
 
 def train(config: Config) -> Result:
@@ -210,9 +212,14 @@ class Run:
             return
         beside = precompile.precompiling() if self.plan.device.type == "cpu" else nullcontext()
         began = time.perf_counter()
-        with self.display.stage("compiling the update"), beside:
-            self.learner.warm_up()
-            self.collector.warm_up()
+        compile_cache.remove_broken(older_than_s=BEING_LINKED_S)
+        try:
+            with self.display.stage("compiling the update"), beside:
+                self.learner.warm_up()
+                self.collector.warm_up()
+        except BaseException:  # a terminal sends Ctrl-C to the linker, too
+            compile_cache.remove_broken(older_than_s=0)
+            raise
         self.compile_s = time.perf_counter() - began
         self.clock.set_aside(self.compile_s)  # rates leave compiling out
 

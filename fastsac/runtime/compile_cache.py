@@ -8,6 +8,7 @@ imports neither torch nor anything else that takes time.
 import errno
 import os
 import stat
+import time
 
 CACHE_DIR = "TORCHINDUCTOR_CACHE_DIR"
 TRITON_DIR = "TRITON_CACHE_DIR"
@@ -67,6 +68,37 @@ def check() -> None:
         raise ValueError(f"compile cache {path} must be writable by nobody else, got mode {mode:o}. {remedy}")
     if not os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise ValueError(f"compile cache {path} cannot be written to. {REMEDY}")
+
+
+def remove_broken(older_than_s: float) -> list[str]:
+    """Remove libraries that the linker did not finish, as where Ctrl-C has met it too: torch would load them forever.
+
+    Args:
+        older_than_s: leave younger ones, which another process may be about to finish.
+
+    Returns:
+        Their paths.
+    """
+    latest, broken = time.time() - older_than_s, []
+    for place, _, names in os.walk(folder()):
+        for path in (os.path.join(place, name) for name in names if name.endswith(".so")):
+            try:
+                if os.path.getmtime(path) <= latest and not _is_whole(path):
+                    os.remove(path)
+                    broken.append(path)
+            except OSError:  # another process removes it too
+                continue
+    return broken
+
+
+def _is_whole(path: str) -> bool:
+    """Whether a library, in ELF of 64 bits, has the table of its sections, which linkers write at the end."""
+    with open(path, "rb") as file:
+        header = file.read(64)
+    if len(header) < 64:
+        return False
+    start, size, count = (int.from_bytes(header[a:b], "little") for a, b in ((40, 48), (58, 60), (60, 62)))
+    return header[:4] != b"\x7fELF" or os.path.getsize(path) >= start + size * count > 0
 
 
 def move_headers() -> None:

@@ -1,6 +1,8 @@
 """TensorBoard and Weights & Biases: the tags, the settings, and the names under which a run goes."""
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +95,16 @@ def test_settings_of_wandb_without_wandb_are_refused(tmp_path: Path, name: str, 
     ):
         make_plan(config)
     assert not (tmp_path / "run").exists()
+
+
+def test_how_a_script_starts_processes_is_left_to_it():
+    """Importing torchrl's loggers sets it, in a process where nothing has imported them before."""
+    code = """
+import multiprocessing, tempfile, pathlib
+from fastsac.config.settings import Config
+from fastsac.report.loggers import EventFiles
+EventFiles(pathlib.Path(tempfile.mkdtemp()), Config(env="Pendulum-v1")).close()
+print(multiprocessing.get_start_method(allow_none=True))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None"

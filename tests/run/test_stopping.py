@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
 from fastsac import checkpoint
 from fastsac.cli.main import main
 from fastsac.config.durations import parse_duration
+from fastsac.run.trainer import train
 from fastsac.runtime.signals import Deadline, Stopped, StopSignals, exit_status
-from tests.support.runs import TINY, num_rows, run, wait_for
+from tests.support.runs import BASE, TINY, num_rows, run, wait_for
 
 HANGING = """
 import sys
@@ -155,6 +157,20 @@ def test_a_run_that_is_not_stopped_says_so(tmp_path):
     assert (result.stopped_by, result.interrupted) == ("total_steps", False)
     goal = run(tmp_path, "goal", total_steps=1000, buffer_size=1000, eval_every=40, stop_at_return=-1e9)
     assert (goal.stopped_by, goal.interrupted) == ("goal", False)
+
+
+def test_a_run_that_has_reached_its_goal_goes_on_with_another_one_or_none(tmp_path):
+    goal: dict[str, Any] = {"total_steps": 1000, "buffer_size": 1000, "eval_every": 40, "stop_at_return": -1e9}
+    first = run(tmp_path, **goal)
+    again = {**goal, "resume": str(first.run_dir), "run_dir": None}
+    with pytest.raises(
+        ValueError, match=r"has reached its goal\. Give --stop-at-return none, or another goal, to go on"
+    ):
+        train(BASE.replace(**{**again, "total_steps": 2000}))
+    higher = train(BASE.replace(**{**again, "stop_at_return": -1e8}))
+    assert (higher.stopped_by, higher.env_steps > first.env_steps) == ("goal", True)
+    without = train(BASE.replace(**{**again, "stop_at_return": None, "total_steps": 120}))
+    assert (without.stopped_by, without.env_steps >= 120) == ("total_steps", True)
 
 
 def test_signals_are_put_back_and_raise_until_armed():

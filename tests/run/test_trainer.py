@@ -224,7 +224,7 @@ def test_python_interface(tmp_path):
     torch.testing.assert_close(single, 3 * normalized)
     torch.manual_seed(0)
     assert not torch.equal(policy.act(torch.ones(5), deterministic=False), single)
-    with pytest.raises(ValueError, match=r"obs must be \[5\] or \[B, 5\], got \[4\]"):
+    with pytest.raises(ValueError, match=r"obs must be \[5\] or \[B, 5\], got float32 \[4\]"):
         policy.act(torch.ones(4))
     with pytest.raises(ValueError, match="is not a run directory"):
         fastsac.load(tmp_path)

@@ -198,3 +198,17 @@ def test_a_torch_that_keeps_headers_elsewhere_compiles_without_them(monkeypatch)
 
 def test_doctor_shows_the_folder(tmp_path):
     assert doctor.check_cache() == doctor.Check("ok", str(tmp_path / "named"))
+
+
+def test_libraries_that_the_linker_did_not_finish_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    whole = Path(json.__file__).parents[1] / "lib-dynload"
+    library = next(whole.glob("*.so")).read_bytes()
+    files = {name: tmp_path / "ab" / f"{name}.so" for name in ("whole", "empty", "cut", "header", "young")}
+    files["whole"].parent.mkdir()
+    for name, content in zip(files, (library, b"", library[:-64], library[:64], b""), strict=True):
+        files[name].write_bytes(content)
+        os.utime(files[name], (0, 0) if name != "young" else None)
+    assert {Path(path).stem for path in compile_cache.remove_broken(older_than_s=60)} == {"empty", "cut", "header"}
+    assert [name for name, path in files.items() if path.exists()] == ["whole", "young"]
+    assert compile_cache.remove_broken(older_than_s=0) == [str(files["young"])]
