@@ -132,8 +132,8 @@ def draw_returns(report: Report, env: str) -> Figure:
     for panel, axis in zip(axes[0], AXES, strict=True):
         for system, runs in systems.items():
             curves = [curve(run) for run in runs]
-            steps, returns = stack(curves)
-            x, mean, colour = along(curves, steps, axis), returns.mean(0), COLOURS[system]
+            places, returns = stack(curves)
+            x, mean, colour = along(curves, places, axis), returns.mean(0), COLOURS[system]
             panel.fill_between(x, returns.min(0), returns.max(0), color=colour, alpha=0.1, linewidth=0)
             panel.plot(x, mean, **style(system))
             panel.plot(x[-1], mean[-1], "o", color=colour, markersize=5, markeredgecolor="white")
@@ -147,7 +147,8 @@ def draw_returns(report: Report, env: str) -> Figure:
 def curve(run: Row) -> Curve:
     """Its evaluations."""
     columns = ("env_steps", "wall_s", "return_mean", "return_std")
-    return Curve(*(np.array([row[name] for row in run["evaluations"]], float) for name in columns))
+    steps, seconds, mean, std = (np.array([row[name] for row in run["evaluations"]], float) for name in columns)
+    return Curve(steps, seconds, mean, std, row=np.arange(len(steps), dtype=float), clock=steps)
 
 
 def survival(at: Sequence[float | None], watched: Sequence[float]) -> tuple[Array, Array]:

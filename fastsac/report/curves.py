@@ -68,28 +68,30 @@ def draw_group(panels: Sequence[Axes], group: Group, roomy: bool, seeds_of_bands
     if colour == OTHER:
         _draw_mean(panels, group.evals, color=OTHER, linewidth=0.8, zorder=1)
         return
-    steps, returns = stack(group.evals)
-    marker = "o" if roomy and len(steps) <= MOST_MARKERS else ""
+    places, returns = stack(group.evals)
+    marker = "o" if roomy and len(places) <= MOST_MARKERS else ""
     _draw_mean(
         panels, group.evals, color=colour, linewidth=1.9, zorder=4,
         marker=marker, markersize=4.5, markeredgecolor="white", markeredgewidth=0.7, clip_on=False,
     )  # fmt: skip
     edges = band(group.evals, returns, seeds_of_bands)
     for axes, axis in zip(panels, AXES, strict=True):
-        x = along(group.evals, steps, axis)
-        if edges is not None:
+        if edges is not None and places.size:
+            x = along(group.evals, places, axis)
             axes.fill_between(x, *edges, color=colour, alpha=0.16 if roomy else 0.1, linewidth=0, zorder=2)
-        for curve in group.evals:  # after the first of them has ended
-            tail = curve.env_steps >= (steps[-1] if steps.size else 0.0)
+        for curve, place in zip(group.evals, places_of(group.evals), strict=True):  # after the first of them has ended
+            tail = place >= (places[-1] if places.size else 0.0)
             if tail.sum() > 1:
                 axes.plot(getattr(curve, axis)[tail], curve.mean[tail], color=colour, linewidth=0.8, zorder=3)
 
 
 def _draw_mean(panels: Sequence[Axes], curves: Sequence[Curve], **style: Any) -> None:
-    steps, returns = stack(curves)
+    places, returns = stack(curves)
+    if not places.size:  # an empty line with markers that are not clipped would spoil the layout
+        return
     mean = iqm(returns)
     for axes, axis in zip(panels, AXES, strict=True):
-        axes.plot(along(curves, steps, axis), mean, **style)
+        axes.plot(along(curves, places, axis), mean, **style)
 
 
 def most_seeds(groups: list[Group]) -> int:
@@ -107,17 +109,46 @@ def band(evals: Sequence[Curve], returns: Array, seeds: int) -> tuple[Array, Arr
 
 
 def stack(curves: Sequence[Curve]) -> tuple[Array, Array]:
-    """Steps [rows] of the curve with the most rows, as far as all of them go, and returns [curves, rows] at these."""
-    start, end = max(c.env_steps[0] for c in curves), min(c.env_steps[-1] for c in curves)
-    steps = max((c.env_steps for c in curves), key=len)
-    steps = steps[(steps >= start) & (steps <= end)]
-    return steps, np.stack([np.interp(steps, c.env_steps, c.mean) for c in curves])
+    """Places [places] as far as all curves go, and their returns [curves, places] there: those of `places_of`."""
+    places = common(places_of(curves))
+    return places, _at(places, curves, "mean")
 
 
-def along(curves: Sequence[Curve], steps: Array, axis: str) -> Array:
-    """Where the steps lie on an axis: the mean over curves, [rows]."""
-    x: Array = np.stack([np.interp(steps, c.env_steps, getattr(c, axis)) for c in curves]).mean(0)
+def along(curves: Sequence[Curve], places: Array, axis: str) -> Array:
+    """Where the places lie on an axis: the mean over curves, [places]."""
+    x: Array = _at(places, curves, axis).mean(0)
     return x
+
+
+def places_of(curves: Sequence[Curve]) -> list[Array]:
+    """What the rows of each curve are put together by, [rows] each: their order, or the clock where it differs.
+
+    Where episodes differ in length, members stand at different steps in the same row.  Runs may be evaluated at
+    different intervals.
+    """
+    rows = [curve.row for curve in curves]
+    return rows if in_step(curves, common(rows)) else [curve.clock for curve in curves]
+
+
+def in_step(curves: Sequence[Curve], rows: Array) -> bool:
+    """Each row lies closer together in all curves, by the clock, than half its distance from the row before."""
+    clocks = np.stack([np.interp(rows, curve.row, curve.clock) for curve in curves])
+    first, last = clocks.min(0), clocks.max(0)
+    distance = np.diff(first, prepend=0.0)
+    return bool(rows.size and (2 * (last - first) <= distance).all())
+
+
+def common(places: Sequence[Array]) -> Array:
+    """Of places, [rows] of each curve, those of the curve with the most, as far as all of them go."""
+    start, end = max(place[0] for place in places), min(place[-1] for place in places)
+    longest = max(places, key=len)
+    shared: Array = longest[(longest >= start) & (longest <= end)]
+    return shared
+
+
+def _at(places: Array, curves: Sequence[Curve], name: str) -> Array:
+    own = places_of(curves)
+    return np.stack([np.interp(places, x, getattr(c, name)) for x, c in zip(own, curves, strict=True)])
 
 
 def wall_label(groups: list[Group]) -> str:

@@ -31,6 +31,8 @@ class Curve:
     wall_s: Array  # [rows], of its run: all members of a run train together
     mean: Array  # [rows]
     std: Array  # [rows]
+    row: Array  # [rows], which row of the member each is, counting those left out: members of a run share them
+    clock: Array  # [rows], steps of the member of the run that had made the fewest by that row
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,25 @@ def read_run(path: Path) -> Run:
 def read_curves(path: Path, num_members: int, mean: str, std: str | None = None) -> list[Curve]:
     """One curve per member from two columns of a table; empty ones where it is missing or a member has no rows."""
     rows = read_numbers(path, ["member", "env_steps", "wall_s", mean, *([std] if std else [])])
-    rows = rows[(np.abs(rows) < LARGEST).all(1)]
+    rows = rows[(np.abs(rows[:, :2]) < LARGEST).all(1)]
     rows = rows[np.argsort(rows[:, 1], kind="stable")]  # in order, whatever damage did
+    members = [rows[rows[:, 0] == member] for member in range(num_members)]
+    clock = fewest_steps([mine[:, 1] for mine in members])
     curves = []
-    for member in range(num_members):
-        mine = rows[rows[:, 0] == member].T  # [columns, rows]
-        curves.append(Curve(mine[1], mine[2], mine[3], mine[4] if std else np.zeros_like(mine[3])))
+    for mine in members:
+        row = np.flatnonzero((np.abs(mine) < LARGEST).all(1))
+        _, env_steps, wall_s, returns, *deviation = mine[row].T  # [rows] each
+        stds = deviation[0] if std else np.zeros_like(returns)
+        curves.append(Curve(env_steps, wall_s, returns, stds, row.astype(float), clock[row]))
     return curves
+
+
+def fewest_steps(members: Sequence[Array]) -> Array:
+    """The fewest steps that any member had made by each row, [rows], of the steps of each, [its rows]."""
+    fewest = np.full(max(map(len, members)), np.inf)
+    for env_steps in members:
+        fewest[: len(env_steps)] = np.minimum(fewest[: len(env_steps)], env_steps)
+    return fewest
 
 
 def default_path(runs: list[Run], name: str) -> Path:

@@ -14,7 +14,7 @@ from fastsac.report.curves import along, draw, plot, stack
 from fastsac.report.runs import OTHER, make_groups, read_run, read_runs
 from fastsac.report.statistics import iqm_interval
 from fastsac.report.style import COLOURS, short_number
-from tests.support.figures import y_of
+from tests.support.figures import x_of, y_of
 from tests.support.run_writer import write_run
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -97,10 +97,69 @@ def test_a_run_named_twice_counts_once(tmp_path: Path) -> None:
 def test_stack_takes_what_all_curves_have(tmp_path: Path) -> None:
     long = read_run(write_run(tmp_path / "a", (1.0, 2.0, 3.0))).members[0].evals
     short = read_run(write_run(tmp_path / "b", (5.0, 6.0))).members[0].evals
-    steps, returns = stack([long, short])
-    assert steps.tolist() == [1000.0, 2000.0]
+    places, returns = stack([long, short])
     assert returns.tolist() == [[1.0, 2.0], [5.0, 6.0]]
-    assert along([long, short], steps, "wall_s").tolist() == [2.5, 5.0]
+    assert along([long, short], places, "env_steps").tolist() == [1000.0, 2000.0]
+    assert along([long, short], places, "wall_s").tolist() == [2.5, 5.0]
+
+
+UNEVEN = ((453, 905), (456, 905), (453, 902))  # steps of three members where episodes differ in length
+
+
+def test_rows_of_members_belong_together_by_their_order(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", (-50.0, -40.0), steps=lambda member, row: UNEVEN[member][row - 1], seeds=3)
+    figure = draw(make_groups([read_run(path)]))
+    (_, mean), (band,) = figure.axes[0].lines, figure.axes[0].collections  # no thin line after the end
+    assert (x_of(mean), y_of(mean)) == ([454.0, 904.0], [-49.0, -39.0])
+    ends = np.asarray(band.get_paths()[0].vertices)
+    assert {float(x) for x in ends[:, 0]} == {454.0, 904.0}
+
+
+def test_members_of_a_run_drift_apart_and_stay_together(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", steps=lambda member, row: (1000 + 500 * member) * row, seeds=2)
+    curves = [member.evals for member in read_run(path).members]
+    places, returns = stack(curves)
+    assert returns.tolist() == [[-900.0, -500.0, -150.0], [-899.0, -499.0, -149.0]]
+    assert along(curves, places, "env_steps").tolist() == [1250.0, 2500.0, 3750.0]
+
+
+def test_a_row_without_a_return_counts_in_the_order(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", (1.0, 2.0, 3.0, 4.0), steps=lambda member, row: 1000 * row + member, seeds=2)
+    text = (path / "eval.csv").read_text()
+    assert ",3.0,20.0," in text
+    lines = [line.replace(",3.0,20.0,", ",,20.0,") if line.startswith("1,2001") else line for line in text.split("\n")]
+    (path / "eval.csv").write_text("\n".join(lines))
+    first, second = (member.evals for member in read_run(path).members)
+    assert (first.row.tolist(), second.row.tolist()) == ([0.0, 1.0, 2.0, 3.0], [0.0, 2.0, 3.0])
+    assert stack([first, second])[1].tolist() == [[1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0, 5.0]]
+
+
+def test_seeds_of_several_runs_belong_together_by_their_order(tmp_path: Path) -> None:
+    def write(seed: int) -> Path:
+        return write_run(tmp_path / str(seed), (1.0, 2.0), steps=lambda _, row: UNEVEN[seed][row - 1], seed=seed)
+
+    runs = [write(seed) for seed in range(3)]
+    curves = [run.members[0].evals for run in read_runs(runs)]
+    places, returns = stack(curves)
+    assert along(curves, places, "env_steps").tolist() == [454.0, 904.0]
+    assert returns.tolist() == [[1.0, 2.0]] * 3
+
+
+def test_runs_with_evaluations_at_other_intervals_share_a_grid(tmp_path: Path) -> None:
+    often = write_run(tmp_path / "a", (1.0, 2.0, 3.0, 4.0, 5.0), steps=lambda _, row: 500 * row)
+    seldom = write_run(tmp_path / "b", (10.0, 20.0), seed=2, eval_every=500)
+    curves = [run.members[0].evals for run in read_runs([often, seldom])]
+    places, returns = stack(curves)
+    assert along(curves, places, "env_steps").tolist() == [1000.0, 1500.0, 2000.0]
+    assert returns.tolist() == [[2.0, 3.0, 4.0], [10.0, 15.0, 20.0]]
+
+
+def test_runs_that_share_no_steps_are_thin_lines_alone(tmp_path: Path) -> None:
+    early = write_run(tmp_path / "a", (1.0, 2.0), steps=lambda _, row: 100 * row)
+    figure = draw(make_groups(read_runs([early, write_run(tmp_path / "b", (3.0, 4.0), seed=2)])))
+    figure.canvas.draw()  # a warning, if the panels have no room
+    assert [1.0, 2.0] in drawn(figure.axes[0])
+    assert not figure.axes[0].collections
 
 
 # Grouping ---------------------------------------------------------------------------------------------------------
