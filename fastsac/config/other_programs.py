@@ -44,7 +44,7 @@ ITERATIONS = (
 )
 THREE_LRS = "is three settings here: --actor-lr, --critic-lr and --alpha-lr."
 UTD = "is part of --utd-ratio here, gradient steps per environment step whatever --num-envs is."
-ALPHA = "is --init-alpha here; add --no-learn-alpha to keep it constant."
+ALPHA = "is --init-alpha here, whose value is learned (auto); add --no-learn-alpha to keep it constant."
 RESUME = "is --resume RUN_DIR here."
 REWARD_NORM = "is --reward-norm here: by the spread of discounted returns, when rewards are drawn, and not clipped."
 NO_PICTURES = "has no place here, where nothing is drawn. Leave it out."

@@ -103,7 +103,7 @@ def _env_notes(config: Config, spec: EnvSpec) -> Iterator[str]:
     members = f" x {config.num_members} members" if config.num_members > 1 else ""
     yield (
         f"{spec.env_id}: obs {obs}, action {spec.action_dim}, {config.algo}, preset {config.preset}, "
-        f"{config.num_envs} environments{members}"
+        f"{config.num_envs} environment{'s' * (config.num_envs > 1)}{members}"
     )
     names = ("env_kwargs", "eval_env_kwargs", "max_episode_steps")
     yield ", ".join(f"{name} {getattr(config, name)}" for name in names if getattr(config, name))

@@ -96,5 +96,10 @@ class Threads:
         return self._clock() - began
 
     def __str__(self) -> str:
-        times = " and ".join(f"{1000 * seconds:.3g} ms with {n}" for n, seconds in self.step_s.items())
+        times = " and ".join(f"{milliseconds(seconds)} ms with {n}" for n, seconds in self.step_s.items())
         return f"{self.chosen} thread{'s' * (self.chosen > 1)}: an update takes {times} (--cpu-threads N fixes it)"
+
+
+def milliseconds(seconds: float) -> str:
+    """Three digits, and all those before the point."""
+    return f"{1000 * seconds:.3g}" if seconds < 1 else f"{1000 * seconds:.0f}"
