@@ -27,6 +27,8 @@ def made_from_preset(cls: type[T]) -> type[T]:
 
     @wraps(plain)
     def init(self: Any, *args: Any, **given: Any) -> None:
+        if args:
+            raise ValueError(f"settings must be given by name, for example env={args[0]!r}.")
         for name in given:
             if name not in names:
                 raise ValueError(f"{shown(name)} {told(name) or f'is no setting{near(name, names)}'}")
@@ -37,7 +39,7 @@ def made_from_preset(cls: type[T]) -> type[T]:
             raise ValueError("env must be a name, which fastsac.register_env(env) gives to an environment itself.")
         env, algo = conform("env", env, str), conform("algo", given.get("algo", "auto"), Algo)
         preset, values = find_preset(env, given.get("preset", "auto"), algo)
-        plain(self, *args, **{**values, **given, "preset": preset})
+        plain(self, **{**values, **given, "preset": preset})
 
     cls.__init__ = init  # type: ignore[method-assign]
     cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{attributes(cls)}"

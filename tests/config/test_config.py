@@ -382,3 +382,8 @@ def test_the_time_limit_goes_to_the_environments():
     assert longer.env_kwargs_of_evaluation["max_episode_steps"] == 9
     with pytest.raises(ValueError, match="max_episode_steps stands in env_kwargs too"):
         config.replace(env_kwargs={"max_episode_steps": 7})
+
+
+def test_settings_are_given_by_name():
+    with pytest.raises(ValueError, match=r"^settings must be given by name, for example env='Pendulum-v1'\.$"):
+        Config("Pendulum-v1")  # type: ignore[call-arg]
