@@ -86,7 +86,7 @@ class Display(ABC):
 class PlainDisplay(Display):
     """One line at an update, at most one in two seconds, always the first and the last; no control characters.
 
-    No two lines are of the same step: the figures of an evaluation come with the next line, or in the closing table.
+    Every evaluation has a line of its own; no two others are of the same step.
     """
 
     def __init__(self, progress: Progress, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
@@ -95,7 +95,7 @@ class PlainDisplay(Display):
         self._pending = False
         self.info(progress.heading)
         if progress.num_members > 1:
-            self.info("eval is the mean over members, and in brackets their interquartile mean, lowest to highest")
+            self.info("evaluations: the mean over members, and in brackets their interquartile mean, lowest to highest")
 
     def info(self, text: str) -> None:
         """Print one line."""
@@ -122,8 +122,13 @@ class PlainDisplay(Display):
             timer.cancel()
 
     def update(self, figures: Mapping[str, float], eval_returns: Sequence[float] | None = None) -> None:
-        """Print a line if the last one is old enough."""
+        """Print an evaluation; other figures if the last line is old enough."""
+        if eval_returns is not None:
+            self._flush()  # the figures before it
         super().update(figures, eval_returns)
+        if eval_returns is not None:
+            self.info("  ".join(self._evaluation(self._progress)))
+            return
         self._pending = True
         if self._clock() - self._printed_at >= PLAIN_EVERY_S and self._progress.share_done < 1:
             self._flush()
@@ -148,13 +153,20 @@ class PlainDisplay(Display):
         yield f"return {number(progress['episode_return']):>9}"
         if math.isfinite(progress["success_rate"]):
             yield f"success {percent(progress['success_rate']):>4}"
-        yield f"eval {number(progress['eval_return']):>9}{spread(progress.eval_returns)}"
         if not progress.phase:
             yield f"alpha {number(progress['alpha']):>7}"
             yield f"entropy {number(progress['entropy']):>7}"
         if shares := progress.time_shares:
             yield f"env {shares[0]:2d}% {'learning' if progress.on_cpu else 'GPU'} {shares[1]:2d}%"
         yield f"left {duration(progress.seconds_left)}"
+
+    def _evaluation(self, progress: Progress) -> Iterator[str]:
+        """The figures of the last evaluation."""
+        last = progress.evaluations[-1]
+        yield f"{count(last.env_steps):>10} steps: evaluated"
+        yield f"return {number(progress['eval_return'])}{spread(last.returns) or f' +- {number(last.std)}'}"
+        if math.isfinite(last.success_rate):
+            yield f"success {percent(last.success_rate)}"
 
 
 class LiveDisplay(Display):

@@ -112,7 +112,7 @@ def test_plain_line(plain: PlainDisplay) -> None:
     # 15,000 steps to go at 500 a second are 30 s.
     assert lines(plain) == [
         "Pendulum-v1, seed 1",
-        "     5,000 steps ( 25%)      500 env steps/s      500 updates/s  return    -1,234  eval         -"
+        "     5,000 steps ( 25%)      500 env steps/s      500 updates/s  return    -1,234"
         "  alpha   0.250  entropy  -0.500  left 0:30",
     ]
 
@@ -125,8 +125,7 @@ def test_plain_line_says_where_the_time_went(plain: PlainDisplay) -> None:
 def test_left_out_figures_keep_their_value(plain: PlainDisplay, clock: Clock) -> None:
     plain.update(ROW)
     clock.now += 10
-    plain.update({"env_steps": 10_000, "eval_return": -150.0})
-    assert "eval    -150.0" in lines(plain)[-1]
+    plain.update({"env_steps": 10_000})
     assert "alpha   0.250" in lines(plain)[-1]
     assert lines(plain)[-1].endswith("left 0:20")
 
@@ -308,12 +307,12 @@ def test_returns_of_several_members_are_shown(live: LiveDisplay, plain: PlainDis
     names, figures = history(live)
     assert names == "evaluated at mean of 4 interquartile mean lowest highest"
     assert figures == "5,000 -120.0 -120.0 -140.0 -100.0"
-    assert "eval    -120.0 (iqm -120.0, -140.0 to -100.0)" in lines(plain)[-1]
+    assert lines(plain)[-1] == "     5,000 steps: evaluated  return -120.0 (iqm -120.0, -140.0 to -100.0)"
 
 
 def test_brackets_are_explained_where_there_are_members() -> None:
     several = PlainDisplay(Progress(CONFIG.replace(seeds=3), 20_000), io.StringIO())
-    legend = "eval is the mean over members, and in brackets their interquartile mean, lowest to highest"
+    legend = "evaluations: the mean over members, and in brackets their interquartile mean, lowest to highest"
     assert lines(several) == ["Pendulum-v1, seeds 1 to 3", legend]
 
 
@@ -328,11 +327,13 @@ def test_the_last_five_evaluations_are_shown(live: LiveDisplay) -> None:
 def test_success_is_shown_where_it_is_known(live: LiveDisplay, plain: PlainDisplay) -> None:
     assert "success" not in " ".join(drawn(live))
     for display in (live, plain):
-        display.update({**ROW, "success_rate": 0.25, "eval_success_rate": 0.5}, [-100.0])
+        display.update({**ROW, "success_rate": 0.25})
+        display.update({"eval_return": -100.0, "eval_success_rate": 0.5}, [-100.0])
     joined = " ".join(" ".join(drawn(live)).split())
     assert "success rate 25%" in joined
     assert history(live) == ["evaluated at return std success", "5,000 -100.0 - 50%"]
-    assert "return    -1,234  success  25%  eval" in lines(plain)[-1]
+    assert "return    -1,234  success  25%  alpha" in lines(plain)[-2]
+    assert lines(plain)[-1] == "     5,000 steps: evaluated  return -100.0 +- -  success 50%"
     live.update({"success_rate": math.nan})  # of a row in which no episode ended
     assert "success rate" in " ".join(drawn(live))
 
@@ -371,15 +372,14 @@ def test_a_gpu_is_waited_for(clock: Clock) -> None:
 
 
 def test_plain_has_no_two_lines_of_one_step(plain: PlainDisplay, clock: Clock) -> None:
-    """Neither where an evaluation follows a log point, nor at the end, whose line waits for the last evaluation."""
-    for steps in (10_000, 20_000):
+    """But one of the figures and one of the evaluation after them, however short the time between."""
+    for steps in (10_000, 10_500, 20_000):
         plain.update({**ROW, "env_steps": steps})
-        clock.now += 10
-        plain.update({"env_steps": steps, "eval_return": steps / 10}, [steps / 10])
-        clock.now += 10
+        plain.update({"env_steps": steps, "eval_return": steps / 10, "eval_std": 2.5}, [steps / 10])
+        clock.now += 0.5
     plain.close()
-    assert [line.split()[0] for line in lines(plain)[1:]] == ["10,000", "20,000"]
-    assert "eval     2,000" in lines(plain)[-1]
+    assert [line.split()[0] for line in lines(plain)[1:]] == [n for n in ("10,000", "10,500", "20,000") for _ in "ab"]
+    assert lines(plain)[-1] == "    20,000 steps: evaluated  return 2,000 +- 2.500"
 
 
 def test_plain_aside_says_something_only_if_it_takes_long(plain: PlainDisplay, monkeypatch: pytest.MonkeyPatch) -> None:
