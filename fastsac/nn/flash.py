@@ -15,9 +15,8 @@ from torch import Tensor
 from fastsac.nn import linear
 from fastsac.nn.architecture import Architecture
 from fastsac.nn.norms import Stats, batch_norm, rms_norm
+from fastsac.nn.residual import layer_sizes
 from fastsac.nn.vectors import Params, Shapes
-
-EXPANSION = 4  # of a block's width, between its two layers
 
 
 class Flash(Architecture):
@@ -30,21 +29,14 @@ class Flash(Architecture):
 
     @property
     def _norms(self) -> dict[str, int]:
-        """Widths of the BatchNorms by name."""
-        width = self.hidden_dims[0]
-        blocks: dict[str, int] = {}
-        for i in range(len(self.hidden_dims)):
-            blocks |= {f"up{i}": EXPANSION * width, f"down{i}": width}
-        return {"input": self.num_inputs} | blocks
+        """Widths of the BatchNorms by name: of the input, and after each layer of a block."""
+        after = {name: width for name, (_, width) in self._layers.items() if name not in ("embed", "last")}
+        return {"input": self.num_inputs} | after
 
     @property
     def _layers(self) -> dict[str, tuple[int, int]]:
         """Inputs and outputs of the layers by name."""
-        width = self.hidden_dims[0]
-        layers = {"embed": (self.num_inputs, width)}
-        for i in range(len(self.hidden_dims)):
-            layers |= {f"up{i}": (width, EXPANSION * width), f"down{i}": (EXPANSION * width, width)}
-        return layers | {"last": (width, self.num_outputs)}
+        return layer_sizes(self.num_inputs, self.hidden_dims, self.num_outputs)
 
     @property
     def shapes(self) -> Shapes:

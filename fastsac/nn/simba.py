@@ -12,9 +12,8 @@ from fastsac.nn import linear
 from fastsac.nn.activations import ACTIVATIONS
 from fastsac.nn.architecture import Architecture
 from fastsac.nn.norms import layer_norm
+from fastsac.nn.residual import layer_sizes
 from fastsac.nn.vectors import Params, Shapes
-
-EXPANSION = 4  # of a block's width, between its two layers
 
 
 class Simba(Architecture):
@@ -25,11 +24,7 @@ class Simba(Architecture):
     @property
     def _layers(self) -> dict[str, tuple[int, int]]:
         """Inputs and outputs of the layers by name."""
-        width = self.hidden_dims[0]
-        layers = {"embed": (self.num_inputs, width)}
-        for i in range(len(self.hidden_dims)):
-            layers |= {f"up{i}": (width, EXPANSION * width), f"down{i}": (EXPANSION * width, width)}
-        return layers | {"last": (width, self.num_outputs)}
+        return layer_sizes(self.num_inputs, self.hidden_dims, self.num_outputs)
 
     @property
     def _norms(self) -> list[str]:
