@@ -31,12 +31,13 @@ Loss = tuple[Tensor, dict[str, Tensor]]
 Which = Literal["all", "critics", "actor"]
 """Losses of everything, of what learns at every step, or of what is delayed with the actor."""
 
+OF_ACTORS = frozenset({"actor_hidden_dims", "actor_layer_norm", "zero_init_actor"})
 OF_GAUSSIANS = frozenset({"log_std_map", "log_std_min", "log_std_max"})
-OPTIONS = OF_GAUSSIANS | {
+OPTIONS = OF_ACTORS | OF_GAUSSIANS | {
     "target_entropy", "target_sigma", "backup_entropy", "critic_targets", "actor_q", "alpha_states", "update_order"
 }  # fmt: skip
-"""Settings that some algorithms have: of a Gaussian policy, and those that choose between critics, adjust the
-temperature, and order updates."""
+"""Settings that some algorithms have: of an actor, of a Gaussian policy, and those that choose between critics, adjust
+the temperature, and order updates."""
 
 PASSES: dict[str, tuple[Which, ...]] = {
     "joint": ("all",), "actor-first": ("actor", "critics"), "critics-first": ("critics", "actor"),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastsac.algorithms import losses
 from fastsac.algorithms.actions import GaussianPolicy
-from fastsac.algorithms.algorithm import OF_GAUSSIANS, Learned, Loss, Nets, Scalars, Which
+from fastsac.algorithms.algorithm import OF_ACTORS, OF_GAUSSIANS, Learned, Loss, Nets, Scalars, Which
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
 from fastsac.nn.network import Net
@@ -21,7 +21,7 @@ from fastsac.nn.network import Net
 class SacV1(GaussianPolicy):
     """Twin critics, V with a slow copy, a Gaussian actor."""
 
-    options = OF_GAUSSIANS
+    options = OF_ACTORS | OF_GAUSSIANS
 
     def declare(self) -> dict[str, Learned]:
         """Critics, V and actor; V is built as one critic is, and has their learning rate."""

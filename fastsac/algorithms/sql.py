@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.func import grad
 
 from fastsac.algorithms import losses
-from fastsac.algorithms.algorithm import Algorithm, Learned, Loss, Nets, Scalars, Which
+from fastsac.algorithms.algorithm import OF_ACTORS, Algorithm, Learned, Loss, Nets, Scalars, Which
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
 from fastsac.nn.network import Net
@@ -33,6 +33,8 @@ NUM_PROPOSALS = NUM_FIXED = NUM_MOVED = 16
 
 class Sql(Algorithm):
     """Twin critics with slow copies, and a sampler, which is the actor."""
+
+    options = OF_ACTORS
 
     def declare(self) -> dict[str, Learned]:
         """Critics and sampler."""

@@ -128,9 +128,6 @@ def _choose_algo(config: Config, spec: EnvSpec) -> str:
     for name in sorted(OPTIONS - registry.get_algorithm(algo).options):
         if getattr(config, name) != config.default(name):
             raise ValueError(f"{name} has no effect on algo {algo}. Leave it out.")
-    for name in ("actor_hidden_dims", "actor_layer_norm", "zero_init_actor"):
-        if getattr(config, name) != config.default(name) and registry.get_algorithm(algo).acts_by != "actor":
-            raise ValueError(f"{name} has no effect on algo {algo}, which has no actor. Leave it out.")
     return algo
 
 
