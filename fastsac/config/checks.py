@@ -34,16 +34,7 @@ def check(config: "Config") -> None:
 def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
     """What must hold of values whose types and ranges are right, and the message if it does not."""
     yield from seeds.rules(c.seed, c.seeds)
-    for name in ("hidden_dims", "actor_hidden_dims", "critic_hidden_dims"):
-        yield getattr(c, name) != (), f"{name} must be one or more widths of at least 1, got ()."
-    yield (
-        c.log_std_min < c.log_std_max,
-        f"log_std_min must be below log_std_max ({c.log_std_max}), got {c.log_std_min}. Lower it.",
-    )
-    yield (
-        c.value_min < c.value_max,
-        f"value_min must be below value_max ({c.value_max}), got {c.value_min}. Lower it.",
-    )
+    yield from _rules_of_networks(c)
     for name in ("adam_beta1", "adam_beta2"):
         yield getattr(c, name) < 1, f"{name} must be below 1, got {getattr(c, name)}. Lower it."
     yield (
@@ -54,12 +45,6 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
         not c.reward_norm or c.value_max > 0,
         f"value_max must be above 0 with reward_norm, which scales returns down to it, got {c.value_max}. Raise it.",
     )
-    for name, widths in (("actor", c.actor_dims), ("critic", c.critic_dims)):
-        yield (
-            c.network == "mlp" or len({*widths}) <= 1,
-            f"hidden widths of the {name} must be equal in network {c.network}, whose blocks add up, got {widths}.",
-        )
-    yield 1 <= len(c.conv_channels) <= 3, f"conv_channels must be one to three widths, got {shown(c.conv_channels)}."
     yield (
         c.batch_size <= c.learning_starts,
         f"batch_size must be at most learning_starts ({c.learning_starts}), which fills the replay before the first "
@@ -87,3 +72,23 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
             parse_duration(c.max_wall_time)
         except ValueError as error:
             yield False, f"max_wall_time {error}"
+
+
+def _rules_of_networks(c: "Config") -> Iterator[tuple[bool, str]]:
+    """Those of `_rules` that are of sizes and ranges of networks."""
+    for name in ("hidden_dims", "actor_hidden_dims", "critic_hidden_dims"):
+        yield getattr(c, name) != (), f"{name} must be one or more widths of at least 1, got ()."
+    yield (
+        c.log_std_min < c.log_std_max,
+        f"log_std_min must be below log_std_max ({c.log_std_max}), got {c.log_std_min}. Lower it.",
+    )
+    yield (
+        c.value_min < c.value_max,
+        f"value_min must be below value_max ({c.value_max}), got {c.value_min}. Lower it.",
+    )
+    for name, widths in (("actor", c.actor_dims), ("critic", c.critic_dims)):
+        yield (
+            c.network == "mlp" or len({*widths}) <= 1,
+            f"hidden widths of the {name} must be equal in network {c.network}, whose blocks add up, got {widths}.",
+        )
+    yield 1 <= len(c.conv_channels) <= 3, f"conv_channels must be one to three widths, got {shown(c.conv_channels)}."
