@@ -28,7 +28,6 @@ MuJoCo's tasks with `from_pixels` need OpenGL from the start of the process (LD_
 them at any speed.
 """
 
-import ctypes
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -52,10 +51,15 @@ from fastsac.env import (
     near_matches,
     success_of,
 )
+from fastsac_envs._drawing import has_opengl, load_opengl, steps_per_s
 
 NO_TIME_LIMIT = 2**31 - 1  # written by envpool where there is none
 MAX_RANGE = 2**20  # an integer with more values than this has no bounds: envpool's own rule
-ATARI = "envpool.atari"
+ATARI, MUJOCO = "envpool.atari", "envpool.mujoco."
+NO_OPENGL = (
+    "MuJoCo draws with OpenGL, for which there is no driver here that works. Install one (Debian: libegl-mesa0), or in "
+    "a container with an NVIDIA GPU set NVIDIA_DRIVER_CAPABILITIES=all"
+)
 FAMILIES = {"gym": "mujoco", "dmc": "dm_control"}  # of modules whose own names say less
 TASKS_WITHOUT_LIMIT = {"Game2048-v1", "Jumanji/Game2048-v1"}  # whatever their specs say
 ENDLESS_TASKS = {"LaneKeeping-v0", "lane-keeping-v0"}
@@ -115,6 +119,21 @@ def make(
     return EnvpoolEnv(adapter, len(seeds), _call(envpool.make_gymnasium, task, env_kwargs, **options))
 
 
+def make_rendered(task: str, seed: int, env_kwargs: EnvKwargs, action_limit: float | None) -> "RenderedEnvpool":
+    """Build one environment that draws itself, as envpool does it."""
+    adapter, module = _adapter(task, env_kwargs, action_limit), _modules()[task]
+    import envpool
+
+    if module.startswith(MUJOCO):
+        load_opengl()
+        if not has_opengl():
+            raise ValueError(f"envpool:{task} cannot be drawn: {NO_OPENGL}.")
+    given = {**env_kwargs, "render_mode": "rgb_array"}
+    pool = _call(envpool.make_gymnasium, task, given, num_envs=1, num_threads=1, seed=0, env_seed=[seed])
+    speed = steps_per_s(task, module.rpartition(".")[2], pool.spec.config._asdict())
+    return RenderedEnvpool(adapter, 1, pool, speed)
+
+
 class EnvpoolEnv:
     """A synchronous envpool: C++ threads step between `send` and `recv`.
 
@@ -160,6 +179,22 @@ class EnvpoolEnv:
         return self._adapter.obs([state[i] for i in self._obs], self.num_envs)
 
 
+class RenderedEnvpool(EnvpoolEnv):
+    """One environment that envpool draws."""
+
+    def __init__(self, adapter: Adapter, num_envs: int, pool: Any, steps_per_s: float) -> None:
+        super().__init__(adapter, num_envs, pool)
+        self.steps_per_s = steps_per_s
+
+    def render(self) -> AnyArray:
+        """A picture of the state, RGB, uint8 [H, W, 3]; of Atari the screen."""
+        try:
+            picture: AnyArray = self._pool.render()[0]
+        except RuntimeError as error:
+            raise RuntimeError(NO_OPENGL) if "EGL" in str(error) else error from None
+        return picture
+
+
 def _native_spec(task: str, env_kwargs: EnvKwargs) -> NativeSpec:
     import envpool
 
@@ -194,7 +229,7 @@ def _check_kwargs(task: str, env_kwargs: EnvKwargs, default: NativeSpec) -> None
         raise ValueError(f"max_episode_steps has no effect on {name}. Leave it out.")
     known = [field for field in default.config._fields if field not in RESERVED_KWARGS]
     check_known_kwargs(name, env_kwargs, known, RENDER_KWARGS)
-    if env_kwargs.get("from_pixels") and not _has_opengl():
+    if env_kwargs.get("from_pixels") and not has_opengl():
         raise ValueError(
             f"from_pixels of {name} draws with OpenGL, without which MuJoCo would end the program. "
             "Install it (Debian: libegl1) and start with LD_PRELOAD=libEGL.so.1 in the environment."
@@ -210,11 +245,6 @@ def _check_kwargs(task: str, env_kwargs: EnvKwargs, default: NativeSpec) -> None
             raise cannot_make("envpool", task, {key: value}, error) from error
     if env_kwargs.get("max_episode_steps", 1) < 1:
         raise ValueError(f"max_episode_steps must be at least 1, got {env_kwargs['max_episode_steps']}.")
-
-
-def _has_opengl() -> bool:
-    """MuJoCo will find OpenGL: a library of it was loaded for the whole process, before envpool."""
-    return any(hasattr(ctypes.CDLL(None), f"{platform}GetProcAddress") for platform in ("egl", "OSMesa"))
 
 
 def _counts_seconds(native: NativeSpec) -> bool:

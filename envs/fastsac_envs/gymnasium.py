@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import reduce
 from operator import getitem
-from typing import Any, NoReturn, SupportsFloat
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -28,6 +28,7 @@ from fastsac.env import (
     ActionChoice,
     ActionScale,
     Adapter,
+    AnyArray,
     BoolArray,
     EnvKwargs,
     EnvSpec,
@@ -40,10 +41,10 @@ from fastsac.env import (
     near_matches,
     success_of,
 )
+from fastsac_envs._checked_env import CheckedEnv, number_copies
 
 RESERVED_KWARGS = {"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker"}
-NUMBERS = {float, int, np.float64, np.float32}
-TRUTHS = {bool, np.bool_}
+USUAL_STEPS_PER_S = 30  # of an environment that tells nothing
 
 Keys = tuple[str, ...]  # the names that lead to one part of an observation
 Space = spaces.Space[Any]
@@ -98,6 +99,25 @@ def make(
     return GymnasiumEnv(make_adapter(f"gymnasium:{task}", env, action_limit), env, seeds)
 
 
+def make_rendered(task: str, seed: int, env_kwargs: EnvKwargs, action_limit: float | None) -> "RenderedGymnasiumEnv":
+    """Build one environment with render_mode "rgb_array"; raises ValueError where it has none."""
+    name = f"gymnasium:{task}"
+    with closing(_make_vec(task, 1, env_kwargs)) as plain:
+        _check_draws(name, plain.envs[0].metadata)
+    env = _make_vec(task, 1, {**env_kwargs, "render_mode": "rgb_array"})
+    return RenderedGymnasiumEnv(make_adapter(name, env, action_limit), env, [seed])
+
+
+def _check_draws(name: str, metadata: Mapping[str, Any]) -> None:
+    """Raise a ValueError for an environment that has no pictures, as its metadata say."""
+    modes = list(metadata.get("render_modes") or ())
+    if "rgb_array" not in modes:
+        raise ValueError(
+            f'{name} cannot be drawn: "rgb_array" is not among its metadata["render_modes"], which are {modes}. Let '
+            "its render() return a picture in that mode, and say so there."
+        )
+
+
 class GymnasiumEnv:
     """Copies of one Gymnasium environment, stepped one after the other, or each in a process."""
 
@@ -145,72 +165,18 @@ class GymnasiumEnv:
         return self._adapter.obs([reduce(getitem, path, obs).copy() for path in self._paths], self.num_envs)
 
 
-class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """One copy, whose errors carry its index, and which returns values of the types that Gymnasium asks for.
+class RenderedGymnasiumEnv(GymnasiumEnv):
+    """One environment that was made with render_mode "rgb_array"."""
 
-    Gymnasium's vector environment writes them into arrays, which would make truths of NaN and of any text.
-    """
+    def __init__(self, adapter: Adapter, env: SyncVectorEnv, seeds: Sequence[int]) -> None:
+        super().__init__(adapter, env, seeds)
+        self._drawn = env.envs[0]
+        self.steps_per_s = float(self._drawn.metadata.get("render_fps") or USUAL_STEPS_PER_S)
 
-    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self.index = 0  # among the copies
-        self._space = env.observation_space
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """As of `gymnasium.Env`."""
-        try:
-            obs, info = self.env.reset(seed=seed, options=options)
-            return self._fitting("reset", obs), info
-        except BaseException as error:
-            error.env_index = self.index  # type: ignore[attr-defined]
-            raise
-
-    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """As of `gymnasium.Env`."""
-        try:
-            obs, reward, terminated, truncated, info = self.env.step(action)
-            if type(reward) not in NUMBERS:
-                reward = self._number("reward as one number", reward)
-            if type(terminated) not in TRUTHS:
-                terminated = self._truth("terminated", terminated)
-            if type(truncated) not in TRUTHS:
-                truncated = self._truth("truncated", truncated)
-            return self._fitting("step", obs), reward, terminated, truncated, info
-        except BaseException as error:
-            error.env_index = self.index  # type: ignore[attr-defined]
-            raise
-
-    def _fitting(self, function: str, obs: Any) -> Any:
-        if not _fits(obs, self._space):
-            self._refuse(function, f"an observation of {self._space}", obs)
-        return obs
-
-    def _truth(self, name: str, value: object) -> bool:
-        wanted = f"{name} as True or False"
-        number = self._number(wanted, value)
-        if number not in (0, 1):
-            self._refuse("step", wanted, value)
-        return bool(number)
-
-    def _number(self, wanted: str, value: object) -> float:
-        """A number from anything that holds one: other integers and floats, arrays and tensors."""
-        array = np.asarray(value)
-        if array.dtype.kind not in "biuf" or array.size != 1:
-            self._refuse("step", wanted, value)
-        number: float = array.item()
-        return number
-
-    def _refuse(self, function: str, wanted: str, value: object) -> NoReturn:
-        raise TypeError(f"{function} of {type(self.unwrapped).__name__} must return {wanted}, got {value!r}")
-
-
-def _fits(obs: Any, space: Space) -> bool:
-    """Whether an observation can be written into the arrays of its space."""
-    if isinstance(space, spaces.Dict):
-        return isinstance(obs, Mapping) and all(k in obs and _fits(obs[k], s) for k, s in space.items())
-    array, dtype = np.asarray(obs), space.dtype
-    can_cast = array.dtype == dtype or (dtype is not None and np.can_cast(array.dtype, dtype, "same_kind"))
-    return array.shape == space.shape and can_cast
+    def render(self) -> AnyArray:
+        """What its `render` returns: RGB, uint8 [H, W, 3]."""
+        picture: AnyArray = np.asarray(self._drawn.render())
+        return picture
 
 
 def _make_vec(task: str, num_envs: int, env_kwargs: EnvKwargs) -> SyncVectorEnv:
@@ -240,13 +206,6 @@ def _make_vec(task: str, num_envs: int, env_kwargs: EnvKwargs) -> SyncVectorEnv:
     assert isinstance(env, SyncVectorEnv)
     number_copies(env)
     return env
-
-
-def number_copies(env: SyncVectorEnv) -> None:
-    """Let the errors of each `CheckedEnv` carry its index."""
-    for index, copy in enumerate(env.envs):
-        assert isinstance(copy, CheckedEnv)
-        copy.index = index
 
 
 def make_adapter(name: str, env: SyncVectorEnv, action_limit: float | None, limit: int | None = None) -> Adapter:

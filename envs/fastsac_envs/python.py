@@ -27,8 +27,9 @@ import gymnasium
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 
-from fastsac.env import EnvKwargs, EnvSpec, VectorEnv, cannot_make, first_line
-from fastsac_envs.gymnasium import CheckedEnv, GymnasiumEnv, make_adapter, number_copies
+from fastsac.env import EnvKwargs, EnvSpec, RenderedEnv, VectorEnv, cannot_make, first_line
+from fastsac_envs._checked_env import CheckedEnv, number_copies
+from fastsac_envs.gymnasium import GymnasiumEnv, RenderedGymnasiumEnv, make_adapter
 
 GymEnv = gymnasium.Env[Any, Any]
 REMEDY = "Give a callable that makes one, for example env=lambda: MyEnv()."
@@ -60,6 +61,27 @@ class Copies:
             number_copies(env)
         return GymnasiumEnv(adapter, env, seeds)
 
+    def make_rendered(
+        self, task: str, seed: int, env_kwargs: EnvKwargs, action_limit: float | None
+    ) -> RenderedGymnasiumEnv:
+        """One environment that its function makes with render_mode "rgb_array"; a ValueError if it does not."""
+        kwargs = dict(env_kwargs)
+        limit = kwargs.pop("max_episode_steps", None)
+        with _making(task, env_kwargs):
+            env = SyncVectorEnv(
+                [partial(_checked, self.functions[0], kwargs, limit, os.getpid())],
+                copy=False,
+                autoreset_mode=AutoresetMode.NEXT_STEP,
+            )
+        mode = env.envs[0].render_mode
+        if mode != "rgb_array":
+            env.close()
+            raise ValueError(
+                f'python:{task} cannot be drawn: it must be made with render_mode "rgb_array", got {mode!r}. Give '
+                'env=lambda: MyEnv(render_mode="rgb_array"); training draws nothing by that.'
+            )
+        return RenderedGymnasiumEnv(make_adapter(f"python:{task}", env, action_limit, limit), env, [seed])
+
 
 @dataclass(frozen=True)
 class Own:
@@ -80,6 +102,18 @@ class Own:
                 f"{type(env).__name__}. For a Gymnasium environment with arguments give env=lambda: MyEnv(...)."
             )
         return env
+
+    def make_rendered(self, task: str, seed: int, env_kwargs: EnvKwargs, action_limit: float | None) -> RenderedEnv:
+        """One environment, which draws itself if it is a `RenderedEnv`; a ValueError if it is none."""
+        env: Any = self.make(task, [seed], env_kwargs, action_limit)
+        if lacks := [name for name in ("steps_per_s", "render") if not hasattr(env, name)]:
+            env.close()
+            raise ValueError(
+                f"python:{task} cannot be drawn: its environment lacks {' and '.join(lacks)}, which make a VectorEnv a "
+                "fastsac.env.RenderedEnv."
+            )
+        rendered: RenderedEnv = env
+        return rendered
 
 
 @contextmanager
@@ -223,11 +257,21 @@ def make(
     task: str, seeds: Sequence[int], num_threads: int, env_kwargs: EnvKwargs, action_limit: float | None
 ) -> VectorEnv:
     """Build one environment per seed."""
+    maker = _maker(task)
+    if num_threads > 1:
+        raise ValueError(f"env_threads must be auto, 0 or 1 for python:{task}, got {num_threads}. Python has one.")
+    return maker.make(task, seeds, env_kwargs, action_limit)
+
+
+def make_rendered(task: str, seed: int, env_kwargs: EnvKwargs, action_limit: float | None) -> RenderedEnv:
+    """Build one environment that draws itself."""
+    return _maker(task).make_rendered(task, seed, env_kwargs, action_limit)
+
+
+def _maker(task: str) -> Copies | Own:
     if task not in _ADOPTED:
         raise ValueError(
             f"python:{task} was made in a Python script, and exists only there. In that script, give the environment "
             "to fastsac.evaluate(policy, env), or to fastsac.train(env, resume=RUN_DIR)."
         )
-    if num_threads > 1:
-        raise ValueError(f"env_threads must be auto, 0 or 1 for python:{task}, got {num_threads}. Python has one.")
-    return _ADOPTED[task][1].make(task, seeds, env_kwargs, action_limit)
+    return _ADOPTED[task][1]

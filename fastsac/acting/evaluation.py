@@ -21,7 +21,12 @@ class Rollout(NamedTuple):
     cut: NDArray[np.bool_]  # [N], not over after MAX_STEPS, in a task without a time limit
 
 
-def rollout(env: VectorEnv, act: Callable[[FloatArray], FloatArray], locate: Locate = of_nobody) -> Rollout:
+def rollout(
+    env: VectorEnv,
+    act: Callable[[FloatArray], FloatArray],
+    locate: Locate = of_nobody,
+    look: Callable[[bool], None] = lambda is_over: None,
+) -> Rollout:
     """One episode per environment; errors are those of `CheckedEnv`.
 
     Taking the first episode of each avoids the bias towards short episodes that "the first k to finish" has.
@@ -30,10 +35,12 @@ def rollout(env: VectorEnv, act: Callable[[FloatArray], FloatArray], locate: Loc
         env: N environments; they are reset first.
         act: maps obs [N, O] to actions [N, A], as `VectorEnv.send` wants them.
         locate: whose environments these are, for the errors.
+        look: called after the reset and after each step, with whether all episodes are over.
     """
     age = np.zeros(env.num_envs, np.int64)  # of the running episodes; -1 where one is over
     checked = CheckedEnv(env, locate, lambda: age, (env.num_envs, env.spec.obs_dim))
     obs = checked.reset()
+    look(False)
     returns = np.zeros(env.num_envs)
     lengths = np.zeros(env.num_envs, np.int64)
     success = np.full(env.num_envs, np.nan)
@@ -49,6 +56,7 @@ def rollout(env: VectorEnv, act: Callable[[FloatArray], FloatArray], locate: Loc
         running &= ~done
         age[:] = np.where(done, -1, age + 1)
         obs = step.obs
+        look(not running.any())
         if not running.any():
             break
     return Rollout(returns, lengths, success, running)

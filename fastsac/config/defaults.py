@@ -230,6 +230,10 @@ class Settings:
     """Environment steps between evaluations; 0 evaluates at the end only."""
     eval_episodes: int = setting(10, at_least=1, affects="evaluation", group="evaluation")
     """Episodes per evaluation, with deterministic actions, in environments of their own."""
+    video_every: int = setting(0, at_least=0, affects="nothing", group="evaluation", metavar="STEPS")
+    """Environment steps between films: the first evaluation after so many has its first episode, with several members
+    that of the best, played again for a film in RUN_DIR/videos/.  0 films none; this needs pip install
+    "fastsac[video]"."""
     stop_at_return: float | None = setting(None, affects="nothing", group="run", common=True)
     """Stop early once the mean return of an evaluation reaches this value."""
     stop_at_episode_return: float | None = setting(None, affects="nothing", group="run")

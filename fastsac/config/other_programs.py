@@ -47,7 +47,8 @@ UTD = "is part of --utd-ratio here, gradient steps per environment step whatever
 ALPHA = "is --init-alpha here, whose value is learned (auto); add --no-learn-alpha to keep it constant."
 RESUME = "is --resume RUN_DIR here."
 REWARD_NORM = "is --reward-norm here: by the spread of discounted returns, when rewards are drawn, and not clipped."
-NO_PICTURES = "has no place here, where nothing is drawn. Leave it out."
+NO_PICTURES = "has no place here, where training draws nothing. `fastsac play RUN_DIR` shows the policy."
+FILMS = "is --video-every here, which counts environment steps; `fastsac play RUN_DIR` films the policy of a run."
 PROGRESS = "has no place here: progress is always shown, and --quiet hides it."
 # Names elsewhere for something that is only alike, and what to do.
 OTHER = {
@@ -55,7 +56,7 @@ OTHER = {
     "anneal-lr": "is --lr-schedule linear here.",
     "auto-alpha": "is --learn-alpha here, which is on by default.",
     "autotune": "is --learn-alpha here, which is on by default.",
-    "capture-video": NO_PICTURES,
+    "capture-video": FILMS,
     "checkpoint": RESUME,
     "checkpoint-interval": f"is --checkpoint-every here, {STEPS}.",
     "checkpoint-logdir": RUN_DIR,
@@ -116,7 +117,8 @@ OTHER = {
     "use-sde": "has no place here; --noise-repeat N holds the exploration noise for up to N steps.",
     "utd": "is --utd-ratio here, gradient steps per environment step whatever --num-envs is.",
     "verbose": PROGRESS,
-    "video": NO_PICTURES,
+    "video": FILMS,
+    "video-interval": FILMS,
 }
 ELSEWHERE = {f"--{name}": f"is {ours} here." for ours, names in SAME.items() for name in names.split()}
 ELSEWHERE |= {f"--{name}": text for name, text in OTHER.items()}

@@ -24,6 +24,7 @@ from fastsac.env.contract import (
     FloatArray,
     ObsArray,
     ObsPart,
+    RenderedEnv,
     SavesState,
     Step,
     VectorEnv,
@@ -41,6 +42,7 @@ from fastsac.env.registry import (
     backend_modules,
     backend_names,
     make_env,
+    make_rendered_env,
     make_spec,
     modules_of,
     register_env,
@@ -50,11 +52,12 @@ from fastsac.env.registry import (
 from fastsac.env.spaces import Box, Dict, Discrete, Space, action_shape, action_space, observation_space
 
 __all__ = [
-    "DEFAULT_BACKEND", "ENTRY_POINT_GROUP", "MAX_FLAT_SIZE", "MAX_SEED", "MIN_IMAGE_SIDE", "NO_BOUND", "OBJECT_BACKEND",
-    "OWN_BACKENDS", "SUCCESS_KEYS", "ActionChoice", "ActionScale", "Adapter", "AnyArray", "Backend", "BoolArray", "Box",
-    "Dict", "Discrete", "EnvKwargs", "EnvSpec", "FloatArray", "ObsArray", "ObsPart", "SavesState", "Space", "Step",
-    "Task", "VectorEnv", "action_shape", "action_space", "backend_modules", "backend_names", "cannot_make",
-    "channels_first", "check_known_kwargs", "describe", "find_image", "first_line", "flatten", "image_shape",
-    "import_module", "join", "list_envs", "list_slow_envs", "list_tasks", "make_env", "make_spec", "modules_of",
-    "near_matches", "observation_space", "one_hot", "register_env", "resolve", "success_of", "why_only_here",
+    "DEFAULT_BACKEND", "ENTRY_POINT_GROUP", "MAX_FLAT_SIZE", "MAX_SEED", "MIN_IMAGE_SIDE", "NO_BOUND",
+    "OBJECT_BACKEND", "OWN_BACKENDS", "SUCCESS_KEYS", "ActionChoice", "ActionScale", "Adapter", "AnyArray",
+    "Backend", "BoolArray", "Box", "Dict", "Discrete", "EnvKwargs", "EnvSpec", "FloatArray", "ObsArray", "ObsPart",
+    "RenderedEnv", "SavesState", "Space", "Step", "Task", "VectorEnv", "action_shape", "action_space",
+    "backend_modules", "backend_names", "cannot_make", "channels_first", "check_known_kwargs", "describe",
+    "find_image", "first_line", "flatten", "image_shape", "import_module", "join", "list_envs", "list_slow_envs",
+    "list_tasks", "make_env", "make_rendered_env", "make_spec", "modules_of", "near_matches", "observation_space",
+    "one_hot", "register_env", "resolve", "success_of", "why_only_here",
 ]  # fmt: skip

@@ -31,6 +31,8 @@ The contract of a `VectorEnv`
 10. `success`, bool `[N]`, says of each episode that ends with this step whether its task was achieved, and is anything
    elsewhere.  It is None where the back end does not know; our back ends take it from the simulator's info of the last
    step, `is_success` or `success`.
+11. A back end may be able to draw its tasks (`make_rendered`).  Drawing changes no number: the same seed and actions
+   give the same episode, drawn or not.
 
 A back end is a module with the functions of `Backend`.  Register it under the entry-point group `fastsac.envs`, or name
 it as `"package.module:task"`; such a module may also lie in the working directory, which is looked into last.
@@ -136,10 +138,21 @@ class SavesState(Protocol):
         """
 
 
+class RenderedEnv(VectorEnv, Protocol):
+    """An environment, of N = 1, that can be drawn."""
+
+    steps_per_s: float  # of an episode at its natural speed
+
+    def render(self) -> AnyArray:
+        """A picture of the state that the last `reset` or `recv` led to: RGB, uint8 [H, W, 3], the top row first."""
+
+
 class Backend(Protocol):
     """The functions of a back-end module.
 
-    Four more are optional.  `list_slow_tasks() -> list[str]`: names that take long to describe, which is done only
+    Five more are optional.  `make_rendered(task, seed, env_kwargs, action_limit) -> RenderedEnv`: one environment that
+    can be drawn; raises ValueError for a task of which there are no pictures, or not on this machine, with the remedy.
+     `list_slow_tasks() -> list[str]`: names that take long to describe, which is done only
     where they are asked for.  `family(task) -> str`: the family that a listed task belongs to.
     `why_only_here(task) -> str`: why a task exists in this process alone, where it does.
     `list_modules(task) -> list[str]`: the modules that the name of a task asks for, told without importing any; import

@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-from fastsac.env.contract import Backend, EnvKwargs, EnvSpec, VectorEnv
+from fastsac.env.contract import Backend, EnvKwargs, EnvSpec, RenderedEnv, VectorEnv
 from fastsac.env.modules import import_module
 
 ENTRY_POINT_GROUP = "fastsac.envs"
@@ -21,7 +21,8 @@ def backend_modules() -> dict[str, str]:
     """Module of each back end by name: our own, also in a checkout that is only on the path, and the registered."""
     own = importlib.util.find_spec(OWN_BACKENDS)
     paths = list(own.submodule_search_locations or ()) if own else []
-    found = {info.name: f"{OWN_BACKENDS}.{info.name}" for info in pkgutil.iter_modules(paths)}
+    names = [info.name for info in pkgutil.iter_modules(paths) if not info.name.startswith("_")]
+    found = {name: f"{OWN_BACKENDS}.{name}" for name in names}
     return found | {p.name: p.value for p in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)}
 
 
@@ -130,3 +131,21 @@ def make_env(
         raise ValueError(f"action_limit must be positive and finite, got {action_limit}.")
     backend, _, task = resolve(env)
     return backend.make(task, list(seeds), num_threads, env_kwargs or {}, action_limit)
+
+
+def make_rendered_env(
+    env: str, seed: int, env_kwargs: EnvKwargs | None = None, action_limit: float | None = None
+) -> RenderedEnv:
+    """Build one environment that can be drawn; the arguments are as of `make_env`.
+
+    Raises:
+        ValueError: as `make_spec`, or the task cannot be drawn here.
+    """
+    backend, name, task = resolve(env)
+    if not hasattr(backend, "make_rendered"):
+        raise ValueError(
+            f"back end {name!r} draws no pictures: it has no function make_rendered. See the contract in "
+            "fastsac/env/contract.py."
+        )
+    rendered: RenderedEnv = backend.make_rendered(task, seed, env_kwargs or {}, action_limit)
+    return rendered

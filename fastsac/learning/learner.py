@@ -106,14 +106,16 @@ class Learner:
         """Run gradient steps that change nothing, to see how long they take."""
         self._launch.rehearse([k % self.algorithm.actor_delay == 0 for k in range(num_steps)])
 
-    @torch.no_grad()
     def act_deterministic(self, obs: Tensor) -> Tensor:
-        """The policy's best actions [M, N, A] for obs [M, N, O]."""
-        actions = []
-        for o, params, mean, rstd in zip(obs, *self.policy, strict=True):
-            o = normalizer.apply(o, mean, rstd) if self.config.obs_norm else o
-            actions.append(self.algorithm.act(params, o, None))
-        return torch.stack(actions)
+        """The policies' best actions [M, N, A] for obs [M, N, O]."""
+        return torch.stack([self.act_of_member(m, o) for m, o in enumerate(obs)])
+
+    @torch.no_grad()
+    def act_of_member(self, member: int, obs: Tensor) -> Tensor:
+        """One policy's best actions [N, A] for obs [N, O]."""
+        params, mean, rstd = (tensor[member] for tensor in self.policy)
+        obs = normalizer.apply(obs, mean, rstd) if self.config.obs_norm else obs
+        return self.algorithm.act(params, obs, None)
 
     def launch(self, due: list[int]) -> None:
         """Run `due[m]` gradient steps of member m; does not wait for the device."""

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fastsac.config.settings import Config
+from fastsac.film.film import thumbnails
 from fastsac.report.scalars import FINAL, Scalars
 
+FILM = "eval/film"  # the tag of films
 REOPEN_AFTER_S = 60.0  # where TensorBoard's writer met a full disk, of which its thread prints a page
 
 
@@ -61,6 +63,17 @@ class EventFiles:
             self._writer, self._reopen_at = None, time.monotonic() + REOPEN_AFTER_S
             raise
 
+    def film(self, path: Path, step: int) -> None:
+        """Write a film as a small moving picture, which is what TensorBoard can show."""
+        if self._writer is None:
+            return
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        content, (width, height) = thumbnails(path)
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content)
+        summary = Summary(value=[Summary.Value(tag=FILM, image=image)])
+        self._writer.experiment.file_writer.add_summary(summary, step)
+
     def restore(self) -> None:
         """Begin a new file with the next scalar if the folder is gone."""
         if not (self._run_dir / "tensorboard").is_dir():
@@ -95,6 +108,12 @@ class WandbRun:
         """Send scalars."""
         for tag, value in scalars.items():
             self._logger.log_scalar(tag, value, step=step)
+
+    def film(self, path: Path, step: int) -> None:
+        """Send a film as it is."""
+        from wandb import Video
+
+        self._logger.log_scalar(FILM, Video(str(path), format="mp4"), step=step)
 
     def close(self) -> None:
         """Tell the service that the run is over."""

@@ -51,6 +51,11 @@ class Sinks:
         """Write rows of eval.csv, one per member, and their scalars."""
         self._write("eval.csv", rows, scalars.of_evaluation(rows))
 
+    def film(self, path: Path, env_steps: int) -> None:
+        """Show a film that was made, to the loggers."""
+        for logger in self._loggers:
+            logger.film(path, env_steps)
+
     def _write(self, name: str, rows: Sequence[Row], means: Scalars) -> None:
         """Write all that can be written: after an error the rows follow with the next call, scalars are lost."""
         try:

@@ -9,6 +9,7 @@ from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.report.sinks import METRIC_COLUMNS
 from fastsac.report.statistics import mean_of_finite
 from fastsac.run.evaluator import EvaluationStoppedError, Evaluator
+from fastsac.run.films import Films
 from fastsac.run.run_state import Row
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class LogPoints:
 
     def __init__(self, run: "Run", evaluator: Evaluator, tolerance: DiskErrorTolerance) -> None:
         self._run, self._evaluator, self._tolerance = run, evaluator, tolerance
+        self._films = Films(run)
         self.evaluation_due = False  # one was given up when the run was interrupted
         self.last_evals: list[Row] = []  # one per member
 
@@ -69,6 +71,7 @@ class LogPoints:
             run.checkpointer.rescue()
             raise
         self.evaluation_due = False
+        is_filmed = self._films.is_due(before=min((int(row["env_steps"]) for row in self.last_evals), default=0))
         self.last_evals = run.clock.evaluations(episodes)
         with self._tolerance.allow("eval.csv"):
             run.files.sinks.evaluation(self.last_evals)
@@ -78,3 +81,5 @@ class LogPoints:
         means = {new: mean_of_finite(row.get(name, math.nan) for row in self.last_evals) for name, new in names.items()}
         run.display.update({"env_steps": run.env_steps, **means}, returns)
         run.update_stop_rule(eval_returns=returns)
+        if is_filmed:
+            self._films.make(returns)

@@ -16,6 +16,7 @@ from fastsac.algorithms.algorithm import OPTIONS
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_spec, why_only_here
 from fastsac.run.claim import claim
+from fastsac.run.films import check_films
 from fastsac.run.memory import check_memory
 from fastsac.run.mode import choose_mode
 from fastsac.run.run_dir import RunDir
@@ -71,6 +72,7 @@ def make_plan(config: Config) -> Plan:
     device = choose_device(config.device)
     spec = make_spec(config.env, config.env_kwargs_of_training, config.action_limit)
     _check_evaluation(config, spec)
+    check_films(config)
     config = config.replace(algo=_choose_algo(config, spec))
     if spec.image is not None and config.obs_norm:
         raise ValueError(f"obs_norm is for vectors, and {spec.env_id} has images. Leave it out.")

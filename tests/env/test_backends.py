@@ -124,11 +124,11 @@ def test_football_is_cut_off_where_its_spec_says():
 
 def test_envpool_does_not_start_to_draw_without_opengl(monkeypatch):
     """MuJoCo would end the process."""
-    monkeypatch.setattr("fastsac_envs.envpool._has_opengl", lambda: False)
+    monkeypatch.setattr("fastsac_envs.envpool.has_opengl", lambda: False)
     with pytest.raises(ValueError, match=r"from_pixels of envpool:CheetahRun-v1 draws with OpenGL.*LD_PRELOAD="):
         make_env("CheetahRun-v1", [0], env_kwargs={"from_pixels": True})
     assert make_spec("CheetahRun-v1", {"from_pixels": False}).image is None
-    monkeypatch.setattr("fastsac_envs.envpool._has_opengl", lambda: True)
+    monkeypatch.setattr("fastsac_envs.envpool.has_opengl", lambda: True)
     assert make_spec("CheetahRun-v1", {"from_pixels": True, "frame_stack": 3}).image == (9, 84, 84)
 
 
