@@ -203,10 +203,10 @@ def evaluate(
     seeds = derive_seeds(seed, Purpose.EVAL_SEED, episodes)
     made = try_make(partial(make_env, name, seeds, config.num_env_threads, env_kwargs, config.action_limit))
     try:
-        _check_fits(policy.spec, made.spec)
+        check_fits(policy.spec, made.spec)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            result = rollout(made, partial(_choose, policy, deterministic))
+            result = rollout(made, partial(choose, policy, deterministic))
     finally:
         call_env(made.close, "close", of_nobody)
     return Evaluation(made.spec.env_id, *result)
@@ -218,13 +218,13 @@ def _is_of_run(name: str, config: Config) -> bool:
     return name == config.env or (are_objects and name.rpartition(":")[2] == config.task)
 
 
-def _choose(policy: Policy, deterministic: bool, obs: FloatArray) -> FloatArray:
+def choose(policy: Policy, deterministic: bool, obs: FloatArray) -> FloatArray:
     """Actions [B, A] for rows [B, O] of the contract."""
     actions: FloatArray = policy.choose(torch.from_numpy(obs), deterministic).numpy()
     return actions
 
 
-def _check_fits(mine: EnvSpec, other: EnvSpec) -> None:
+def check_fits(mine: EnvSpec, other: EnvSpec) -> None:
     """Refuse a task whose arrays are not those of a policy's own, with a ValueError."""
     if name := mine.difference(other):
         raise ValueError(

@@ -25,7 +25,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "learning": {"config", "env", "nn", "runtime", "algorithms"},
     "acting": {"config", "env", "film", "nn", "runtime", "algorithms", "learning"},
     "run": {
-        "disk", "config", "env", "film", "nn", "runtime", "checkpoint", "report", "algorithms", "learning", "acting"
+        "disk",
+        "config",
+        "env",
+        "film",
+        "nn",
+        "runtime",
+        "checkpoint",
+        "report",
+        "algorithms",
+        "learning",
+        "acting",
     },
     "cli": {"disk", "config", "env", "film", "nn", "runtime", "report", "acting", "run"},
 }

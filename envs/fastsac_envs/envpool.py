@@ -51,15 +51,12 @@ from fastsac.env import (
     near_matches,
     success_of,
 )
-from fastsac_envs._drawing import has_opengl, load_opengl, steps_per_s
+from fastsac_envs._opengl import NO_DRIVER, has_opengl, load_opengl
+from fastsac_envs._speeds import steps_per_s
 
 NO_TIME_LIMIT = 2**31 - 1  # written by envpool where there is none
 MAX_RANGE = 2**20  # an integer with more values than this has no bounds: envpool's own rule
 ATARI, MUJOCO = "envpool.atari", "envpool.mujoco."
-NO_OPENGL = (
-    "MuJoCo draws with OpenGL, for which there is no driver here that works. Install one (Debian: libegl-mesa0), or in "
-    "a container with an NVIDIA GPU set NVIDIA_DRIVER_CAPABILITIES=all"
-)
 FAMILIES = {"gym": "mujoco", "dmc": "dm_control"}  # of modules whose own names say less
 TASKS_WITHOUT_LIMIT = {"Game2048-v1", "Jumanji/Game2048-v1"}  # whatever their specs say
 ENDLESS_TASKS = {"LaneKeeping-v0", "lane-keeping-v0"}
@@ -127,7 +124,7 @@ def make_rendered(task: str, seed: int, env_kwargs: EnvKwargs, action_limit: flo
     if module.startswith(MUJOCO):
         load_opengl()
         if not has_opengl():
-            raise ValueError(f"envpool:{task} cannot be drawn: {NO_OPENGL}.")
+            raise ValueError(f"envpool:{task} cannot be drawn: {NO_DRIVER}.")
     given = {**env_kwargs, "render_mode": "rgb_array"}
     pool = _call(envpool.make_gymnasium, task, given, num_envs=1, num_threads=1, seed=0, env_seed=[seed])
     speed = steps_per_s(task, module.rpartition(".")[2], pool.spec.config._asdict())
@@ -191,7 +188,7 @@ class RenderedEnvpool(EnvpoolEnv):
         try:
             picture: AnyArray = self._pool.render()[0]
         except RuntimeError as error:
-            raise RuntimeError(NO_OPENGL) if "EGL" in str(error) else error from None
+            raise RuntimeError(NO_DRIVER) if "EGL" in str(error) else error from None
         return picture
 
 

@@ -42,6 +42,7 @@ from fastsac.env import (
     success_of,
 )
 from fastsac_envs._checked_env import CheckedEnv, number_copies
+from fastsac_envs._opengl import choose_mujoco_gl
 
 RESERVED_KWARGS = {"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker"}
 USUAL_STEPS_PER_S = 30  # of an environment that tells nothing
@@ -104,6 +105,7 @@ def make_rendered(task: str, seed: int, env_kwargs: EnvKwargs, action_limit: flo
     name = f"gymnasium:{task}"
     with closing(_make_vec(task, 1, env_kwargs)) as plain:
         _check_draws(name, plain.envs[0].metadata)
+    choose_mujoco_gl()
     env = _make_vec(task, 1, {**env_kwargs, "render_mode": "rgb_array"})
     return RenderedGymnasiumEnv(make_adapter(name, env, action_limit), env, [seed])
 

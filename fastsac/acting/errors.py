@@ -85,7 +85,7 @@ def call_env(call: Callable[[], T], doing: str, locate: Locate) -> T:
         raise _env_failed(error, doing, locate(None)) from error
 
 
-def try_make(make: Callable[[], VectorEnv]) -> VectorEnv:
+def try_make(make: Callable[[], T]) -> T:
     """The result of `make`, before any work has begun; anything it raises, SystemExit included, is a ValueError."""
     try:
         return make()

@@ -94,7 +94,7 @@ def thumbnails(path: Path) -> tuple[bytes, tuple[int, int]]:
         images: list[Image.Image] = []
         for number, frame in enumerate(film.decode(stream)):
             if number % stride == 0:
-                image = frame.to_image()
+                image = Image.fromarray(frame.to_ndarray(format="rgb24"))
                 image.thumbnail((THUMBNAIL, THUMBNAIL))
                 images.append(image)
         each_ms = 1000 * stride / float(stream.average_rate or 1)

@@ -1,4 +1,4 @@
-"""Gymnasium environments with discrete actions and with images, registered as Choices-v0 and Pictures-v0."""
+"""Gymnasium environments with discrete actions, with images, and that draw themselves: Choices-v0, Pictures-v0, Drawn-v0."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -68,6 +68,33 @@ class Pictures(gymnasium.Env[Any, NDArray[np.float32]]):
     def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.steps += 1
         return self.obs(), float(action[0]), False, False, {}
+
+
+class Drawn(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
+    """A square that moves to the right, one pixel a step, on a field of 40 x 60; an episode has five steps."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 12}  # noqa: RUF012  # as of Gymnasium
+    observation_space, action_space = SPACES.Box(-9, 9, (1,)), SPACES.Box(-1, 1, (1,))
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode, self.steps = render_mode, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.np_random.uniform(size=1).astype(np.float32), {}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        return self.np_random.uniform(size=1).astype(np.float32), float(action[0]), False, self.steps == 5, {}
+
+    def render(self) -> Any:
+        picture = np.zeros((40, 60, 3), np.uint8)
+        picture[10:20, self.steps : self.steps + 10] = 0, 200, 0
+        return picture
+
+
+gymnasium.register("Drawn-v0", entry_point=f"{__name__}:Drawn", max_episode_steps=5)
 
 
 gymnasium.register("Choices-v0", entry_point=f"{__name__}:Choices")

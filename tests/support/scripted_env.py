@@ -36,6 +36,7 @@ error        which exception that is: RuntimeError (default), SystemExit, Keyboa
 sleep        [vec_step, seconds, file]: that vector step takes so long; the file is there from its beginning on
 factor       rewards are times this number
 saves_state  true for environments with `state_dict` and `load_state_dict`
+bad_picture  the number of a picture, counted from 1, that cannot be drawn
 discrete     true for a discrete task of action_dim choices; `env.scaled_action` holds the numbers of the last choices
 
 It keeps `action` by reference between `send` and `recv`, and asserts that the two alternate, that actions are float32
@@ -50,12 +51,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastsac.env import ActionChoice, ActionScale, EnvSpec, FloatArray, Step, check_known_kwargs
 
 SEED, EPISODE, STEP, ACTION = 0, 1, 2, 3  # columns of obs; the action starts at ACTION
 KWARGS = (
     "action_dim", "nan_obs", "nan_reward", "factor", "bound", "discrete", "sleep", "fail", "error", "saves_state",
+    "bad_picture",
 )  # fmt: skip
 
 
@@ -182,6 +185,28 @@ class ScriptedEnv:
         if self._nan_reward and self._nan_reward[1] == self._vec_step:
             reward[self._nan_reward[0]] = np.nan
         return reward
+
+
+def make_rendered(task: str, seed: int, env_kwargs: Mapping[str, Any], action_limit: float | None) -> "DrawnEnv":
+    return DrawnEnv(task, [seed], env_kwargs, action_limit)
+
+
+class DrawnEnv(ScriptedEnv):
+    """Draws the step of its episode: 10 times its number, as grey; the left half of the top row is red."""
+
+    steps_per_s = 100.0
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._num_pictures, self._bad_picture = 0, args[2].get("bad_picture")
+
+    def render(self) -> NDArray[np.uint8]:
+        self._num_pictures += 1
+        if self._num_pictures == self._bad_picture:
+            raise RuntimeError("the lamp broke.\nBadly.")
+        picture = np.full((30, 41, 3), 10 * self._step[0], np.uint8)
+        picture[0, :20] = 255, 0, 0
+        return picture
 
 
 class SavingEnv(ScriptedEnv):
