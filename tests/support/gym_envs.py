@@ -1,4 +1,4 @@
-"""Gymnasium environments with discrete actions, with images, and that draw themselves: Choices-v0, Pictures-v0, Drawn-v0."""
+"""Gymnasium environments: Choices-v0 has discrete actions, Pictures-v0 shows images, Drawn-v0 draws itself."""
 
 from collections.abc import Sequence
 from typing import Any
