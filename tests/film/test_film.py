@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from fastsac.film import film as films
 from fastsac.film.film import MOST_THUMBNAILS, Film, check_encoder, thumbnails
@@ -23,7 +23,8 @@ def test_what_goes_in_comes_out_upright_and_in_its_colours(tmp_path: Path) -> No
         for grey in (0, 100, 200):
             film.show(picture(grey))
     seen = watch(tmp_path / "new" / "a.mp4")
-    assert (seen.codec, seen.pixels, seen.frames_per_s) == ("h264", "yuv420p", pytest.approx(125 / 3))
+    assert (seen.codec, seen.pixels) == ("h264", "yuv420p")
+    assert seen.frames_per_s == pytest.approx(125 / 3)
     assert [frame.shape for frame in seen.pictures] == [(330, 452, 3)] * 3
     for frame, grey in zip(seen.pictures, (0, 100, 200), strict=True):
         corners = [frame[9, 9], frame[9, -9], frame[-9, 9], frame[-9, -9]]
@@ -81,7 +82,7 @@ def test_thumbnails_show_the_whole_film_in_few_pictures(tmp_path: Path) -> None:
     content, size = thumbnails(tmp_path / "a.mp4")
     gif = Image.open(io.BytesIO(content))
     assert (gif.format, gif.size, size) == ("GIF", (160, 117), (160, 117))
-    assert gif.n_frames == count // 2
+    assert len([*ImageSequence.Iterator(gif)]) == count // 2
     assert gif.info["duration"] == 40  # every second of 50 in a second
 
 

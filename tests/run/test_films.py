@@ -48,7 +48,12 @@ def test_a_film_shows_the_first_episode_of_the_evaluation(tmp_path, monkeypatch,
         return evaluations[-1]
 
     film = Films._film
-    monkeypatch.setattr(Films, "_film", lambda *args: films_of.append(film(*args)) or films_of[-1])
+
+    def film_and_keep(*args: Any) -> float:
+        films_of.append(film(*args))
+        return films_of[-1]
+
+    monkeypatch.setattr(Films, "_film", film_and_keep)
     settings = {**FILMED, "env": "Pendulum-v1", "max_episode_steps": 30, "obs_norm": obs_norm}
     with Run(make_plan(BASE.replace(run_dir=str(tmp_path / "run"), **settings)), evaluate_and_keep) as training:
         training.train()

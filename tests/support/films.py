@@ -23,6 +23,6 @@ class Seen(NamedTuple):
 def watch(path: Path) -> Seen:
     with av.open(str(path)) as film:
         stream = film.streams.video[0]
-        pictures = [frame.to_ndarray(format="rgb24") for frame in film.decode(stream)]
+        pictures = [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in film.decode(stream)]
         context = stream.codec_context
         return Seen(context.name, str(context.pix_fmt), float(stream.average_rate or 0), pictures)
