@@ -8,7 +8,7 @@ import torch
 
 import fastsac
 from fastsac import checkpoint
-from fastsac.report import scalars
+from fastsac.report import loggers, scalars
 from fastsac.report.sinks import EVAL_COLUMNS, MEMBER_COLUMNS, METRIC_COLUMNS
 from tests.support.runs import run
 
@@ -32,6 +32,7 @@ def test_every_tag_is_explained() -> None:
     row = {"return_mean": 1.0, "return_std": 1.0, "success_rate": 1.0}
     tags = {*scalars.of_evaluation([row]), *scalars.of_evaluation([row, row])}
     tags |= scalars.of_metrics([dict.fromkeys((*scalars.LEARNING, scalars.SPEED), 1.0)]).keys()
+    tags.add(loggers.FILM)
     explained = section("TensorBoard and Weights & Biases")
     assert tags == {name for name in explained if re.fullmatch(r"(train|time|eval)/\w+", name)}
 
