@@ -31,10 +31,11 @@ Loss = tuple[Tensor, dict[str, Tensor]]
 Which = Literal["all", "critics", "actor"]
 """Losses of everything, of what learns at every step, or of what is delayed with the actor."""
 
-OF_ACTORS = frozenset({"actor_hidden_dims", "actor_layer_norm", "zero_init_actor"})
+OF_ACTORS = frozenset({"actor_hidden_dims", "actor_layer_norm", "zero_init_actor", "actor_delay"})
 OF_GAUSSIANS = frozenset({"log_std_map", "log_std_min", "log_std_max"})
 OPTIONS = OF_ACTORS | OF_GAUSSIANS | {
-    "target_entropy", "target_sigma", "backup_entropy", "critic_targets", "actor_q", "alpha_states", "update_order"
+    "target_entropy", "target_sigma", "target_entropy_share", "backup_entropy", "critic_targets", "actor_q",
+    "alpha_states", "update_order"
 }  # fmt: skip
 """Settings that some algorithms have: of an actor, of a Gaussian policy, and those that choose between critics, adjust
 the temperature, and order updates."""
@@ -45,11 +46,6 @@ PASSES: dict[str, tuple[Which, ...]] = {
 """Of each update_order, the losses that are minimised in turn, at the parameters that those before have left."""
 
 METRICS = ("critic_loss", "q_mean", "actor_loss", "alpha_loss", "alpha", "entropy")
-TRAITS_OF_SETTINGS = {
-    "activation": "activation", "actor_layer_norm": "layer_norm", "critic_layer_norm": "layer_norm",
-    "zero_init_actor": "zero_last",
-}  # fmt: skip
-"""What only some architectures have, by the settings that ask for it."""
 NUM_CRITIC_METRICS = 2  # the rest are of the actor's and the temperature's step
 
 
@@ -185,15 +181,11 @@ class Algorithm(ABC):
         return self._make(sizes, num_nets=num_nets, layer_norm=self.config.critic_layer_norm)
 
     def _make(self, sizes: tuple[int, tuple[int, ...], int], **how: Any) -> Network:
-        """Raises ValueError where the architecture, or the algorithm for it, has not what is asked for."""
+        """Raises ValueError where the algorithm is not for the architecture."""
         kind, name = ARCHITECTURES[self.config.network], self.config.network
         if kind.joint and not self.sees_joint:
             raise ValueError(f"network {name} is not for algo {self.config.algo}. Give --network mlp or simba.")
-        asked = {"activation": self.config.activation, **how}
-        for setting, trait in TRAITS_OF_SETTINGS.items():
-            if trait not in kind.has and getattr(self.config, setting) != self.config.default(setting):
-                raise ValueError(f"{setting} has no effect on network {name}. Leave it out.")
-        return Network(self.encoder, kind(*sizes, matmul=self.matmul, **asked))
+        return Network(self.encoder, kind(*sizes, matmul=self.matmul, activation=self.config.activation, **how))
 
     def actor_value(self, q: Tensor) -> Tensor:
         """The value that the actor maximises, [...], of critics' values [E, ...]."""

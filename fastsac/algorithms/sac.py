@@ -20,7 +20,7 @@ class Sac(GaussianPolicy):
     """Twin critics with slow copies, a Gaussian actor, a temperature that holds the entropy at a target."""
 
     adjusts_alpha = True
-    options = OPTIONS
+    options = OPTIONS - {"target_entropy_share"}
     sees_joint = True
 
     def declare(self) -> dict[str, Learned]:

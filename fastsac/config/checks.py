@@ -39,7 +39,7 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
         yield getattr(c, name) < 1, f"{name} must be below 1, got {getattr(c, name)}. Lower it."
     yield (
         c.target_sigma is None or c.target_entropy is None,
-        "target_entropy and target_sigma both set the target entropy. Give one of them.",
+        "target_entropy and target_sigma both set the target entropy. Give one, and none for the preset's.",
     )
     yield (
         not c.reward_norm or c.value_max > 0,

@@ -168,7 +168,7 @@ PRESETS: dict[str, Preset] = {
         _BY_NAME,
         {**_FLASHSAC, "num_envs": 1, "learning_starts": 10_000, "batch_size": 512},
     ),
-    "fastsac": Preset(  # FastSAC of holosoma, for locomotion of humanoids on a GPU
+    "fastsac": Preset(  # FastSAC of holosoma, for locomotion of humanoids on a GPU; target_sigma: target entropy 0
         _BY_NAME,
         {
             "num_envs": 4096, "total_steps": 204_800_000, "learning_starts": 40_960, "random_steps": 0,
@@ -177,8 +177,8 @@ PRESETS: dict[str, Preset] = {
             "critic_layer_norm": True, "activation": "silu", "zero_init_actor": True, "log_std_max": 0.0,
             "critic_head": "categorical", "value_min": -20.0, "value_max": 20.0, "critic_targets": "own",
             "actor_q": "mean", "update_order": "critics-first", "actor_delay": 4, "alpha_states": "next_obs",
-            "target_entropy": 0.0, "init_alpha": 0.001, "adam_beta2": 0.95, "weight_decay": 1e-3, "obs_norm": True,
-            "eval_every": 4_096_000, "log_every": 204_800, "checkpoint_every": 20_480_000,
+            "target_sigma": 0.24197072451914337, "init_alpha": 0.001, "adam_beta2": 0.95, "weight_decay": 1e-3,
+            "obs_norm": True, "eval_every": 4_096_000, "log_every": 204_800, "checkpoint_every": 20_480_000,
         },
     ),
     "simba": Preset(  # SAC with Simba, as on dm_control; target_sigma makes the target entropy -A/2

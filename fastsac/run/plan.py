@@ -12,10 +12,10 @@ import torch
 
 from fastsac.acting.evaluation import MAX_STEPS
 from fastsac.algorithms import registry
-from fastsac.algorithms.algorithm import OPTIONS
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_spec, why_only_here
 from fastsac.run.claim import claim
+from fastsac.run.effects import settle
 from fastsac.run.films import check_films
 from fastsac.run.memory import check_memory
 from fastsac.run.mode import choose_mode
@@ -73,9 +73,7 @@ def make_plan(config: Config) -> Plan:
     spec = make_spec(config.env, config.env_kwargs_of_training, config.action_limit)
     _check_evaluation(config, spec)
     check_films(config)
-    config = config.replace(algo=_choose_algo(config, spec))
-    if spec.image is not None and config.obs_norm:
-        raise ValueError(f"obs_norm is for vectors, and {spec.env_id} has images. Leave it out.")
+    config, left_out = settle(config.replace(algo=_choose_algo(config, spec)), spec)
     _check_sweep(config, spec)
     mode, why = choose_mode(config, device)
     if mode != "eager":
@@ -93,6 +91,7 @@ def make_plan(config: Config) -> Plan:
     precision = ", bfloat16" if config.bf16 else ""
     notes = (
         *_env_notes(config, spec),
+        left_out,
         f"device {device} ({device_name}), update {mode}: {why}{precision}",
         memory,
     )
@@ -127,9 +126,6 @@ def _choose_algo(config: Config, spec: EnvSpec) -> str:
     if registry.get_algorithm(algo).discrete != spec.discrete:
         kind = f"{spec.action_dim} choices" if spec.discrete else f"continuous actions of length {spec.action_dim}"
         raise ValueError(f"algo {algo} cannot act in {spec.env_id}, which has {kind}. Give --algo auto.")
-    for name in sorted(OPTIONS - registry.get_algorithm(algo).options):
-        if getattr(config, name) != config.default(name):
-            raise ValueError(f"{name} has no effect on algo {algo}. Leave it out.")
     return algo
 
 

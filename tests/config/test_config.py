@@ -47,7 +47,7 @@ SWEEP_101 = "{}=" + ",".join(f"0.{i}1" for i in range(101))
         ({"target_sigma": 0.0}, "target_sigma must be above 0, got 0.0."),
         (
             {"target_sigma": 0.1, "target_entropy": -1.0},
-            "target_entropy and target_sigma both set the target entropy. Give one of them.",
+            "target_entropy and target_sigma both set the target entropy. Give one, and none for the preset's.",
         ),
         ({"update_order": "actor"}, "update_order must be one of joint, actor-first, critics-first, got 'actor'."),
         ({"log_std_min": 2.0}, "log_std_min must be below log_std_max (2.0), got 2.0. Lower it."),

@@ -15,6 +15,7 @@ from fastsac.learning.gradient_step import make_hyper
 from fastsac.nn.architecture import Architecture
 from fastsac.nn.mlp import Mlp
 from fastsac.nn.network import ARCHITECTURES
+from fastsac.run.effects import settle
 from tests.support.algorithms import make, spec_of, states
 from tests.support.learners import BASE, CPU, A, O
 from tests.support.loops import run
@@ -188,7 +189,7 @@ def test_compiled_is_one_graph_and_agrees_with_eager(joint, monkeypatch):
 @pytest.mark.parametrize("setting", ["critic_layer_norm", "zero_init_actor"])
 def test_what_an_architecture_has_not_is_refused(setting):
     with pytest.raises(ValueError, match=rf"^{setting} has no effect on network mlp\. Leave it out\."):
-        get_algorithm("sac")(BASE.replace(**{setting: True}), spec_of("sac"))
+        settle(BASE.replace(algo="sac", **{setting: True}), spec_of("sac"))
 
 
 def test_without_statistics_and_projection_a_step_adds_nothing(monkeypatch):

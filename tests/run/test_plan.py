@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch.torch_version import TorchVersion
 
+from fastsac.algorithms import registry
+from fastsac.algorithms.algorithm import OPTIONS
 from fastsac.config.settings import Config
 from fastsac.run import mode
 from fastsac.run.mode import choose_mode
@@ -13,6 +15,7 @@ from fastsac.run.plan import make_plan
 from tests.support.runs import BASE
 
 CPU = torch.device("cpu")
+IMAGES = "tests.support.image_env:Side"
 LONG = BASE.replace(total_steps=100_000, compile="auto")
 
 
@@ -68,10 +71,87 @@ def test_a_run_that_stops_at_a_return_counts_the_updates_to_it():
             {"env": "CartPole-v1", "algo": "sql", "actor_layer_norm": True},
             "actor_layer_norm has no effect on algo sql-discrete. Leave it out.",
         ),
+        (
+            {"env": "CartPole-v1", "algo": "sql", "actor_delay": 2},
+            "actor_delay has no effect on algo sql-discrete. Leave it out.",
+        ),
+        ({"target_entropy_share": 0.2}, "target_entropy_share has no effect on algo sac. Leave it out."),
+        ({"lr_final": 0.5}, "lr_final has no effect with lr_schedule constant. Leave it out."),
+        ({"num_atoms": 51}, "num_atoms has no effect with critic_head scalar. Leave it out."),
+        ({"value_min": -9.0, "reward_norm": True}, "value_min has no effect with critic_head scalar. Leave it out."),
+        (
+            {"value_max": 9.0},
+            "value_max has no effect with critic_head scalar and without reward_norm. Leave it out.",
+        ),
+        ({"n_step_entropy": False}, "n_step_entropy has no effect with n_step 1. Leave it out."),
+        ({"network": "flash", "activation": "silu"}, "activation has no effect on network flash. Leave it out."),
+        (
+            {"hidden_dims": (64,), "actor_hidden_dims": (8,), "critic_hidden_dims": (8,)},
+            "hidden_dims has no effect beside actor_hidden_dims and critic_hidden_dims, which set the widths. "
+            "Leave it out.",
+        ),
+        ({"env": IMAGES, "obs_norm": True}, "obs_norm has no effect on images. Leave it out."),
     ],
 )
-def test_settings_that_an_algorithm_has_not_are_refused_before_anything_is_made(tmp_path, changes, message):
+def test_settings_without_effect_are_refused_before_anything_is_made(tmp_path, changes, message):
     folder = tmp_path / "run"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make_plan(BASE.replace(run_dir=str(folder), **changes))
     assert not folder.exists()
+
+
+def plan_of(tmp_path, **changes):
+    """A plan of a preset's settings with the sizes of a small run; its folder is let go."""
+    sizes = {"total_steps": 60, "learning_starts": 16, "batch_size": 8, "buffer_size": 10_000, "device": "cpu"}
+    plan = make_plan(Config(**{**sizes, "run_dir": tmp_path / "run", **changes}))
+    plan.place.release()
+    return plan
+
+
+@pytest.mark.parametrize("preset", ["flashsac", "flashsac-cpu-sim", "fastsac", "simba"])
+@pytest.mark.parametrize(
+    ("env", "algo"),
+    [
+        ("CartPole-v1", "auto"), ("CartPole-v1", "sql"), (IMAGES, "auto"), ("Pendulum-v1", "auto"),
+        ("Pendulum-v1", "sac-v1"), ("Pendulum-v1", "sql"),
+    ],
+)  # fmt: skip
+def test_a_recipe_is_for_every_task_and_algorithm_without_what_that_has_not(tmp_path, preset, env, algo):
+    network = {"network": "mlp"} if "flashsac" in preset and algo in ("sac-v1", "sql") else {}
+    plan = plan_of(tmp_path, env=env, preset=preset, algo=algo, **network)
+    for name in OPTIONS - registry.get_algorithm(plan.config.algo).options:
+        assert getattr(plan.config, name) == Config.default(name)
+    left_out = [note for note in plan.notes if note.startswith(f"left out of preset {preset}: ")]
+    assert len(left_out) == (plan.config.algo != "sac")
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"env": "Pendulum-v1", "algo": "sac-v1"}, "--network mlp or simba"),
+        ({"env": "Pendulum-v1", "algo": "sql"}, "--network mlp or simba"),
+        ({"env": "CartPole-v1", "algo": "sac"}, "--algo auto"),
+        ({"env": IMAGES, "algo": "sac-v1"}, "--algo auto"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_refused_with_what_to_do(tmp_path, changes, remedy):
+    with pytest.raises(ValueError, match=rf"Give {remedy}\.$"):
+        plan_of(tmp_path, preset="flashsac", **changes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_left_out_of_a_preset_is_named_with_the_reason(tmp_path):
+    plan = plan_of(tmp_path, env="CartPole-v1", preset="flashsac", lr_schedule="constant")
+    expected = (
+        "left out of preset flashsac: log_std_min and target_sigma (no effect on algo sac-discrete), "
+        "lr_final (no effect with lr_schedule constant)"
+    )
+    assert expected in plan.notes
+    assert (plan.config.target_sigma, plan.config.lr_final, plan.config.log_std_min) == (None, 0.0, -5.0)
+    stored = Config.from_json(plan.config.to_json())
+    assert stored == plan.config
+
+
+def test_a_value_of_ones_own_is_refused_where_the_presets_is_left_out(tmp_path):
+    with pytest.raises(ValueError, match=r"^target_sigma has no effect on algo sac-discrete\. Leave it out\.$"):
+        plan_of(tmp_path, env="CartPole-v1", preset="flashsac", target_sigma=0.3)
