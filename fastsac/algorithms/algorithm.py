@@ -8,7 +8,7 @@ Axes: B batch, O obs_dim, F features, A action_dim, E critics, W outputs for one
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -195,6 +195,15 @@ class Algorithm(ABC):
         """What the temperature learns from, [B], of values [B] at obs and next_obs: those of one, or the mean."""
         states = self.config.alpha_states
         return 0.5 * (at["obs"] + at["next_obs"]) if states == "both" else at[states]
+
+    def asks_at_next_obs(self, which: Which, in_training: Collection[str]) -> bool:
+        """Whether these losses ask the actor at next_obs too, when it was asked at `in_training` for its own loss.
+
+        Critics' targets go by its running statistics at every step, be it the actor's turn to learn or not.
+        """
+        if which != "actor" and self.networks[self.acts_by].body.joint:
+            return True
+        return "next_obs" not in in_training and (which != "actor" or self.config.alpha_states == "both")
 
     def critic_loss(self, out: Tensor, target: Tensor) -> Loss:
         """The head's loss per transition, [B], of outputs [E, B, W] for a target of its, and the critics' METRICS."""

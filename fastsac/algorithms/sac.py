@@ -74,13 +74,12 @@ class Sac(GaussianPolicy):
         self, actor: Net, batch: Batch, noise: Tensor, which: Which
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Actions [B, A], and their log-probabilities [B], at obs and at next_obs, where these losses want them."""
+        found = {}
         if which != "critics" and self.joint_pass:
             both = self.sample(actor, torch.cat([batch.obs, batch.next_obs]), noise[:2].flatten(0, 1), training=True)
-            action, log_prob = (dict(zip(("obs", "next_obs"), x.chunk(2), strict=True)) for x in both)
-            return action, log_prob
-        found = {}
-        if which != "actor" or self.config.alpha_states == "both":
-            found["next_obs"] = self.sample(actor.frozen(), batch.next_obs, noise[1])
-        if which != "critics":
+            found = dict(zip(("obs", "next_obs"), zip(*(x.chunk(2) for x in both), strict=True), strict=True))
+        elif which != "critics":
             found["obs"] = self.sample(actor, batch.obs, noise[0], training=True)
+        if self.asks_at_next_obs(which, found):
+            found["next_obs"] = self.sample(actor.frozen(), batch.next_obs, noise[1])
         return {name: sample[0] for name, sample in found.items()}, {name: sample[1] for name, sample in found.items()}

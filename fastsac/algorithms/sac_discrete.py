@@ -84,14 +84,14 @@ class SacDiscrete(DiscreteActions):
 
     def _log_pis(self, actor: Net, batch: Batch, which: Which) -> dict[str, Tensor]:
         """log pi(a|s) of every action, [B, A], at obs and at next_obs, where these losses want them."""
+        found = {}
         if which != "critics" and self.joint_pass:
             both = self._log_pi(actor, torch.cat([batch.obs, batch.next_obs]), training=True)
-            return dict(zip(("obs", "next_obs"), both.chunk(2), strict=True))
-        found = {}
-        if which != "actor" or self.config.alpha_states == "both":
-            found["next_obs"] = self._log_pi(actor.frozen(), batch.next_obs)
-        if which != "critics":
+            found = dict(zip(("obs", "next_obs"), both.chunk(2), strict=True))
+        elif which != "critics":
             found["obs"] = self._log_pi(actor, batch.obs, training=True)
+        if self.asks_at_next_obs(which, found):
+            found["next_obs"] = self._log_pi(actor.frozen(), batch.next_obs)
         return found
 
     def _log_pi(self, actor: Net, obs: Tensor, training: bool = False) -> Tensor:

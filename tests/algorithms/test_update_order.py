@@ -89,10 +89,11 @@ def test_steps_without_the_actor_are_the_same_in_every_order(algo, order):
     assert metrics == seen
 
 
-@ORDERS
-def test_members_that_are_out_of_step_learn_as_alone(order):
+@pytest.mark.parametrize("order", ["joint", "actor-first", "critics-first"])
+@pytest.mark.parametrize("network", [{}, {"network": "flash", "hidden_dims": (8,)}], ids=["mlp", "flash"])
+def test_members_that_are_out_of_step_learn_as_alone(order, network):
     """At steps that are one member's turn and not the other's."""
-    settings = {"actor_delay": 2, "update_order": order, "actor_lr": 0.05}
+    settings = {**network, "actor_delay": 2, "update_order": order, "actor_lr": 0.05}
     many = make_learner(sweep=("utd_ratio=1,0.5",), **settings)
     for due in ([3, 2], [2, 1], [1, 2]):
         many.launch(due)
