@@ -24,6 +24,7 @@ from fastsac.env.foreign import check_env
 from fastsac.nn.philox import Purpose, derive_seeds
 from fastsac.policy import Policy
 from fastsac.run import trainer
+from fastsac.run.fastest import with_fastest
 from fastsac.run.result import Result
 
 LOG = logging.getLogger("fastsac")
@@ -89,16 +90,16 @@ def train(env: Env | Config | None = None, **settings: Any) -> Result:
         ValueError: wrong settings, or what cannot be done here; nothing was written.
         RuntimeError: an environment failed or a number is not finite; checkpoints written before are kept.
     """
-    return trainer.train(_config(env, settings))
+    return trainer.train(*_config(env, settings))
 
 
-def _config(env: Env | Config | None, settings: dict[str, Any]) -> Config:
-    """The settings of a call of `train`."""
+def _config(env: Env | Config | None, settings: dict[str, Any]) -> tuple[Config, tuple[str, ...]]:
+    """The settings of a call of `train`, and what to say of them."""
     if isinstance(env, Config):
-        return env.replace(**settings)
+        return env.replace(**settings), ()
     resume, run_dir = settings.get("resume"), settings.get("run_dir")
     if resume is not None and resume != "auto":
-        return _continued(Config.load(resume), env, settings)
+        return _continued(Config.load(resume), env, settings), ()
     if env is None:
         raise ValueError('env must be given, for example fastsac.train("Pendulum-v1").')
     before = ""  # what a run that resume auto goes on with was made in
@@ -106,7 +107,8 @@ def _config(env: Env | Config | None, settings: dict[str, Any]) -> Config:
         before = Config.load(run_dir).env
     name = _name(env, before)
     num_envs = getattr(env, "num_envs", None)  # of a vector environment
-    return Config(**{**({} if num_envs is None else {"num_envs": num_envs}), **settings, "env": name})
+    settings, notes = with_fastest(name, settings)
+    return Config(**{**({} if num_envs is None else {"num_envs": num_envs}), **settings, "env": name}), notes
 
 
 def _continued(before: Config, env: Env | None, settings: dict[str, Any]) -> Config:

@@ -36,6 +36,12 @@ def test_settings_beside_a_name_are_those_of_config():
     assert result == fastsac.train(expected, resume="auto")
 
 
+def test_the_preset_fastest_is_that_of_the_device_and_is_said(capsys):
+    fastsac.train("Pendulum-v1", **TINY, preset="fastest", run_dir="run")
+    assert "preset fastest is pendulum here: -180 in 10.1 s" in capsys.readouterr().out
+    assert fastsac.Config.load("run").preset == "pendulum"
+
+
 def test_an_object_trains_evaluates_and_goes_on(capsys):
     result = fastsac.train(Endless, **TINY, num_envs=2, max_episode_steps=5, env_kwargs={"pay": 2.0}, run_dir="run")
     out = capsys.readouterr().out

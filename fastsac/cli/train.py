@@ -18,6 +18,7 @@ from fastsac.cli.help import help_text
 from fastsac.cli.main import say
 from fastsac.cli.parsing import HELP, read_flags, wants_help
 from fastsac.cli.spelling import as_usual, check_names
+from fastsac.config import fastest
 from fastsac.config.algorithms import ALGORITHMS
 from fastsac.config.fields import setting
 from fastsac.config.other_programs import ELSEWHERE
@@ -66,7 +67,7 @@ def run(args: list[str]) -> int:
     from fastsac.run.plan import make_plan
     from fastsac.run.trainer import Run
 
-    plan = make_plan(config)
+    plan = make_plan(config, given[0].notes)
     if plan.is_complete:
         plan.place.release()
         done = f"{plan.run_dir} is complete: nothing to do. A larger --total-steps continues it."
@@ -149,17 +150,16 @@ def defaults(known: argparse.Namespace) -> Config | None:
         return Config.load(known.source).replace(run_dir=None)
     if not known.env:
         return None
-    preset = (known.preset or "auto").lower().replace("_", "-")
-    return Config(env=known.env, preset=preset, algo=known.algo or "auto")
+    return Config(env=known.env, preset=known.preset or "auto", algo=known.algo or "auto")
 
 
 def first_flags(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The flags that decide on the defaults of the others, and the arguments without those that are not settings.
 
-    `source` is the file or run directory that the defaults come from, or None.
+    `source` is the file or run directory that the defaults come from, or None; `notes` are to be said of the preset.
     """
     first, own = (argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False) for _ in range(2))
-    for flag in ("--env", "--algo", "--resume", "--seed", "--seeds"):
+    for flag in ("--env", "--algo", "--resume", "--seed", "--seeds", "--device"):
         first.add_argument(flag)
     for flag in ("--config", "--preset"):  # the preset's name is among the defaults that it brings
         own.add_argument(flag)
@@ -174,9 +174,17 @@ def first_flags(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     resumed = None if known.resume == "auto" else known.resume  # auto: the same command line starts and continues
     if resumed and known.config:
         raise ValueError("config and resume exclude each other. --resume RUN_DIR reads the run's own settings.")
-    known.source = resumed or known.config
+    known.source, known.notes = resumed or known.config, ()
     if known.source and known.preset:
         raise ValueError("preset has no place beside config or resume, which bring all settings. Leave --preset out.")
+    if known.preset:
+        known.preset = known.preset.lower().replace("_", "-")
+    if known.preset == fastest.NAME and known.env:
+        from fastsac.run.fastest import with_fastest
+
+        device = {"device": known.device} if known.device else {}
+        chosen, known.notes = with_fastest(known.env, {"preset": known.preset, **device})
+        known.preset = chosen["preset"]
     return known, rest
 
 

@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
+from fastsac.config import fastest
 from fastsac.config.algorithms import Algo
 from fastsac.config.fields import docs_of
 from fastsac.config.kinds import conform, shown
@@ -38,7 +39,10 @@ def made_from_preset(cls: type[T]) -> type[T]:
         if callable(env) or hasattr(env, "action_space"):
             raise ValueError("env must be a name, which fastsac.register_env(env) gives to an environment itself.")
         env, algo = conform("env", env, str), conform("algo", given.get("algo", "auto"), Algo)
-        preset, values = find_preset(env, given.get("preset", "auto"), algo)
+        preset = given.get("preset", "auto")
+        if preset == fastest.NAME:
+            preset, _ = fastest.find_fastest(env, conform("device", given.get("device", "auto"), str))
+        preset, values = find_preset(env, preset, algo)
         plain(self, **{**values, **given, "preset": preset})
 
     cls.__init__ = init  # type: ignore[method-assign]

@@ -49,8 +49,9 @@ class Settings:
 
     algo: Algo = setting("auto", fixed=True, group="algorithm", common=True)
     """Algorithm; auto takes sac for continuous actions and sac-discrete for discrete ones."""
-    preset: str = setting("auto", group="algorithm", common=True, metavar="NAME | auto | none")
-    """Tuned defaults, by name; auto takes those for the environment, if there are any."""
+    preset: str = setting("auto", group="algorithm", common=True, metavar="NAME | auto | fastest | none")
+    """Tuned defaults, by name; fastest takes those that reached a return soonest on environment and device, where that
+    was measured, and auto those for the environment, if there are any."""
     total_steps: int = setting(1_000_000, at_least=1, group="run", common=True, metavar="STEPS")
     """Environment steps to train for, those of all num_envs together; resets do not count."""
     seed: int = setting(1, at_least=0, fixed=True, affects="nothing", group="run", common=True)

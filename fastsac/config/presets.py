@@ -202,7 +202,7 @@ def find_preset(env: str, preset: str = "auto", algo: str = "auto") -> tuple[str
     if name == "none":
         return name, {}
     if name not in list(PRESETS):
-        raise ValueError(f"unknown preset {shown(name)}; choose from auto, none, {', '.join(PRESETS)}.")
+        raise ValueError(f"unknown preset {shown(name)}; choose from auto, fastest, none, {', '.join(PRESETS)}.")
     return name, {**PRESETS[name].values, **PRESETS[name].by_algo.get(algo, {})}
 
 

@@ -38,6 +38,6 @@ def read_values(text: str | bytes, source: str, known: Collection[str]) -> dict[
         raise ValueError(f"{source} has fields that this version does not know: {shown(unknown)[1:-1]}.")
     if "env" not in values:
         raise ValueError(f"{source} has no field env.")
-    if values.get("preset") == "auto":
-        raise ValueError(f"{source}: preset must be none or the name of the preset that gave the values, got auto.")
+    if (preset := values.get("preset")) in ("auto", "fastest"):
+        raise ValueError(f"{source}: preset must be none or the name of the preset that gave the values, got {preset}.")
     return values

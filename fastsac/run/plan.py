@@ -4,7 +4,7 @@ Owns decisions, makes nothing but the run directory's mark: the result is a `Pla
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -57,8 +57,12 @@ class Plan:
         return self.place.path
 
 
-def make_plan(config: Config) -> Plan:
+def make_plan(config: Config, notes: Sequence[str] = ()) -> Plan:
     """Check everything that can be checked before work starts, choose device and mode, and take the run directory.
+
+    Args:
+        config: the settings.
+        notes: what to say of them first.
 
     Raises:
         ValueError: the run cannot be made as asked for; one line that says what to change.
@@ -89,13 +93,14 @@ def make_plan(config: Config) -> Plan:
         raise
     device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else _threads_text(threads)
     precision = ", bfloat16" if config.bf16 else ""
-    notes = (
+    said = (
+        *notes,
         *_env_notes(config, spec),
         left_out,
         f"device {device} ({device_name}), update {mode}: {why}{precision}",
         memory,
     )
-    return Plan(config, spec, device, mode, threads, place, resume, tuple(filter(None, notes)), began)
+    return Plan(config, spec, device, mode, threads, place, resume, tuple(filter(None, said)), began)
 
 
 def _env_notes(config: Config, spec: EnvSpec) -> Iterator[str]:

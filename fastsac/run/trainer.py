@@ -33,15 +33,15 @@ from fastsac.runtime.torch_settings import torch_settings
 BEING_LINKED_S = 60  # seconds that a library may take to be written, at most
 
 
-def train(config: Config) -> Result:
-    """Train as `config` says; returns the closing figures.
+def train(config: Config, notes: Sequence[str] = ()) -> Result:
+    """Train as `config` says, with `notes` said first; returns the closing figures.
 
     Raises:
         ValueError: the configuration cannot be run here; nothing was written.
         BadStepError: an environment failed; the state before is saved, and error.txt in the run directory holds more.
         NotFiniteError: an environment or a loss gave NaN or infinity; checkpoints written before are kept.
     """
-    plan = make_plan(config)
+    plan = make_plan(config, notes)
     if plan.is_complete:
         plan.place.release()
         return Result.read(plan.run_dir)

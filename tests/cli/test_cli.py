@@ -185,6 +185,15 @@ def test_the_command_line_and_python_mean_the_same():
     assert train_config(["--env=Pendulum-v1", "--preset=none"]) == Config(env="Pendulum-v1", preset="none")
 
 
+def test_the_preset_fastest_is_that_of_the_device_and_is_said(tmp_path, capsys):
+    args = ["Pendulum-v1", "--preset", "FASTEST", "--device", "cpu"]
+    assert train_config(args) == Config(env="Pendulum-v1", preset="pendulum", device="cpu")
+    tiny = "--total-steps 70 --learning-starts 64 --batch-size 8 --compile off --eval-every 0 --eval-episodes 1"
+    assert main(["train", *args, *tiny.split(), "--no-tensorboard", "--run-dir", str(tmp_path / "run")]) == 0
+    assert "preset fastest is pendulum here: -180 in 10.1 s" in capsys.readouterr().out
+    assert Config.load(tmp_path / "run").preset == "pendulum"
+
+
 @pytest.mark.parametrize("text", ["20000", "20_000", "2e4", "2.0E+4"])
 def test_whole_numbers_may_have_an_exponent(text):
     config = train_config(["--env", "Ant-v5", "--total-steps", text, "--hidden-dims", "64", "3.2e1"])

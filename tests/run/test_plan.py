@@ -10,6 +10,7 @@ from fastsac.algorithms import registry
 from fastsac.algorithms.algorithm import OPTIONS
 from fastsac.config.settings import Config
 from fastsac.run import mode
+from fastsac.run.fastest import with_fastest
 from fastsac.run.mode import choose_mode
 from fastsac.run.plan import make_plan
 from tests.support.runs import BASE
@@ -155,3 +156,17 @@ def test_what_is_left_out_of_a_preset_is_named_with_the_reason(tmp_path):
 def test_a_value_of_ones_own_is_refused_where_the_presets_is_left_out(tmp_path):
     with pytest.raises(ValueError, match=r"^target_sigma has no effect on algo sac-discrete\. Leave it out\.$"):
         plan_of(tmp_path, env="CartPole-v1", preset="flashsac", target_sigma=0.3)
+
+
+def test_the_preset_fastest_is_resolved_for_the_device_and_said_at_the_start(tmp_path):
+    settings, notes = with_fastest("Pendulum-v1", {"preset": "fastest", "device": "cpu", "seed": 3})
+    assert settings == {"preset": "pendulum", "device": "cpu", "seed": 3}
+    assert notes == (
+        "preset fastest is pendulum here: -180 in 10.1 s on two cores (bench/results/cpu2/solve-pendulum.json)",
+    )
+    plan = make_plan(Config(env="Pendulum-v1", run_dir=tmp_path / "run", **settings), notes)
+    plan.place.release()
+    assert plan.notes[0] == notes[0]
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    assert with_fastest("X", {"preset": "fastest"})[1][0].endswith(f"nothing was measured of X on {kind}")
+    assert with_fastest("X", {"preset": "simba"}) == ({"preset": "simba"}, ())
