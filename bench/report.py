@@ -20,7 +20,7 @@ from bench.lib.harness import Report
 
 HERE = Path(__file__).parent
 ORDER = (
-    "update", "train", "solve", "curves", "members", "gpu", "threads", "replay", "startup", "profile",
+    "update", "recipes", "train", "solve", "curves", "members", "gpu", "threads", "replay", "startup", "profile",
     "long_run",
 )  # fmt: skip
 """Of the questions, for the page and for the commands."""
@@ -29,7 +29,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "Updates", "Training", "Seconds to solve", "Returns over steps and seconds",
     ),
     "How does it scale?": ("Environments", "Members", "Batch", "Threads"),
-    "What does it cost?": ("Memory", "Start-up", "Checkpoints and long runs"),
+    "What does it cost?": ("Recipes", "Memory", "Start-up", "Checkpoints and long runs"),
 }  # fmt: skip
 """Sections of the page, and the headings in each; the tables of the questions say under which they are."""
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError)

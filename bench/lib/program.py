@@ -39,6 +39,16 @@ def make_learner(
 
     Learners that differ in `updates_per_launch` alone share what is compiled, and capture graphs of their own.
     """
+    parts = make_empty(sizes, mode, device, members, precision, **settings)
+    set_precision(parts.learner.config, device)
+    fill_(parts, sizes.transitions)
+    return parts.learner
+
+
+def make_empty(
+    sizes: Sizes, mode: Mode, device: torch.device, members: int = 1, precision: Precision = "high", **settings: Any
+) -> Parts:
+    """A learner as that of `make_learner`, with nothing in its replay."""
     spec = EnvSpec("random numbers", sizes.obs_dim, sizes.action_dim, (("obs", sizes.obs_dim),), None)
     config = Config(
         env=spec.env_id,
@@ -51,10 +61,7 @@ def make_learner(
         **precision_settings(precision),
         **settings,
     )
-    set_precision(config, device)
-    parts = make_parts(config, spec, device, mode)
-    fill_(parts, sizes.transitions)
-    return parts.learner
+    return make_parts(config, spec, device, mode)
 
 
 def precision_settings(precision: Precision) -> dict[str, Any]:

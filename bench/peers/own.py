@@ -16,9 +16,11 @@ def updates(sizes: Sizes, mode: Mode, members: int = 1, networks: Mapping[str, A
     learner = program.make_learner(sizes, mode, torch_device(sizes.device), members, **networks or {})
 
     def run(num_updates: int) -> int:
-        learner.launch([num_updates] * members)
+        delay = learner.algorithm.actor_delay
+        whole_turns = -(-num_updates // delay) * delay
+        learner.launch([whole_turns] * members)
         program.wait_for(learner)
-        return num_updates
+        return whole_turns
 
     notes = {"mode": mode, "compile_s": program.compile_seconds(learner)}
     return Work(run, notes, program.hyper_parameters(learner.config))
