@@ -25,6 +25,7 @@ from fastsac.nn import philox
 from fastsac.run.plan import make_plan
 from fastsac.run.trainer import Run, train
 from fastsac.runtime.launch import CudaRecorder
+from tests.support.recipes import tiny
 from tests.support.runs import TIME_COLUMNS, go_wrong, rows
 
 pytestmark = [
@@ -53,6 +54,13 @@ BASE = Config(
 )  # fmt: skip
 SPEC = make_spec(BASE.env)
 KINDS = [{}, {"actor_delay": 2}, {"seeds": 2, "actor_delay": 2}, {"seeds": 8}]
+FLASHSAC = {**tiny("flashsac"), "obs_norm": False}
+RECIPES = {
+    "flashsac": FLASHSAC, "flashsac-2-members": {**FLASHSAC, "seeds": 2}, "fastsac": tiny("fastsac"),
+    "simba": tiny("simba"),
+}  # fmt: skip
+of_flashsac = pytest.param(FLASHSAC, id="flashsac")
+of_recipes = pytest.mark.parametrize("changes", RECIPES.values(), ids=RECIPES)
 N, O, A = BASE.num_envs, SPEC.obs_dim, SPEC.action_dim
 SLEEP_CYCLES = 10_000_000  # about 5 ms, longer than a turn of the loop
 
@@ -72,7 +80,8 @@ def settings_of_torch():
 
 def make_filled(mode, device=None, **changes):
     """A learner, warmed up, with the same random rows in its replay for a member's seed in every mode."""
-    parts = learner, replay, normalizer, _ = make_parts(BASE.replace(**changes), SPEC, device or DEVICE, mode)
+    parts = make_parts(BASE.replace(**changes), SPEC, device or DEVICE, mode)
+    learner, replay, normalizer, return_normalizer = parts
     generators = [torch.Generator().manual_seed(seed) for seed in learner.config.member_seeds]
 
     def draw(*shape):
@@ -81,7 +90,11 @@ def make_filled(mode, device=None, **changes):
     replay.reset_(draw(O))
     for _ in range(30):
         obs, terminated, truncated = draw(O), draw() > 1.3, draw() > 1.3
-        replay.add_(torch.tanh(draw(A)), draw(), terminated, truncated, obs)
+        action, reward = torch.tanh(draw(A)), draw()
+        if return_normalizer is not None:
+            gamma = learner.buffers["hyper"]["gamma"]
+            return_normalizer.update_(reward, terminated | truncated, ~replay.is_dummy, gamma)
+        replay.add_(action, reward, terminated, truncated, obs)
         normalizer.update_(obs)
     learner.warm_up()
     return parts
@@ -116,7 +129,8 @@ class Loop:
     def __init__(self, mode, **changes):
         config = BASE.replace(**changes)
         env = make_env(config.env, [i + i // 3 for i in range(config.num_members * N)])
-        self.learner, self.replay, self.normalizer, _ = parts = make_parts(config, SPEC, DEVICE, mode)
+        self.parts = parts = make_parts(config, SPEC, DEVICE, mode)
+        self.learner, self.replay, self.normalizer, self.return_normalizer = parts
         self.collector = Collector(config, env, *parts)
         self.learner.warm_up()
         self.collector.warm_up()
@@ -133,8 +147,7 @@ class Loop:
 
     def left(self):
         """All that the loop leaves behind on the device: parameters, and every row with its action."""
-        parts = (self.learner, self.replay, self.normalizer, self.collector.actor)
-        return [part.state_dict() for part in parts]
+        return [part.state_dict() for part in (*filter(None, self.parts), self.collector.actor)]
 
 
 @contextmanager
@@ -237,6 +250,31 @@ def test_captured_equals_compiled_bit_for_bit_and_both_agree_with_eager(changes)
     assert compiled.fault_steps() == [NO_FAULT_STEP] * members
 
 
+@of_recipes
+def test_recipes_captured_equal_compiled_bit_for_bit_and_agree_with_eager(changes):
+    """With and without the actor, members in step and out of it; with eager over the first steps."""
+    learners = {mode: make(mode, **changes) for mode in ("eager", "compiled", "captured")}
+    members = learners["eager"].config.num_members
+    assert_same(written(learners["captured"]), written(learners["eager"]))  # warming up changed nothing
+    for learner in learners.values():
+        learner.launch([5] * members)
+    assert_near(learners["compiled"], learners["eager"], rtol=1e-3)
+    for mode in ("compiled", "captured"):
+        for due in (16, 7, 3):
+            learners[mode].launch([due - m for m in range(members)])
+    assert_same(written(learners["captured"]), written(learners["compiled"]))
+    assert learners["captured"].fault_steps() == [NO_FAULT_STEP] * members
+
+
+def test_a_member_of_flashsac_that_is_out_of_step_agrees_with_its_own_run():
+    many, alone = make("captured", **RECIPES["flashsac-2-members"]), make("captured", seed=BASE.seed + 1, **FLASHSAC)
+    for due in ([3, 2], [2, 1], [1, 2]):
+        many.launch(due)
+    alone.launch([5])
+    for name, value in params(alone).items():
+        torch.testing.assert_close(params(many)[name][1], value[0], rtol=1e-3, atol=1e-4)
+
+
 def test_every_launch_draws_other_transitions():
     """With step sizes of 0, which a graph sees, the mean Q-value depends on nothing but what was drawn."""
     learner = make("captured")
@@ -264,7 +302,7 @@ def test_a_member_agrees_with_its_own_run():
     assert not torch.allclose(params(many)["actor"][5], params(many)["actor"][6])
 
 
-@pytest.mark.parametrize("changes", KINDS, ids=str)
+@pytest.mark.parametrize("changes", [*KINDS, of_flashsac], ids=str)
 def test_an_eager_update_agrees_with_that_of_a_cpu(changes):
     here, there = make("eager", **changes), make("eager", device=CPU, **changes)
     for learner in (here, there):
@@ -274,15 +312,16 @@ def test_an_eager_update_agrees_with_that_of_a_cpu(changes):
         assert mine == pytest.approx(other, rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize("changes", [{}, {"seeds": 2, "actor_delay": 2}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"seeds": 2, "actor_delay": 2}, of_flashsac], ids=str)
 def test_a_captured_learner_continues_anothers_state_bit_for_bit(changes):
     firsts, seconds = make_filled("captured", **changes), make_filled("captured", **changes)
     first, second = firsts.learner, seconds.learner
     members = first.config.num_members
     first.launch([5] * members)
     second.launch([2] * members)
-    for mine, other in zip(seconds, firsts, strict=True):
+    for mine, other in zip(seconds[:2], firsts[:2], strict=True):
         mine.load_state_dict(pytree.tree_map(lambda t: t.cpu(), other.state_dict()))
+    pytree.tree_map(lambda mine, other: mine.copy_(other.cpu()), seconds.normalizers(), firsts.normalizers())
     for learner in (first, second):
         learner.read_metrics()
         learner.launch([9] * members)
@@ -292,7 +331,7 @@ def test_a_captured_learner_continues_anothers_state_bit_for_bit(changes):
 # The loop -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("changes", [{}, {"seeds": 2, "actor_delay": 2}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"seeds": 2, "actor_delay": 2}, of_flashsac], ids=str)
 def test_acting_and_storing_are_the_same_captured_and_compiled_and_agree_with_eager(changes):
     captured, compiled, eager = (Loop(mode, **changes) for mode in ("captured", "compiled", "eager"))
     for loop in (captured, compiled, eager):
@@ -324,8 +363,14 @@ def test_actions_and_rows_are_the_same_whichever_stream_is_slow():
 
 @pytest.mark.parametrize(
     ("mode", "changes"),
-    [("captured", {}), ("captured", {"seeds": 2, "actor_delay": 2}), ("compiled", {}), ("eager", {})],
-    ids=str,
+    [
+        ("captured", {}),
+        ("captured", {"seeds": 2, "actor_delay": 2}),
+        ("captured", FLASHSAC),
+        ("compiled", {}),
+        ("eager", {}),
+    ],
+    ids=["captured", "captured-members", "captured-flashsac", "compiled", "eager"],
 )
 def test_nothing_in_the_loop_waits_for_the_device_but_acting(mode, changes):
     """Acting waits for an event, which this mode does not count."""
@@ -429,6 +474,15 @@ def test_every_time_in_the_metrics_is_positive(finished):
         for name in TIME_COLUMNS:
             assert float(row[name]) > 0, name
     assert finished.compile_s > 0
+
+
+def test_a_run_of_flashsac_resumes_and_does_so_alike_twice(tmp_path):
+    finished, results = run(tmp_path / "run", **FLASHSAC), []
+    for name in ("a", "b"):
+        folder = copy_of(finished, tmp_path / name)
+        results.append(train(Config.load(folder).replace(resume=str(folder), run_dir=None, total_steps=300)))
+    assert results[0].grad_steps == 300 - BASE.learning_starts
+    assert_same_run(*results)
 
 
 def test_a_run_resumes_and_does_so_alike_twice(tmp_path, finished):
