@@ -147,7 +147,8 @@ class Loop:
 
     def left(self):
         """All that the loop leaves behind on the device: parameters, and every row with its action."""
-        return [part.state_dict() for part in (*filter(None, self.parts), self.collector.actor)]
+        parts = (self.learner, self.replay, self.collector.actor)
+        return [*(part.state_dict() for part in parts), self.parts.normalizers()]
 
 
 @contextmanager

@@ -213,4 +213,5 @@ def test_questions_know_nothing_of_each_other(path: Path) -> None:
 def test_every_question_has_what_the_report_asks_for(name: str) -> None:
     source = (report.HERE / f"{name}.py").read_text()
     assert (ast.get_docstring(ast.parse(source)) or "").split("\n\n")[0].rstrip().endswith("?")
-    assert {p.stem for p in report.HERE.glob("*.py")} == {*report.ORDER, "report", "__init__"}
+    without_report = {"gpu_recipes"}  # keeps what its runs leave
+    assert {p.stem for p in report.HERE.glob("*.py")} == {*report.ORDER, *without_report, "report", "__init__"}
