@@ -5,8 +5,9 @@
     action = policy.act(obs)                               # what env.step returned, one or a batch
     print(fastsac.evaluate(policy, episodes=20))
 
-`Config` lists all settings.  `register_env` names an environment that is a Python object, `make_env` makes one as
-training sees it, and `VectorEnv`, `EnvSpec` and `Step` are for writing one's own.  docs/python.md shows more.
+`Config` lists all settings.  Callbacks are told each `Event` of a run, and may end it by `Stop`; a `Run` of what
+`make_plan(config)` gives is stepped by hand.  `register_env` names an environment that is a Python object, `make_env`
+makes one as training sees it, and `VectorEnv`, `EnvSpec` and `Step` are for writing one's own.  See docs/python.md.
 """
 
 from fastsac.runtime import compile_cache
@@ -19,18 +20,25 @@ if TYPE_CHECKING:
     from fastsac.config.settings import Config
     from fastsac.env import EnvSpec, Step, VectorEnv, make_env, register_env
     from fastsac.policy import Policy, load
+    from fastsac.run.callbacks import CheckpointEvent, EndEvent, EvalEvent, Event, LogEvent, Stop
+    from fastsac.run.plan import make_plan
     from fastsac.run.result import Result
+    from fastsac.run.trainer import Run
 
 __version__ = "0.1.0"
 __all__ = [
-    "Config", "EnvSpec", "Evaluation", "Policy", "Result", "Step", "VectorEnv", "evaluate", "load", "make_env",
-    "register_env", "train",
+    "CheckpointEvent", "Config", "EndEvent", "EnvSpec", "EvalEvent", "Evaluation", "Event", "LogEvent", "Policy",
+    "Result", "Run", "Step", "Stop", "VectorEnv", "evaluate", "load", "make_env", "make_plan", "register_env", "train",
 ]  # fmt: skip
 
 _HOME = {
     "Config": "fastsac.config.settings", "EnvSpec": "fastsac.env", "Step": "fastsac.env", "VectorEnv": "fastsac.env",
     "make_env": "fastsac.env", "register_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy",
     "Result": "fastsac.run.result", "train": "fastsac.api", "evaluate": "fastsac.api", "Evaluation": "fastsac.api",
+    "CheckpointEvent": "fastsac.run.callbacks", "EndEvent": "fastsac.run.callbacks",
+    "EvalEvent": "fastsac.run.callbacks", "Event": "fastsac.run.callbacks", "LogEvent": "fastsac.run.callbacks",
+    "Stop": "fastsac.run.callbacks",
+    "Run": "fastsac.run.trainer", "make_plan": "fastsac.run.plan",
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ Axes: N episodes, B batch, O obs_dim, A action_dim.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from fastsac.env.foreign import check_env
 from fastsac.nn.philox import Purpose, derive_seeds
 from fastsac.policy import Policy
 from fastsac.run import trainer
+from fastsac.run.callbacks import Callback
 from fastsac.run.fastest import with_fastest
 from fastsac.run.result import Result
 
@@ -52,8 +53,16 @@ Env = str | Callable[..., object] | HasSpaces
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnvAndSettings(Settings):
-    """The arguments of `train`, by name, for type checkers."""
+class Arguments(Settings):
+    """The arguments of `train` beside an environment, by name, for type checkers."""
+
+    callbacks: Sequence[Callback] = ()
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvAndArguments(Arguments):
+    """All arguments of `train`, likewise."""
 
     env: Env | Config | None = None
 
@@ -72,8 +81,10 @@ def _with_settings(settings: Callable[P, object], all_by_name: Callable[Q, objec
     return lambda function: cast(Train[P, Q], function)
 
 
-@_with_settings(Settings, EnvAndSettings)
-def train(env: Env | Config | None = None, **settings: Any) -> Result:
+@_with_settings(Arguments, EnvAndArguments)
+def train(
+    env: Env | Config | None = None, *, callbacks: Sequence[Callback] = (), quiet: bool = False, **settings: Any
+) -> Result:
     """Train a policy, or several; returns the closing figures and where everything is.
 
         result = fastsac.train("Pendulum-v1", seed=3)
@@ -84,13 +95,18 @@ def train(env: Env | Config | None = None, **settings: Any) -> Result:
         env: the name of an environment, as `fastsac envs` lists them; an environment itself, which is one of those that
             `register_env` takes; or a `Config`, whose values the settings replace.  Of a Gymnasium vector environment,
             num_envs is its own number unless given.  May be left out with resume.
+        callbacks: functions that are called with each `Event`: at log points, evaluations, checkpoints and the end.
+            One that returns `Stop(reason)` ends the run.
+        quiet: print warnings alone, on standard error.
         settings: as of `Config`.  With resume=RUN_DIR all others are those of the run unless given.
 
     Raises:
         ValueError: wrong settings, or what cannot be done here; nothing was written.
         RuntimeError: an environment failed or a number is not finite; checkpoints written before are kept.
+        Exception: a callback's own; a checkpoint of where the run was is kept.
     """
-    return trainer.train(*_config(env, settings))
+    config, notes = _config(env, settings)
+    return trainer.train(config, notes, callbacks, conform("quiet", quiet, bool))
 
 
 def _config(env: Env | Config | None, settings: dict[str, Any]) -> tuple[Config, tuple[str, ...]]:

@@ -45,6 +45,7 @@ class CheckpointThread:
         self._writer, self._sync, self._say, self._clock = writer, sync, say, clock
         self._pending: Future[Path] | None = None
         self._failed_at: float | None = None
+        self.newest: Path | None = None  # the last checkpoint that was waited for, or looked at, and is whole
         self.written = 0  # checkpoints so far
         self.longest_s = 0.0  # from handing a checkpoint over until it was written, at most so far
         self.thread_cpu_s = 0.0  # processor time of the threads so far
@@ -111,7 +112,7 @@ class CheckpointThread:
         """Wait for the checkpoint that is being written; a CheckpointError if it could not be."""
         try:
             if self._pending is not None:
-                self._pending.result()  # where a signal ends the wait, it goes on
+                self.newest = self._pending.result()  # where a signal ends the wait, it goes on
         except Exception as error:
             self._pending, self._failed_at = None, self._clock()
             raise CheckpointError(

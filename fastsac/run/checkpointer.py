@@ -2,6 +2,7 @@
 
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastsac.checkpoint.reader import Tree
@@ -25,6 +26,7 @@ class Checkpointer:
         self._writer = Writer(run.files.folder, plan.config.keep_checkpoints, found, lambda: plan.place.is_held)
         self.thread = CheckpointThread(self._writer, lambda: run.files.sinks.sync(), plan.device, run.display.info)
         self.loop_s = 0.0  # that the loop stood still for checkpoints
+        self._told: Path | None = None  # the newest that callbacks know of
 
     def close(self, error: type[BaseException] | None, *_: object) -> None:
         """Wait for the thread, unless an `error` ends the program at once: then the thread keeps the run directory."""
@@ -78,8 +80,14 @@ class Checkpointer:
             self.write()
             self.thread.wait()
 
+    def tell(self) -> None:
+        """Tell callbacks of the newest checkpoint that is whole, once."""
+        if self.thread.newest not in (None, self._told):
+            self._told = self.thread.newest
+            self._run.callbacks.checkpoint(self._told)
+
     def rescue(self) -> None:
-        """Write the state before an environment failed, if that can be done."""
+        """Write the state before an environment or a callback failed, if that can be done."""
         run = self._run
         with suppress(Exception):
             run.learner.launch(run.collector.due())  # unless it is done: of the step that failed

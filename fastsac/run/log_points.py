@@ -52,6 +52,8 @@ class LogPoints:
         mean["episode_return"] = mean_of_finite(chain.from_iterable(recent))
         mean["eval_return"] = mean_of_finite(e["return_mean"] for e in self.last_evals)
         run.display.update({**mean, "env_steps": run.env_steps, "grad_steps": run.grad_steps})
+        run.callbacks.log(rows)
+        run.checkpointer.tell()
 
     def evaluate(self) -> None:
         """Evaluate the policies as they are after all gradient steps that are due; raises as `train`."""
@@ -83,3 +85,4 @@ class LogPoints:
         run.update_stop_rule(eval_returns=returns)
         if is_filmed:
             self._films.make(returns)
+        run.callbacks.evaluation(self.last_evals)

@@ -26,7 +26,7 @@ class Result:
     eval_return_mean: float
     eval_return_std: float
     interrupted: bool
-    stopped_by: str  # "total_steps", "goal", or what interrupted it: "max_wall_time", a signal's name, or "error"
+    stopped_by: str  # "total_steps", "goal", or what cut it short: "max_wall_time", "SIGINT", "callback: ...", "error"
     members: list[dict[str, Any]] = field(repr=False)
     eval_success_rate: float = math.nan  # nan where the environment does not tell
 

@@ -1,4 +1,4 @@
-"""When and why a run ends before its steps are done: goals, signals, and the limit on its time."""
+"""When and why a run ends before its steps are done: goals, signals, the limit on its time, and callbacks."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,9 @@ class StopRule:
 
     def __init__(self, config: Config, signals: StopSignals, deadline: Deadline, say: Callable[[str], None]) -> None:
         self._config, self._signals, self._deadline, self._say = config, signals, deadline, say
-        self.reason: str | None = None  # of the end: "goal", "max_wall_time" or a signal's name; None: the run goes on
+        # Of the end: "goal", "max_wall_time", a signal's name or "callback: ..."; None: the run goes on.
+        self.reason: str | None = None
+        self.asked: str | None = None  # why a callback asked the run to stop
         self.goal_at: list[int | None] = [None] * config.num_members  # env steps at which each member reached its goal
 
     @property
@@ -21,7 +23,7 @@ class StopRule:
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether a signal or the time ends the run: what is left to do is done by the run that continues it."""
+        """Whether a signal, the time or a callback ends it: what is left to do is done by the run that continues it."""
         return self.reason not in (None, "goal")
 
     def update(
@@ -43,8 +45,11 @@ class StopRule:
         """
         self._note(env_steps, episode_returns, self._config.stop_at_episode_return)
         self._note(env_steps, eval_returns, self._config.stop_at_return)
-        if self.reason is None and self.has_reached_goal and min(env_steps) < self._config.total_steps:
-            self.reason = "goal"
+        if self.reason is None and min(env_steps) < self._config.total_steps:
+            if self.has_reached_goal:
+                self.reason = "goal"
+            elif self.asked is not None:
+                self.reason = f"callback: {self.asked}"
         if not self.is_interrupted:
             if self._signals.received is not None:
                 self.reason = self._signals.received

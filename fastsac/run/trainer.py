@@ -14,8 +14,9 @@ from fastsac.acting.errors import ActionError, BadStepError, NotFiniteError
 from fastsac.config.settings import Config
 from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.learning.learner import make_parts
-from fastsac.report.displays import Display, make_display
+from fastsac.report.displays import Display, QuietDisplay, make_display
 from fastsac.run import ending
+from fastsac.run.callbacks import Callback, Callbacks, check_callbacks
 from fastsac.run.checkpointer import Checkpointer, restore
 from fastsac.run.evaluator import BestPolicies, Evaluator, evaluate, make_training_envs
 from fastsac.run.files import RunFiles
@@ -33,19 +34,27 @@ from fastsac.runtime.torch_settings import torch_settings
 BEING_LINKED_S = 60  # seconds that a library may take to be written, at most
 
 
-def train(config: Config, notes: Sequence[str] = ()) -> Result:
+def train(
+    config: Config, notes: Sequence[str] = (), callbacks: Sequence[Callback] = (), quiet: bool = False
+) -> Result:
     """Train as `config` says, with `notes` said first; returns the closing figures.
+
+    Args:
+        config: the settings.
+        callbacks: called with each `Event`.
+        quiet: print warnings alone.
 
     Raises:
         ValueError: the configuration cannot be run here; nothing was written.
         BadStepError: an environment failed; the state before is saved, and error.txt in the run directory holds more.
         NotFiniteError: an environment or a loss gave NaN or infinity; checkpoints written before are kept.
     """
+    callbacks = check_callbacks(callbacks)
     plan = make_plan(config, notes)
     if plan.is_complete:
         plan.place.release()
         return Result.read(plan.run_dir)
-    with Run(plan) as run:
+    with Run(plan, display=QuietDisplay(plan.config) if quiet else None, callbacks=callbacks) as run:
         return run.train()
 
 
@@ -58,16 +67,24 @@ class Run:
         plan: what `make_plan` checked and chose.
         evaluator: evaluates the policies.
         display: shows the progress; None is as `make_display` chooses.
+        callbacks: called with each `Event`; an error of theirs ends the run after a checkpoint.
 
     Raises:
         ValueError: the environments cannot be made, or the checkpoint to resume from cannot be read.
     """
 
-    def __init__(self, plan: Plan, evaluator: Evaluator = evaluate, display: Display | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        evaluator: Evaluator = evaluate,
+        display: Display | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
         config, began = plan.config, time.perf_counter()
         self.plan, self.config = plan, config
         self.compile_s = 0.0
         self._threads: Threads | None = None
+        self.callbacks = Callbacks(self, callbacks)
         self._open = ExitStack()
         self._open.callback(plan.place.release)
         with self._open:  # closes what is open if something below fails
@@ -121,6 +138,7 @@ class Run:
                 self.step()
             result = self.finish()
         self.display.table(ending.closing_table(result, self.log_points.last_evals))
+        self.callbacks.end(result)
         return result
 
     def start(self) -> None:
@@ -181,6 +199,7 @@ class Run:
         self.files.sinks.flush()
         with self.display.aside("writing the last checkpoint"):
             self.checkpointer.write_last()
+        self.checkpointer.tell()
         result = ending.write_result(self, interrupted, stopped_by)
         for path in ending.error_files(self.files.folder):  # of a run that this one continued
             path.unlink()
