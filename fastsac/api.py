@@ -4,7 +4,8 @@ Axes: N episodes, B batch, O obs_dim, A action_dim.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 
 from fastsac.acting.errors import call_env, of_nobody, try_make
 from fastsac.acting.evaluation import MAX_STEPS, rollout
+from fastsac.acting.recording import record
 from fastsac.config.defaults import Settings
 from fastsac.config.kinds import conform
 from fastsac.config.settings import Config
-from fastsac.env import MAX_SEED, OBJECT_BACKEND, EnvSpec, FloatArray, make_env, register_env
+from fastsac.env import MAX_SEED, OBJECT_BACKEND, EnvSpec, FloatArray, VectorEnv, make_env, register_env
 from fastsac.env.foreign import check_env
 from fastsac.nn.philox import Purpose, derive_seeds
 from fastsac.policy import Policy
@@ -27,8 +29,10 @@ from fastsac.run import trainer
 from fastsac.run.callbacks import Callback
 from fastsac.run.fastest import with_fastest
 from fastsac.run.result import Result
+from fastsac.run.transition_files import check_free, write_recording
 
 LOG = logging.getLogger("fastsac")
+STEPS_OF_ONE = 20_000  # transitions that `collect` takes of one environment, before it has several
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 
@@ -209,25 +213,75 @@ def evaluate(
     episodes, seed = conform("episodes", episodes, int), conform("seed", seed, int)
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}.")
+    policy = policy if isinstance(policy, Policy) else Policy.load(policy)
+    with _environments(policy, env, episodes, seed, env_kwargs, policy.config.env_kwargs_of_evaluation) as made:
+        result = rollout(made, partial(choose, policy, deterministic))
+    return Evaluation(made.spec.env_id, *result)
+
+
+def collect(
+    policy: Policy | str | Path,
+    file: str | Path,
+    steps: int = 10_000,
+    env: Env | None = None,
+    seed: int = 0,
+    deterministic: bool = True,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> NDArray[np.float64]:
+    """Write transitions of a policy, which `prefill` takes; returns the returns of the episodes that ended.
+
+    Args:
+        policy: as of `evaluate`.
+        file: a new .npz.
+        steps: transitions, at least 1.
+        env: as of `evaluate`.
+        seed: as of `evaluate`.
+        deterministic: the best actions; else samples, which show more of the task.
+        env_kwargs: as of `evaluate`, but None is for those of the run's training.
+
+    Raises:
+        ValueError: as `evaluate`, or the file exists or cannot be written there.
+        RuntimeError: an environment failed.
+    """
+    steps, seed, path = conform("steps", steps, int), conform("seed", seed, int), Path(file)
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}.")
+    check_free(path)
+    policy = policy if isinstance(policy, Policy) else Policy.load(policy)
+    num_envs = max(1, min(16, steps // STEPS_OF_ONE))
+    with _environments(policy, env, num_envs, seed, env_kwargs, policy.config.env_kwargs_of_training) as made:
+        recording = record(made, partial(choose, policy, deterministic), steps)
+    write_recording(path, recording, policy.in_units(torch.from_numpy(recording.action)).numpy())
+    return recording.returns
+
+
+@contextmanager
+def _environments(
+    policy: Policy,
+    env: Env | None,
+    num_envs: int,
+    seed: int,
+    env_kwargs: Mapping[str, Any] | None,
+    of_run: Mapping[str, Any],
+) -> Iterator[VectorEnv]:
+    """New environments for a policy, and torch's generator at `seed`; `of_run` are the keywords of its own task."""
     if not 0 <= seed < MAX_SEED:
         raise ValueError(f"seed must be in [0, 2^31), got {seed}.")
-    policy = policy if isinstance(policy, Policy) else Policy.load(policy)
     config = policy.config
     if env is None:
         check_env(config.env, policy.run_dir, is_trusted=False, say=LOG.info)
     name = config.env if env is None else _name(env)
     if env_kwargs is None:
-        env_kwargs = config.env_kwargs_of_evaluation if _is_of_run(name, config) else {}
-    seeds = derive_seeds(seed, Purpose.EVAL_SEED, episodes)
+        env_kwargs = of_run if _is_of_run(name, config) else {}
+    seeds = derive_seeds(seed, Purpose.EVAL_SEED, num_envs)
     made = try_make(partial(make_env, name, seeds, config.num_env_threads, env_kwargs, config.action_limit))
     try:
         check_fits(policy.spec, made.spec)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            result = rollout(made, partial(choose, policy, deterministic))
+            yield made
     finally:
         call_env(made.close, "close", of_nobody)
-    return Evaluation(made.spec.env_id, *result)
 
 
 def _is_of_run(name: str, config: Config) -> bool:

@@ -127,7 +127,7 @@ class Policy:
         rows, is_single = flatten(self.spec, _arrays(obs))
         action = self.choose(torch.tensor(rows), deterministic)  # a copy: rows may be read-only
         if not normalized:
-            action = self._in_units(action)
+            action = self.in_units(action)
         action = action.squeeze(0) if is_single else action
         if tensor is not None:
             return action.to(tensor.device)
@@ -156,7 +156,7 @@ class Policy:
         """
         return self.act(observation, deterministic), state
 
-    def _in_units(self, action: Tensor) -> Tensor:
+    def in_units(self, action: Tensor) -> Tensor:
         """Actions [B, A], in [-1, 1] or one-hot, as the task takes them, [B, ...]."""
         if self.algorithm.discrete:
             return action.argmax(-1) + self.spec.action_start

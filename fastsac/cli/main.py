@@ -17,6 +17,7 @@ COMMANDS = {
     "train": ("--env HalfCheetah-v5", "train a policy"),
     "eval": ("RUN_DIR", "evaluate the policy of a run"),
     "play": ("RUN_DIR", "show the policy of a run, or film it"),
+    "collect": ("RUN_DIR FILE", "write transitions of the policy of a run to a file"),
     "extract": ("RUN_DIR", "copy one member of a run to a run directory of its own"),
     "plot": ("RUN_DIR...", "draw learning curves"),
     "envs": ("[PATTERN]", "list the environments"),

@@ -58,8 +58,8 @@ def read_flags(cls: type[T], prog: str, args: Sequence[str], default: T | None =
             result: T = tyro.cli(cls, **known) if default is None else tyro.cli(cls, default=default, **known)
             return result
     except SystemExit:
-        first = next((flag.usage for flag in flags_of(cls) if flag.is_positional), "")
-        message = re.sub(r"^Missing from .*", f"{first} must be given.", one_line(errors.getvalue()))
+        needed = " and ".join(flag.usage for flag in flags_of(cls) if flag.is_positional)
+        message = re.sub(r"^Missing from .*", f"{needed} must be given.", one_line(errors.getvalue()))
         raise ValueError(f"{message} `{prog} {lists}` lists the options.") from None
 
 

@@ -51,6 +51,14 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
         f"update, got {c.batch_size}. Lower batch_size or raise learning_starts.",
     )
     yield (
+        c.prefill_share == 0 or c.prefill is not None,
+        f"prefill_share must be 0 without a prefill to draw from, got {c.prefill_share}. Give prefill too.",
+    )
+    yield (
+        c.prefill_share == 0 or 0 < c.num_demonstrated < c.batch_size,
+        f"prefill_share must leave at least one of {c.batch_size} rows of a batch to each side, got {c.prefill_share}.",
+    )
+    yield (
         c.learning_starts <= c.buffer_size,
         f"buffer_size must be at least learning_starts ({c.learning_starts}), got {c.buffer_size}.",
     )

@@ -110,6 +110,11 @@ class Settings:
     """Transitions per gradient step."""
     buffer_size: int = setting(1_000_000, at_least=2, fixed=True, shapes=True, group="replay")
     """Transitions that the replay holds, from all environments of a member; at least learning_starts."""
+    prefill: Folder | None = setting(None, group="replay", metavar="FILE")
+    """Transitions to begin with, as `fastsac collect` writes them: .npz, HDF5 as that of D4RL, or minari:ID.  They are
+    the first contents of the replay, or stay beside it with prefill_share; docs/demonstrations.md tells more."""
+    prefill_share: float = setting(0.0, at_least=0, at_most=1, fixed=True, shapes=True, group="replay")
+    """Share of every batch that is drawn from the prefill, which is then kept for the whole run (RLPD: 0.5)."""
     n_step: int = setting(1, at_least=1, shapes=True, group="replay")
     """Number of rewards before bootstrapping (n-step return); fewer at the end of an episode."""
     backup_entropy: bool = setting(True, group="expert")

@@ -28,6 +28,8 @@ class Derived:
     random_steps: int | None
     utd_ratio: float
     updates_per_launch: Literal["auto"] | int
+    batch_size: int
+    prefill_share: float
     n_step: int
     n_step_entropy: bool
     backup_entropy: bool
@@ -72,6 +74,11 @@ class Derived:
     def total_grad_steps(self) -> int:
         """Gradient steps due in the whole run, per member."""
         return update_budget(self.total_steps, self.learning_starts, self.utd_ratio)
+
+    @property
+    def num_demonstrated(self) -> int:
+        """Transitions of a batch that are drawn from the prefill."""
+        return round(self.prefill_share * self.batch_size)
 
     @property
     def num_window_states(self) -> int:

@@ -1,5 +1,6 @@
 """Environments: the contract, the way from a name to a back end, and what back ends share.  Names no simulator."""
 
+from fastsac.env.actions import rows_of_actions
 from fastsac.env.adapt import (
     MAX_FLAT_SIZE,
     MIN_IMAGE_SIDE,
@@ -59,5 +60,5 @@ __all__ = [
     "backend_modules", "backend_names", "cannot_make", "channels_first", "check_known_kwargs", "describe",
     "find_image", "first_line", "flatten", "image_shape", "import_module", "join", "list_envs", "list_slow_envs",
     "list_tasks", "make_env", "make_rendered_env", "make_spec", "modules_of", "near_matches", "observation_space",
-    "one_hot", "register_env", "resolve", "success_of", "why_only_here",
+    "one_hot", "register_env", "resolve", "rows_of_actions", "success_of", "why_only_here",
 ]  # fmt: skip

@@ -12,10 +12,27 @@ from fastsac.learning.replay import Ring
 from fastsac.nn import normalizer, philox
 
 
-def draw_batch(config: Config, ring: Ring, gamma: Tensor, seed: Tensor, counter: Tensor) -> Batch:
-    """The batch of one member at `counter` []; a pure function of its arguments."""
+def draw_batch(
+    config: Config, ring: Ring, gamma: Tensor, seed: Tensor, counter: Tensor, demonstrations: Ring | None = None
+) -> Batch:
+    """The batch of one member at `counter` []; a pure function of its arguments.
+
+    The last rows are of the demonstrations, a ring of one environment, where there are any.
+    """
     word = philox.words(seed, philox.Purpose.DRAW, counter, config.batch_size)
-    return draw(ring, word, config.num_envs, config.n_step, gamma, with_window=config.num_window_states > 0)
+    how = (config.n_step, gamma, config.num_window_states > 0)
+    if demonstrations is None:
+        return draw(ring, word, config.num_envs, *how)
+    fresh, shown = word.tensor_split([config.batch_size - config.num_demonstrated])
+    return _joined(draw(ring, fresh, config.num_envs, *how), draw(demonstrations, shown, 1, *how))
+
+
+def _joined(first: Batch, second: Batch) -> Batch:
+    """Two batches as one."""
+    window = None
+    if first.window is not None and second.window is not None:
+        window = WindowStates(*(torch.cat(pair, 1) for pair in zip(first.window, second.window, strict=True)))
+    return Batch._make([*map(torch.cat, zip(first[:-1], second[:-1], strict=True)), window])
 
 
 def normalize_batch(batch: Batch, mean: Tensor, rstd: Tensor) -> Batch:

@@ -33,6 +33,7 @@ class MemberBuffers(TypedDict):
     state: State
     hyper: Scalars
     ring: Ring
+    demonstrations: NotRequired[Ring]  # of which prefill_share of a batch is drawn
     seed: Tensor  # int64 []
     counter_offset: Tensor  # int64 [], added to the gradient step's number for its draw: see `Learner.rewind_`
     norm: tuple[Tensor, Tensor]  # mean and rstd, [O] each
@@ -57,7 +58,7 @@ def member_step(
     state, hyper, ring = buffers["state"], buffers["hyper"], buffers["ring"]
     seed, counter = buffers["seed"], state["grad_steps"] + buffers["counter_offset"]
     noise = philox.normal(seed, philox.Purpose.UPDATE, counter, algorithm.noise_shape(config.batch_size))
-    batch = draw_batch(config, ring, hyper["gamma"], seed, counter)
+    batch = draw_batch(config, ring, hyper["gamma"], seed, counter, buffers.get("demonstrations"))
     if config.obs_norm:
         batch = normalize_batch(batch, *buffers["norm"])
     if config.reward_norm:

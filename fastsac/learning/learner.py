@@ -21,7 +21,7 @@ from fastsac.algorithms.step import State
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.learning.gradient_step import FAULT_COLUMNS, MUTATED, NO_FAULT_STEP, Buffers, gradient_step_, make_hyper
-from fastsac.learning.replay import Replay, make_replay
+from fastsac.learning.replay import Replay, Ring, make_replay
 from fastsac.nn import normalizer
 from fastsac.nn.normalizer import Normalizer
 from fastsac.nn.return_normalizer import ReturnNormalizer
@@ -50,6 +50,7 @@ class Learner:
         replay: Replay,
         normalizer: Normalizer,
         return_normalizer: ReturnNormalizer | None,
+        demonstrations: Ring | None = None,
     ) -> None:
         m = config.num_members
         self.config, self.device, self.mode = config, device, mode
@@ -71,6 +72,8 @@ class Learner:
         }
         if return_normalizer is not None:
             self.buffers["return_scale"] = return_normalizer.scale
+        if demonstrations is not None:
+            self.buffers["demonstrations"] = demonstrations
         self.grad_steps = [0] * m  # mirrors of the device's counters
         self._read_at = torch.zeros(m, dtype=torch.int64)  # gradient steps at the last `read_metrics`
         self.compute_s = 0.0  # spent in launches on a CPU, where they are over when they return
@@ -213,12 +216,15 @@ class Parts(NamedTuple):
         return {"normalizer": self.normalizer.state_dict(), **returns}
 
 
-def make_parts(config: Config, spec: EnvSpec, device: torch.device, mode: Mode) -> Parts:
+def make_parts(
+    config: Config, spec: EnvSpec, device: torch.device, mode: Mode, demonstrations: Ring | None = None
+) -> Parts:
     """A learner of fresh members, an empty replay, and normalisers that have seen nothing."""
     replay, m = make_replay(config, spec, device), config.num_members
     normalizer = Normalizer(m, spec.obs_dim, device)
     returns = ReturnNormalizer(m, config.num_envs, config.value_max, device) if config.reward_norm else None
-    return Parts(Learner(config, spec, device, mode, replay, normalizer, returns), replay, normalizer, returns)
+    learner = Learner(config, spec, device, mode, replay, normalizer, returns, demonstrations)
+    return Parts(learner, replay, normalizer, returns)
 
 
 def copy_tree_(target: object, source: object, name: str = "state") -> None:

@@ -41,6 +41,11 @@ class ReturnNormalizer:
             gamma: [M].
         """
         now = gamma.double().unsqueeze(-1) * self.returns + reward  # [M, N]
+        self.merge_(now, valid)
+        self.returns.copy_(torch.where(valid & ~done, now, torch.where(valid, 0.0, self.returns)))
+
+    def merge_(self, now: Tensor, valid: Tensor) -> None:
+        """Take in discounted returns [M, N], float64, of which those count that are `valid`."""
         n = valid.sum(-1)  # [M]
         total = (self.count + n).clamp(min=1)
         kept = torch.where(valid, now, 0.0)
@@ -51,7 +56,6 @@ class ReturnNormalizer:
         self.running_mean.add_(delta * n / total)
         self.count.add_(n)
         self.max_size.copy_(torch.maximum(self.max_size, kept.abs().amax(-1)))
-        self.returns.copy_(torch.where(valid & ~done, now, torch.where(valid, 0.0, self.returns)))
         deviation = (self.running_sum2 / total + _EPS).sqrt()
         scale = 1 / torch.maximum(deviation, self.max_size / self._largest)
         self.scale.copy_(torch.where(self.count > 0, scale, 1.0))

@@ -125,6 +125,7 @@ def state_of(run: "Run") -> RunState:
         rollbacks=list(run.guard.rollbacks),
         goal_at=list(run.stop_rule.goal_at),
         goals=goals_of(run.config),
+        prefill=run.plan.prefill_digest,
         evaluation_due=run.log_points.evaluation_due,
         last_evals=list(run.log_points.last_evals),
         episodes=collector.stats.finished(),

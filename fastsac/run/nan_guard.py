@@ -66,14 +66,19 @@ def redraw(learner: Learner, fault: Fault) -> tuple[Batch, Tensor]:
     then = now._replace(head=head, tail=tail, num_entries=count)
     gamma, seed = learner.buffers["hyper"]["gamma"][m], learner.buffers["seed"][m]
     counter = fault.step + learner.buffers["counter_offset"][m]
-    batch = draw_batch(config, then, gamma, seed, counter)
+    shown: Ring | None = None
+    if "demonstrations" in learner.buffers:
+        shown = pytree.tree_map(lambda t: t[m], learner.buffers["demonstrations"])
+    batch = draw_batch(config, then, gamma, seed, counter, shown)
 
     num_positions = len(now.rows.reward)
     num_rows = num_positions // config.num_envs
     row = torch.arange(num_positions, device=learner.device).div(config.num_envs, rounding_mode="floor")
     is_overwritten = (row - head - 1) % num_rows < (now.head - head) % num_rows
     marked = then._replace(rows=now.rows._replace(obs=is_overwritten.unsqueeze(1)))
-    return batch, draw_batch(config, marked, gamma, seed, counter).obs[:, 0]
+    if shown is not None:  # which are never overwritten
+        shown = shown._replace(rows=shown.rows._replace(obs=torch.zeros_like(shown.rows.terminated).unsqueeze(1)))
+    return batch, draw_batch(config, marked, gamma, seed, counter, shown).obs[:, 0]
 
 
 class NanGuard:

@@ -19,6 +19,7 @@ from fastsac.run.effects import settle
 from fastsac.run.films import check_films
 from fastsac.run.memory import check_memory
 from fastsac.run.mode import choose_mode
+from fastsac.run.prefill import Prefill, plan_prefill
 from fastsac.run.run_dir import RunDir
 from fastsac.run.run_state import Resume, check_resume
 from fastsac.runtime import compile_cache
@@ -43,6 +44,7 @@ class Plan:
     cpu_threads: tuple[int, ...]  # of torch on a CPU; of several, the run takes what it measures to be faster
     place: RunDir  # held by this process: `Run` lets it go, or who has no use for the plan
     resume: Resume | None  # what the run continues from
+    prefill: Prefill | None  # what it draws from or begins with
     notes: tuple[str, ...]
     began: float  # when planning did, on `time.perf_counter`: max_wall_time counts from there, waiting included
 
@@ -50,6 +52,13 @@ class Plan:
     def is_complete(self) -> bool:
         """Whether there is nothing left to do: with resume auto, the run has come to its end."""
         return self.resume is not None and self.resume.complete
+
+    @property
+    def prefill_digest(self) -> str | None:
+        """Of the transitions that the run began with."""
+        if self.prefill is not None:
+            return self.prefill.digest
+        return None if self.resume is None else self.resume.state.prefill
 
     @property
     def run_dir(self) -> Path:
@@ -88,6 +97,7 @@ def make_plan(config: Config, notes: Sequence[str] = ()) -> Plan:
     place, is_resumed = claim(config)
     try:
         resume = check_resume(config, spec, place.path) if is_resumed else None
+        prefill = plan_prefill(config, spec, device, resume)
     except BaseException:
         place.release()
         raise
@@ -99,8 +109,9 @@ def make_plan(config: Config, notes: Sequence[str] = ()) -> Plan:
         left_out,
         f"device {device} ({device_name}), update {mode}: {why}{precision}",
         memory,
+        prefill.note if prefill else "",
     )
-    return Plan(config, spec, device, mode, threads, place, resume, tuple(filter(None, said)), began)
+    return Plan(config, spec, device, mode, threads, place, resume, prefill, tuple(filter(None, said)), began)
 
 
 def _env_notes(config: Config, spec: EnvSpec) -> Iterator[str]:

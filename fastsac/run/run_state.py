@@ -19,7 +19,13 @@ from fastsac.run.result import read_summary
 Row = dict[str, int | float]
 """A row of a table: numbers by column."""
 
-NOT_IN_EARLIER_VERSIONS: dict[str, Any] = {"obs_parts": [], "action_shape": None, "action_start": 0, "goals": None}
+NOT_IN_EARLIER_VERSIONS: dict[str, Any] = {
+    "obs_parts": [],
+    "action_shape": None,
+    "action_start": 0,
+    "goals": None,
+    "prefill": None,
+}
 PER_MEMBER = ("env_steps", "grad_steps", "learn_from", "rollbacks", "goal_at")
 
 
@@ -71,6 +77,7 @@ class RunState:
     rollbacks: list[int]
     goal_at: list[int | None]  # env steps at which a member reached its goal
     goals: list[float | None] | None  # as of `goals_of`, which `goal_at` is of
+    prefill: str | None  # digest of the transitions that the run began with
     evaluation_due: bool  # an evaluation was given up when the run was interrupted
     last_evals: list[Row]  # of eval.csv; none before the first evaluation
     episodes: Episodes

@@ -23,6 +23,7 @@ from fastsac.run.files import RunFiles
 from fastsac.run.log_points import LogPoints
 from fastsac.run.nan_guard import NanGuard
 from fastsac.run.plan import Plan, make_plan
+from fastsac.run.prefill import begin_, ring_of
 from fastsac.run.result import Result
 from fastsac.run.rows import RowClock
 from fastsac.run.stop_rule import StopRule
@@ -98,7 +99,8 @@ class Run:
             tolerance = DiskErrorTolerance(warn)
             # Kernels are compiled for all the threads that they may get.
             self._open.enter_context(torch_settings(plan.device, plan.cpu_threads[-1], config.matmul_precision))
-            self.parts = make_parts(config, plan.spec, plan.device, plan.mode)
+            ring = ring_of(plan.prefill, config)
+            self.parts = make_parts(config, plan.spec, plan.device, plan.mode, ring)
             self.learner, self.replay = self.parts.learner, self.parts.replay
             tensors = checkpoint.read(plan.resume.found) if plan.resume else {}
             # A resumed run goes on with episodes of its own rather than with the first ones again.
@@ -120,6 +122,8 @@ class Run:
             self.log_points = LogPoints(self, evaluator, tolerance)
             if plan.resume:
                 restore(self, tensors, plan.resume.state)
+            else:
+                begin_(plan.prefill, self.parts)
             self._open = self._open.pop_all()
 
     def __enter__(self) -> Self:

@@ -1,0 +1,293 @@
+"""Runs that begin with transitions of a file: what they learn from, exact resume, and what is refused."""
+
+import re
+
+import gymnasium
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import fastsac
+from fastsac import checkpoint
+from fastsac.cli.main import main
+from fastsac.run.plan import make_plan
+from fastsac.run.trainer import Run, train
+from tests.support.demonstrations import arrays, transitions, write
+from tests.support.runs import BASE, parameters, run
+
+O = 5  # of the scripted environments
+SAVES = {"env_kwargs": {"saves_state": True}}
+
+
+@pytest.fixture
+def file(tmp_path):
+    return write(tmp_path / "shown.npz", transitions("...T...C.|......", obs_dim=O))
+
+
+def plan_error(tmp_path, prefill, **changes):
+    config = BASE.replace(run_dir=str(tmp_path / "run"), prefill=str(prefill), **changes)
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
+        make_plan(config).place.release()
+    assert not (tmp_path / "run").exists()
+    return str(error.value)
+
+
+def continued(tmp_path, **changes):
+    """The parameters of a run that was interrupted half-way, and of one that was not."""
+
+    def stop(event):
+        return fastsac.Stop("half-way") if event.env_steps >= 40 else None
+
+    whole = run(tmp_path, "whole", **changes)
+    config = BASE.replace(run_dir=str(tmp_path / "half"), **changes)
+    assert train(config, [stop], quiet=True).interrupted
+    again = train(config.replace(resume="auto"), quiet=True)
+    return parameters(whole), parameters(again)
+
+
+@pytest.mark.parametrize("changes", [{}, {"prefill_share": 0.5}, {"prefill_share": 0.25, "seeds": 2}], ids=str)
+def test_a_run_that_goes_on_learns_from_the_same_rows(tmp_path, file, changes):
+    whole, again = continued(tmp_path, prefill=file, **SAVES, **changes)
+    assert all(value.equal(again[name]) for name, value in whole.items())
+    other = parameters(run(tmp_path, "without", **SAVES, seeds=changes.get("seeds", 1)))
+    assert not any(value.equal(other[name]) for name, value in whole.items() if name != "log_alpha")
+
+
+def test_the_replay_begins_with_them_and_holds_them_no_more_where_a_share_is_drawn(tmp_path, file):
+    for share, count in ((0.0, 16), (0.5, 0)):
+        config = BASE.replace(run_dir=str(tmp_path / f"run{share}"), prefill=file, prefill_share=share)
+        with Run(make_plan(config)) as training:
+            assert int(training.replay.count) == count
+            assert ("demonstrations" in training.learner.buffers) == (share > 0)
+            training.start()
+            training.step()
+            assert int(training.replay.count) == count + 4
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_statistics_of_observations_and_returns_begin_with_them(tmp_path, file, share):
+    norms = {"obs_norm": True, "reward_norm": True}
+    config = BASE.replace(run_dir=str(tmp_path / "run"), prefill=file, prefill_share=share, **norms)
+    with Run(make_plan(config)) as training:
+        assert training.parts.normalizer.count.tolist() == [[16]]
+        assert training.parts.return_normalizer is not None
+        assert training.parts.return_normalizer.count.tolist() == [16]
+        training.start()
+        assert torch.equal(training.collector.actor.slots[0].policy.mean, training.parts.normalizer.mean)
+
+
+def test_a_line_tells_of_them(tmp_path, file, capsys):
+    run(tmp_path, prefill=file, prefill_share=0.5)
+    assert f"prefill {file}: 16 transitions, 2 ends of episodes, 4 of 8 in each batch\n" in capsys.readouterr().out
+
+
+def test_another_file_is_not_gone_on_with(tmp_path, file):
+    run(tmp_path, prefill=file, prefill_share=0.5)
+    write(tmp_path / "shown.npz", transitions("...T...C.|.....T", obs_dim=O))
+    config = fastsac.Config.load(tmp_path / "run").replace(resume=str(tmp_path / "run"), total_steps=80)
+    message = r"^prefill .*shown\.npz has other transitions than those that the run began with\. Give the same file\.$"
+    with pytest.raises(ValueError, match=message):
+        make_plan(config)
+    run(tmp_path, "plain")
+    config = fastsac.Config.load(tmp_path / "plain").replace(resume=str(tmp_path / "plain"), total_steps=80)
+    with pytest.raises(ValueError, match=r"^prefill begins a run, and cannot be given to one that goes on\."):
+        make_plan(config.replace(prefill=file))
+    with pytest.raises(ValueError, match=r"has prefill_share 0\.0, got 0\.5\. Leave these flags out\."):
+        make_plan(config.replace(prefill=file, prefill_share=0.5))
+
+
+def test_a_run_whose_replay_has_them_needs_the_file_no_more(tmp_path, file):
+    run(tmp_path, prefill=file)
+    (tmp_path / "shown.npz").unlink()
+    again = train(fastsac.Config.load(tmp_path / "run").replace(resume=str(tmp_path / "run"), total_steps=80))
+    assert again.env_steps >= 80
+    assert main(["extract", str(tmp_path / "run"), "--member", "0", "--out", str(tmp_path / "alone")]) == 0
+    assert checkpoint.load(tmp_path / "alone")[1]["prefill"] == checkpoint.load(tmp_path / "run")[1]["prefill"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"without": ["rewards", "truncations"]}, "lacks rewards, truncations; it must have observations, actions,"),
+        ({"rewards": np.zeros(15)}, "arrays must have one length, got observations 16, rewards 15."),
+        ({"rewards": np.full(16, np.nan)}, "rewards must be finite, got NaN or infinity."),
+        ({"rewards": np.zeros((16, 2))}, "rewards must be numbers [K], got float64 [16, 2]."),
+        ({"observations": np.full((16, O), np.inf)}, "observations: obs must be finite, got NaN or infinity."),
+        ({"observations": np.zeros((16, 4))}, "observations: obs must be [5] or [B, 5], got float64 [16, 4]."),
+        ({"observations": np.zeros(O)}, "observations must be those of several steps, one after the other, got one."),
+        ({"next_observations": np.zeros((16, 4))}, "next_observations: obs must be [5] or [B, 5]"),
+        ({"actions": np.zeros((16, 3))}, "actions must be numbers [K, 2], got float64 [16, 3]."),
+        ({"actions": np.full((16, 2), np.nan)}, "actions must be finite, got NaN or infinity."),
+        ({"actions": np.full((16, 2), 1.5)}, "actions must be in the task's own units, of number 0 [-1, 1], got 1.5 "),
+        ({"terminations": np.full(16, 2)}, "terminations must be true or false, or 1 or 0, [K], got int64 [16]."),
+        ({"actions": np.array([None] * 16)}, "actions must be numbers [K, 2], got object"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_wrong_arrays_are_refused_before_any_work(tmp_path, changes, message):
+    file = write(tmp_path / "shown.npz", transitions("." * 16, obs_dim=O), **changes)
+    assert plan_error(tmp_path, file).startswith(f"prefill {file}: ")
+    assert message in plan_error(tmp_path, file) or "pickle" in plan_error(tmp_path, file)
+
+
+def test_wrong_files_are_refused_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "text.npz").write_text("hello")
+    (tmp_path / "text.h5").write_text("hello")
+    for name, message in (
+        ("nowhere.npz", "cannot be read: No such file or directory."),
+        ("text.npz", "is no .npz: write it by numpy.savez."),
+        ("text.h5", "cannot be read: "),
+        ("text.csv", "must end in .npz, .hdf5, .h5, or be minari:ID, got "),
+    ):
+        assert message in plan_error(tmp_path, tmp_path / name), name
+    monkeypatch.setattr("fastsac.run.transition_files.is_installed", lambda module: False)
+    assert "which needs h5py. Run pip install h5py" in plan_error(tmp_path, tmp_path / "text.h5")
+    assert "which is not installed. Run pip install minari" in plan_error(tmp_path, "minari:D4RL/door/human-v2")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prefill_share": 0.5}, "prefill_share must be 0 without a prefill to draw from, got 0.5. Give prefill too."),
+        ({"prefill_share": 1.5, "prefill": "x.npz"}, "prefill_share must be in [0, 1], got 1.5."),
+        ({"prefill_share": 1.0, "prefill": "x.npz"}, "prefill_share must leave at least one of 8 rows of a batch to"),
+        ({"prefill_share": 0.01, "prefill": "x.npz"}, "prefill_share must leave at least one of 8 rows of a batch to"),
+    ],
+)
+def test_wrong_shares_are_refused(changes, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        BASE.replace(**changes)
+
+
+def test_too_many_for_the_replay_are_refused(tmp_path):
+    file = write(tmp_path / "shown.npz", transitions("." * 90, obs_dim=O))
+    error = plan_error(tmp_path, file, buffer_size=80)
+    assert "buffer_size must hold the 90 transitions" in error
+    assert not plan_error(tmp_path, file, buffer_size=80).startswith("prefill")
+
+
+# Other files ----------------------------------------------------------------------------------------------------------
+
+
+def digest(tmp_path, prefill, name="run", **changes):
+    config = BASE.replace(run_dir=str(tmp_path / name), prefill=str(prefill), **changes)
+    plan = make_plan(config)
+    plan.place.release()
+    return plan.prefill_digest
+
+
+def test_hdf5_with_the_names_of_d4rl_is_the_same(tmp_path, file):
+    names = {"terminations": "terminals", "truncations": "timeouts"}
+    with h5py.File(tmp_path / "shown.hdf5", "w") as out:
+        for name, array in arrays(transitions("...T...C.|......", obs_dim=O)).items():
+            out[names.get(name, name)] = array
+        out["infos/qpos"] = np.zeros((16, 3))
+    assert digest(tmp_path, tmp_path / "shown.hdf5") == digest(tmp_path, file)
+
+
+def test_discrete_actions_are_numbers_of_the_task(tmp_path):
+    discrete = {"env_kwargs": {"discrete": True, "action_dim": 3}}
+    t = transitions("..T...", obs_dim=6)
+    file = write(tmp_path / "shown.npz", t, actions=np.array([0, 1, 2, 2, 1, 0]))
+    config = BASE.replace(run_dir=str(tmp_path / "run"), prefill=file, prefill_share=0.5, **discrete)
+    with Run(make_plan(config)) as training:
+        rows = training.learner.buffers["demonstrations"].rows
+        assert rows.action[0].argmax(-1).tolist() == [0, 1, 2, 2, 2, 1, 0, 0]
+    file = write(tmp_path / "wrong.npz", t, actions=np.array([0, 1, 2, 3, 1, 0]))
+    assert "actions must be in [0, 3), got 3 in row 3." in plan_error(tmp_path, file, **discrete)
+    file = write(tmp_path / "wrong.npz", t, actions=np.zeros(6))
+    assert "actions must be whole numbers [K], got float64 [6]." in plan_error(tmp_path, file, **discrete)
+
+
+def test_actions_are_in_the_units_of_the_task(tmp_path):
+    t = transitions("....", obs_dim=O)
+    file = write(tmp_path / "shown.npz", t, actions=np.array([[-4.0, 4.0], [0, 2], [1, -1], [4.0001, 0]]))
+    config = BASE.replace(run_dir=str(tmp_path / "run"), prefill=file, prefill_share=0.5, env_kwargs={"bound": 4.0})
+    with Run(make_plan(config)) as training:
+        action = training.learner.buffers["demonstrations"].rows.action[0, :4]
+    torch.testing.assert_close(action, torch.tensor([[-1, 1], [0, 0.5], [0.25, -0.25], [1, 0]]))
+
+
+def test_a_data_set_of_minari_is_read_by_its_episodes(tmp_path, monkeypatch):
+    minari = pytest.importorskip("minari")
+    from minari.data_collector.episode_buffer import EpisodeBuffer
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    flags = [False] * 4
+    episodes = [
+        EpisodeBuffer(
+            id=i, observations=[np.full(3, 10 * i + k, np.float32) for k in range(6)], rewards=[1.0] * 5,
+            actions=[np.full(1, i - 1, np.float32)] * 5, terminations=[*flags, False], truncations=[*flags, True],
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    spaces = {name: gymnasium.spaces.Box(-99, 99, (size,)) for name, size in (("observation", 3), ("action", 1))}
+    minari.create_dataset_from_buffers(
+        "pendulum/test-v0", buffer=episodes, **{f"{name}_space": space for name, space in spaces.items()}, author="x",
+        author_email="x@x.x", code_permalink="x", algorithm_name="x", description="x", env="Pendulum-v1",
+        eval_env="Pendulum-v1",
+    )  # fmt: skip
+    config = fastsac.Config(env="Pendulum-v1", run_dir=str(tmp_path / "run"), prefill="minari:pendulum/test-v0",
+                            prefill_share=0.5, device="cpu", hidden_dims=(8,), tensorboard=False)  # fmt: skip
+    with Run(make_plan(config)) as training:
+        ring = training.learner.buffers["demonstrations"]
+        assert int(ring.num_entries) == 10
+        assert ring.rows.obs[0, :, 0].tolist() == [*range(6), *range(10, 16)]
+        assert ring.rows.action[0, 0] == -0.5
+    with pytest.raises(ValueError, match=r"minari:pendulum/none-v0: is not on this machine\. Run minari download"):
+        make_plan(config.replace(run_dir=str(tmp_path / "other"), prefill="minari:pendulum/none-v0"))
+
+
+# Round trip -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_collect_writes_is_what_happened(tmp_path, capsys):
+    result = run(tmp_path, "teacher")
+    file = tmp_path / "shown.npz"
+    assert main(["collect", str(result.run_dir), str(file), "--steps", "50"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(rf"{file}: 50 transitions, \d+ whole episodes, mean return \d+\.\d\n$", out)
+    found = np.load(file)
+    assert {*found} == {*arrays(transitions("."))}
+    ends = found["terminations"] | found["truncations"]
+    assert np.diff(np.flatnonzero(ends)).tolist()[:5] == [3, 5, 2, 9, 3], "the lengths of the episodes"
+    follows = (found["next_observations"][:-1] == found["observations"][1:]).all(-1)
+    assert (follows == ~ends[:-1]).all()
+    policy = fastsac.load(result.run_dir)
+    np.testing.assert_allclose(policy.act(found["observations"]), found["actions"], atol=1e-6)
+    assert train(BASE.replace(run_dir=str(tmp_path / "pupil"), prefill=str(file), prefill_share=0.5)).env_steps >= 60
+
+
+def test_sampled_and_many_transitions_come_from_several_environments(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastsac.api.STEPS_OF_ONE", 20)
+    result = run(tmp_path, "teacher")
+    for name in ("a.npz", "b.npz"):
+        fastsac.collect(result.run_dir, tmp_path / name, 45, deterministic=False)
+    first, second = (np.load(tmp_path / name) for name in ("a.npz", "b.npz"))
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert len({*first["observations"][:, 0].tolist()}) == 2, "the seeds of two environments"
+    assert len(first["rewards"]) == 45
+    assert digest(tmp_path, tmp_path / "a.npz") is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["shown.txt"], "file must end in .npz, got 'shown.txt'."),
+        (["here.npz"], "here.npz exists. Give another file."),
+        (["nowhere/shown.npz"], "nowhere is not a folder. Make it first."),
+        (["shown.npz", "--steps", "0"], "steps must be at least 1, got 0."),
+        (["shown.npz", "--seed", "-1"], "seed must be in [0, 2^31), got -1."),
+        ([], "RUN_DIR and FILE must be given."),
+    ],
+)
+def test_wrong_calls_of_collect_are_refused_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    run(tmp_path, "teacher")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.npz").touch()
+    capsys.readouterr()
+    assert main(["collect", "teacher", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.splitlines()[-1].startswith("fastsac collect: ")
