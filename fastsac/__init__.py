@@ -16,9 +16,11 @@ TYPE_CHECKING = False  # typing's own takes longer to import than all of this
 if TYPE_CHECKING:
     from typing import Any
 
+    from fastsac.algorithms.heads.head import Head
     from fastsac.api import Evaluation, collect, evaluate, train
     from fastsac.config.settings import Config
     from fastsac.env import EnvSpec, Step, VectorEnv, make_env, register_env
+    from fastsac.nn.architecture import Architecture
     from fastsac.policy import Policy, load
     from fastsac.run.callbacks import CheckpointEvent, EndEvent, EvalEvent, Event, LogEvent, Stop
     from fastsac.run.plan import make_plan
@@ -27,16 +29,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "CheckpointEvent", "Config", "EndEvent", "EnvSpec", "EvalEvent", "Evaluation", "Event", "LogEvent", "Policy",
-    "Result", "Run", "Step", "Stop", "VectorEnv", "collect", "evaluate", "load", "make_env", "make_plan",
-    "register_env", "train",
+    "Architecture", "CheckpointEvent", "Config", "EndEvent", "EnvSpec", "EvalEvent", "Evaluation", "Event", "Head",
+    "LogEvent", "Policy", "Result", "Run", "Step", "Stop", "VectorEnv", "collect", "evaluate", "load", "make_env",
+    "make_plan", "register_env", "train",
 ]  # fmt: skip
 
 _HOME = {
     "Config": "fastsac.config.settings", "EnvSpec": "fastsac.env", "Step": "fastsac.env", "VectorEnv": "fastsac.env",
     "make_env": "fastsac.env", "register_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy",
     "Result": "fastsac.run.result", "train": "fastsac.api", "evaluate": "fastsac.api", "Evaluation": "fastsac.api",
-    "collect": "fastsac.api",
+    "collect": "fastsac.api", "Architecture": "fastsac.nn.architecture", "Head": "fastsac.algorithms.heads.head",
     "CheckpointEvent": "fastsac.run.callbacks", "EndEvent": "fastsac.run.callbacks",
     "EvalEvent": "fastsac.run.callbacks", "Event": "fastsac.run.callbacks", "LogEvent": "fastsac.run.callbacks",
     "Stop": "fastsac.run.callbacks",

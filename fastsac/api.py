@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fastsac.acting.errors import call_env, of_nobody, try_make
 from fastsac.acting.evaluation import MAX_STEPS, rollout
 from fastsac.acting.recording import record
+from fastsac.algorithms.plugins import check_plugins
 from fastsac.config.defaults import Settings
 from fastsac.config.kinds import conform
 from fastsac.config.settings import Config
@@ -133,6 +134,7 @@ def _config(env: Env | Config | None, settings: dict[str, Any]) -> tuple[Config,
 
 def _continued(before: Config, env: Env | None, settings: dict[str, Any]) -> Config:
     """The settings of a run, with others in their place."""
+    check_plugins(before, Path(settings["resume"]), LOG.info)
     if env is None:
         check_env(before.env, Path(settings["resume"]), is_trusted=False, say=LOG.info)
     name = before.env if env is None else _name(env, before.env)

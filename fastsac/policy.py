@@ -13,6 +13,7 @@ from torch import Tensor
 from fastsac import checkpoint as checkpoints
 from fastsac.algorithms import registry
 from fastsac.algorithms.algorithm import Algorithm
+from fastsac.algorithms.plugins import check_plugins
 from fastsac.config.settings import Config
 from fastsac.env import Box, Discrete, EnvSpec, Space, action_shape, action_space, flatten, observation_space
 from fastsac.nn import normalizer
@@ -62,6 +63,7 @@ class Policy:
         if not (run_dir / "config.json").exists():
             raise ValueError(f"{run_dir} is not a run directory: it has no config.json.")
         config = Config.load(run_dir)
+        check_plugins(config, run_dir, logging.getLogger("fastsac").info)
         if not 0 <= member < config.num_members:
             raise ValueError(f"member must be in [0, {config.num_members - 1}], got {member}.")
         if checkpoint not in ("last", "best"):

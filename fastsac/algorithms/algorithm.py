@@ -16,13 +16,13 @@ from torch import Tensor
 
 from fastsac.algorithms import losses
 from fastsac.algorithms.batch import Batch
-from fastsac.algorithms.heads import HEADS
+from fastsac.algorithms.plugins import find_head, find_network
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 from fastsac.nn import optim, vectors
 from fastsac.nn.encoder import Encoder
 from fastsac.nn.linear import MatmulConfig
-from fastsac.nn.network import ARCHITECTURES, Net, Network
+from fastsac.nn.network import Net, Network
 from fastsac.nn.vectors import Params
 
 Scalars = dict[str, Tensor]
@@ -95,7 +95,7 @@ class Algorithm(ABC):
         self.config, self.action_dim = config, spec.action_dim
         self.encoder = Encoder(spec.obs_dim, spec.image, config.conv_channels)
         self.matmul = MatmulConfig(config.bf16, bias_inside=fuse_for_gpu)
-        self.head = HEADS[config.critic_head].from_config(config)
+        self.head = find_head(config.critic_head).from_config(config)
         self.learned = self.declare()
         self.networks = {name: part.network for name, part in self.learned.items() if part.network is not None}
         self.actor_delay = config.actor_delay if any(part.delayed for part in self.learned.values()) else 1
@@ -182,7 +182,7 @@ class Algorithm(ABC):
 
     def _make(self, sizes: tuple[int, tuple[int, ...], int], **how: Any) -> Network:
         """Raises ValueError where the algorithm is not for the architecture."""
-        kind, name = ARCHITECTURES[self.config.network], self.config.network
+        kind, name = find_network(self.config.network), self.config.network
         if kind.joint and not self.sees_joint:
             raise ValueError(f"network {name} is not for algo {self.config.algo}. Give --network mlp or simba.")
         return Network(self.encoder, kind(*sizes, matmul=self.matmul, activation=self.config.activation, **how))

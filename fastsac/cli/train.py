@@ -137,6 +137,10 @@ def settings_of(known: argparse.Namespace, rest: list[str]) -> Config:
     if "," in (known.seeds or "") and not known.seed:
         default = default.replace(seed=1)  # that of a file has no place beside a list
     config = read_flags(Config, PROG, rest, default, "--help-all")
+    if known.source:
+        from fastsac.algorithms.plugins import check_plugins
+
+        check_plugins(config, Path(known.source), partial(say, PROG))
     if known.source and not known.env:
         from fastsac.env.foreign import check_env
 

@@ -9,6 +9,7 @@ from fastsac.config import seeds
 from fastsac.config.durations import parse_duration
 from fastsac.config.fields import check_range
 from fastsac.config.kinds import as_kind, plain_json, shown
+from fastsac.config.plugins import GROUPS, place_of
 
 if TYPE_CHECKING:
     from fastsac.config.settings import Config
@@ -84,6 +85,11 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
 
 def _rules_of_networks(c: "Config") -> Iterator[tuple[bool, str]]:
     """Those of `_rules` that are of sizes and ranges of networks."""
+    for name in GROUPS:
+        try:
+            place_of(name, getattr(c, name))
+        except ValueError as error:
+            yield False, str(error)
     for name in ("hidden_dims", "actor_hidden_dims", "critic_hidden_dims"):
         yield getattr(c, name) != (), f"{name} must be one or more widths of at least 1, got ()."
     yield (
@@ -96,7 +102,7 @@ def _rules_of_networks(c: "Config") -> Iterator[tuple[bool, str]]:
     )
     for name, widths in (("actor", c.actor_dims), ("critic", c.critic_dims)):
         yield (
-            c.network == "mlp" or len({*widths}) <= 1,
+            c.network not in ("simba", "flash") or len({*widths}) <= 1,
             f"hidden widths of the {name} must be equal in network {c.network}, whose blocks add up, got {widths}.",
         )
     yield 1 <= len(c.conv_channels) <= 3, f"conv_channels must be one to three widths, got {shown(c.conv_channels)}."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastsac.config.algorithms import Algo
 from fastsac.config.fields import Traits, setting
+from fastsac.config.plugins import CriticHead, Network
 
 if TYPE_CHECKING:
     Folder = str | PathLike[str]  # which becomes text
@@ -158,9 +159,11 @@ class Settings:
         None, at_least=1, fixed=True, shapes=True, group="networks", unset="hidden_dims"
     )
     """Widths of the critics' hidden layers."""
-    network: Literal["mlp", "simba", "flash"] = setting("mlp", fixed=True, shapes=True, group="networks")
+    network: Network | str = setting(
+        "mlp", fixed=True, shapes=True, group="networks", metavar="mlp | simba | flash | PACKAGE.MODULE:CLASS"
+    )
     """Architecture of actor and critics: mlp has layers, simba residual blocks with LayerNorm, flash those of FlashSAC
-    with BatchNorm; a hidden width is a layer or a block."""
+    with BatchNorm; a hidden width is a layer or a block.  Or a class of your own: see docs/networks.md."""
     activation: Activation = setting("relu", fixed=True, group="networks")
     """Activation function of the hidden layers of actor and critics; the convolutions of images have ReLU."""
     log_std_map: Literal["tanh", "clamp"] = setting("tanh", fixed=True, group="networks")
@@ -174,8 +177,11 @@ class Settings:
     """Channels of the one to three convolutions for images, which have kernels 8, 4, 3 and strides 4, 2, 1."""
     num_critics: int = setting(2, at_least=1, fixed=True, shapes=True, group="networks")
     """Number of critics; the target takes the minimum of their values."""
-    critic_head: Literal["scalar", "categorical"] = setting("scalar", fixed=True, shapes=True, group="networks")
-    """What critics learn: scalar is the value, categorical a distribution over num_atoms values (C51)."""
+    critic_head: CriticHead | str = setting(
+        "scalar", fixed=True, shapes=True, group="networks", metavar="scalar | categorical | PACKAGE.MODULE:CLASS"
+    )
+    """What critics learn: scalar is the value, categorical a distribution over num_atoms values (C51).  Or a class of
+    your own: see docs/networks.md."""
     num_atoms: int = setting(101, at_least=2, fixed=True, shapes=True, group="networks")
     """Values of a categorical critic, evenly spaced from value_min to value_max."""
     value_min: float = setting(-5.0, fixed=True, group="networks")

@@ -28,20 +28,36 @@ def check_env(env: str, source: Path, is_trusted: bool, say: Callable[[str], Non
     Raises:
         ValueError: such a module, or a back end that is unknown.
     """
-    config_file = source / "config.json" if source.is_dir() else source
     registered = set(backend_modules().values())
+    remedy = None if is_trusted else "Give --trust-env, or the environment's name in Python, if you trust that code."
     for module in modules_of(env):
         if module in registered and module.startswith(f"{OWN_BACKENDS}."):  # the program's own, whatever a file says
             continue
-        found = places(module)
-        inside = next((place for place in found if _lies_below(place, config_file)), None)
-        if inside and not is_trusted:
-            raise ValueError(
-                f"env must not name a module that lies beside {config_file}, got {env!r} ({inside}). "
-                "Give --trust-env, or the environment's name in Python, if you trust that code."
-            )
-        if found and module not in registered:
-            say(f"importing {module} from {found[-1]}, as {config_file} says")
+        check_module("env", env, module, source, remedy, None if module in registered else say)
+
+
+def check_module(
+    setting: str, name: str, module: str, source: Path, remedy: str | None, say: Callable[[str], None] | None
+) -> None:
+    """As `check_env`, of one module.
+
+    Args:
+        setting: what names it in the config.json.
+        name: the value there.
+        module: to be imported.
+        source: the config.json, or its folder.
+        remedy: what to do if it lies there; None allows it.
+        say: told where it lies; None for no line.
+    """
+    config_file = source / "config.json" if source.is_dir() else source
+    found = places(module)
+    inside = next((place for place in found if _lies_below(place, config_file)), None)
+    if inside and remedy is not None:
+        raise ValueError(
+            f"{setting} must not name a module that lies beside {config_file}, got {name!r} ({inside}). {remedy}"
+        )
+    if found and say is not None:
+        say(f"importing {module} from {found[-1]}, as {config_file} says")
 
 
 def _lies_below(place: str, config_file: Path) -> bool:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from fastsac.algorithms import registry
 from fastsac.algorithms.algorithm import OPTIONS
+from fastsac.algorithms.plugins import find_network
 from fastsac.config.presets import find_preset
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
-from fastsac.nn.network import ARCHITECTURES
 
 TRAITS_OF_SETTINGS = {
     "activation": "activation", "actor_layer_norm": "layer_norm", "critic_layer_norm": "layer_norm",
@@ -50,7 +50,7 @@ def _in_words(idle: Mapping[str, str]) -> str:
 def _without_effect(config: Config, spec: EnvSpec) -> Iterator[tuple[str, list[str]]]:
     """Names of settings that change nothing, and why they do not."""
     yield f"on algo {config.algo}", sorted(OPTIONS - registry.get_algorithm(config.algo).options)
-    has = ARCHITECTURES[config.network].has
+    has = find_network(config.network).has
     yield f"on network {config.network}", [name for name, trait in TRAITS_OF_SETTINGS.items() if trait not in has]
     if config.critic_head == "scalar":
         yield "with critic_head scalar", ["num_atoms", "value_min"]

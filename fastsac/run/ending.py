@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastsac.acting.errors import BadStepError, NotFiniteError
+from fastsac.acting.errors import ActionError, BadStepError, NotFiniteError
 from fastsac.acting.evaluation import MAX_STEPS
 from fastsac.checkpoint.thread import CheckpointError
 from fastsac.disk.files import write_file
@@ -72,6 +72,20 @@ def _about(run: "Run") -> dict[str, Any]:
         "versions": versions(),
         "git_commit": git_commit(),
     }
+
+
+def recover_from(run: "Run", error: Exception) -> None:
+    """Return if the vector step that failed can be taken again; else see to a checkpoint and raise.
+
+    A policy of NaNs makes environments fail: where a loss went wrong before, that is what to report.
+    """
+    rolled_back = run.guard.check(parameters=True)
+    if rolled_back and isinstance(error, ActionError):
+        return
+    if not isinstance(error, ActionError):
+        run.collector.undo_act()
+    run.checkpointer.rescue()
+    raise error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from fastsac import checkpoint
 from fastsac.acting.collector import Collector
-from fastsac.acting.errors import ActionError, BadStepError, NotFiniteError
+from fastsac.acting.errors import BadStepError, NotFiniteError
 from fastsac.config.settings import Config
 from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.learning.learner import make_parts
@@ -174,7 +174,7 @@ class Run:
             self.learner.launch(self.collector.due())  # ... while Q, pi and alpha take the gradient steps that are due
             self.collector.recv()  # D <- D + (s_t, a_t, r_t, s_{t+1})
         except (BadStepError, NotFiniteError) as error:
-            self._recover_from(error)
+            ending.recover_from(self, error)
             return
         self.update_stop_rule()
         if self._threads is not None:
@@ -253,16 +253,3 @@ class Run:
         with self.display.aside(name):
             yield
         self.clock.set_aside(time.perf_counter() - began)
-
-    def _recover_from(self, error: Exception) -> None:
-        """Return if the vector step can be taken again; else see to a checkpoint and raise.
-
-        A policy of NaNs makes environments fail: where a loss went wrong before, that is what to report.
-        """
-        rolled_back = self.guard.check(parameters=True)
-        if rolled_back and isinstance(error, ActionError):
-            return
-        if not isinstance(error, ActionError):
-            self.collector.undo_act()
-        self.checkpointer.rescue()
-        raise error
