@@ -38,9 +38,10 @@ class Checkpointer:
                 self._run.plan.place.keep()
 
     def nbytes(self) -> float:
-        """About the size of a checkpoint now."""
+        """About the size of a checkpoint now, at most where the replay began with other transitions."""
         run = self._run
-        filled = min(1.0, run.env_steps / run.config.buffer_size)
+        is_prefilled = run.plan.prefill_digest is not None and run.config.prefill_share == 0
+        filled = 1.0 if is_prefilled else min(1.0, run.env_steps / run.config.buffer_size)
         return run.learner.state_bytes + filled * run.replay.nbytes()
 
     def write(self) -> None:

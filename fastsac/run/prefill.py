@@ -101,6 +101,8 @@ def _obs(spec: EnvSpec, value: Any, name: str) -> AnyArray:
         rows, is_single = flatten(spec, value)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+    if spec.image is not None and rows.dtype != np.uint8:
+        raise ValueError(f"{name} must be images of uint8, got {rows.dtype}.")
     if is_single:
         raise ValueError(f"{name} must be those of several steps, one after the other, got one.")
     return np.ascontiguousarray(rows)

@@ -11,7 +11,10 @@ import torch
 import fastsac
 from fastsac import checkpoint
 from fastsac.cli.main import main
+from fastsac.env import EnvSpec
+from fastsac.run import nan_guard
 from fastsac.run.plan import make_plan
+from fastsac.run.prefill import transitions_of
 from fastsac.run.trainer import Run, train
 from tests.support.demonstrations import arrays, transitions, write
 from tests.support.runs import BASE, parameters, run
@@ -165,6 +168,32 @@ def test_too_many_for_the_replay_are_refused(tmp_path):
     error = plan_error(tmp_path, file, buffer_size=80)
     assert "buffer_size must hold the 90 transitions" in error
     assert not plan_error(tmp_path, file, buffer_size=80).startswith("prefill")
+
+
+def test_the_batch_of_a_bad_step_is_drawn_again_with_its_share(tmp_path, file):
+    """Ten rows of the replay are new since then; demonstrations are never overwritten."""
+    config = BASE.replace(run_dir=str(tmp_path / "run"), prefill=file, prefill_share=0.5, buffer_size=40)
+    with Run(make_plan(config)) as training:
+        training.start()
+        for _ in range(12):
+            training.step()
+        ring = training.learner.buffers["ring"]
+        counters = [int(counter[0]) for counter in (ring.head, ring.tail, ring.num_entries)]
+        for _ in range(10):
+            training.step()
+        batch, stale = nan_guard.redraw(training.learner, nan_guard.Fault(0, 7, ("critic_loss",), *counters))
+    assert stale[:4].all()
+    assert not stale[4:].any()
+    assert {*batch.obs[4:, 0].tolist()} <= {*map(float, range(16))}
+
+
+def test_images_are_uint8(tmp_path):
+    spec = EnvSpec("test:image", 3 * 36 * 36, 2, (("obs", 3 * 36 * 36),), None, image=(3, 36, 36))
+    t = arrays(transitions("...", obs_dim=3 * 36 * 36))
+    found = transitions_of({**t, **{name: t[name].astype(np.uint8) for name in t if "obs" in name}}, spec)
+    assert found.obs.dtype == np.uint8
+    with pytest.raises(ValueError, match=r"^observations must be images of uint8, got float32\.$"):
+        transitions_of(t, spec)
 
 
 # Other files ----------------------------------------------------------------------------------------------------------
