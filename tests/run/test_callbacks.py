@@ -98,7 +98,7 @@ def test_an_error_of_theirs_is_the_runs_and_the_state_is_kept(tmp_path, kind, er
     assert "in fail" in (tmp_path / "run" / "error.txt").read_text()
     folder = checkpoint.find(tmp_path / "run").folder
     steps = int(folder.name.rpartition("_")[2])
-    assert 40 <= steps <= 60
+    assert 40 <= steps < 64
     result = train(BASE.replace(run_dir=str(tmp_path / "run"), resume="auto", **OFTEN), quiet=True)
     assert result.stopped_by == "total_steps"
 
