@@ -35,13 +35,12 @@ from fastsac.runtime.torch_settings import torch_settings
 BEING_LINKED_S = 60  # seconds that a library may take to be written, at most
 
 
-def train(
-    config: Config, notes: Sequence[str] = (), callbacks: Sequence[Callback] = (), quiet: bool = False
-) -> Result:
-    """Train as `config` says, with `notes` said first; returns the closing figures.
+def train(config: Config, notes: Sequence[str] = (), callbacks: Sequence[Callback] = (), quiet: bool = False) -> Result:
+    """Train as `config` says; returns the closing figures.
 
     Args:
         config: the settings.
+        notes: what to say first.
         callbacks: called with each `Event`.
         quiet: print warnings alone.
 

@@ -44,7 +44,7 @@ def continued(tmp_path, **changes):
 
     whole = run(tmp_path, "whole", **changes)
     config = BASE.replace(run_dir=str(tmp_path / "half"), **changes)
-    assert train(config, [stop], quiet=True).interrupted
+    assert train(config, callbacks=[stop], quiet=True).interrupted
     again = train(config.replace(resume="auto"), quiet=True)
     return parameters(whole), parameters(again)
 
