@@ -243,7 +243,7 @@ def test_every_preset_is_valid_and_known(name):
 def test_overrides_win_over_presets():
     assert Config(env="Pendulum-v1", batch_size=32).batch_size == 32
     assert Config(env="Pendulum-v1", preset="none").hidden_dims == (256, 256)
-    with pytest.raises(ValueError, match="unknown preset 'fast'; choose from auto, none, pendulum"):
+    with pytest.raises(ValueError, match="unknown preset 'fast'; choose from auto, fastest, none, pendulum"):
         Config(env="Pendulum-v1", preset="fast")
 
 
