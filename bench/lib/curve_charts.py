@@ -11,10 +11,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentF
 from bench.lib.charts import GREY, room_below, sign
 from bench.lib.harness import Report, Row
 from bench.lib.tables import Figures, is_ours, number, plural, problem
-from fastsac.report.curves import along, stack
 from fastsac.report.runs import Curve
 from fastsac.report.statistics import Array
 from fastsac.report.style import INK, MINUS, frame, new_figure, short_number, tidy
+from fastsac.report.traces import along, stack
 
 AXES = {"wall_s": "wall seconds since {}", "env_steps": "environment steps"}
 CLOCK = "the process was started"

@@ -5,19 +5,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fastsac.report.runs import OTHER, Curve, Group, Source, by_task, default_path, make_groups, read_runs, seeds_text
-from fastsac.report.statistics import LEAST_RUNS, Array, iqm, iqm_interval
+from fastsac.report.runs import OTHER, Group, Source, by_task, default_path, make_groups, read_runs, seeds_text
+from fastsac.report.statistics import LEAST_RUNS
 from fastsac.report.style import INK, add_legend, new_figure, save, tidy
+from fastsac.report.traces import AXES, ROOMY, most_seeds, shows_episodes, traces
 
-AXES = ("env_steps", "wall_s")
 MOST_MARKERS = 40
-ROOMY = 4  # groups of a panel that leave room for markers and training episodes
+STYLES: dict[str, dict[str, Any]] = {  # of lines, by the kind of trace
+    "episodes": {"linewidth": 0.9, "alpha": 0.4, "zorder": 2},
+    "others": {"linewidth": 0.8, "zorder": 1},
+    "tail": {"linewidth": 0.8, "zorder": 3},
+    "evaluations": {"linewidth": 1.9, "zorder": 4},
+}
+MARKERS = {"marker": "o", "markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.7, "clip_on": False}
 
 
 def plot(runs: Sequence[Source], out: str | Path | None = None) -> Path:
@@ -60,95 +65,15 @@ def draw(groups: list[Group]) -> Figure:
 
 def draw_group(panels: Sequence[Axes], group: Group, roomy: bool, seeds_of_bands: int) -> None:
     """Training episodes thin and faint, evaluations thick on a band; a thin line for one that is not in colour."""
-    colour = group.colour
-    if shows_episodes(group, roomy):
-        _draw_mean(panels, group.episodes, color=colour, linewidth=0.9, alpha=0.4, zorder=2)
-    if not group.evals:
-        return
-    if colour == OTHER:
-        _draw_mean(panels, group.evals, color=OTHER, linewidth=0.8, zorder=1)
-        return
-    places, returns = stack(group.evals)
-    marker = "o" if roomy and len(places) <= MOST_MARKERS else ""
-    _draw_mean(
-        panels, group.evals, color=colour, linewidth=1.9, zorder=4,
-        marker=marker, markersize=4.5, markeredgecolor="white", markeredgewidth=0.7, clip_on=False,
-    )  # fmt: skip
-    edges = band(group.evals, returns, seeds_of_bands)
-    for axes, axis in zip(panels, AXES, strict=True):
-        if edges is not None and places.size:
-            x = along(group.evals, places, axis)
-            axes.fill_between(x, *edges, color=colour, alpha=0.16 if roomy else 0.1, linewidth=0, zorder=2)
-        for curve, place in zip(group.evals, places_of(group.evals), strict=True):  # after the first of them has ended
-            tail = place >= (places[-1] if places.size else 0.0)
-            if tail.sum() > 1:
-                axes.plot(getattr(curve, axis)[tail], curve.mean[tail], color=colour, linewidth=0.8, zorder=3)
-
-
-def _draw_mean(panels: Sequence[Axes], curves: Sequence[Curve], **style: Any) -> None:
-    places, returns = stack(curves)
-    if not places.size:  # an empty line with markers that are not clipped would spoil the layout
-        return
-    mean = iqm(returns)
-    for axes, axis in zip(panels, AXES, strict=True):
-        axes.plot(along(curves, places, axis), mean, **style)
-
-
-def most_seeds(groups: list[Group]) -> int:
-    """Members of the largest group that is in colour, `LEAST_RUNS` at most: what the bands of a picture mean by."""
-    return min(LEAST_RUNS, max((len(group.evals) for group in groups if group.colour != OTHER), default=0))
-
-
-def band(evals: Sequence[Curve], returns: Array, seeds: int) -> tuple[Array, Array] | None:
-    """Edges, [rows] each, around the line of a group with returns [members, rows]; None with fewer than `seeds`."""
-    if len(evals) < seeds:
-        return None
-    if seeds == 1:
-        return returns[0] - evals[0].std, returns[0] + evals[0].std
-    return iqm_interval(returns) if seeds == LEAST_RUNS else (returns.min(0), returns.max(0))
-
-
-def stack(curves: Sequence[Curve]) -> tuple[Array, Array]:
-    """Places [places] as far as all curves go, and their returns [curves, places] there: those of `places_of`."""
-    places = common(places_of(curves))
-    return places, _at(places, curves, "mean")
-
-
-def along(curves: Sequence[Curve], places: Array, axis: str) -> Array:
-    """Where the places lie on an axis: the mean over curves, [places]."""
-    x: Array = _at(places, curves, axis).mean(0)
-    return x
-
-
-def places_of(curves: Sequence[Curve]) -> list[Array]:
-    """What the rows of each curve are put together by, [rows] each: their order, or the clock where it differs.
-
-    Where episodes differ in length, members stand at different steps in the same row.  Runs may be evaluated at
-    different intervals.
-    """
-    rows = [curve.row for curve in curves]
-    return rows if in_step(curves, common(rows)) else [curve.clock for curve in curves]
-
-
-def in_step(curves: Sequence[Curve], rows: Array) -> bool:
-    """Each row lies closer together in all curves, by the clock, than half its distance from the row before."""
-    clocks = np.stack([np.interp(rows, curve.row, curve.clock) for curve in curves])
-    first, last = clocks.min(0), clocks.max(0)
-    distance = np.diff(first, prepend=0.0)
-    return bool(rows.size and (2 * (last - first) <= distance).all())
-
-
-def common(places: Sequence[Array]) -> Array:
-    """Of places, [rows] of each curve, those of the curve with the most, as far as all of them go."""
-    start, end = max(place[0] for place in places), min(place[-1] for place in places)
-    longest = max(places, key=len)
-    shared: Array = longest[(longest >= start) & (longest <= end)]
-    return shared
-
-
-def _at(places: Array, curves: Sequence[Curve], name: str) -> Array:
-    own = places_of(curves)
-    return np.stack([np.interp(places, x, getattr(c, name)) for x, c in zip(own, curves, strict=True)])
+    for trace in traces(group, roomy, seeds_of_bands):
+        for axes, axis in zip(panels, AXES, strict=True):
+            if trace.kind == "band":
+                alpha = 0.16 if roomy else 0.1
+                axes.fill_between(trace.x[axis], *trace.y, color=group.colour, alpha=alpha, linewidth=0, zorder=2)
+                continue
+            marked = trace.kind == "evaluations" and roomy and len(trace.y) <= MOST_MARKERS
+            style = STYLES[trace.kind] | (MARKERS if marked else {})
+            axes.plot(trace.x[axis], trace.y, color=group.colour, **style)
 
 
 def wall_label(groups: list[Group]) -> str:
@@ -157,11 +82,6 @@ def wall_label(groups: list[Group]) -> str:
     if together == {1}:
         return "wall seconds"
     return f"wall seconds, {f'all {together.pop()}' if len(together) == 1 else 'all'} members of a run together"
-
-
-def shows_episodes(group: Group, roomy: bool) -> bool:
-    """Training episodes are drawn where there is room for them, or where they are all there is."""
-    return bool(group.episodes) and group.colour != OTHER and (roomy or not group.evals)
 
 
 def group_handles(groups: list[Group]) -> list[Artist]:

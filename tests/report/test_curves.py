@@ -10,10 +10,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from fastsac.config.settings import Config
-from fastsac.report.curves import along, draw, plot, stack
+from fastsac.report.curves import draw, plot
 from fastsac.report.runs import OTHER, make_groups, read_run, read_runs
 from fastsac.report.statistics import iqm_interval
 from fastsac.report.style import COLOURS, short_number
+from fastsac.report.traces import along, stack
 from tests.support.figures import x_of, y_of
 from tests.support.run_writer import write_run
 
