@@ -20,6 +20,7 @@ COMMANDS = {
     "collect": ("RUN_DIR FILE", "write transitions of the policy of a run to a file"),
     "extract": ("RUN_DIR", "copy one member of a run to a run directory of its own"),
     "plot": ("RUN_DIR...", "draw learning curves"),
+    "report": ("RUN_DIR...", "write a page about runs"),
     "envs": ("[PATTERN]", "list the environments"),
     "doctor": ("", "check whether this machine can train"),
 }

@@ -103,7 +103,11 @@ def best_text(ranking: Ranking) -> str:
 
 
 def number_format(ranking: Ranking, minus: str = "-") -> Callable[[float], str]:
-    """How returns are written, all of a ranking with as many decimals: `9,832`, `150.2`, `0.634`."""
-    largest = max(float(np.abs(score.returns).max()) for score in ranking.scores)
+    """How the returns of a ranking are written."""
+    return like(max(float(np.abs(score.returns).max()) for score in ranking.scores), minus)
+
+
+def like(largest: float, minus: str = "-") -> Callable[[float], str]:
+    """How returns are written of which the largest is known, all with as many decimals: `9,832`, `150.2`, `0.634`."""
     decimals = next((d for d, least in enumerate((1000, 10, 1)) if largest >= least), 3)
     return lambda value: f"{value:,.{decimals}f}".replace("-", minus)

@@ -39,6 +39,7 @@ class Curve:
 class Member:
     """The settings with which this member alone would be trained, and its curves."""
 
+    number: int  # within its run
     config: Config
     evals: Curve
     episodes: Curve
@@ -100,16 +101,22 @@ def read_runs(runs: Sequence[Source]) -> list[Run]:
 
 
 def read_run(path: Path) -> Run:
-    """Settings and rows of a run directory; raises ValueError if it is none, or there is nothing to draw yet."""
+    """As `open_run`; raises ValueError also if there is nothing to draw yet."""
+    run = open_run(path)
+    if not any(curve.mean.size for member in run.members for curve in (member.evals, member.episodes)):
+        raise ValueError(f"{path} has no returns yet, in eval.csv or metrics.csv. Wait for the first evaluation.")
+    return run
+
+
+def open_run(path: Path) -> Run:
+    """Settings and rows of a run directory, which may have no rows yet; raises ValueError if it is none."""
     if not (path / "config.json").is_file():
         raise ValueError(f"{path} is not a run directory: it has no config.json. Give a folder of `fastsac train`.")
     config = Config.load(path)
     evals = read_curves(path / "eval.csv", config.num_members, "return_mean", "return_std")
     episodes = read_curves(path / "metrics.csv", config.num_members, "episode_return")
-    if not any(curve.mean.size for curve in (*evals, *episodes)):
-        raise ValueError(f"{path} has no returns yet, in eval.csv or metrics.csv. Wait for the first evaluation.")
-    configs = [config.of_member(member) for member in range(config.num_members)]
-    return Run(path, config, [Member(*parts) for parts in zip(configs, evals, episodes, strict=True)])
+    numbers = range(config.num_members)
+    return Run(path, config, [Member(*of) for of in zip(numbers, config.members, evals, episodes, strict=True)])
 
 
 def read_curves(path: Path, num_members: int, mean: str, std: str | None = None) -> list[Curve]:

@@ -114,13 +114,16 @@ def draw_cell(
     square = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor=edge, linewidth=width, clip_on=False)
     square.set_zorder(3 if best else 2)
     axes.add_patch(square)
-    luminance = np.dot(colour[:3], (0.299, 0.587, 0.114))
-    ink = "black" if luminance > 0.48 else "white"
-    write = partial(axes.text, x, ha="center", va="center", color=ink, zorder=4)
+    write = partial(axes.text, x, ha="center", va="center", color=ink_on(colour), zorder=4)
     known = math.isfinite(score.low)
     write(y + (0.13 if known else 0), text(score.iqm), fontsize=11, fontweight=weight)
     if known:
         write(y - 0.22, f"{text(score.low)} to {text(score.high)}", fontsize=7)
+
+
+def ink_on(colour: Sequence[float]) -> str:
+    """The colour of text that can be read on another one, red, green and blue of which are in [0, 1]."""
+    return "black" if np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.48 else "white"
 
 
 def colour_range(values: Sequence[float]) -> tuple[Normalize, Colormap]:

@@ -1,0 +1,67 @@
+"""What a page says of several runs together: their figures, curves, and the settings that differ."""
+
+from dataclasses import asdict
+
+from fastsac.config.settings import Config
+from fastsac.report.page import curves, results
+from fastsac.report.page.command import PLACES, plain_text
+from fastsac.report.page.html import Content, Html, element, join, table
+from fastsac.report.page.sections import Section
+from fastsac.report.page.story import Story
+from fastsac.report.progress import count, duration
+from fastsac.report.ranking import rank
+from fastsac.report.runs import by_task, make_groups, names_of, seeds_text
+
+REPEATS = ("seed", "seeds", "sweep")  # settings that affect nothing and are worth a row
+
+
+def comparison(stories: list[Story], prefixes: list[str]) -> list[Section]:
+    """The parts of a page that come before those of each run.
+
+    Args:
+        stories: of the runs.
+        prefixes: of each run's anchors.
+    """
+    runs = [story.run for story in stories]
+    tasks = by_task(make_groups(runs))
+    charts = [join([element("h3", task), curves.returns(groups)]) for task, groups in tasks.items()]
+    return [
+        Section("runs", "Runs", _figures(stories, prefixes)),
+        Section("all-returns", "Returns", join(charts if len(tasks) > 1 else [curves.returns(*tasks.values())])),
+        *(Section("all-sweep", f"Settings by final return: {of.task}", results.ranking(of)) for of in rank(runs)),
+        Section("differences", "Settings that differ", differences(stories)),
+    ]
+
+
+def _figures(stories: list[Story], prefixes: list[str]) -> Html:
+    rows: list[list[Content]] = []
+    for story, prefix in zip(stories, prefixes, strict=True):
+        groups = make_groups([story.run])
+        best = max(groups, key=lambda group: group.score)
+        setting = f" ({best.label})" if len(groups) > 1 else ""
+        rows.append([
+            element("a", title(stories, story), href=f"#{prefix}top"), story.run.config.task, seeds_text(best),
+            story.state.word, join([results.final_text(best, results.writer(groups)), setting]),
+            count(story.env_steps), duration(story.wall_s), str(story.summary.get("device", "")),
+            str(story.summary.get("git_commit") or "")[:7],
+        ])  # fmt: skip
+    head = ["run", "task", "seeds", "state", "final return", "environment steps", "time", "device", "commit"]
+    return table("The runs and what they came to", head, rows, texts=5)
+
+
+def differences(stories: list[Story]) -> Html:
+    """A row for each setting that is not the same in all runs."""
+    values = [asdict(story.run.config) for story in stories]
+    skipped = {*Config.names(affects="nothing"), *PLACES} - {*REPEATS}
+    names = [name for name in values[0] if name not in skipped and any(of[name] != values[0][name] for of in values)]
+    if not names:
+        return element("p", "All settings that affect the runs are the same.")
+    rows = [[element("code", name), *(plain_text(of[name]) for of in values)] for name in names]
+    return table(
+        "Settings that differ", ["setting", *(title(stories, story) for story in stories)], rows, len(values) + 1
+    )
+
+
+def title(stories: list[Story], story: Story) -> str:
+    """What a run is called among others."""
+    return names_of([each.run for each in stories])[story.run.path] or story.name

@@ -1,0 +1,195 @@
+"""The parts of a page about one run, each with its heading."""
+
+import base64
+import math
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from fastsac.config.settings import Config
+from fastsac.report.page import curves, results
+from fastsac.report.page.chart import stacked
+from fastsac.report.page.command import PLACES, choices, plain_text, repeat_command
+from fastsac.report.page.html import Content, Html, details, element, join, table
+from fastsac.report.page.story import Story
+from fastsac.report.progress import count, duration, percent, rate
+from fastsac.report.ranking import rank
+from fastsac.report.runs import make_groups
+
+MOST_FILM_BYTES = 16 << 20  # of a film within the page
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page."""
+
+    key: str  # of its anchor
+    heading: str
+    content: Html
+
+
+def sections(story: Story) -> list[Section]:
+    """All parts that there is something to say in, in order."""
+    groups = make_groups([story.run])
+    found = [
+        Section("settings", "What was run", settings(story.run.config)),
+        Section("returns", "Returns", curves.returns(groups)),
+        *_film(story),
+        *(Section("sweep", "Settings by final return", results.ranking(of)) for of in rank([story.run])),
+        Section("evaluations", "Evaluations", results.evaluations(story, groups)),
+    ]
+    if story.run.config.num_members > 1:
+        found.append(Section("members", "Members", results.members(story, groups)))
+    return [
+        *found,
+        Section("figures", "Losses, temperature, entropy", details("Show the curves", curves.figures(story, groups))),
+        Section("time", "Where the time went", time(story)),
+        Section("repeat", "Run it again", repeat(story)),
+        Section("versions", "Versions and machine", versions(story)),
+        *_error(story),
+    ]
+
+
+def head(story: Story) -> Html:
+    """How the run ended, and its main figures."""
+    groups = make_groups([story.run])
+    state = element("b", story.state.word, class_="state" if story.state.is_good else "state bad")
+    best = max(groups, key=lambda group: group.score)
+    name = "final return" if len(groups) == 1 else "final return of the best setting"
+    each = " of each member" if story.run.config.num_members > 1 else ""
+    figures = [
+        (name, results.final_text(best, results.writer(groups)) if best.evals else "\N{EN DASH}"),
+        (f"environment steps{each}", count(story.env_steps)),
+        (f"updates{each}", count(story.grad_steps)),
+        ("time", duration(story.wall_s)),
+    ]
+    tiles = [element("div", element("dt", name), element("dd", value)) for name, value in figures]
+    return join([element("p", state, " ", story.state.text), element("dl", *tiles, class_="tiles")])
+
+
+# What was run ---------------------------------------------------------------------------------------------------------
+
+
+def settings(config: Config) -> Html:
+    """Settings that were given, then those of the preset, then all, folded."""
+    chosen, values = choices(config), asdict(config)
+    plain = asdict(Config(env=config.env, preset="none"))
+    usual = asdict(Config(env=config.env, preset=config.preset, algo=config.algo)) | {"algo": plain["algo"]}
+    given = [("env", config.env, "\N{EN DASH}"), *((name, value, usual[name]) for name, value in chosen.given.items())]
+    parts = [_settings("Settings that were given", ("setting", "value", "otherwise"), given)]
+    if chosen.of_preset:
+        of_preset = [(name, value, plain[name]) for name, value in chosen.of_preset.items()]
+        parts.append(_settings(f"Of the preset {config.preset}", ("setting", "value", "default"), of_preset))
+    everything = [(name, value, plain[name]) for name, value in values.items() if name not in (*PLACES, "env")]
+    folded = _settings("All settings", ("setting", "value", "default"), everything)
+    return join([element("div", *parts, class_="beside"), details(f"All {len(everything)} settings", folded)])
+
+
+def _settings(caption: str, names: tuple[str, str, str], rows: Iterable[tuple[str, object, object]]) -> Html:
+    cells = [[element("code", name), plain_text(value), plain_text(other)] for name, value, other in rows]
+    return table(caption, names, cells, texts=3)
+
+
+# Film -----------------------------------------------------------------------------------------------------------------
+
+
+def _film(story: Story) -> Iterator[Section]:
+    """The newest film, within the page where it is not too large."""
+    if not story.films:
+        return
+    path, size = story.films[0], story.films[0].stat().st_size
+    more = f" {len(story.films) - 1} older one(s) lie beside it." if len(story.films) > 1 else ""
+    words = f"videos/{path.name}.{more}"
+    if size > MOST_FILM_BYTES:
+        left_out = f"{size / 2**20:,.0f} MiB are more than the {MOST_FILM_BYTES >> 20} MiB that a page takes in: it is "
+        yield Section("film", "Film", element("p", f"{words} {left_out} left out."))
+        return
+    source = f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    film = element(
+        "video", src=source, controls=True, loop=True, muted=True, playsinline=True, preload="metadata",
+        aria_label=f"The policy in {story.run.config.task}",
+    )  # fmt: skip
+    yield Section("film", "Film", join([film, element("p", words, class_="note")]))
+
+
+# Time -----------------------------------------------------------------------------------------------------------------
+
+
+def time(story: Story) -> Html:
+    """A bar and a table of what the seconds went to, and steps and updates per second."""
+    parts = [(name, seconds) for name, seconds in story.seconds if seconds > 0]
+    if not parts:
+        return element("p", "No row tells of times yet.")
+    total = sum(seconds for _, seconds in parts)
+    rows: list[list[Content]] = [
+        [join([element("i", class_=f"swatch c{place}", aria_hidden="true"), name]), f"{seconds:,.1f}",
+         percent(seconds / total)]
+        for place, (name, seconds) in enumerate(parts)
+    ]  # fmt: skip
+    times = table("Seconds of the run", ["what", "seconds", "share"], rows)
+    return join([stacked(parts), element("div", times, throughput(story), class_="beside")])
+
+
+def throughput(story: Story) -> Html:
+    """Steps and updates per second, of each member and of all together."""
+    members = story.run.config.num_members
+    kinds = [
+        ("environment steps", story.env_steps, "env_steps_per_s"),
+        ("updates", story.grad_steps, "grad_steps_per_s"),
+    ]
+    rows = []
+    for name, done, column in kinds:
+        rates = {
+            "while stepping and learning": done / story.stepping_s if story.stepping_s else math.nan,
+            "in the last row": story.last_rate(column),
+            "of all seconds": done / story.wall_s if story.wall_s else math.nan,
+        }
+        for when, per_s in rates.items():
+            all_members = [rate(members * per_s)] if members > 1 else []
+            rows.append([f"{name}, {when}", rate(per_s), *all_members])
+    head = ["per second", "each member", "all together"] if members > 1 else ["per second", "rate"]
+    return table("Throughput", head, rows)
+
+
+# The end --------------------------------------------------------------------------------------------------------------
+
+
+def repeat(story: Story) -> Html:
+    """The commands that repeat the run."""
+    config, path = story.run.config, story.run.path / "config.json"
+    parts = [element("pre", element("code", repeat_command(config)), tabindex=0)]
+    if config.env.startswith("python:"):
+        told = (
+            "The environment is an object of a Python script: repeat the run there, by fastsac.train with this object."
+        )
+        return element("p", told)
+    parts += [
+        element("p", "or, with the file of its settings,"),
+        element("pre", element("code", f"fastsac train --config {shlex.quote(str(path))}"), tabindex=0),
+    ]
+    return join(parts)
+
+
+def versions(story: Story) -> Html:
+    """What the run was made on and with."""
+    rows = [[name, element("code", value)] for name, value in story.machine()]
+    if not rows:
+        return element("p", "They stand in summary.json, which a run writes when it ends.")
+    return table("Versions and machine", ["what", "which"], rows, texts=2)
+
+
+def _error(story: Story) -> Iterator[Section]:
+    if story.error:
+        yield Section("error", "Error", details("Show error.txt", element("pre", story.error, tabindex=0)))
+
+
+def show(found: list[Section], prefix: str, level: Literal[2, 3]) -> Html:
+    """Sections with their headings and anchors."""
+    return join(
+        element(
+            "section", element(f"h{level}", each.heading, id=f"{prefix}{each.key}-h"), each.content,
+            id=f"{prefix}{each.key}", aria_labelledby=f"{prefix}{each.key}-h",
+        )
+        for each in found
+    )  # fmt: skip
