@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import shlex
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from bench.lib import charts
 from bench.lib.harness import Report, Row, Settings, one_line, set_up_torch
 from bench.lib.tables import Figures
 from fastsac.cli.parsing import parse
-from fastsac.runtime.device import num_cpus
+from fastsac.runtime.machine import describe_machine
 from fastsac.runtime.versions import PACKAGES, git_commit, versions
 
 PEER_PACKAGES = ("stable_baselines3", "sb3_contrib", "mujoco")
@@ -81,32 +80,6 @@ class Reporter:
 def without_folder(word: str) -> str:
     """A path of this machine without its folders, which are not those of the reader."""
     return f".../{Path(word).name}" if word.startswith(("/", "~")) else word
-
-
-def describe_machine() -> Row:
-    """Processor, memory, threads and GPU."""
-    gpu = None
-    if torch.cuda.is_available():
-        p = torch.cuda.get_device_properties(0)
-        gpu = {"name": p.name, "memory_bytes": p.total_memory, "cuda": torch.version.cuda}
-    return {
-        "cpu": _proc_field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cores": num_cpus(),
-        "memory_bytes": int((_proc_field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) * 1024,
-        "torch_threads": torch.get_num_threads(),
-        "gpu": gpu,
-        "system": platform.system(),
-    }
-
-
-def _proc_field(path: str, name: str) -> str | None:
-    """The first value of `name: value` in a file of /proc, or None."""
-    try:
-        lines = Path(path).read_text().splitlines()
-    except OSError:
-        return None
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), None)
 
 
 def describe_commit() -> Row:

@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter
 
 from fastsac.report.ranking import Ranking, Score, number_format, rank
 from fastsac.report.runs import Source, default_path, read_runs, short
+from fastsac.report.statistics import Array
 from fastsac.report.style import COLOURS, INK, MINUS, add_legend, new_figure, save, short_number, tidy
 
 MOST_ROWS = 20
@@ -121,7 +122,7 @@ def draw_cell(
         write(y - 0.22, f"{text(score.low)} to {text(score.high)}", fontsize=7)
 
 
-def ink_on(colour: Sequence[float]) -> str:
+def ink_on(colour: Sequence[float] | Array) -> str:
     """The colour of text that can be read on another one, red, green and blue of which are in [0, 1]."""
     return "black" if np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.48 else "white"
 

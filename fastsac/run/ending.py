@@ -16,6 +16,7 @@ from fastsac.report.statistics import iqm_of_finite, mean_of_finite
 from fastsac.run.result import Result
 from fastsac.run.run_state import Row
 from fastsac.runtime.launch import CaptureError
+from fastsac.runtime.machine import describe_machine
 from fastsac.runtime.versions import git_commit, versions
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def _about(run: "Run") -> dict[str, Any]:
         },
         "device": str(run.plan.device),
         "mode": run.plan.mode,
+        "machine": describe_machine(),
         "versions": versions(),
         "git_commit": git_commit(),
     }

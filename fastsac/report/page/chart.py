@@ -125,13 +125,13 @@ def _lines(axis: str, shown: Sequence[Coloured], x: Scale, y: Scale) -> Html:
 
 
 def _dots(axis: str, shown: Sequence[Coloured], x: Scale, y: Scale) -> list[Html]:
-    """Of evaluations: a dot on each, which tells its numbers to a pointer."""
+    """On each evaluation, and where a line is one point: it tells its numbers to a pointer."""
     dots = []
     for each in shown:
         trace = each.trace
-        if trace.kind != "evaluations" or len(trace.y) > MOST_DOTS:
+        if trace.x[axis].size > 1 and (trace.kind != "evaluations" or trace.x[axis].size > MOST_DOTS):
             continue
-        for at, value in zip(trace.x[axis].tolist(), trace.y.tolist(), strict=True):
+        for at, value in zip(trace.x[axis].tolist(), np.atleast_2d(trace.y)[-1].tolist(), strict=True):
             told = element("title", f"{each.name + ': ' if each.name else ''}{number(value)} at {at:,.0f}")
             place = {"cx": _percent(x.share(at)), "cy": _percent(1 - y.share(value))}
             dots.append(element("circle", told, **place, r=DOT, class_=f"dot {colour_class(each.colour)}"))

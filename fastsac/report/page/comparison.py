@@ -28,7 +28,10 @@ def comparison(stories: list[Story], prefixes: list[str]) -> list[Section]:
     return [
         Section("runs", "Runs", _figures(stories, prefixes)),
         Section("all-returns", "Returns", join(charts if len(tasks) > 1 else [curves.returns(*tasks.values())])),
-        *(Section("all-sweep", f"Settings by final return: {of.task}", results.ranking(of)) for of in rank(runs)),
+        *(
+            Section(f"sweep{place}", f"Settings by final return: {of.task}", results.ranking(of))
+            for place, of in enumerate(rank(runs), start=1)
+        ),
         Section("differences", "Settings that differ", differences(stories)),
     ]
 
@@ -41,7 +44,7 @@ def _figures(stories: list[Story], prefixes: list[str]) -> Html:
         setting = f" ({best.label})" if len(groups) > 1 else ""
         rows.append([
             element("a", title(stories, story), href=f"#{prefix}top"), story.run.config.task, seeds_text(best),
-            story.state.word, join([results.final_text(best, results.writer(groups)), setting]),
+            story.state.word, join([results.final_text(best), setting]),
             count(story.env_steps), duration(story.wall_s), str(story.summary.get("device", "")),
             str(story.summary.get("git_commit") or "")[:7],
         ])  # fmt: skip

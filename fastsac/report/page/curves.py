@@ -13,8 +13,8 @@ FIGURES = {  # columns of metrics.csv
     "critic_loss": "loss of the critics", "actor_loss": "loss of the actor", "alpha_loss": "loss of the temperature",
     "alpha": "temperature alpha", "entropy": "entropy of the policy, in nats", "q_mean": "mean Q-value",
     "episode_length": "length of training episodes", "success_rate": "success rate of training episodes",
-    "env_steps_per_s": "environment steps per second, of each member",
-    "grad_steps_per_s": "gradient steps per second, of each member",
+    "env_steps_per_s": "environment steps per second",
+    "grad_steps_per_s": "gradient steps per second",
 }  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def figures(story: Story, groups: list[Group]) -> Html:
     """A chart for each figure of metrics.csv that the run has."""
     path, members = story.run.path / "metrics.csv", story.run.config.num_members
     there, charts = read_columns(path, [*FIGURES]), []
-    most = story.last("env_steps")
+    most, each = story.last("env_steps"), ", of each member" if members > 1 else ""
     for name, title in FIGURES.items():
         if not (abs(there[name]) > 0).any():  # all missing, or a loss of something that is not learned
             continue
@@ -63,5 +63,6 @@ def figures(story: Story, groups: list[Group]) -> Html:
         ]
         lines = [each for each in coloured(mine) if each.trace.kind != "episodes"]
         if lines:
-            charts.append(chart(title, "environment steps", "env_steps", lines, most))
+            whose = each if name.endswith("per_s") else ""
+            charts.append(chart(title + whose, "environment steps", "env_steps", lines, most))
     return element("div", *charts, class_="charts") if charts else element("p", "No row has figures yet.")

@@ -21,16 +21,24 @@ Write = Callable[[float], str]
 
 
 def writer(groups: Sequence[Group]) -> Write:
-    """How returns are written, all with as many decimals."""
-    sizes = [float(np.abs(curve.mean).max()) for group in groups for curve in group.evals]
-    return like(max(sizes, default=0.0), MINUS)
+    """How the returns of evaluations are written, all with as many decimals."""
+    return _like([curve.mean for group in groups for curve in group.evals])
 
 
-def final_text(group: Group, write: Write) -> Html:
+def writer_of_finals(groups: Sequence[Group]) -> Write:
+    """As `writer`, of the last evaluations alone, which may be smaller than the first ones."""
+    return _like([group.finals for group in groups if group.evals])
+
+
+def _like(returns: Sequence[Array]) -> Write:
+    return like(max((float(np.abs(values).max()) for values in returns), default=0.0), MINUS)
+
+
+def final_text(group: Group) -> Html:
     """`2,034 (1,903 to 2,507)`: the interquartile mean of the last evaluations, and what is known of its spread."""
     if not group.evals:
-        return element("span", "no evaluation yet")
-    finals = group.finals
+        return Html(NOTHING)
+    finals, write = group.finals, writer_of_finals([group])
     low, high = (float(end) for end in iqm_interval(finals))
     if len(finals) == 1:
         spread = f" \N{PLUS-MINUS SIGN} {write(float(group.evals[0].std[-1]))}"
@@ -110,16 +118,16 @@ def _together(values: Array, write: Write) -> Iterator[Content]:
 
 def members(story: Story, groups: list[Group]) -> Html:
     """A row for each member: its seed and settings, and what it came to."""
-    config, write = story.run.config, writer(groups)
+    config, write = story.run.config, writer_of_finals(groups)
     colours = {member.number: group.colour for group in groups for member in group.members}
-    told = story.summary.get("members", []) if story.is_over else []
-    goals = [member.get("goal_at") for member in told] if config.has_goal and told else []
+    told = story.summary["members"] if story.is_over else []
+    goals = [member.get("goal_at") for member in told] if config.has_goal else []
     rows = []
     for member in story.run.members:
         number, evals = member.number, member.evals
         known = evals.mean.size > 0
         rows.append([
-            join([swatch(colours[number]), f"member {number}"]) if len(groups) > 1 else f"member {number}",
+            element("span", *[swatch(colours[number])] * (len(groups) > 1), str(number), class_="n"),
             str(member.config.seed), *map(short, config.member_setting(number).values()),
             count(story.last("env_steps", number)), count(story.last("grad_steps", number)),
             exact(evals.mean[-1], write(evals.mean[-1])) if known else NOTHING,

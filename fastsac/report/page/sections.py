@@ -15,7 +15,7 @@ from fastsac.report.page.html import Content, Html, details, element, join, tabl
 from fastsac.report.page.story import Story
 from fastsac.report.progress import count, duration, percent, rate
 from fastsac.report.ranking import rank
-from fastsac.report.runs import make_groups
+from fastsac.report.runs import make_groups, seeds_text
 
 MOST_FILM_BYTES = 16 << 20  # of a film within the page
 
@@ -56,16 +56,19 @@ def head(story: Story) -> Html:
     groups = make_groups([story.run])
     state = element("b", story.state.word, class_="state" if story.state.is_good else "state bad")
     best = max(groups, key=lambda group: group.score)
-    name = "final return" if len(groups) == 1 else "final return of the best setting"
+    name = "final return" if len(groups) == 1 else f"best final return, {best.label}"
     each = " of each member" if story.run.config.num_members > 1 else ""
     figures = [
-        (name, results.final_text(best, results.writer(groups)) if best.evals else "\N{EN DASH}"),
+        (name, results.final_text(best)),
         (f"environment steps{each}", count(story.env_steps)),
         (f"updates{each}", count(story.grad_steps)),
         ("time", duration(story.wall_s)),
     ]
+    settings = f"{len(groups)} settings, " if len(groups) > 1 else ""
+    about = f"{story.run.config.algo}, preset {story.run.config.preset}, {settings}{seeds_text(best)}"
     tiles = [element("div", element("dt", name), element("dd", value)) for name, value in figures]
-    return join([element("p", state, " ", story.state.text), element("dl", *tiles, class_="tiles")])
+    words = [element("p", state, " ", story.state.text), element("p", about, class_="note")]
+    return join([*words, element("dl", *tiles, class_="tiles")])
 
 
 # What was run ---------------------------------------------------------------------------------------------------------
@@ -173,7 +176,7 @@ def repeat(story: Story) -> Html:
 
 def versions(story: Story) -> Html:
     """What the run was made on and with."""
-    rows = [[name, element("code", value)] for name, value in story.machine()]
+    rows = [[name, element("code", value)] for name, value in story.machine]
     if not rows:
         return element("p", "They stand in summary.json, which a run writes when it ends.")
     return table("Versions and machine", ["what", "which"], rows, texts=2)

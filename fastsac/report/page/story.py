@@ -1,4 +1,4 @@
-"""What a run directory tells, whole or not: how the run ended, its last figures, where its time went, its newest film."""
+"""What a run directory tells, whole or not: how far the run came, its last figures, its times, its films."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -129,7 +129,8 @@ class Story:
 
     def _interval(self, name: str) -> Array:
         """A column of metrics.csv that all members have in common, [rows of one]."""
-        return self.metrics[name][self.metrics["member"] == 0]
+        values: Array = self.metrics[name][self.metrics["member"] == 0]
+        return values
 
     def last_rate(self, name: str) -> float:
         """A rate of the last row of metrics.csv that has it."""
@@ -143,17 +144,24 @@ class Story:
         files = [path for path in (self.run.path / "videos").glob("*.mp4") if path.is_file()]
         return sorted(files, key=lambda path: (-path.stat().st_mtime, path.name))
 
-    def machine(self) -> Iterator[tuple[str, str]]:
-        """What the run was made on and with, by name."""
-        names = {"device": "device", "mode": "updates", "git_commit": "commit of fastsac"}
-        for name, text in names.items():
-            if self.summary.get(name):
-                yield text, str(self.summary[name])
-        for about in ("machine", "versions"):
-            of = self.summary.get(about)
-            for name, value in of.items() if isinstance(of, dict) else ():
-                if value is not None:
-                    yield name.replace("_", " "), plain_text(value)
+    @property
+    def machine(self) -> list[tuple[str, str]]:
+        """What the run was made on and with, by name; nothing before it ends."""
+        names = {"device": "device", "mode": "gradient steps", "git_commit": "commit of fastsac"}
+        told = {text: self.summary[name] for name, text in names.items() if self.summary.get(name)}
+        told |= {name: self.summary[name] for name in ("machine", "versions") if name in self.summary}
+        return list(flat(told))
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """JSON values as text, those within an object by their own names, and `gpu name` one level further in."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{name} " if name not in ("machine", "versions") else "")
+        elif name.endswith("_bytes") and isinstance(value, int):
+            yield f"{prefix}{name.removesuffix('_bytes')}", f"{value / 2**30:,.1f} GiB"
+        elif value is not None:
+            yield f"{prefix}{name.replace('_', ' ')}", plain_text(value)
 
 
 def tell(path: Path, summary: Mapping[str, Any], error: str) -> Story:
