@@ -17,7 +17,6 @@ from fastsac.report.style import COLOURS, short_number
 from fastsac.report.traces import Trace
 
 MOST_DOTS = 40
-MOST_POINTS = 400  # of a line: more than the pixels of a phone
 SIDE = 1000  # units of lines and bands along a side of the plot
 DOT = 3.5  # pixels
 ROOM = 0.04  # of the range of values, above and below
@@ -114,8 +113,7 @@ def _lines(axis: str, shown: Sequence[Coloured], x: Scale, y: Scale) -> Html:
     paths = []
     for each in shown:
         kind, colour = each.trace.kind, colour_class(each.colour)
-        keep = thinned(len(each.trace.x[axis]))
-        xs, ys = each.trace.x[axis][keep], each.trace.y[..., keep]
+        xs, ys = each.trace.x[axis], each.trace.y
         if kind == "band":
             around = points(np.concatenate([xs, xs[::-1]]), np.concatenate([ys[0], ys[1][::-1]]))
             paths.append(element("polygon", points=around, class_=f"band {colour}"))
@@ -129,18 +127,19 @@ def _dots(axis: str, shown: Sequence[Coloured], x: Scale, y: Scale) -> list[Html
     dots = []
     for each in shown:
         trace = each.trace
-        if trace.x[axis].size > 1 and (trace.kind != "evaluations" or trace.x[axis].size > MOST_DOTS):
+        if not has_dots(trace):
             continue
-        for at, value in zip(trace.x[axis].tolist(), np.atleast_2d(trace.y)[-1].tolist(), strict=True):
+        for at, value in zip(trace.x[axis].tolist(), trace.y.tolist(), strict=True):
             told = element("title", f"{each.name + ': ' if each.name else ''}{number(value)} at {at:,.0f}")
             place = {"cx": _percent(x.share(at)), "cy": _percent(1 - y.share(value))}
             dots.append(element("circle", told, **place, r=DOT, class_=f"dot {colour_class(each.colour)}"))
     return dots
 
 
-def thinned(size: int) -> Array:
-    """Which of so many points are drawn, the first and the last among them: [MOST_POINTS] at most."""
-    return np.unique(np.linspace(0, size - 1, min(size, MOST_POINTS)).round().astype(int))
+def has_dots(trace: Trace) -> bool:
+    """Whether each point of a trace is marked."""
+    size = trace.y.shape[-1]
+    return trace.kind != "band" and (size == 1 or (trace.kind == "evaluations" and size <= MOST_DOTS))
 
 
 def interval(low: float, middle: float, high: float, returns: Sequence[float], scale: Scale, colour: str) -> Html:

@@ -1,4 +1,4 @@
-"""The command that repeats a run, made of its settings, and which of them were chosen and by whom."""
+"""The command that repeats a run, made of its settings, and where these come from."""
 
 import json
 import shlex
@@ -10,22 +10,31 @@ PLACES = ("run_dir", "resume", "wait_for_lock")  # of one call alone; the next r
 
 
 @dataclass(frozen=True)
-class Choices:
-    """Settings by who chose them, by name; the rest has the defaults."""
+class Choice:
+    """The value of a setting, and the one that it would have otherwise."""
 
-    given: dict[str, object]  # what differs from preset and defaults
-    of_preset: dict[str, object]  # what the preset made different from the defaults, where nothing else was given
+    name: str
+    value: object
+    otherwise: object
 
 
-def choices(config: Config) -> Choices:
-    """Who chose the settings of a run; its algorithm counts as given."""
+def given(config: Config) -> list[Choice]:
+    """Settings that differ from those of the preset and the defaults; the algorithm where it is not auto."""
+    usual = {**asdict(Config(env=config.env, preset=config.preset, algo=config.algo)), "algo": Config.default("algo")}
+    return [Choice(each.name, each.value, usual[each.name]) for each in every(config) if each.value != usual[each.name]]
+
+
+def of_preset(config: Config) -> list[Choice]:
+    """Settings that the preset made different from the defaults."""
+    others = {each.name for each in given(config)}
+    return [each for each in every(config) if each.name not in others and each.value != each.otherwise]
+
+
+def every(config: Config) -> list[Choice]:
+    """All settings, with their defaults, but for the environment and the preset."""
+    names = [name for name in Config.names() if name not in ("env", "preset", *PLACES)]
     values = asdict(config)
-    plain = asdict(Config(env=config.env, preset="none"))
-    usual = {**asdict(Config(env=config.env, preset=config.preset, algo=config.algo)), "algo": plain["algo"]}
-    names = [name for name in values if name not in ("env", "preset", *PLACES)]
-    given = {name: values[name] for name in names if values[name] != usual[name]}
-    kept = [name for name in names if name not in given and values[name] != plain[name]]
-    return Choices(given, {name: values[name] for name in kept})
+    return [Choice(name, values[name], Config.default(name)) for name in names]
 
 
 def repeat_command(config: Config) -> str:
@@ -33,8 +42,8 @@ def repeat_command(config: Config) -> str:
     words = ["fastsac", "train", "--env", config.env]
     if config.preset != Config(env=config.env, algo=config.algo).preset:
         words += ["--preset", config.preset]
-    for name, value in choices(config).given.items():
-        words += _flag(name, value)
+    for each in given(config):
+        words += _flag(each.name, each.value)
     return shlex.join(words)
 
 

@@ -26,6 +26,8 @@ def write_page(stories: list[Story], out: Path | None = None) -> Path:
         ValueError: the file cannot be written.
     """
     path = out or default_path([story.run for story in stories], NAME)
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder. Give another --output.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, page(stories).encode(errors="replace"))

@@ -121,7 +121,7 @@ def members(story: Story, groups: list[Group]) -> Html:
     config, write = story.run.config, writer_of_finals(groups)
     colours = {member.number: group.colour for group in groups for member in group.members}
     told = story.summary["members"] if story.is_over else []
-    goals = [member.get("goal_at") for member in told] if config.has_goal else []
+    goals = [member.get("goal_at") for member in told] if config.has_goal and len(told) == config.num_members else []
     rows = []
     for member in story.run.members:
         number, evals = member.number, member.evals

@@ -4,13 +4,13 @@ import base64
 import math
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from fastsac.config.settings import Config
 from fastsac.report.page import curves, results
 from fastsac.report.page.chart import stacked
-from fastsac.report.page.command import PLACES, choices, plain_text, repeat_command
+from fastsac.report.page.command import Choice, every, given, of_preset, plain_text, repeat_command
 from fastsac.report.page.html import Content, Html, details, element, join, table
 from fastsac.report.page.story import Story
 from fastsac.report.progress import count, duration, percent, rate
@@ -75,23 +75,19 @@ def head(story: Story) -> Html:
 
 
 def settings(config: Config) -> Html:
-    """Settings that were given, then those of the preset, then all, folded."""
-    chosen, values = choices(config), asdict(config)
-    plain = asdict(Config(env=config.env, preset="none"))
-    usual = asdict(Config(env=config.env, preset=config.preset, algo=config.algo)) | {"algo": plain["algo"]}
-    given = [("env", config.env, "\N{EN DASH}"), *((name, value, usual[name]) for name, value in chosen.given.items())]
-    parts = [_settings("Settings that were given", ("setting", "value", "otherwise"), given)]
-    if chosen.of_preset:
-        of_preset = [(name, value, plain[name]) for name, value in chosen.of_preset.items()]
-        parts.append(_settings(f"Of the preset {config.preset}", ("setting", "value", "default"), of_preset))
-    everything = [(name, value, plain[name]) for name, value in values.items() if name not in (*PLACES, "env")]
-    folded = _settings("All settings", ("setting", "value", "default"), everything)
-    return join([element("div", *parts, class_="beside"), details(f"All {len(everything)} settings", folded)])
+    """Settings that differ from preset and defaults, then those of the preset, then all, folded."""
+    env, whose = Choice("env", config.env, results.NOTHING), f"preset {config.preset} and the defaults"
+    parts = [_settings(f"Different from {whose}", "otherwise", [env, *given(config)])]
+    if values := of_preset(config):
+        parts.append(_settings(f"Of the preset {config.preset}", "default", values))
+    everything = every(config)
+    folded = details(f"All {len(everything)} settings", _settings("All settings", "default", everything))
+    return join([element("div", *parts, class_="beside"), folded])
 
 
-def _settings(caption: str, names: tuple[str, str, str], rows: Iterable[tuple[str, object, object]]) -> Html:
-    cells = [[element("code", name), plain_text(value), plain_text(other)] for name, value, other in rows]
-    return table(caption, names, cells, texts=3)
+def _settings(caption: str, other: str, rows: Iterable[Choice]) -> Html:
+    cells = [[element("code", row.name), plain_text(row.value), plain_text(row.otherwise)] for row in rows]
+    return table(caption, ["setting", "value", other], cells, texts=3)
 
 
 # Film -----------------------------------------------------------------------------------------------------------------
@@ -102,11 +98,10 @@ def _film(story: Story) -> Iterator[Section]:
     if not story.films:
         return
     path, size = story.films[0], story.films[0].stat().st_size
-    more = f" {len(story.films) - 1} older one(s) lie beside it." if len(story.films) > 1 else ""
-    words = f"videos/{path.name}.{more}"
+    words = f"videos/{path.name}, the newest of {len(story.films)}" if len(story.films) > 1 else f"videos/{path.name}"
     if size > MOST_FILM_BYTES:
-        left_out = f"{size / 2**20:,.0f} MiB are more than the {MOST_FILM_BYTES >> 20} MiB that a page takes in: it is "
-        yield Section("film", "Film", element("p", f"{words} {left_out} left out."))
+        why = f"its {size / 2**20:,.0f} MiB are more than the {MOST_FILM_BYTES >> 20} MiB that a page takes in"
+        yield Section("film", "Film", element("p", f"{words}, is left out: {why}."))
         return
     source = f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
     film = element(
