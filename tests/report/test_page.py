@@ -231,6 +231,7 @@ def test_a_run_that_goes_on(run: Path) -> None:
     (run / "summary.json").unlink()
     found = page_of(run)
     assert "not over 3,000 of 3,000 environment steps: it is still going on, or was ended without a word" in found.text
+    assert "return so far" in found.text
     assert "which a run writes when it ends" in found.text
 
 
@@ -313,12 +314,13 @@ def test_a_sweep_has_a_ranking_and_a_heat_map(tmp_path: Path) -> None:
     assert [row[0] for row in heat] == ["0.01", "0.02"]
     assert heat[1][1] == "-129.0-130.0 to -128.0"
     assert len([a for a in found.all("td") if a.get("class") == "best"]) == 1
-    assert "best final return, critic_lr 0.001, tau 0.02" in found.text
+    assert "best return so far, critic_lr 0.001, tau 0.02" in found.text
     assert len(found.table("environment steps", "time", "critic_lr 0.001, tau 0.01")) == 3
 
 
 def test_a_sweep_of_many_settings_shows_the_best(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", sweep=("random:12",))
+    finish(path)
     found = page_of(path)
     assert len(found.table("rank")) == 12
     assert len(found.table("environment steps", "time")[0]) == 2 + 6 + 2
@@ -373,7 +375,7 @@ def test_the_command_gives_the_same_settings(settings: dict[str, Any]) -> None:
 def test_the_command_has_only_what_differs(run: Path) -> None:
     assert repeat_command(Config.load(run)) == "fastsac train --env Pendulum-v1 --total-steps 3000 --seeds 3"
     found = page_of(run)
-    assert "fastsac train --env Pendulum-v1 --total-steps 3000 --seeds 3" in found.text
+    assert "fastsac train --env Pendulum-v1 \\\n  --total-steps 3000 \\\n  --seeds 3" in found.text
     assert f"fastsac train --config {run}/config.json" in found.text
 
 

@@ -37,14 +37,18 @@ def every(config: Config) -> list[Choice]:
     return [Choice(name, values[name], Config.default(name)) for name in names]
 
 
-def repeat_command(config: Config) -> str:
-    """`fastsac train` with the flags that give this configuration, without its run directory."""
-    words = ["fastsac", "train", "--env", config.env]
+def repeat_command(config: Config, between: str = " ") -> str:
+    """`fastsac train` with the flags that give this configuration, without its run directory.
+
+    Args:
+        config: the settings.
+        between: what stands between two flags, such as the end of a line for shells.
+    """
+    flags = [["fastsac", "train", "--env", config.env]]
     if config.preset != Config(env=config.env, algo=config.algo).preset:
-        words += ["--preset", config.preset]
-    for each in given(config):
-        words += _flag(each.name, each.value)
-    return shlex.join(words)
+        flags.append(["--preset", config.preset])
+    flags += [_flag(each.name, each.value) for each in given(config)]
+    return between.join(map(shlex.join, flags))
 
 
 def _flag(name: str, value: object) -> list[str]:

@@ -48,7 +48,7 @@ def _figures(stories: list[Story], prefixes: list[str]) -> Html:
             count(story.env_steps), duration(story.wall_s), str(story.summary.get("device", "")),
             str(story.summary.get("git_commit") or "")[:7],
         ])  # fmt: skip
-    head = ["run", "task", "seeds", "state", "final return", "environment steps", "time", "device", "commit"]
+    head = ["run", "task", "seeds", "state", "last return", "environment steps", "time", "device", "commit"]
     return table("The runs and what they came to", head, rows, texts=5)
 
 

@@ -42,7 +42,7 @@ def coloured(groups: list[Group]) -> list[Coloured]:
 
 def meaning(groups: list[Group]) -> list[Html]:
     """The legend: the colour of each group where there are several, and what lines and bands are."""
-    names = [(group.colour, group.label) for group in groups if group.colour != OTHER] if len(groups) > 1 else []
+    names = [(group.colour, group.label) for group in groups if group.colour != OTHER and group.label]
     if others := sum(group.colour == OTHER for group in groups):
         names.append((OTHER, f"{others} other settings"))
     thick = evaluation_label(groups)

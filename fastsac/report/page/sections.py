@@ -56,7 +56,8 @@ def head(story: Story) -> Html:
     groups = make_groups([story.run])
     state = element("b", story.state.word, class_="state" if story.state.is_good else "state bad")
     best = max(groups, key=lambda group: group.score)
-    name = "final return" if len(groups) == 1 else f"best final return, {best.label}"
+    name = "final return" if story.is_over else "return so far"
+    name = name if len(groups) == 1 else f"best {name}, {best.label}"
     each = " of each member" if story.run.config.num_members > 1 else ""
     figures = [
         (name, results.final_text(best)),
@@ -156,17 +157,12 @@ def throughput(story: Story) -> Html:
 def repeat(story: Story) -> Html:
     """The commands that repeat the run."""
     config, path = story.run.config, story.run.path / "config.json"
-    parts = [element("pre", element("code", repeat_command(config)), tabindex=0)]
     if config.env.startswith("python:"):
-        told = (
-            "The environment is an object of a Python script: repeat the run there, by fastsac.train with this object."
-        )
-        return element("p", told)
-    parts += [
-        element("p", "or, with the file of its settings,"),
-        element("pre", element("code", f"fastsac train --config {shlex.quote(str(path))}"), tabindex=0),
-    ]
-    return join(parts)
+        why = "The environment is an object of a Python script"
+        return element("p", f"{why}: repeat the run there, by fastsac.train with this object.")
+    commands = repeat_command(config, between=" \\\n  "), f"fastsac train --config {shlex.quote(str(path))}"
+    first, second = (element("pre", element("code", command), tabindex=0) for command in commands)
+    return join([first, element("p", "or, with the file of its settings,"), second])
 
 
 def versions(story: Story) -> Html:
