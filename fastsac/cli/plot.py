@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -21,6 +21,11 @@ class PlotArgs:
     """Run directories, as `fastsac train` writes them."""
     out: Path | None = setting(None, metavar="FILE", unset="RUN_DIR/curves.png, or curves.png for several runs")
     """PNG file to write; the picture of a sweep gets the same name with -sweep added."""
+    x: Literal["both", "steps", "seconds"] = "both"
+    """Draw returns over environment steps, over wall-clock time, or both side by side."""
+
+
+AXES = {"both": ("env_steps", "wall_s"), "steps": ("env_steps",), "seconds": ("wall_s",)}
 
 
 def run(args: list[str]) -> int:
@@ -32,7 +37,7 @@ def run(args: list[str]) -> int:
     from fastsac.report.sweep_charts import beside, plot_sweep
 
     runs = read_runs(options.run_dirs)
-    print(plot(runs, options.out))
+    print(plot(runs, options.out, AXES[options.x]))
     if picture := plot_sweep(runs, options.out and beside(options.out)):
         print(picture)
         show(rank(runs))

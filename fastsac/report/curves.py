@@ -25,7 +25,7 @@ STYLES: dict[str, dict[str, Any]] = {  # of lines, by the kind of trace
 MARKERS = {"marker": "o", "markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.7, "clip_on": False}
 
 
-def plot(runs: Sequence[Source], out: str | Path | None = None) -> Path:
+def plot(runs: Sequence[Source], out: str | Path | None = None, axes: Sequence[str] = AXES) -> Path:
     """Draw the learning curves of run directories, and return the file written.
 
     Members that differ only in their seed are drawn as one, whether of one run or of several, by their interquartile
@@ -37,43 +37,43 @@ def plot(runs: Sequence[Source], out: str | Path | None = None) -> Path:
     Args:
         runs: run directories.
         out: its suffix decides the format.  Default RUN_DIR/curves.png, or curves.png for several runs.
+        axes: which of `AXES` to draw returns against, a panel each.
 
     Raises:
         ValueError: no run, not a run directory, nothing to draw yet, or an unknown format.
     """
     read = read_runs(runs)
-    return save(draw(make_groups(read)), Path(out or default_path(read, "curves.png")))
+    return save(draw(make_groups(read), axes), Path(out or default_path(read, "curves.png")))
 
 
-def draw(groups: list[Group]) -> Figure:
-    """Two panels per environment with a common y axis, and the legend below them."""
+def draw(groups: list[Group], axes: Sequence[str] = AXES) -> Figure:
+    """A panel per environment and axis, those of an environment with a common y axis, and the legend below them."""
     tasks, seeds = by_task(groups), {seeds_text(group) for group in groups}
     subject = next(iter(tasks)) if len(tasks) == 1 else "Learning curves"
     title = ", ".join([subject, *(seeds if len(seeds) == 1 else ())])
-    figure = new_figure(11, 0.9 + 3.6 * len(tasks), title)
+    figure = new_figure(11 if len(axes) > 1 else 7.5, 0.9 + 3.6 * len(tasks), title)
     add_legend(figure, [*group_handles(groups), *line_handles(groups)])
-    rows = figure.subplots(len(tasks), 2, sharey="row", squeeze=False)
+    rows = figure.subplots(len(tasks), len(axes), sharey="row", squeeze=False)
     seeds_of_bands = most_seeds(groups)
     for panels, (task, mine) in zip(rows, tasks.items(), strict=True):
-        for group in mine:
-            draw_group(panels, group, len(mine) <= ROOMY, seeds_of_bands)
-        tidy(panels[0], "environment steps")
-        tidy(panels[1], wall_label(mine))
+        for panel, axis in zip(panels, axes, strict=True):
+            for group in mine:
+                draw_group(panel, axis, group, len(mine) <= ROOMY, seeds_of_bands)
+            tidy(panel, "environment steps" if axis == "env_steps" else wall_label(mine))
         panels[0].set_ylabel("return per episode" if len(tasks) == 1 else f"{task}\nreturn per episode", color=INK)
     return figure
 
 
-def draw_group(panels: Sequence[Axes], group: Group, roomy: bool, seeds_of_bands: int) -> None:
+def draw_group(panel: Axes, axis: str, group: Group, roomy: bool, seeds_of_bands: int) -> None:
     """Training episodes thin and faint, evaluations thick on a band; a thin line for one that is not in colour."""
     for trace in traces(group, roomy, seeds_of_bands):
-        for axes, axis in zip(panels, AXES, strict=True):
-            if trace.kind == "band":
-                alpha = 0.16 if roomy else 0.1
-                axes.fill_between(trace.x[axis], *trace.y, color=group.colour, alpha=alpha, linewidth=0, zorder=2)
-                continue
-            marked = trace.kind == "evaluations" and roomy and len(trace.y) <= MOST_MARKERS
-            style = STYLES[trace.kind] | (MARKERS if marked else {})
-            axes.plot(trace.x[axis], trace.y, color=group.colour, **style)
+        if trace.kind == "band":
+            alpha = 0.16 if roomy else 0.1
+            panel.fill_between(trace.x[axis], *trace.y, color=group.colour, alpha=alpha, linewidth=0, zorder=2)
+            continue
+        marked = trace.kind == "evaluations" and roomy and len(trace.y) <= MOST_MARKERS
+        style = STYLES[trace.kind] | (MARKERS if marked else {})
+        panel.plot(trace.x[axis], trace.y, color=group.colour, **style)
 
 
 def wall_label(groups: list[Group]) -> str:

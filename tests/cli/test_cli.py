@@ -140,7 +140,7 @@ def test_train_eval_plot_resume_repeat(capsys, tmp_path):
     status, again, _ = call(capsys, "eval", "run", "--episodes", "3", "--json")
     assert json.loads(again) == report
 
-    status, out, _ = call(capsys, "plot", "run", "--out", "a.png")
+    status, out, _ = call(capsys, "plot", "run", "--out", "a.png", "--x", "steps")
     assert status == 0
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 

@@ -246,6 +246,14 @@ def test_panels_of_one_member(tmp_path: Path) -> None:
     assert {tuple(map(float, corner)) for corner in np.asarray(corners)} >= {(1000.0, -920.0), (1000.0, -880.0)}
 
 
+@pytest.mark.parametrize(("axis", "label"), [("env_steps", "environment steps"), ("wall_s", "wall seconds")])
+def test_one_axis_alone(tmp_path: Path, axis: str, label: str) -> None:
+    groups = make_groups(read_runs([write_run(tmp_path / "run")]))
+    (panel,), both = draw(groups, (axis,)).axes, {a.get_xlabel(): drawn(a) for a in draw(groups).axes}
+    assert panel.get_xlabel() == label
+    assert drawn(panel) == both[label]
+
+
 def test_line_and_band_of_several_seeds(tmp_path: Path) -> None:
     added = [0.0, 4.0, 8.0, 12.0, 900.0]
     figure = draw(
