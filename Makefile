@@ -45,9 +45,10 @@ check: $(READY)  ## Run the linters and the type checker
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-docs: $(READY)  ## Check links, printed commands and figures in the documents
+docs: $(READY)  ## Check the documents, and build them as a site: site/index.html
 	$(BIN)/python -m pytest -q tests/test_docs.py
 	$(BIN)/python -m bench.report --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(READY)  ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix
@@ -61,4 +62,4 @@ build: $(READY)  ## Build sdist and wheel into dist/
 	$(BIN)/python -m build --no-isolation
 
 clean:  ## Remove .venv, dist and caches; runs/ stays
-	rm -rf $(VENV) dist build htmlcov .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist build site htmlcov .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache
