@@ -7,6 +7,7 @@ A file of the repository has the same place in the site, so that links mean the 
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -14,10 +15,14 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from fastsac.config.fields import DEFAULTS, GROUPS, docs_of, range_text
+from fastsac.config.settings import Config
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = "docs/"
 PAGES = ("bench/README.md", "CHANGELOG.md", "CONTRIBUTING.md")  # of the navigation, which lie outside docs/
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")  # the path of a link or picture within the repository
+PICTURE = re.compile(r"^!\[([^]]*)\]\((pictures/[\w-]+\.svg)\)$", re.MULTILINE)
 FOREIGN = re.compile(r"""<(?:link|script|img|iframe|source|video)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//[^>]*>""")
 
 
@@ -38,14 +43,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn links of the repository into those of the site."""
+    """Turn links of the repository into those of the site; put pictures and settings into their places."""
     here = _in_repository(page.file.src_uri)
 
     def moved(match: re.Match[str]) -> str:
         path = _resolved(here, match[1])
         return os.path.relpath(path.removeprefix(DOCS), os.path.dirname(page.file.src_uri) or ".")
 
-    return LINK.sub(moved, markdown)
+    markdown = PICTURE.sub(_drawn, markdown)
+    return LINK.sub(moved, markdown).replace("<!-- settings -->", _settings())
 
 
 def on_post_build(config: MkDocsConfig) -> None:
@@ -73,3 +79,50 @@ def _resolved(page: str, target: str) -> str:
 def _in_repository(src_uri: str) -> str:
     """The path within the repository of a page of the site."""
     return DOCS + src_uri if (ROOT / DOCS / src_uri).exists() else src_uri
+
+
+def _drawn(match: re.Match[str]) -> str:
+    """A picture as a part of the page, so that it has the page's colours."""
+    svg = (ROOT / DOCS / match[2]).read_text().replace("<svg ", f'<svg role="img" aria-label="{match[1]}" ', 1)
+    return f'<figure class="drawing">{" ".join(svg.split())}</figure>'
+
+
+def _settings() -> str:
+    """A table of the settings for each group."""
+    texts = docs_of(Config)
+    names = re.compile(rf"\b({'|'.join(name for name in texts if '_' in name)})\b")
+    tables = []
+    for group in GROUPS:
+        rows = ["| setting | default | |", "|---|---|---|"]
+        for each in fields(Config):
+            traits = {**DEFAULTS, **each.metadata}
+            if traits["group"] == group:
+                text = names.sub(r"`\1`", texts[each.name]) + _traits(traits)
+                rows.append(f"| `{each.name}`{{ #{each.name} }} | {_default(each, traits)} | {text} |")
+        tables.append(f"## {group.capitalize()}\n\n" + "\n".join(rows))
+    return "\n\n".join(tables)
+
+
+def _default(setting: Field[object], traits: dict[str, object]) -> str:
+    if setting.default is None:
+        return str(traits.get("unset", "not set"))
+    value = setting.default if setting.default_factory is MISSING else setting.default_factory()
+    return "must be given" if value is MISSING else _flag(value)
+
+
+def _flag(value: object) -> str:
+    """A value as on the command line."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return f"`{' '.join(map(str, value))}`" if value else "none"
+    return f"`{value:_}`" if isinstance(value, int) else f"`{value}`"
+
+
+def _traits(traits: dict[str, object]) -> str:
+    """What is true of a setting beside its text."""
+    bounds = {name: traits[name] for name in ("at_least", "above", "at_most") if name in traits}
+    notes = [range_text(bounds)] if bounds else []
+    notes += ["may be swept"] if traits["sweepable"] else []
+    notes += ["stays when a run is resumed"] if traits["fixed"] else []
+    return f" *{', '.join(notes).capitalize()}.*" if notes else ""

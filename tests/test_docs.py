@@ -1,26 +1,11 @@
-"""The documents are true where that can be checked: links lead somewhere, printed commands exist."""
+"""The documents are true where that can be checked: links lead somewhere, what they name exists."""
 
 import re
-import shlex
-from pathlib import Path
 
 import pytest
 
-from fastsac.cli.main import COMMANDS
-from fastsac.cli.train import train_config
-
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "bench/README.md"])
-TEXT = {str(path.relative_to(ROOT)): path.read_text() for path in DOCUMENTS}
-COMMAND_LINES = sorted(
-    {
-        line.split(" #")[0].strip()
-        for text in TEXT.values()
-        for block in re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-        for line in block.splitlines()
-        if line.startswith("fastsac ")
-    }
-)
+from fastsac.cli.main import COMMANDS as NAMES
+from tests.support.documents import BLOCKS, COMMANDS, NOT_RUN, OTHER_PROGRAMS, ROOT, TEXT, words_of
 
 
 def slug(heading: str) -> str:
@@ -41,15 +26,21 @@ def test_links_lead_somewhere(name: str) -> None:
 
 
 def test_documents_print_commands() -> None:
-    assert len(COMMAND_LINES) > 10
+    assert len(COMMANDS) > 10
+    assert {words_of(command)[0] for command in COMMANDS} <= NAMES.keys()
 
 
-@pytest.mark.parametrize("line", COMMAND_LINES)
-def test_printed_commands_are_understood(line: str) -> None:
-    _, command, *args = shlex.split(line)
-    assert command in COMMANDS
-    if command == "train" and not any(word.startswith(("runs/", "gymnasium:My")) for word in args):
-        train_config(args)
+def test_shell_blocks_hold_commands_that_are_checked() -> None:
+    for block in BLOCKS:
+        if block.language == "sh" and block.is_run:
+            for line in block.lines:
+                for command in line.split(" && "):
+                    assert command in COMMANDS or command.startswith(("cd ", *OTHER_PROGRAMS)), command
+
+
+def test_what_is_not_run_says_why() -> None:
+    for text in TEXT.values():
+        assert text.count(NOT_RUN) == len(re.findall(re.escape(NOT_RUN) + r"\w.* -->\n+```\w+\n", text))
 
 
 @pytest.mark.parametrize("name", TEXT)
@@ -57,7 +48,7 @@ def test_modules_tests_and_targets_that_documents_name_exist(name: str) -> None:
     for module in re.findall(r"python -m (bench[\w.]*)", TEXT[name]):
         path = ROOT.joinpath(*module.split("."))
         assert path.is_dir() or path.with_suffix(".py").exists(), module
-    for file in re.findall(r"tests/[\w/]+\.py", TEXT[name]):
+    for file in re.findall(r"(?:tests|examples)/[\w/]+\.py", TEXT[name]):
         assert (ROOT / file).exists(), file
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for target in re.findall(r"`make ([a-z-]+)", TEXT[name]):
