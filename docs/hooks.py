@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
+from typing import cast
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -121,8 +122,8 @@ def _flag(value: object) -> str:
 
 def _traits(traits: dict[str, object]) -> str:
     """What is true of a setting beside its text."""
-    bounds = {name: traits[name] for name in ("at_least", "above", "at_most") if name in traits}
-    notes = [range_text(bounds)] if bounds else []
+    bounds = {name: value for name, value in traits.items() if name in ("at_least", "above", "at_most")}
+    notes = [range_text(cast("dict[str, float]", bounds))] if bounds else []
     notes += ["may be swept"] if traits["sweepable"] else []
     notes += ["stays when a run is resumed"] if traits["fixed"] else []
     return f" *{', '.join(notes).capitalize()}.*" if notes else ""
