@@ -46,7 +46,7 @@ check: $(READY)  ## Run the linters and the type checker
 	$(BIN)/mypy
 
 docs: $(READY)  ## Check the documents, and build them as a site: site/index.html
-	$(BIN)/python -m pytest -q tests/test_docs.py
+	$(BIN)/python -m pytest -q tests/test_docs*.py
 	$(BIN)/python -m bench.report --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 

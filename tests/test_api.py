@@ -186,12 +186,3 @@ def test_a_typed_script_runs(tmp_path):
     """`make check` holds it to mypy --strict."""
     evaluations = user_script.main(tmp_path)
     assert [len(evaluation.returns) for evaluation in evaluations] == [2, 2, 2]
-
-
-@pytest.mark.parametrize(("page", "last"), [("python", "evaluation"), ("demonstrations", "steps")])
-def test_the_pages_about_python_are_true(page, last):
-    page = (Path(__file__).parents[1] / "docs" / f"{page}.md").read_text()
-    names: dict[str, object] = {}
-    for block in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
-        exec(block, names)
-    assert last in names

@@ -17,8 +17,9 @@ import fastsac
 from fastsac.cli.main import main
 from fastsac.cli.train import train_config
 from fastsac.config.settings import Config
+from fastsac.run.plan import make_plan
 from fastsac.run.result import Result
-from tests.support.documents import BLOCKS, COMMANDS, TEXT, words_of
+from tests.support.documents import BLOCKS, COMMANDS, words_of
 
 TINY: dict[str, Any] = {
     "total_steps": 120, "learning_starts": 64, "batch_size": 8, "buffer_size": 1_000, "hidden_dims": (8,),
@@ -43,13 +44,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory without a display, whose modules nobody has imported; trainings are tiny."""
+    """A working directory with the files of the pages, which nobody has imported; trainings are tiny."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(fastsac, "train", tiny_train)
+    monkeypatch.setattr(fastsac, "make_plan", lambda config: make_plan(config.replace(**TINY)))
     for block in BLOCKS:
-        monkeypatch.delitem(sys.modules, str(block.module), raising=False)
+        if block.file:
+            Path(block.file).parent.mkdir(exist_ok=True)
+            Path(block.file).write_text(block.code)
+            monkeypatch.delitem(sys.modules, str(block.module), raising=False)
     return tmp_path
 
 
@@ -68,19 +73,10 @@ def provide(names: str, trained: Path) -> None:
         shutil.copytree(trained, run_dir)
 
 
-def write_files(page: str) -> None:
-    """Write the blocks that are files."""
-    for block in BLOCKS:
-        if block.page == page and block.file:
-            Path(block.file).parent.mkdir(exist_ok=True)
-            Path(block.file).write_text(block.code)
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_python_runs(page: str, world: Path, trained: Path) -> None:
     blocks = [block for block in BLOCKS if block.page == page and block.language == "python" and block.is_run]
     provide("".join(block.code for block in blocks), trained)
-    write_files(page)
     names: dict[str, object] = {"__name__": "page"}
     for block in blocks:
         exec(compile(block.code, page, "exec"), names)
@@ -89,8 +85,6 @@ def test_python_runs(page: str, world: Path, trained: Path) -> None:
 @pytest.mark.parametrize("command", [command for command in COMMANDS if words_of(command)[0] == "train"])
 def test_training_commands_are_understood(command: str, world: Path, trained: Path, capsys: Any) -> None:
     provide(command, trained)
-    page = next(page for page, text in TEXT.items() if command in text)
-    write_files(page)
     _, args = words_of(command)
     if {"--help", "--help-all"} & {*args}:
         with pytest.raises(SystemExit, match=r"^0$"):
@@ -116,7 +110,7 @@ def tiny(config: Config) -> dict[str, Any]:
 )
 def test_other_commands_run(command: str, world: Path, trained: Path, capsys: Any) -> None:
     provide(command, trained)
-    command = re.sub(r"--episodes \d+", "--episodes 1", command)
+    command = re.sub(r"--episodes \S+", "--episodes 1", re.sub(r"--steps \S+", "--steps 50", command))
     name, args = words_of(command)
     assert main([name, *args]) == 0, capsys.readouterr().err
 

@@ -41,7 +41,7 @@ class Block:
     @property
     def lines(self) -> list[str]:
         """Lines of a shell block without comments, each command in one."""
-        whole = self.code.replace("\\\n", " ")
+        whole = re.sub(r"\\\n *", "", self.code)
         return [line for text in whole.splitlines() if (line := re.sub(r"(^| )#.*", "", text).strip())]
 
 

@@ -1,10 +1,11 @@
-"""What documents say of settings: those of other programs beside ours, and what a transition takes."""
+"""What documents list is complete and true: settings of other programs beside ours, public names, bytes."""
 
 import re
 
 import pytest
 import torch
 
+import fastsac
 from fastsac.cli.train import train_config
 from fastsac.config.other_programs import ELSEWHERE
 from fastsac.config.settings import Config
@@ -48,6 +49,11 @@ def test_what_train_answers_to_their_flags_stands_beside_them(there: str, flags:
         answer = ELSEWHERE.get(f"--{name.replace('_', '-')}", "")
         named = set(re.findall(r"--[\w-]+", answer))
         assert not named or not ours or named & ours, (name, answer)
+
+
+def test_the_reference_has_all_public_names() -> None:
+    names = re.findall(r"^::: fastsac\.(\w+)$", TEXT["docs/api.md"], re.MULTILINE)
+    assert sorted(names) == sorted(fastsac.__all__)
 
 
 @pytest.mark.parametrize("env", ["HalfCheetah-v5", "CartPole-v1"])
