@@ -3,6 +3,8 @@
 Axes: B batch, O obs_dim, F features, A action_dim or number of actions, E critics, W outputs for one value.
 """
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -43,6 +45,14 @@ class DiscreteActions(Algorithm):
     """Acts by one-hot rows; critics give a value for every action, expectations are exact sums and need no noise."""
 
     discrete = True
+
+    def choose(self, net: Net, obs: Tensor, noise: Tensor | None) -> Tensor:
+        """Actions [B, A], as in `Algorithm`."""
+        return losses.one_hot(self.scores(net, obs, noise))
+
+    @abstractmethod
+    def scores(self, net: Net, obs: Tensor, noise: Tensor | None) -> Tensor:
+        """What the actions are chosen by, [B, A]: the greatest.  Noise samples by the Gumbel-max trick."""
 
     def outputs(self, critic: Net, obs: Tensor, beside: Tensor | None = None, training: bool = False) -> Tensor:
         """Outputs for every action, [E, B, A, W], for obs [B, O], as `Net` gives them."""

@@ -43,10 +43,10 @@ class SacDiscrete(DiscreteActions):
             target = config.target_entropy_share * math.log(self.action_dim)
         return super().hyper(config) | {"target_entropy": target}
 
-    def choose(self, net: Net, obs: Tensor, noise: Tensor | None) -> Tensor:
-        """Actions [B, A], as in `Algorithm`; samples are by the Gumbel-max trick, the best action is the likeliest."""
+    def scores(self, net: Net, obs: Tensor, noise: Tensor | None) -> Tensor:
+        """As in `DiscreteActions`: logits, whose best is the likeliest action."""
         logits = net(net.features(obs))  # [B, A]
-        return losses.one_hot(logits if noise is None else logits + losses.gumbel(noise))
+        return logits if noise is None else logits + losses.gumbel(noise)
 
     def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, which: Which) -> Loss:
         """J_Q + J_pi + J(alpha) (equations 3, 12 and 11)."""

@@ -52,7 +52,7 @@ class Sql(Algorithm):
 
         The best is that of xi = 0, the middle of the samples, which is not always a mode where there are several.
         """
-        xi = torch.zeros(len(obs), self.action_dim, device=obs.device) if noise is None else noise
+        xi = torch.zeros(obs.shape[0], self.action_dim, device=obs.device) if noise is None else noise
         return torch.tanh(self._sample(net, net.features(obs), xi.unsqueeze(0)).squeeze(0))
 
     def noise_shape(self, batch_size: int) -> tuple[int, ...]:

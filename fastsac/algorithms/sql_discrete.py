@@ -33,10 +33,10 @@ class SqlDiscrete(DiscreteActions):
         """The temperature."""
         return self.config.init_alpha
 
-    def choose(self, net: Net, obs: Tensor, noise: Tensor | None) -> Tensor:
-        """Actions [B, A], as in `Algorithm`: samples of exp(Q / alpha) by the Gumbel-max trick; the greatest Q."""
+    def scores(self, net: Net, obs: Tensor, noise: Tensor | None) -> Tensor:
+        """As in `DiscreteActions`: values, or samples of exp(Q / alpha)."""
         q = self.q(net, obs)
-        return losses.one_hot(q if noise is None else q / self.alpha + losses.gumbel(noise))
+        return q if noise is None else q / self.alpha + losses.gumbel(noise)
 
     def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, which: Which) -> Loss:
         """The soft Bellman error (equation 11), y = r + discount * alpha logsumexp(min_e Q_target(s', .) / alpha).
