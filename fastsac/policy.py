@@ -12,11 +12,14 @@ from torch import Tensor
 
 from fastsac import checkpoint as checkpoints
 from fastsac.algorithms import registry
+from fastsac.algorithms.actions import DiscreteActions
 from fastsac.algorithms.algorithm import Algorithm
 from fastsac.algorithms.plugins import check_plugins
 from fastsac.config.settings import Config
 from fastsac.env import Box, Discrete, EnvSpec, Space, action_shape, action_space, flatten, observation_space
 from fastsac.nn import normalizer
+from fastsac.nn.network import Net
+from fastsac.nn.vectors import Params
 from fastsac.run.run_state import RunState, find
 
 Arrays = NDArray[Any] | Mapping[str, Any] | int | float
@@ -30,7 +33,9 @@ class Policy:
         spec: the task that it was trained in.
         member: which of the run's members it is.
         run_dir: where it was loaded from.
+        env_steps: how long it had been trained then, by the steps of its environments.
         algorithm: what it was trained by.
+        numbers: what it computes with, by name: parameters, statistics, bounds of actions.
     """
 
     def __init__(
@@ -42,10 +47,16 @@ class Policy:
         norm: tuple[Tensor, Tensor] | None,  # mean and reciprocal deviation of observations, [O], if normalised
         run_dir: Path,
         member: int,
+        env_steps: int,
     ) -> None:
-        self.config, self.algorithm, self.spec, self._vector, self._norm = config, algorithm, spec, vector, norm
-        self.run_dir, self.member = run_dir, member
-        self._bounds = torch.tensor(spec.action_bounds).T if spec.action_bounds else None  # [2, A]
+        self.config, self.algorithm, self.spec = config, algorithm, spec
+        self.run_dir, self.member, self.env_steps = run_dir, member, env_steps
+        self.numbers = dict(algorithm.learned[algorithm.acts_by].views(vector))
+        if norm is not None:
+            self.numbers |= {"obs_mean": norm[0], "obs_rstd": norm[1]}
+        if spec.action_bounds:
+            low, high = torch.tensor(spec.action_bounds).T  # [A] each
+            self.numbers |= {"action_low": low, "action_high": high}
 
     @classmethod
     def load(cls, run_dir: str | Path, member: int = 0, checkpoint: Literal["last", "best"] = "last") -> Self:
@@ -78,12 +89,14 @@ class Policy:
                 if state["best"]["return"][member] == -math.inf:
                     raise ValueError(f"{run_dir} has no evaluation by which a policy could be the best. Take the last.")
                 vector, norm = state["best"]["params"][member], state["best"]
+                env_steps = int(state["best"]["env_steps"][member])
             else:
                 vector, norm = state["state"]["params"][algorithm.acts_by][member], state["normalizer"]
+                env_steps = run.env_steps[member]
             mean_and_rstd = (norm["mean"][member], norm["rstd"][member]) if config.obs_norm else None
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"the checkpoint in {run_dir} is not of the algorithm in its config.json.") from error
-        return cls(config, algorithm, run.spec, vector, mean_and_rstd, run_dir, member)
+        return cls(config, algorithm, run.spec, vector, mean_and_rstd, run_dir, member, env_steps)
 
     def __repr__(self) -> str:
         who = f"{self.spec.env_id}, {self.config.algo}, {self.config.member_name(self.member)}"
@@ -139,11 +152,38 @@ class Policy:
     @torch.no_grad()
     def choose(self, rows: Tensor, deterministic: bool = True) -> Tensor:
         """Actions [B, A], in [-1, 1] or one-hot, for observations [B, O] as of a `VectorEnv`, on the CPU."""
+        noise = None if deterministic else torch.randn(len(rows), self.algorithm.action_dim)
+        return self.compute(self.numbers, rows, noise)
+
+    def compute(self, numbers: Params, rows: Tensor, noise: Tensor | None) -> Tensor:
+        """As `choose`, a pure function of numbers, rows [B, O] and standard normal noise [B, A]; without, the best."""
+        return self.algorithm.choose(*self._inputs(numbers, rows), noise)
+
+    def in_units(self, action: Tensor) -> Tensor:
+        """Actions [B, A], in [-1, 1] or one-hot, as the task takes them, [B, ...]."""
+        return self.scale(self.numbers, action).reshape(len(action), *action_shape(self.spec))
+
+    def scale(self, numbers: Params, action: Tensor) -> Tensor:
+        """Actions [B, A], in [-1, 1], in the task's units; of one-hot ones the task's numbers of the choices, [B]."""
+        if self.algorithm.discrete:
+            return action.argmax(-1) + self.spec.action_start
+        if "action_low" not in numbers:
+            return action
+        low, high = numbers["action_low"], numbers["action_high"]
+        return (low + (high - low) * (action + 1) / 2).clamp(low, high)
+
+    @torch.no_grad()
+    def scores(self, rows: Tensor, noise: Tensor | None) -> Tensor:
+        """What a discrete policy chooses by, [B, A]: the greatest; arguments are those of `compute`."""
+        assert isinstance(self.algorithm, DiscreteActions)
+        return self.algorithm.scores(*self._inputs(self.numbers, rows), noise)
+
+    def _inputs(self, numbers: Params, rows: Tensor) -> tuple[Net, Tensor]:
+        """The network that acts, and what it sees of rows [B, O]."""
         x = rows.float()
-        if self._norm is not None:
-            x = normalizer.apply(x, *self._norm)
-        noise = None if deterministic else torch.randn(len(x), self.algorithm.action_dim)
-        return self.algorithm.act(self._vector, x, noise)
+        if "obs_mean" in numbers:
+            x = normalizer.apply(x, numbers["obs_mean"], numbers["obs_rstd"])
+        return Net(self.algorithm.networks[self.algorithm.acts_by], numbers), x
 
     def predict(
         self,
@@ -157,15 +197,6 @@ class Policy:
         The policy has no memory: `state` is returned as it is, and `episode_start` is not looked at.
         """
         return self.act(observation, deterministic), state
-
-    def in_units(self, action: Tensor) -> Tensor:
-        """Actions [B, A], in [-1, 1] or one-hot, as the task takes them, [B, ...]."""
-        if self.algorithm.discrete:
-            return action.argmax(-1) + self.spec.action_start
-        if self._bounds is not None:
-            low, high = self._bounds
-            action = (low + (high - low) * (action + 1) / 2).clamp(low, high)
-        return action.reshape(len(action), *action_shape(self.spec))
 
 
 def _tensors(obs: Any) -> Iterator[Tensor]:

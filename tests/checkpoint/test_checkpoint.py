@@ -18,11 +18,18 @@ from fastsac.checkpoint import writer as checkpoint_writer
 from fastsac.checkpoint.writer import Rows, Writer
 from fastsac.cli.main import main
 from fastsac.config.settings import Config
+from fastsac.nn.vectors import flatten
 from fastsac.run.run_state import RunState
 from fastsac.run.run_state import find as find_run
 from fastsac.run.trainer import train
 from tests.support.checkpoints import META, STATE, rows_of
 from tests.support.runs import BASE, complaints, parameters, rows
+
+
+def vector(policy):
+    """The vector [P] of the network that acts."""
+    algorithm = policy.algorithm
+    return flatten({name: policy.numbers[name] for name in algorithm.networks[algorithm.acts_by].shapes})
 
 
 def save(writer, env_steps, first=0, last=1):
@@ -321,7 +328,7 @@ def test_a_damaged_newest_checkpoint_is_told_by_every_command(tmp_path, trained,
     (dirs[-1] / "learner.pt").write_bytes(b"x")
     policy = fastsac.load(folder)
     assert [f"Taking {dirs[0].name}" in r.message for r in caplog.records] == [True]
-    assert torch.equal(policy._vector, checkpoint.load(folder)[0]["state"]["params"]["actor"][0])
+    assert torch.equal(vector(policy), checkpoint.load(folder)[0]["state"]["params"]["actor"][0])
     assert main(["train", "--resume", str(folder), "--total-steps", "70"]) == 0
     assert f"Taking {dirs[0].name}" in " ".join(capsys.readouterr().out.split())
     assert checkpoint.find(folder).note == ""
@@ -348,8 +355,8 @@ def test_the_best_policy_is_the_one_with_the_highest_evaluation(tmp_path, capsys
         assert state["best"]["return"][member] == float(top["return_mean"])
         assert state["best"]["env_steps"][member] == int(top["env_steps"])
         best, last = (fastsac.load(folder, member, checkpoint=name) for name in ("best", "last"))
-        assert torch.equal(best._vector, last._vector) == (top is mine[-1])
-    assert torch.equal(fastsac.load(folder)._vector, parameters(result)["actor"][0])
+        assert torch.equal(vector(best), vector(last)) == (top is mine[-1])
+    assert torch.equal(vector(fastsac.load(folder)), parameters(result)["actor"][0])
     capsys.readouterr()
     assert main(["eval", str(folder), "--checkpoint", "best", "--json", "--episodes", "2"]) == 0
     assert json.loads(capsys.readouterr().out)["checkpoint"] == "best"
