@@ -226,7 +226,16 @@ def make_adapter(name: str, env: SyncVectorEnv, action_limit: float | None, limi
     parts = [_part(name, path, leaf) for path, leaf in _leaves(env.single_observation_space)]
     if limit is None:
         limit = getattr(env.envs[0].spec, "max_episode_steps", None)
-    return Adapter(name, parts, _action_map(name, space, action_limit), space.shape or (), limit)
+    joints = _joint_names(env.envs[0])
+    return Adapter(name, parts, _action_map(name, space, action_limit), space.shape or (), limit, joints)
+
+
+def _joint_names(env: gymnasium.Env[Any, Any]) -> list[str]:
+    """Of the joint that each actuator of a MuJoCo model moves; none elsewhere, and where one moves something else."""
+    model: Any = getattr(env.unwrapped, "model", None)
+    if not hasattr(model, "actuator_trnid") or model.actuator_trntype.any():  # 0 is a joint
+        return []
+    return [model.joint(joint).name for joint in model.actuator_trnid[:, 0]]
 
 
 def _action_map(name: str, space: Space, action_limit: float | None) -> ActionScale | ActionChoice:

@@ -50,15 +50,26 @@ from fastsac.env.registry import (
     resolve,
     why_only_here,
 )
-from fastsac.env.spaces import Box, Dict, Discrete, Space, action_shape, action_space, observation_space
+from fastsac.env.spaces import (
+    Box,
+    Dict,
+    Discrete,
+    Space,
+    action_range,
+    action_shape,
+    action_space,
+    observation_space,
+    parts_of,
+)
 
 __all__ = [
     "DEFAULT_BACKEND", "ENTRY_POINT_GROUP", "MAX_FLAT_SIZE", "MAX_SEED", "MIN_IMAGE_SIDE", "NO_BOUND",
     "OBJECT_BACKEND", "OWN_BACKENDS", "SUCCESS_KEYS", "ActionChoice", "ActionScale", "Adapter", "AnyArray",
     "Backend", "BoolArray", "Box", "Dict", "Discrete", "EnvKwargs", "EnvSpec", "FloatArray", "ObsArray", "ObsPart",
-    "RenderedEnv", "SavesState", "Space", "Step", "Task", "VectorEnv", "action_shape", "action_space",
-    "backend_modules", "backend_names", "cannot_make", "channels_first", "check_known_kwargs", "describe",
-    "find_image", "first_line", "flatten", "image_shape", "import_module", "join", "list_envs", "list_slow_envs",
-    "list_tasks", "make_env", "make_rendered_env", "make_spec", "modules_of", "near_matches", "observation_space",
-    "one_hot", "register_env", "resolve", "rows_of_actions", "success_of", "why_only_here",
+    "RenderedEnv", "SavesState", "Space", "Step", "Task", "VectorEnv", "action_range", "action_shape",
+    "action_space", "backend_modules", "backend_names", "cannot_make", "channels_first", "check_known_kwargs",
+    "describe", "find_image", "first_line", "flatten", "image_shape", "import_module", "join", "list_envs",
+    "list_slow_envs", "list_tasks", "make_env", "make_rendered_env", "make_spec", "modules_of", "near_matches",
+    "observation_space", "one_hot", "parts_of", "register_env", "resolve", "rows_of_actions", "success_of",
+    "why_only_here",
 ]  # fmt: skip

@@ -96,6 +96,7 @@ class Adapter:
     Args:
         parts: of the observation, in the order of concatenation.
         action_shape: of the simulator's actions, for one environment.
+        joint_names: as in `EnvSpec`.
 
     Raises:
         ValueError: as `find_image`.
@@ -108,6 +109,7 @@ class Adapter:
         action_map: ActionScale | ActionChoice,
         action_shape: tuple[int, ...],
         max_episode_steps: int | None,
+        joint_names: Sequence[str] = (),
     ) -> None:
         self._action_map, self._action_shape = action_map, action_shape
         self.spec = EnvSpec(
@@ -122,6 +124,7 @@ class Adapter:
             obs_parts=tuple(parts),
             action_shape=action_shape,
             action_start=action_map.start,
+            joint_names=tuple(joint_names),
         )
 
     def action(self, action: FloatArray) -> AnyArray:

@@ -85,6 +85,7 @@ class EnvSpec:
     obs_parts: tuple[ObsPart, ...] = ()  # as they are joined; empty where only vectors [O] are known
     action_shape: tuple[int, ...] | None = None  # for one environment; None is (A,), and () of a discrete task
     action_start: int = 0  # the number of a discrete task's first choice
+    joint_names: tuple[str, ...] = ()  # of the joint that each actuator moves; empty where the simulator tells none
 
     def difference(self, other: "EnvSpec") -> str | None:
         """Name of the first size or bound in which `other` differs; None if a policy of this task fits it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fastsac.env.contract import EnvSpec, ObsPart
 
@@ -83,6 +83,11 @@ def action_space(spec: EnvSpec) -> Box | Discrete:
         return Discrete(spec.action_dim, spec.action_start)
     low, high = zip(*spec.action_bounds, strict=True) if spec.action_bounds else (-1.0, 1.0)
     return Box(action_shape(spec), "float32", low, high)
+
+
+def action_range(spec: EnvSpec) -> NDArray[np.float64]:
+    """The lowest and the highest action of a continuous task in its own units, [2, A]."""
+    return np.array(spec.action_bounds or ((-1.0, 1.0),) * spec.action_dim).T
 
 
 def action_shape(spec: EnvSpec) -> tuple[int, ...]:
