@@ -4,6 +4,7 @@
     policy = fastsac.load(result.run_dir)
     action = policy.act(obs)                               # what env.step returned, one or a batch
     print(fastsac.evaluate(policy, episodes=20))
+    print(fastsac.export(policy, "policy.onnx"))           # runs anywhere, without fastsac
 
 `Config` lists all settings.  Callbacks are told each `Event` of a run, and may end it by `Stop`; a `Run` of what
 `make_plan(config)` gives is stepped by hand.  `register_env` names an environment that is a Python object, `make_env`
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastsac.algorithms.heads.head import Head
-    from fastsac.api import Evaluation, collect, evaluate, train
+    from fastsac.api import Evaluation, collect, evaluate, export, train
     from fastsac.config.settings import Config
     from fastsac.env import EnvSpec, Step, VectorEnv, make_env, register_env
     from fastsac.nn.architecture import Architecture
@@ -30,15 +31,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Architecture", "CheckpointEvent", "Config", "EndEvent", "EnvSpec", "EvalEvent", "Evaluation", "Event", "Head",
-    "LogEvent", "Policy", "Result", "Run", "Step", "Stop", "VectorEnv", "collect", "evaluate", "load", "make_env",
-    "make_plan", "register_env", "train",
+    "LogEvent", "Policy", "Result", "Run", "Step", "Stop", "VectorEnv", "collect", "evaluate", "export", "load",
+    "make_env", "make_plan", "register_env", "train",
 ]  # fmt: skip
 
 _HOME = {
     "Config": "fastsac.config.settings", "EnvSpec": "fastsac.env", "Step": "fastsac.env", "VectorEnv": "fastsac.env",
     "make_env": "fastsac.env", "register_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy",
     "Result": "fastsac.run.result", "train": "fastsac.api", "evaluate": "fastsac.api", "Evaluation": "fastsac.api",
-    "collect": "fastsac.api", "Architecture": "fastsac.nn.architecture", "Head": "fastsac.algorithms.heads.head",
+    "collect": "fastsac.api", "export": "fastsac.api", "Architecture": "fastsac.nn.architecture",
+    "Head": "fastsac.algorithms.heads.head",
     "CheckpointEvent": "fastsac.run.callbacks", "EndEvent": "fastsac.run.callbacks",
     "EvalEvent": "fastsac.run.callbacks", "Event": "fastsac.run.callbacks", "LogEvent": "fastsac.run.callbacks",
     "Stop": "fastsac.run.callbacks",

@@ -1,4 +1,4 @@
-"""Training and evaluating from Python: by the name of an environment, or with an environment itself.
+"""Training, evaluating and exporting from Python: by the name of an environment, or with an environment itself.
 
 Axes: N episodes, B batch, O obs_dim, A action_dim.
 """
@@ -22,6 +22,7 @@ from fastsac.algorithms.plugins import check_plugins
 from fastsac.config.defaults import Settings
 from fastsac.config.kinds import conform
 from fastsac.config.settings import Config
+from fastsac.deploy.export import Exported, check_paths, export_policy
 from fastsac.env import MAX_SEED, OBJECT_BACKEND, EnvSpec, FloatArray, VectorEnv, make_env, register_env
 from fastsac.env.foreign import check_env
 from fastsac.nn.philox import Purpose, derive_seeds
@@ -36,6 +37,8 @@ LOG = logging.getLogger("fastsac")
 STEPS_OF_ONE = 20_000  # transitions that `collect` takes of one environment, before it has several
 P = ParamSpec("P")
 Q = ParamSpec("Q")
+
+NUM_CHECKING = 4  # environments in which an export is checked
 
 
 class HasSpaces(Protocol):
@@ -161,6 +164,7 @@ class Evaluation:
     lengths: NDArray[np.int64]  # [N]
     success: NDArray[np.float64]  # [N], 1 or 0; NaN where the environment does not tell
     cut: NDArray[np.bool_]  # [N], cut off after 10,000 steps in a task that tells no time limit
+    seeds: list[int]  # of the N environments
 
     @property
     def mean(self) -> float:
@@ -218,7 +222,7 @@ def evaluate(
     policy = policy if isinstance(policy, Policy) else Policy.load(policy)
     with _environments(policy, env, episodes, seed, env_kwargs, policy.config.env_kwargs_of_evaluation) as made:
         result = rollout(made, partial(choose, policy, deterministic))
-    return Evaluation(made.spec.env_id, *result)
+    return Evaluation(made.spec.env_id, *result, _seeds(seed, episodes))
 
 
 def collect(
@@ -275,7 +279,7 @@ def _environments(
     name = config.env if env is None else _name(env)
     if env_kwargs is None:
         env_kwargs = of_run if _is_of_run(name, config) else {}
-    seeds = derive_seeds(seed, Purpose.EVAL_SEED, num_envs)
+    seeds = _seeds(seed, num_envs)
     made = try_make(partial(make_env, name, seeds, config.num_env_threads, env_kwargs, config.action_limit))
     try:
         check_fits(policy.spec, made.spec)
@@ -284,6 +288,11 @@ def _environments(
             yield made
     finally:
         call_env(made.close, "close", of_nobody)
+
+
+def _seeds(seed: int, num_envs: int) -> list[int]:
+    """Seeds of the environments of a call."""
+    return derive_seeds(seed, Purpose.EVAL_SEED, num_envs)
 
 
 def _is_of_run(name: str, config: Config) -> bool:
@@ -305,3 +314,37 @@ def check_fits(mine: EnvSpec, other: EnvSpec) -> None:
             f"{other.env_id} does not fit the policy, which was trained in {mine.env_id}: {name} "
             f"{getattr(other, name)}, not {getattr(mine, name)}."
         )
+
+
+# Exporting ------------------------------------------------------------------------------------------------------------
+
+
+def export(
+    policy: Policy | str | Path,
+    *paths: str | Path,
+    env: Env | None = None,
+    stochastic: bool = False,
+    env_kwargs: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write a policy to files that run without fastsac, checked against it before they are written.
+
+        fastsac.export("runs/X", "policy.onnx", "policy.pt2")
+
+    Args:
+        policy: what `load` gave, or a run directory, whose newest policy of the first member it is.
+        paths: files to write: .onnx, or .pt2 of `torch.export`.
+        env: where the policy is stepped for the check, as of `evaluate`.
+        stochastic: sample the actions by a second input, standard normal noise [B, A].
+        env_kwargs: as of `evaluate`.
+        overwrite: write over files that exist.
+
+    Raises:
+        ValueError: a wrong argument, no such run, a missing package, or a file that exists or cannot be written.
+        RuntimeError: a file would not do what the policy does, or an environment failed; nothing was written.
+    """
+    targets = [Path(path) for path in paths]
+    check_paths(targets, overwrite)
+    policy = policy if isinstance(policy, Policy) else Policy.load(policy)
+    with _environments(policy, env, NUM_CHECKING, 0, env_kwargs, policy.config.env_kwargs_of_evaluation) as made:
+        return export_policy(policy, made, targets, stochastic)

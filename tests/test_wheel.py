@@ -72,7 +72,8 @@ def test_sdist_can_be_set_up_tested_and_read(dist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     documents = {str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}
-    assert {"Makefile", "constraints.txt", "pyproject.toml", "bench/results/cpu2/update.json", *documents} <= names
+    others = {"Makefile", "constraints.txt", "pyproject.toml", "bench/results/cpu2/update.json"}
+    assert others | {"examples/onnx_gymnasium.py"} | documents <= names
 
 
 def test_installed_wheel_is_used_and_works(site: Path, tmp_path: Path) -> None:

@@ -272,6 +272,7 @@ def _maker(task: str) -> Copies | Own:
     if task not in _ADOPTED:
         raise ValueError(
             f"python:{task} was made in a Python script, and exists only there. In that script, give the environment "
-            "to fastsac.evaluate(policy, env), or to fastsac.train(env, resume=RUN_DIR)."
+            "to fastsac.evaluate(policy, env), fastsac.export(policy, PATH, env=env), or fastsac.train(env, "
+            "resume=RUN_DIR)."
         )
     return _ADOPTED[task][1]

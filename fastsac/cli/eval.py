@@ -67,6 +67,7 @@ def run(args: list[str]) -> int:
         "return_min": float(returns.min()), "return_max": float(returns.max()),
         "length_mean": float(evaluation.lengths.mean()), "episodes_cut": int(evaluation.cut.sum()),
         "success_rate": evaluation.success_rate, "returns": returns.tolist(),
+        "seeds": evaluation.seeds,
     }  # fmt: skip
     print(json.dumps(result) if options.json else evaluation)
     return 0

@@ -19,6 +19,7 @@ COMMANDS = {
     "play": ("RUN_DIR", "show the policy of a run, or film it"),
     "collect": ("RUN_DIR FILE", "write transitions of the policy of a run to a file"),
     "extract": ("RUN_DIR", "copy one member of a run to a run directory of its own"),
+    "export": ("RUN_DIR", "write a policy to ONNX and torch.export files"),
     "plot": ("RUN_DIR...", "draw learning curves"),
     "report": ("RUN_DIR...", "write a page about runs"),
     "envs": ("[PATTERN]", "list the environments"),

@@ -1,0 +1,88 @@
+"""`fastsac export`: a policy as files that run without fastsac."""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from fastsac.cli.main import say
+from fastsac.cli.parsing import parse
+from fastsac.config.fields import setting
+from fastsac.runtime.signals import StopSignals
+
+PROG = "fastsac export"
+
+
+@dataclass(frozen=True)
+class ExportArgs:
+    """Write a policy to files that run without fastsac: raw observations in, commands in the task's own units out.
+
+    The policy is stepped in its task, and each file must give its actions before it is written.
+    """
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """Run directory, as `fastsac train` writes it."""
+    output: Path | None = setting(None, metavar="PATH", unset="RUN_DIR/policy.onnx and .pt2")
+    """File to write, whose suffix (.onnx, .pt2) is its format, or folder for policy.onnx and policy.pt2."""
+    format: Literal["auto", "onnx", "pt2", "onnx,pt2"] = "auto"
+    """Formats to write: onnx, pt2 (torch.export), or both; auto is that of a file in --output, else both."""
+    member: Literal["best"] | int = 0
+    """Member of the run, by number; best is the one with the highest return at its last evaluation."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Policy to export: last is the newest, best is the one with the member's highest evaluation return so far."""
+    stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Sample actions by a second input, standard normal noise, one number for each entry of an action."""
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write over files that exist."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print one JSON object and nothing else."""
+    trust_env: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Allow the module of the environment to be imported from the run directory."""
+
+    def __post_init__(self) -> None:
+        suffixes = {path.suffix[1:] for path in self.paths}
+        if self.format != "auto" and suffixes != set(self.format.split(",")):
+            raise ValueError(f"format {self.format} is not that of {self.output}. Leave --format out.")
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files to write."""
+        if self.output is not None and self.output.suffix and not self.output.is_dir():
+            return [self.output]
+        names = ["onnx", "pt2"] if self.format == "auto" else self.format.split(",")
+        return [(self.output or self.run_dir) / f"policy.{name}" for name in names]
+
+
+def run(args: list[str]) -> int:
+    """Export; returns the exit status."""
+    options = parse(ExportArgs, PROG, args)
+    from fastsac.acting.errors import BadStepError, NotFiniteError
+    from fastsac.api import export
+    from fastsac.deploy.export import check_paths
+    from fastsac.deploy.program import ExportError
+    from fastsac.env.foreign import check_env
+    from fastsac.policy import load
+    from fastsac.run.extract import best_member
+
+    member = best_member(options.run_dir) if options.member == "best" else options.member
+    policy = load(options.run_dir, member, options.checkpoint)
+    check_paths(options.paths, options.overwrite)
+    env = policy.config.env
+    check_env(env, options.run_dir, options.trust_env, partial(say, PROG))
+    with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
+        try:
+            exported = export(
+                policy, *options.paths, env=env, stochastic=options.stochastic, overwrite=options.overwrite
+            )
+        except (ExportError, BadStepError, NotFiniteError) as error:
+            say(PROG, str(error))
+            return 1
+    about = {
+        "run_dir": str(options.run_dir), "member": member, "checkpoint": options.checkpoint,
+        "stochastic": options.stochastic, **asdict(exported),
+    }  # fmt: skip
+    print(json.dumps(about, default=str) if options.json else exported)
+    return 0
