@@ -22,6 +22,7 @@ from fastsac.algorithms.plugins import check_plugins
 from fastsac.config.defaults import Settings
 from fastsac.config.kinds import conform
 from fastsac.config.settings import Config
+from fastsac.deploy.check import NUM_ENVS
 from fastsac.deploy.export import Exported, check_paths, export_policy
 from fastsac.env import MAX_SEED, OBJECT_BACKEND, EnvSpec, FloatArray, VectorEnv, make_env, register_env
 from fastsac.env.foreign import check_env
@@ -37,8 +38,6 @@ LOG = logging.getLogger("fastsac")
 STEPS_OF_ONE = 20_000  # transitions that `collect` takes of one environment, before it has several
 P = ParamSpec("P")
 Q = ParamSpec("Q")
-
-NUM_CHECKING = 4  # environments in which an export is checked
 
 
 class HasSpaces(Protocol):
@@ -346,5 +345,5 @@ def export(
     targets = [Path(path) for path in paths]
     check_paths(targets, overwrite)
     policy = policy if isinstance(policy, Policy) else Policy.load(policy)
-    with _environments(policy, env, NUM_CHECKING, 0, env_kwargs, policy.config.env_kwargs_of_evaluation) as made:
+    with _environments(policy, env, NUM_ENVS, 0, env_kwargs, policy.config.env_kwargs_of_evaluation) as made:
         return export_policy(policy, made, targets, stochastic)

@@ -18,7 +18,7 @@ from fastsac.deploy.program import batch_of
 from fastsac.env import VectorEnv, action_range
 from fastsac.policy import Policy
 
-NUM_RECORDED = 1000
+NUM_RECORDED, NUM_ENVS = 1000, 4
 TOLERANCE = 1e-5  # of the range of actions, or of the scores that choices are made by
 SEED = 0
 TIMED_S = 0.2  # about how long calls are timed

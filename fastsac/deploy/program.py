@@ -24,7 +24,7 @@ class ExportError(RuntimeError):
 
 
 class Deployed(nn.Module):
-    """A policy whose numbers are buffers, under their names.
+    """A policy whose numbers are buffers.
 
     Its normaliser, running statistics, tanh and scaling are inside; what it computes is what `Policy` does.
     """
@@ -33,7 +33,7 @@ class Deployed(nn.Module):
         super().__init__()
         self._policy = policy
         for name, value in policy.numbers.items():
-            self.register_buffer(name, value.clone())
+            self.register_buffer(name.replace(".", "_"), value.clone())
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         """Actions float32 [B, A] in the task's units, or numbers of choices int64 [B].
@@ -42,7 +42,7 @@ class Deployed(nn.Module):
             obs: float32 [B, O], raw; of images uint8 [B, C, H, W].
             noise: standard normal float32 [B, A]; None for the best actions.
         """
-        numbers = dict(self.named_buffers())
+        numbers = dict(zip(self._policy.numbers, self.buffers(), strict=True))
         return self._policy.in_units(numbers, self._policy.compute(numbers, obs.flatten(1), noise))
 
 
