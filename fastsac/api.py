@@ -4,8 +4,7 @@ Axes: N episodes, B batch, O obs_dim, A action_dim.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fastsac.acting.errors import call_env, of_nobody, try_make
 from fastsac.acting.evaluation import MAX_STEPS, rollout
 from fastsac.acting.recording import record
 from fastsac.algorithms.plugins import check_plugins
@@ -24,9 +22,8 @@ from fastsac.config.kinds import conform
 from fastsac.config.settings import Config
 from fastsac.deploy.check import NUM_ENVS
 from fastsac.deploy.export import Exported, check_paths, export_policy
-from fastsac.env import MAX_SEED, OBJECT_BACKEND, EnvSpec, FloatArray, VectorEnv, make_env, register_env
 from fastsac.env.foreign import check_env
-from fastsac.nn.philox import Purpose, derive_seeds
+from fastsac.environments import Env, choose, environments_for, name_of, seeds_of
 from fastsac.policy import Policy
 from fastsac.run import trainer
 from fastsac.run.callbacks import Callback
@@ -38,22 +35,6 @@ LOG = logging.getLogger("fastsac")
 STEPS_OF_ONE = 20_000  # transitions that `collect` takes of one environment, before it has several
 P = ParamSpec("P")
 Q = ParamSpec("Q")
-
-
-class HasSpaces(Protocol):
-    """A Gymnasium environment or vector environment."""
-
-    @property
-    def observation_space(self) -> Any:
-        """What it shows."""
-
-    @property
-    def action_space(self) -> Any:
-        """What it takes."""
-
-
-Env = str | Callable[..., object] | HasSpaces
-"""A name, or what `register_env` takes."""
 
 
 # Training -------------------------------------------------------------------------------------------------------------
@@ -128,7 +109,7 @@ def _config(env: Env | Config | None, settings: dict[str, Any]) -> tuple[Config,
     before = ""  # what a run that resume auto goes on with was made in
     if resume == "auto" and run_dir is not None and (Path(run_dir) / "config.json").exists():
         before = Config.load(run_dir).env
-    name = _name(env, before)
+    name = name_of(env, before)
     num_envs = getattr(env, "num_envs", None)  # of a vector environment
     settings, notes = with_fastest(name, settings)
     return Config(**{**({} if num_envs is None else {"num_envs": num_envs}), **settings, "env": name}), notes
@@ -139,16 +120,8 @@ def _continued(before: Config, env: Env | None, settings: dict[str, Any]) -> Con
     check_plugins(before, Path(settings["resume"]), LOG.info)
     if env is None:
         check_env(before.env, Path(settings["resume"]), is_trusted=False, say=LOG.info)
-    name = before.env if env is None else _name(env, before.env)
+    name = before.env if env is None else name_of(env, before.env)
     return before.replace(**{"run_dir": None, **settings, "env": name})
-
-
-def _name(env: Env, before: str = "") -> str:
-    """The name of an environment, which is that of `before` in a run that goes on, if both are objects."""
-    if isinstance(env, str):
-        return env
-    backend, _, task = before.partition(":")
-    return register_env(env, task if backend == OBJECT_BACKEND else None)
 
 
 # Evaluating -----------------------------------------------------------------------------------------------------------
@@ -219,9 +192,9 @@ def evaluate(
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}.")
     policy = policy if isinstance(policy, Policy) else Policy.load(policy)
-    with _environments(policy, env, episodes, seed, env_kwargs, policy.config.env_kwargs_of_evaluation) as made:
+    with environments_for(policy, env, episodes, seed, env_kwargs, policy.config.env_kwargs_of_evaluation) as made:
         result = rollout(made, partial(choose, policy, deterministic))
-    return Evaluation(made.spec.env_id, *result, _seeds(seed, episodes))
+    return Evaluation(made.spec.env_id, *result, seeds_of(seed, episodes))
 
 
 def collect(
@@ -254,65 +227,10 @@ def collect(
     check_free(path)
     policy = policy if isinstance(policy, Policy) else Policy.load(policy)
     num_envs = max(1, min(16, steps // STEPS_OF_ONE))
-    with _environments(policy, env, num_envs, seed, env_kwargs, policy.config.env_kwargs_of_training) as made:
+    with environments_for(policy, env, num_envs, seed, env_kwargs, policy.config.env_kwargs_of_training) as made:
         recording = record(made, partial(choose, policy, deterministic), steps)
     write_recording(path, recording, policy.in_units(torch.from_numpy(recording.action)).numpy())
     return recording.returns
-
-
-@contextmanager
-def _environments(
-    policy: Policy,
-    env: Env | None,
-    num_envs: int,
-    seed: int,
-    env_kwargs: Mapping[str, Any] | None,
-    of_run: Mapping[str, Any],
-) -> Iterator[VectorEnv]:
-    """New environments for a policy, and torch's generator at `seed`; `of_run` are the keywords of its own task."""
-    if not 0 <= seed < MAX_SEED:
-        raise ValueError(f"seed must be in [0, 2^31), got {seed}.")
-    config = policy.config
-    if env is None:
-        check_env(config.env, policy.run_dir, is_trusted=False, say=LOG.info)
-    name = config.env if env is None else _name(env)
-    if env_kwargs is None:
-        env_kwargs = of_run if _is_of_run(name, config) else {}
-    seeds = _seeds(seed, num_envs)
-    made = try_make(partial(make_env, name, seeds, config.num_env_threads, env_kwargs, config.action_limit))
-    try:
-        check_fits(policy.spec, made.spec)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield made
-    finally:
-        call_env(made.close, "close", of_nobody)
-
-
-def _seeds(seed: int, num_envs: int) -> list[int]:
-    """Seeds of the environments of a call."""
-    return derive_seeds(seed, Purpose.EVAL_SEED, num_envs)
-
-
-def _is_of_run(name: str, config: Config) -> bool:
-    """Whether an environment is that of a run: by its name, or as an object of the same id or class."""
-    are_objects = all(each.partition(":")[0] == OBJECT_BACKEND for each in (name, config.env))
-    return name == config.env or (are_objects and name.rpartition(":")[2] == config.task)
-
-
-def choose(policy: Policy, deterministic: bool, obs: FloatArray) -> FloatArray:
-    """Actions [B, A] for rows [B, O] of the contract."""
-    actions: FloatArray = policy.choose(torch.from_numpy(obs), deterministic).numpy()
-    return actions
-
-
-def check_fits(mine: EnvSpec, other: EnvSpec) -> None:
-    """Refuse a task whose arrays are not those of a policy's own, with a ValueError."""
-    if name := mine.difference(other):
-        raise ValueError(
-            f"{other.env_id} does not fit the policy, which was trained in {mine.env_id}: {name} "
-            f"{getattr(other, name)}, not {getattr(mine, name)}."
-        )
 
 
 # Exporting ------------------------------------------------------------------------------------------------------------
@@ -345,5 +263,5 @@ def export(
     targets = [Path(path) for path in paths]
     check_paths(targets, overwrite)
     policy = policy if isinstance(policy, Policy) else Policy.load(policy)
-    with _environments(policy, env, NUM_ENVS, 0, env_kwargs, policy.config.env_kwargs_of_evaluation) as made:
+    with environments_for(policy, env, NUM_ENVS, 0, env_kwargs, policy.config.env_kwargs_of_evaluation) as made:
         return export_policy(policy, made, targets, stochastic)

@@ -42,9 +42,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 AT_THE_TOP = {
     "policy.py": {"config", "env", "nn", "checkpoint", "algorithms", "run"},
-    "api.py": {"config", "env", "nn", "algorithms", "acting", "run", "deploy", "policy"},
+    "environments.py": {"config", "env", "nn", "acting", "policy"},
+    "api.py": {"config", "env", "algorithms", "acting", "run", "deploy", "policy", "environments"},
 }
-PUBLIC = {"deploy": {"policy"}, "cli": {"__version__", "api", "policy"}}  # what rooms may take from the top
+# What rooms may take from the top.
+PUBLIC = {"deploy": {"policy"}, "cli": {"__version__", "api", "environments", "policy"}}
 SIMULATORS = {
     "ale_py", "brax", "dm_control", "envpool", "fastsac_envs", "gym", "gymnasium", "isaaclab", "mujoco",
     "mujoco_playground", "procgen", "pybullet",

@@ -116,7 +116,7 @@ def play(
 
     from fastsac.acting.evaluation import MAX_STEPS
     from fastsac.acting.filming import show_episode
-    from fastsac.api import check_fits, choose
+    from fastsac.environments import check_fits, choose
     from fastsac.nn.philox import Purpose, derive_seeds
 
     def act(obs: "FloatArray") -> "FloatArray":

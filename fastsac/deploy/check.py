@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fastsac.acting.errors import CheckedEnv, of_nobody
+from fastsac.acting.recording import record
 from fastsac.deploy.formats import Call
 from fastsac.deploy.program import batch_of
 from fastsac.env import VectorEnv, action_range
@@ -27,8 +27,8 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Recording:
-    """What a policy did in its task: observations, the noise that it drew, if it did, and its actions."""
+class Reference:
+    """Observations of a policy in its task, the noise that it drew, if it did, and its actions."""
 
     policy: Policy
     rows: Array  # [B, O]
@@ -41,37 +41,29 @@ class Recording:
         return [obs] if self.noise is None else [obs, self.noise[rows]]
 
 
-def record(policy: Policy, env: VectorEnv, stochastic: bool) -> Recording:
+def observe(policy: Policy, env: VectorEnv, stochastic: bool) -> Reference:
     """Step the policy in its task for NUM_RECORDED observations, then ask it for its actions in all of them.
 
     Raises:
         BadStepError: the environment failed.
         NotFiniteError: a number of the environment or the policy is not finite.
     """
+
+    def act(obs: Array) -> Array:
+        action: Array = policy.choose(torch.from_numpy(obs), not stochastic).numpy()
+        return action
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        rows = _observe(policy, env, stochastic)
+        rows = record(env, act, NUM_RECORDED).obs
         torch.manual_seed(SEED)
         actions = policy.act(rows, deterministic=not stochastic)
         torch.manual_seed(SEED)  # what `act` has drawn
         noise = torch.randn(len(rows), policy.spec.action_dim).numpy() if stochastic else None
-    return Recording(policy, rows, noise, actions.reshape(len(rows), *([] if policy.spec.discrete else [-1])))
+    return Reference(policy, rows, noise, actions.reshape(len(rows), *([] if policy.spec.discrete else [-1])))
 
 
-def _observe(policy: Policy, env: VectorEnv, stochastic: bool) -> Array:
-    """NUM_RECORDED observations, [B, O]."""
-    age = np.zeros(env.num_envs, np.int64)  # of the running episodes; -1 where one is over
-    checked = CheckedEnv(env, of_nobody, lambda: age, (env.num_envs, env.spec.obs_dim))
-    seen = [checked.reset()]
-    while len(seen) * env.num_envs < NUM_RECORDED:
-        checked.send(policy.choose(torch.from_numpy(seen[-1]), not stochastic).numpy())
-        step = checked.recv()
-        age[:] = np.where(step.terminated | step.truncated, -1, age + 1)
-        seen.append(step.obs)
-    return np.concatenate(seen)[:NUM_RECORDED]
-
-
-def largest_error(call: Call, recording: Recording) -> float:
+def largest_error(call: Call, reference: Reference) -> float:
     """Of a program's actions against the policy's, for all rows in one batch, and for the first one alone.
 
     Of continuous actions it is relative to their range; of choices, how far the score of the program's lies below that
@@ -79,20 +71,20 @@ def largest_error(call: Call, recording: Recording) -> float:
     """
     alone = slice(1)
     return max(
-        _error(recording, slice(None), call(*recording.inputs())),
-        _error(recording, alone, call(*recording.inputs(alone))),
+        _error(reference, slice(None), call(*reference.inputs())),
+        _error(reference, alone, call(*reference.inputs(alone))),
     )
 
 
-def _error(recording: Recording, rows: slice, actions: Array) -> float:
-    policy, expected = recording.policy, recording.actions[rows]
+def _error(reference: Reference, rows: slice, actions: Array) -> float:
+    policy, expected = reference.policy, reference.actions[rows]
     if actions.shape != expected.shape or actions.dtype != expected.dtype:
         return np.inf
     if not policy.spec.discrete:
         low, high = action_range(policy.spec)
         return float((np.abs(actions - expected) / (high - low)).max())
-    noise = None if recording.noise is None else torch.from_numpy(recording.noise[rows])
-    scores = policy.scores(torch.from_numpy(recording.rows[rows]), noise).numpy()  # [B, A]
+    noise = None if reference.noise is None else torch.from_numpy(reference.noise[rows])
+    scores = policy.scores(torch.from_numpy(reference.rows[rows]), noise).numpy()  # [B, A]
     chosen, best = (np.take_along_axis(scores, a[:, None] - policy.spec.action_start, 1) for a in (actions, expected))
     return float((np.abs(best - chosen)[:, 0] / np.abs(scores).max(1).clip(min=1e-30)).max())
 

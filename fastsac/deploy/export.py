@@ -75,15 +75,15 @@ def export_policy(policy: Policy, env: VectorEnv, paths: Sequence[Path], stochas
         ValueError: a file cannot be written.
     """
     policy = in_float32(policy)
-    recording = check.record(policy, env, stochastic)
+    reference = check.observe(policy, env, stochastic)
     program = make_program(policy, stochastic)
-    metadata = describe(policy, env.spec, recording.rows, stochastic)
+    metadata = describe(policy, env.spec, reference.rows, stochastic)
     try:
         contents = {path: FORMATS[format_of(path)].write(program, metadata) for path in paths}
     except Exception as error:
         raise ExportError(f"torch cannot write {what(policy)} to {' and '.join(map(str, paths))}.") from error
-    files = tuple(_checked(path, content, recording) for path, content in contents.items())
-    row = recording.rows[0]
+    files = tuple(_checked(path, content, reference) for path, content in contents.items())
+    row = reference.rows[0]
     act_ms = check.call_ms(lambda: policy.act(row, deterministic=not stochastic))
     for path, content in contents.items():
         try:
@@ -93,14 +93,14 @@ def export_policy(policy: Policy, env: VectorEnv, paths: Sequence[Path], stochas
     return Exported(files, act_ms)
 
 
-def _checked(path: Path, content: bytes, recording: check.Recording) -> ExportedFile:
+def _checked(path: Path, content: bytes, reference: check.Reference) -> ExportedFile:
     """A file that was found to do what the policy does."""
     call = FORMATS[format_of(path)].load(content)
-    error = check.largest_error(call, recording)
+    error = check.largest_error(call, reference)
     if not error <= check.TOLERANCE:
         raise ExportError(
             f"{path} was not written: its actions differ from the policy's by up to {error:.1e} of their range, more "
             f"than {check.TOLERANCE:g}."
         )
-    one = recording.inputs(slice(1))
+    one = reference.inputs(slice(1))
     return ExportedFile(path, len(content), error, check.call_ms(lambda: call(*one)))

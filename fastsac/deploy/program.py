@@ -43,7 +43,7 @@ class Deployed(nn.Module):
             noise: standard normal float32 [B, A]; None for the best actions.
         """
         numbers = dict(zip(self._policy.numbers, self.buffers(), strict=True))
-        return self._policy.in_units(numbers, self._policy.compute(numbers, obs.flatten(1), noise))
+        return self._policy.scale(numbers, self._policy.compute(numbers, obs.flatten(1), noise))
 
 
 def input_names(stochastic: bool) -> list[str]:

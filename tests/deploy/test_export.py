@@ -163,7 +163,7 @@ def test_names_ranges_and_bounds(files_of):
     }  # fmt: skip
     assert (nested["action_low"], nested["action_high"], nested["action_shape"]) == ("-3", "1", "[1]")
     low, high = (nested[f"observation_recorded_{end}"].split(",") for end in ("low", "high"))
-    assert (low[:4], high[:4]) == (["0"] * 4, ["3"] * 4), "the steps of its episodes"
+    assert (low[:4], high[:4]) == (["0"] * 4, ["2"] * 4), "the steps of its episodes of 3"
     assert files_of("bounds and dictionaries", True).texts["stochastic"] == "true"
     choices = files_of("choices from 3").texts
     assert (choices["action_kind"], choices["action_count"], choices["action_start"]) == ("discrete", "4", "3")
