@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastsac.algorithms.heads.head import Head
     from fastsac.api import Evaluation, collect, evaluate, export, train
     from fastsac.config.settings import Config
+    from fastsac.deploy.export import Exported
     from fastsac.env import EnvSpec, Step, VectorEnv, make_env, register_env
     from fastsac.nn.architecture import Architecture
     from fastsac.policy import Policy, load
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Architecture", "CheckpointEvent", "Config", "EndEvent", "EnvSpec", "EvalEvent", "Evaluation", "Event", "Head",
-    "LogEvent", "Policy", "Result", "Run", "Step", "Stop", "VectorEnv", "collect", "evaluate", "export", "load",
-    "make_env", "make_plan", "register_env", "train",
+    "Architecture", "CheckpointEvent", "Config", "EndEvent", "EnvSpec", "EvalEvent", "Evaluation", "Event",
+    "Exported", "Head", "LogEvent", "Policy", "Result", "Run", "Step", "Stop", "VectorEnv", "collect", "evaluate",
+    "export", "load", "make_env", "make_plan", "register_env", "train",
 ]  # fmt: skip
 
 _HOME = {
     "Config": "fastsac.config.settings", "EnvSpec": "fastsac.env", "Step": "fastsac.env", "VectorEnv": "fastsac.env",
     "make_env": "fastsac.env", "register_env": "fastsac.env", "Policy": "fastsac.policy", "load": "fastsac.policy",
     "Result": "fastsac.run.result", "train": "fastsac.api", "evaluate": "fastsac.api", "Evaluation": "fastsac.api",
-    "collect": "fastsac.api", "export": "fastsac.api", "Architecture": "fastsac.nn.architecture",
-    "Head": "fastsac.algorithms.heads.head",
+    "collect": "fastsac.api", "export": "fastsac.api", "Exported": "fastsac.deploy.export",
+    "Architecture": "fastsac.nn.architecture", "Head": "fastsac.algorithms.heads.head",
     "CheckpointEvent": "fastsac.run.callbacks", "EndEvent": "fastsac.run.callbacks",
     "EvalEvent": "fastsac.run.callbacks", "Event": "fastsac.run.callbacks", "LogEvent": "fastsac.run.callbacks",
     "Stop": "fastsac.run.callbacks",

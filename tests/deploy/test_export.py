@@ -2,7 +2,6 @@
 
 import ast
 import json
-import re
 import subprocess
 import sys
 from functools import cache
@@ -304,12 +303,3 @@ print({{"torch", "fastsac"}} & {{*sys.modules}})
     line, loaded = done.stdout.splitlines()
     assert loaded == "set()"
     assert abs(float(line.removeprefix("mean return ")) - evaluation["return_mean"]) < 1e-3
-
-
-def test_the_blocks_of_the_page_run(pendulum, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "X").symlink_to(pendulum.run_dir)
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL | re.MULTILINE)
-    exec("\n".join(blocks), {})
-    assert {path.name for path in tmp_path.iterdir()} == {"runs", "policy.onnx", "policy.pt2"}
