@@ -10,7 +10,8 @@ from fastsac.checkpoint.thread import CheckpointThread
 from fastsac.checkpoint.writer import Rows, Writer
 from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.learning.learner import copy_tree_
-from fastsac.run.run_state import PartRecord, RunState, goals_of, sizes_of
+from fastsac.run.run_state import RunState, goals_of, sizes_of
+from fastsac.run.task_record import PartRecord
 
 if TYPE_CHECKING:
     from fastsac.run.trainer import Run

@@ -5,16 +5,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from fastsac import checkpoint
 from fastsac.acting.episodes import Episodes
-from fastsac.algorithms import registry
-from fastsac.config.algorithms import ALGORITHMS
 from fastsac.config.kinds import conform
 from fastsac.config.settings import Config
-from fastsac.env import EnvSpec, ObsPart
+from fastsac.env import EnvSpec
 from fastsac.run.result import read_summary
+from fastsac.run.task_record import TaskRecord
 
 Row = dict[str, int | float]
 """A row of a table: numbers by column."""
@@ -40,36 +37,9 @@ class LastRow:
 
 
 @dataclass(frozen=True)
-class PartRecord:
-    """An `ObsPart`; `states` are the first value and the one after the last."""
-
-    name: str
-    shape: list[int]
-    dtype: str
-    states: list[int] | None
-
-    @classmethod
-    def of(cls, part: ObsPart) -> Self:
-        """That of a part."""
-        states = None if part.states is None else [part.states.start, part.states.stop]
-        return cls(part.name, list(part.shape), np.dtype(part.dtype).name, states)
-
-    @property
-    def part(self) -> ObsPart:
-        """What it is the record of."""
-        return ObsPart(self.name, tuple(self.shape), self.dtype, None if self.states is None else range(*self.states))
-
-
-@dataclass(frozen=True)
-class RunState:
+class RunState(TaskRecord):
     """Counters and records of a run; lists have an entry per member."""
 
-    env_id: str
-    sizes: dict[str, Any]  # settings and sizes that must be equal in the run that continues this one
-    action_bounds: list[list[float]]  # (low, high) of each actuator
-    obs_parts: list[PartRecord]  # this and the next two are as in `EnvSpec`
-    action_shape: list[int] | None
-    action_start: int
     env_steps: list[int]
     grad_steps: list[int]
     vec_steps: int
@@ -93,30 +63,8 @@ class RunState:
         needed = {"return_mean", "return_std", "grad_steps"}
         if len({len(values) for values in lists}) > 1 or not all(needed <= set(row) for row in state.last_evals):
             raise ValueError("meta.json has lists of different lengths, or incomplete rows.")
-        dims = (state.sizes.get("obs_dim"), state.sizes.get("action_dim"))
-        if not all(type(n) is int and n > 0 for n in dims) or state.sizes.get("algo") not in ALGORITHMS:
-            raise ValueError("meta.json lacks sizes.")
-        if state.obs_parts and sum(record.part.size for record in state.obs_parts) != dims[0]:
-            raise ValueError("meta.json has parts of an observation that do not add up.")
+        state.check("meta.json")
         return state
-
-    @property
-    def spec(self) -> EnvSpec:
-        """The task that policies were trained in; its time limit is not known."""
-        image = self.sizes.get("image")
-        return EnvSpec(
-            env_id=self.env_id,
-            obs_dim=self.sizes["obs_dim"],
-            action_dim=self.sizes["action_dim"],
-            obs_layout=tuple((record.name, record.part.size) for record in self.obs_parts),
-            max_episode_steps=None,
-            action_bounds=tuple((low, high) for low, high in self.action_bounds),
-            discrete=registry.get_algorithm(self.sizes["algo"]).discrete,
-            image=image and tuple(image),
-            obs_parts=tuple(record.part for record in self.obs_parts),
-            action_shape=None if self.action_shape is None else tuple(self.action_shape),
-            action_start=self.action_start,
-        )
 
     def is_of_goals(self, config: Config) -> bool:
         """Whether members that have reached their goal have reached that of `config`."""
