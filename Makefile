@@ -24,7 +24,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
 	@touch $@
 
-demo: $(READY)  ## Train Pendulum-v1 until it is solved, some ten seconds
+demo: $(READY)  ## Train Pendulum-v1 until it is solved, some ten seconds (trained policies: fastsac demo)
 	@run=runs/demo-$$(date +%Y%m%d-%H%M%S); \
 	$(BIN)/fastsac train --env Pendulum-v1 --stop-at-return -180 --run-dir $$run
 

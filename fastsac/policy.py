@@ -1,7 +1,5 @@
-"""A trained policy, loaded from a run directory, for use anywhere: numpy or torch, one observation or a batch."""
+"""A trained policy, of a run or alone in a folder, for use anywhere: numpy or torch, one observation or a batch."""
 
-import logging
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, overload
@@ -10,17 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastsac import checkpoint as checkpoints
-from fastsac.algorithms import registry
+from fastsac import policies
 from fastsac.algorithms.actions import DiscreteActions
 from fastsac.algorithms.algorithm import Algorithm
-from fastsac.algorithms.plugins import check_plugins
 from fastsac.config.settings import Config
 from fastsac.env import Box, Discrete, EnvSpec, Space, action_shape, action_space, flatten, observation_space
 from fastsac.nn import normalizer
 from fastsac.nn.network import Net
 from fastsac.nn.vectors import Params
-from fastsac.run.run_state import RunState, find
+from fastsac.run.stored_policy import read_stored
 
 Arrays = NDArray[Any] | Mapping[str, Any] | int | float
 
@@ -63,40 +59,20 @@ class Policy:
         """A policy from a run's newest whole checkpoint; the logger "fastsac" tells if newer ones are damaged.
 
         Args:
-            run_dir: what `fastsac train` wrote.
+            run_dir: what `fastsac train` wrote, or `fastsac extract --policy-only`; or "demo:NAME" for one that comes
+                with the package, as `fastsac demo` lists them.
             member: which of the run's members.
             checkpoint: last is the policy as it was then, best the one with the member's best evaluation until then.
 
         Raises:
             ValueError: not a run directory, no checkpoint, no such member, or no evaluation to be the best by.
         """
-        run_dir = Path(run_dir)
-        if not (run_dir / "config.json").exists():
-            raise ValueError(f"{run_dir} is not a run directory: it has no config.json.")
-        config = Config.load(run_dir)
-        check_plugins(config, run_dir, logging.getLogger("fastsac").info)
-        if not 0 <= member < config.num_members:
-            raise ValueError(f"member must be in [0, {config.num_members - 1}], got {member}.")
-        if checkpoint not in ("last", "best"):
-            raise ValueError(f"checkpoint must be last or best, got {checkpoint!r}.")
-        found = find(run_dir, with_replay=False)
-        if found.note:
-            logging.getLogger("fastsac").warning(found.note)
-        state, run = checkpoints.read(found), RunState.from_json(found.meta)
-        algorithm = registry.get_algorithm(run.sizes["algo"])(config, run.spec)
-        try:
-            if checkpoint == "best":
-                if state["best"]["return"][member] == -math.inf:
-                    raise ValueError(f"{run_dir} has no evaluation by which a policy could be the best. Take the last.")
-                vector, norm = state["best"]["params"][member], state["best"]
-                env_steps = int(state["best"]["env_steps"][member])
-            else:
-                vector, norm = state["state"]["params"][algorithm.acts_by][member], state["normalizer"]
-                env_steps = run.env_steps[member]
-            mean_and_rstd = (norm["mean"][member], norm["rstd"][member]) if config.obs_norm else None
-        except (KeyError, IndexError, TypeError) as error:
-            raise ValueError(f"the checkpoint in {run_dir} is not of the algorithm in its config.json.") from error
-        return cls(config, algorithm, run.spec, vector, mean_and_rstd, run_dir, member, env_steps)
+        run_dir = policies.resolve(run_dir)
+        stored = read_stored(run_dir, member, checkpoint)
+        task = stored.task.spec
+        return cls(
+            stored.config, stored.algorithm, task, stored.vector, stored.norm, run_dir, member, stored.env_steps
+        )
 
     def __repr__(self) -> str:
         who = f"{self.spec.env_id}, {self.config.algo}, {self.config.member_name(self.member)}"

@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"disk"},
     "env": set(),
     "nn": set(),
+    "policies": set(),
     "runtime": {"config"},
     "checkpoint": {"config", "disk"},
     "report": {"config", "disk", "film"},
@@ -38,10 +39,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "acting",
     },
     "deploy": {"disk", "config", "env", "nn", "runtime", "algorithms", "acting", "run"},
-    "cli": {"disk", "config", "env", "film", "nn", "runtime", "report", "algorithms", "acting", "run", "deploy"},
+    "cli": {"disk", "config", "env", "film", "nn", "policies", "runtime", "report", "algorithms", "acting", "run", "deploy"},
 }
 AT_THE_TOP = {
-    "policy.py": {"config", "env", "nn", "checkpoint", "algorithms", "run"},
+    "policy.py": {"config", "env", "nn", "policies", "algorithms", "run"},
     "environments.py": {"config", "env", "nn", "acting", "policy"},
     "api.py": {"config", "env", "algorithms", "acting", "run", "deploy", "policy", "environments"},
 }

@@ -62,8 +62,10 @@ def test_wheel_holds_both_packages_and_nothing_else(dist: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"fastsac", "fastsac_envs", f"fastsac-{__version__}.dist-info"}
     assert {"fastsac/py.typed", "fastsac/report/page/page.html"} <= set(names)
     here = {str(path.relative_to(ROOT)) for path in (ROOT / "fastsac").rglob("*.py")}
+    here |= {str(path.relative_to(ROOT)) for path in (ROOT / "fastsac/policies").glob("*/*") if path.suffix != ".pyc"}
     here |= {str(path.relative_to(ROOT / "envs")) for path in (ROOT / "envs").rglob("*.py")}
     assert len(here) > 100
+    assert "fastsac/policies/halfcheetah/policy.npz" in here
     assert here <= set(names)
 
 
@@ -87,4 +89,5 @@ def test_installed_wheel_is_used_and_works(site: Path, tmp_path: Path) -> None:
 
 def test_command_line(site: Path, tmp_path: Path) -> None:
     assert "fastsac train" in run(sys.executable, "-m", "fastsac", "--help", cwd=tmp_path, site=site)
+    assert "halfcheetah" in run(sys.executable, "-m", "fastsac", "demo", cwd=tmp_path, site=site)
     assert f"fastsac {__version__}" in run(str(site / "bin" / "fastsac"), "--version", cwd=tmp_path, site=site)

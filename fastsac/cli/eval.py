@@ -3,14 +3,17 @@
 import json
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from fastsac.cli.main import say
-from fastsac.cli.parsing import parse
+from fastsac.cli.parsing import RunDir, parse
 from fastsac.runtime.signals import StopSignals
+
+if TYPE_CHECKING:
+    from fastsac.api import Evaluation
+    from fastsac.policy import Policy
 
 PROG = "fastsac eval"
 
@@ -19,8 +22,8 @@ PROG = "fastsac eval"
 class EvalArgs:
     """Evaluate the newest checkpoint of a run, with deterministic actions in new environments."""
 
-    run_dir: Annotated[Path, tyro.conf.Positional]
-    """Run directory, as `fastsac train` writes it."""
+    run_dir: RunDir
+    """Run directory, as `fastsac train` writes it; demo:NAME is a policy of `fastsac demo`."""
     episodes: int = 10
     """Number of episodes, each in its own environment."""
     member: Literal["best"] | int = 0
@@ -44,21 +47,14 @@ class EvalArgs:
 def run(args: list[str]) -> int:
     """Evaluate; returns the exit status."""
     options = parse(EvalArgs, PROG, args)
-    from fastsac.acting.errors import BadStepError, NotFiniteError
-    from fastsac.api import evaluate
-    from fastsac.env.foreign import check_env
     from fastsac.policy import load
     from fastsac.run.extract import best_member
 
     member = best_member(options.run_dir) if options.member == "best" else options.member
     policy = load(options.run_dir, member, options.checkpoint)
-    check_env(policy.config.env, options.run_dir, options.trust_env, partial(say, PROG))
-    with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
-        try:
-            evaluation = evaluate(policy, policy.config.env, options.episodes, options.seed)
-        except (BadStepError, NotFiniteError) as error:
-            say(PROG, str(error))
-            return 1
+    evaluation = evaluate_policy(policy, PROG, options.trust_env, options.episodes, options.seed)
+    if evaluation is None:
+        return 1
     returns = evaluation.returns
     result = {
         "env_id": evaluation.env_id, "run_dir": str(options.run_dir), "member": member,
@@ -71,3 +67,20 @@ def run(args: list[str]) -> int:
     }  # fmt: skip
     print(json.dumps(result) if options.json else evaluation)
     return 0
+
+
+def evaluate_policy(
+    policy: "Policy", prog: str, trust_env: bool, episodes: int, seed: int, deterministic: bool = True
+) -> "Evaluation | None":
+    """Episodes in environments of the policy's run; None after an environment failed, which `prog` has told."""
+    from fastsac.acting.errors import BadStepError, NotFiniteError
+    from fastsac.api import evaluate
+    from fastsac.env.foreign import check_env
+
+    check_env(policy.config.env, policy.run_dir, trust_env, partial(say, prog))
+    with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
+        try:
+            return evaluate(policy, policy.config.env, episodes, seed, deterministic)
+        except (BadStepError, NotFiniteError) as error:
+            say(prog, str(error))
+            return None

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 # Each command is the function `run` of the module fastsac.cli.COMMAND, imported only if it is asked for.
 COMMANDS = {
+    "demo": ("[NAME]", "show a policy that comes with fastsac"),
     "train": ("--env HalfCheetah-v5", "train a policy"),
     "eval": ("RUN_DIR", "evaluate the policy of a run"),
     "play": ("RUN_DIR", "show the policy of a run, or film it"),

@@ -5,12 +5,14 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from fastsac import policies
 from fastsac.cli.flags import alternatives, flags_of, metavar
 from fastsac.cli.help import help_text
 from fastsac.cli.spelling import as_usual, check_names
@@ -20,6 +22,18 @@ T = TypeVar("T")
 RULES = ConstructorRegistry()
 HELP = {"-h", "--help"}
 NUMBERS = (int, float)
+RunDir = Annotated[
+    Path,
+    tyro.conf.Positional,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda texts: policies.resolve(texts[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    ),
+]
+"""A run directory, given by its place; "demo:NAME" is that of a policy of the package."""
 
 
 def parse(cls: type[T], prog: str, args: Sequence[str], about: str | None = None) -> T:

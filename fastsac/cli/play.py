@@ -7,12 +7,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from fastsac import policies
 from fastsac.cli.main import say
-from fastsac.cli.parsing import parse
+from fastsac.cli.parsing import RunDir, parse
 from fastsac.config.fields import setting
 from fastsac.runtime.signals import StopSignals, exit_status
 
@@ -31,10 +32,12 @@ class PlayArgs:
     Ctrl-C ends it, and keeps what was filmed until then.  Films need pip install "fastsac[video]".
     """
 
-    run_dir: Annotated[Path, tyro.conf.Positional]
-    """Run directory, as `fastsac train` writes it."""
+    run_dir: RunDir
+    """Run directory, as `fastsac train` writes it; demo:NAME is a policy of `fastsac demo`."""
     video: Path | None = setting(
-        None, metavar="FILE.mp4", unset="a window, or without a display RUN_DIR/videos/play.mp4"
+        None,
+        metavar="FILE.mp4",
+        unset="a window, or without a display RUN_DIR/videos/play.mp4, of demo:NAME ./NAME.mp4",
     )
     """Film all episodes into this file, and open no window."""
     episodes: int = 1
@@ -69,7 +72,11 @@ class Interrupted(Exception):
 
 def run(args: list[str]) -> int:
     """Show; returns the exit status."""
-    options = parse(PlayArgs, PROG, args)
+    return show(parse(PlayArgs, PROG, args), PROG)
+
+
+def show(options: PlayArgs, prog: str) -> int:
+    """Show the episodes, as the command `prog`; returns the exit status, or raises a ValueError where that can't be."""
     from fastsac.acting.errors import BadStepError, NotFiniteError
     from fastsac.acting.filming import check_drawing
     from fastsac.env import make_rendered_env
@@ -82,14 +89,14 @@ def run(args: list[str]) -> int:
     member = best_member(options.run_dir) if options.member == "best" else options.member
     policy = load(options.run_dir, member, options.checkpoint)
     config = policy.config
-    check_env(config.env, options.run_dir, options.trust_env, partial(say, PROG))
+    check_env(config.env, options.run_dir, options.trust_env, partial(say, prog))
     with StopSignals() as signals:
 
         def make(seed: int) -> "RenderedEnv":
             return make_rendered_env(config.env, seed, config.env_kwargs_of_evaluation, config.action_limit)
 
         pace = pace_of(check_drawing(partial(make, 0)), options.speed)
-        with open_screen(options, f"{policy.spec.env_id}, {options.run_dir}", pace) as screen:
+        with open_screen(options, f"{policy.spec.env_id}, {policies.title_of(options.run_dir)}", pace) as screen:
             signals.armed = True
             try:
                 play(policy, make, screen, pace.stride, options, signals)
@@ -98,7 +105,7 @@ def run(args: list[str]) -> int:
             except WindowClosed:
                 return 0
             except (BadStepError, NotFiniteError) as error:
-                say(PROG, str(error))
+                say(prog, str(error))
                 return 1
     return exit_status(signals.received) if signals.received else 0
 
@@ -114,7 +121,6 @@ def play(
     """Show the episodes, and print what they came to; raises Interrupted after a signal."""
     import torch
 
-    from fastsac.acting.evaluation import MAX_STEPS
     from fastsac.acting.filming import show_episode
     from fastsac.environments import check_fits, choose
     from fastsac.nn.philox import Purpose, derive_seeds
@@ -129,8 +135,15 @@ def play(
         with closing(make(seed)) as env:
             check_fits(policy.spec, env.spec)
             episode = show_episode(env, act, screen, stride)
-        end = f", cut off after {MAX_STEPS:,} steps" if episode.cut[0] else ""
-        print(f"episode {number}: return {episode.returns[0]:.1f}, length {episode.lengths[0]}{end}", flush=True)
+        print(episode_text(number, episode.returns[0], episode.lengths[0], episode.cut[0]), flush=True)
+
+
+def episode_text(number: int, total: float, length: int, is_cut: bool) -> str:
+    """What is said of an episode: its return, its length, and whether it was cut off."""
+    from fastsac.acting.evaluation import MAX_STEPS
+
+    end = f", cut off after {MAX_STEPS:,} steps" if is_cut else ""
+    return f"episode {number}: return {total:.1f}, length {length}{end}"
 
 
 @contextmanager
@@ -149,7 +162,7 @@ def open_screen(options: PlayArgs, title: str, pace: "Pace") -> "Iterator[Screen
                 yield window
             return
     check_encoder()
-    path = options.video or free_name(options.run_dir / "videos")
+    path = options.video or free_name(options.run_dir)
     try:
         with Film(path, pace.frames_per_s) as film:
             yield film
@@ -158,7 +171,8 @@ def open_screen(options: PlayArgs, title: str, pace: "Pace") -> "Iterator[Screen
     print(f"film: {path}, {film.num_frames} frames, {pace.frames_per_s:.4g} a second")
 
 
-def free_name(folder: Path) -> Path:
-    """The first of play.mp4, play-2.mp4, ... that is not there."""
-    names = itertools.chain(["play.mp4"], map("play-{}.mp4".format, itertools.count(2)))
-    return next(path for path in map(folder.joinpath, names) if not path.exists())
+def free_name(run_dir: Path) -> Path:
+    """A file that is not there: RUN_DIR/videos/play.mp4, -2, ...; NAME.mp4 here for a policy of the package."""
+    first = Path(f"{run_dir.name}.mp4") if policies.is_ours(run_dir) else run_dir / "videos" / "play.mp4"
+    others = (first.with_name(f"{first.stem}-{number}.mp4") for number in itertools.count(2))
+    return next(path for path in itertools.chain([first], others) if not path.exists())

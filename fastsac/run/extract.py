@@ -1,7 +1,8 @@
-"""One member of a run as a run of its own, which can be evaluated, plotted, loaded and continued like any other."""
+"""One member of a run as a run of its own, evaluated, loaded and continued like any other; or its policy alone."""
 
 import json
 import math
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from fastsac.checkpoint.writer import save
 from fastsac.config.settings import Config
 from fastsac.disk.tables import Table, read_numbers, table_with
 from fastsac.report.csv_sink import CsvSink
+from fastsac.run import policy_dir
+from fastsac.run.card import Card
 from fastsac.run.result import read_summary
 from fastsac.run.run_dir import RunDir
 from fastsac.run.run_state import RunState, find
+from fastsac.run.stored_policy import StoredPolicy
 
 
 def best_member(run_dir: Path) -> int:
@@ -35,9 +39,7 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
     Raises:
         ValueError: no such member, no checkpoint, a table that cannot be read, or `out` is not empty.
     """
-    place = RunDir(out)
-    if not place.is_free:
-        raise ValueError(f"{out} exists and is not empty. Give another folder.")
+    place = free_place(out)
     config = Config.load(run_dir)
     if not 0 <= member < config.num_members:
         raise ValueError(f"member must be best or in [0, {config.num_members - 1}], got {member}.")
@@ -61,14 +63,43 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
     save(out, min(mine.env_steps), tensors, mine.to_json())
     (out / "config.json").write_text(alone.to_json())
     for name, table in tables.items():
-        if table.columns:
-            columns = (column for column in table.columns if column not in config.member_setting(member))
-            sink = CsvSink(out / name, tuple(columns))
-            sink.write(*table.rows)
-            sink.close()
+        write_table(out / name, table, without=config.member_setting(member))
     write_summary(run_dir, out, member)
     place.release()
     return alone
+
+
+def extract_policy(stored: StoredPolicy, run_dir: Path, out: Path, card: Card) -> None:
+    """Write the policy of a member of `run_dir` alone into the folder `out`, as `policy_dir` describes it.
+
+    Raises:
+        ValueError: a table that cannot be read, or `out` is not empty or cannot be written.
+    """
+    free_place(out)
+    config, setting = stored.config.of_member(stored.member), stored.config.member_setting(stored.member)
+    evals = table_of(run_dir / "eval.csv", stored.member)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_table(out / "eval.csv", evals, without=setting)
+        policy_dir.write(out, config, stored.task.of_policy(), stored.numbers, card)
+    except OSError as error:
+        raise ValueError(f"cannot write {out}: {error.strerror}.") from error
+
+
+def free_place(out: Path) -> RunDir:
+    """A folder that is to be written; a ValueError where something is in it."""
+    place = RunDir(out)
+    if not place.is_free:
+        raise ValueError(f"{out} exists and is not empty. Give another folder.")
+    return place
+
+
+def write_table(path: Path, table: Table, without: Container[str]) -> None:
+    """Write a table, if there is one, without some of its columns."""
+    if table.columns:
+        sink = CsvSink(path, tuple(column for column in table.columns if column not in without))
+        sink.write(*table.rows)
+        sink.close()
 
 
 def table_of(path: Path, member: int, limit: int | None = None) -> Table:

@@ -1,6 +1,6 @@
 """A task as JSON keeps it, beside what was trained in it: enough to use a policy without the environment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -8,6 +8,8 @@ import numpy as np
 from fastsac.algorithms import registry
 from fastsac.config.algorithms import ALGORITHMS
 from fastsac.env import EnvSpec, ObsPart
+
+OF_POLICIES = ("algo", "obs_dim", "action_dim", "image")  # sizes that acting needs
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class TaskRecord:
             action_shape=None if self.action_shape is None else tuple(self.action_shape),
             action_start=self.action_start,
         )
+
+    def of_policy(self) -> "TaskRecord":
+        """The same with those sizes alone that acting needs."""
+        values = {field.name: getattr(self, field.name) for field in fields(TaskRecord)}
+        return TaskRecord(**{**values, "sizes": {name: self.sizes.get(name) for name in OF_POLICIES}})
 
     def check(self, source: str) -> None:
         """Raise a ValueError, with the name of the `source`, where sizes are missing or do not add up."""
