@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 # Each command is the function `run` of the module fastsac.cli.COMMAND, imported only if it is asked for.
 COMMANDS = {
-    "demo": ("[NAME]", "show a policy that comes with fastsac"),
     "train": ("--env HalfCheetah-v5", "train a policy"),
     "eval": ("RUN_DIR", "evaluate the policy of a run"),
     "play": ("RUN_DIR", "show the policy of a run, or film it"),
+    "demo": ("[NAME]", "show a policy that comes with fastsac"),
     "collect": ("RUN_DIR FILE", "write transitions of the policy of a run to a file"),
     "extract": ("RUN_DIR", "copy one member of a run to a run directory of its own"),
     "export": ("RUN_DIR", "write a policy to ONNX and torch.export files"),

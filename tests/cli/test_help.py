@@ -115,7 +115,7 @@ def test_positionals_are_in_the_usage(capsys):
     assert help_of(capsys, "plot", "--help").startswith("usage: fastsac plot RUN_DIR ... [OPTIONS]\n")
     assert help_of(capsys, "envs", "--help").startswith("usage: fastsac envs [PATTERN] [OPTIONS]\n")
     text = words(help_of(capsys, "extract", "--help"))
-    assert "--out FOLDER Folder to write, new or empty. (default: RUN_DIR-memberN)" in text
+    assert "--out FOLDER Folder to write, new or empty. (default: RUN_DIR-memberN, or RUN_DIR-policyN)" in text
 
 
 def test_help_is_printed_where_text_is_not_utf_8():
