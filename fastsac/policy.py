@@ -70,9 +70,7 @@ class Policy:
         run_dir = policies.resolve(run_dir)
         stored = read_stored(run_dir, member, checkpoint)
         task = stored.task.spec
-        return cls(
-            stored.config, stored.algorithm, task, stored.vector, stored.norm, run_dir, member, stored.env_steps
-        )
+        return cls(stored.config, stored.algorithm, task, stored.vector, stored.norm, run_dir, member, stored.env_steps)
 
     def __repr__(self) -> str:
         who = f"{self.spec.env_id}, {self.config.algo}, {self.config.member_name(self.member)}"

@@ -39,7 +39,20 @@ MAY_IMPORT: dict[str, set[str]] = {
         "acting",
     },
     "deploy": {"disk", "config", "env", "nn", "runtime", "algorithms", "acting", "run"},
-    "cli": {"disk", "config", "env", "film", "nn", "policies", "runtime", "report", "algorithms", "acting", "run", "deploy"},
+    "cli": {
+        "disk",
+        "config",
+        "env",
+        "film",
+        "nn",
+        "policies",
+        "runtime",
+        "report",
+        "algorithms",
+        "acting",
+        "run",
+        "deploy",
+    },
 }
 AT_THE_TOP = {
     "policy.py": {"config", "env", "nn", "policies", "algorithms", "run"},

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from fastsac.cli.main import say
-from fastsac.cli.parsing import parse
+from fastsac.cli.parsing import RunDir, parse
 from fastsac.runtime.signals import StopSignals
 
 PROG = "fastsac collect"
@@ -18,8 +18,8 @@ PROG = "fastsac collect"
 class CollectArgs:
     """Write transitions of the newest checkpoint of a run into a new .npz, which `fastsac train --prefill` takes."""
 
-    run_dir: Annotated[Path, tyro.conf.Positional]
-    """Run directory, as `fastsac train` writes it."""
+    run_dir: RunDir
+    """Run directory, as `fastsac train` writes it; demo:NAME is a policy of `fastsac demo`."""
     file: Annotated[Path, tyro.conf.Positional]
     """New file, ending in .npz."""
     steps: int = 10_000

@@ -4,12 +4,12 @@ import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 
 from fastsac.cli.main import say
-from fastsac.cli.parsing import parse
+from fastsac.cli.parsing import RunDir, parse
 from fastsac.config.fields import setting
 from fastsac.runtime.signals import StopSignals
 
@@ -23,9 +23,9 @@ class ExportArgs:
     The policy is stepped in its task, and each file must give its actions before it is written.
     """
 
-    run_dir: Annotated[Path, tyro.conf.Positional]
-    """Run directory, as `fastsac train` writes it."""
-    output: Path | None = setting(None, metavar="PATH", unset="RUN_DIR/policy.onnx and .pt2")
+    run_dir: RunDir
+    """Run directory, as `fastsac train` writes it; demo:NAME is a policy of `fastsac demo`."""
+    output: Path | None = setting(None, metavar="PATH", unset="RUN_DIR/policy.onnx and .pt2, of demo:NAME ./NAME.onnx and .pt2")
     """File to write, whose suffix (.onnx, .pt2) is its format, or folder for policy.onnx and policy.pt2."""
     format: Literal["auto", "onnx", "pt2", "onnx,pt2"] = "auto"
     """Formats to write: onnx, pt2 (torch.export), or both; auto is that of a file in --output, else both."""

@@ -2,9 +2,9 @@
 
 from dataclasses import asdict
 
+from fastsac.config.command import PLACES, plain_text
 from fastsac.config.settings import Config
 from fastsac.report.page import curves, results
-from fastsac.report.page.command import PLACES, plain_text
 from fastsac.report.page.html import Content, Html, element, join, table
 from fastsac.report.page.sections import Section
 from fastsac.report.page.story import Story

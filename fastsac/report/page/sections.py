@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from fastsac.config.command import Choice, every, given, of_preset, plain_text, repeat_command
 from fastsac.config.settings import Config
 from fastsac.report.page import curves, results
 from fastsac.report.page.chart import stacked
-from fastsac.report.page.command import Choice, every, given, of_preset, plain_text, repeat_command
 from fastsac.report.page.html import Content, Html, details, element, join, table
 from fastsac.report.page.story import Story
 from fastsac.report.progress import count, duration, percent, rate

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fastsac.config.command import plain_text
 from fastsac.disk.tables import read_numbers, read_table
-from fastsac.report.page.command import plain_text
 from fastsac.report.runs import Run, open_run
 from fastsac.report.statistics import Array
 
