@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from fastsac import policies
 from fastsac.cli.main import say
 from fastsac.cli.parsing import RunDir, parse
 from fastsac.config.fields import setting
@@ -25,7 +26,9 @@ class ExportArgs:
 
     run_dir: RunDir
     """Run directory, as `fastsac train` writes it; demo:NAME is a policy of `fastsac demo`."""
-    output: Path | None = setting(None, metavar="PATH", unset="RUN_DIR/policy.onnx and .pt2, of demo:NAME ./NAME.onnx and .pt2")
+    output: Path | None = setting(
+        None, metavar="PATH", unset="RUN_DIR/policy.onnx and .pt2, of demo:NAME ./NAME.onnx and .pt2"
+    )
     """File to write, whose suffix (.onnx, .pt2) is its format, or folder for policy.onnx and policy.pt2."""
     format: Literal["auto", "onnx", "pt2", "onnx,pt2"] = "auto"
     """Formats to write: onnx, pt2 (torch.export), or both; auto is that of a file in --output, else both."""
@@ -53,6 +56,8 @@ class ExportArgs:
         if self.output is not None and self.output.suffix and not self.output.is_dir():
             return [self.output]
         names = ["onnx", "pt2"] if self.format == "auto" else self.format.split(",")
+        if self.output is None and policies.is_ours(self.run_dir):
+            return [Path(f"{self.run_dir.name}.{name}") for name in names]
         return [(self.output or self.run_dir) / f"policy.{name}" for name in names]
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 
 from fastsac.cli.main import main
-from fastsac.cli.train import train_config
 from fastsac.config.command import repeat_command
 from fastsac.config.settings import Config
 from fastsac.report.page.page import page, write_page
