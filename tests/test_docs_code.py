@@ -79,7 +79,8 @@ def test_python_runs(page: str, world: Path, trained: Path) -> None:
     provide("".join(block.code for block in blocks), trained)
     names: dict[str, object] = {"__name__": "page"}
     for block in blocks:
-        exec(compile(block.code, page, "exec"), names)
+        exec(compile(block.code, page, "exec"), names)  # raises where a page is wrong
+    assert len(names) > 1, f"{page} shows code that names nothing"
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if words_of(command)[0] == "train"])
@@ -122,4 +123,4 @@ def test_environments_that_documents_name_exist(monkeypatch: pytest.MonkeyPatch)
         if name == "train" and "--env" in args:
             env = args[args.index("--env") + 1]
             if re.fullmatch(r"(gymnasium:)?\w+-v\d+", env):
-                fastsac.env.make_spec(env)
+                assert fastsac.env.make_spec(env).env_id.endswith(env)

@@ -3,37 +3,30 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from fastsac.cli.main import say
-from fastsac.cli.parsing import RunDir, parse
+from fastsac.cli.parsing import parse
+from fastsac.cli.policy_choice import PolicyChoice
 from fastsac.runtime.signals import StopSignals
 
 PROG = "fastsac collect"
 
 
-@dataclass(frozen=True)
-class CollectArgs:
+@dataclass(frozen=True, kw_only=True)
+class CollectArgs(PolicyChoice):
     """Write transitions of the newest checkpoint of a run into a new .npz, which `fastsac train --prefill` takes."""
 
-    run_dir: RunDir
-    """Run directory, as `fastsac train` writes it; demo:NAME is a policy of `fastsac demo`."""
     file: Annotated[Path, tyro.conf.Positional]
     """New file, ending in .npz."""
     steps: int = 10_000
     """Number of transitions."""
     sample: tyro.conf.FlagCreatePairsOff[bool] = False
     """Sample actions, which shows more of the task, rather than take the best."""
-    member: Literal["best"] | int = 0
-    """Member of the run, by number; best is the one with the highest return at its last evaluation."""
-    checkpoint: Literal["last", "best"] = "last"
-    """Policy: last is the newest, best is the one with the member's highest evaluation return so far."""
     seed: int = 0
     """Random seed of the environments and of sampled actions, in [0, 2^31)."""
-    trust_env: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Allow the module of the environment to be imported from the run directory."""
 
 
 def run(args: list[str]) -> int:
@@ -42,13 +35,10 @@ def run(args: list[str]) -> int:
     from fastsac.acting.errors import BadStepError, NotFiniteError
     from fastsac.api import collect
     from fastsac.env.foreign import check_env
-    from fastsac.policy import load
-    from fastsac.run.extract import best_member
     from fastsac.run.transition_files import check_free
 
     check_free(options.file)
-    member = best_member(options.run_dir) if options.member == "best" else options.member
-    policy = load(options.run_dir, member, options.checkpoint)
+    policy = options.load()
     check_env(policy.config.env, options.run_dir, options.trust_env, partial(say, PROG))
     with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
         try:

@@ -45,7 +45,10 @@ class DemoArgs:
     def play_args(self) -> PlayArgs:
         """The same for `fastsac play`; a ValueError for an unknown name or what that refuses."""
         folder = policies.folder_of((self.name or "").removeprefix(policies.PREFIX))
-        return PlayArgs(folder, self.video, self.episodes, stochastic=self.stochastic, seed=self.seed, speed=self.speed)
+        return PlayArgs(
+            run_dir=folder, video=self.video, episodes=self.episodes, stochastic=self.stochastic, seed=self.seed,
+            speed=self.speed,
+        )  # fmt: skip
 
 
 def run(args: list[str]) -> int:

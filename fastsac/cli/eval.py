@@ -3,12 +3,13 @@
 import json
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import tyro
 
 from fastsac.cli.main import say
-from fastsac.cli.parsing import RunDir, parse
+from fastsac.cli.parsing import parse
+from fastsac.cli.policy_choice import PolicyChoice
 from fastsac.runtime.signals import StopSignals
 
 if TYPE_CHECKING:
@@ -18,24 +19,16 @@ if TYPE_CHECKING:
 PROG = "fastsac eval"
 
 
-@dataclass(frozen=True)
-class EvalArgs:
+@dataclass(frozen=True, kw_only=True)
+class EvalArgs(PolicyChoice):
     """Evaluate the newest checkpoint of a run, with deterministic actions in new environments."""
 
-    run_dir: RunDir
-    """Run directory, as `fastsac train` writes it; demo:NAME is a policy of `fastsac demo`."""
     episodes: int = 10
     """Number of episodes, each in its own environment."""
-    member: Literal["best"] | int = 0
-    """Member of the run, by number; best is the one with the highest return at its last evaluation."""
-    checkpoint: Literal["last", "best"] = "last"
-    """Policy to evaluate: last is the newest, best is the one with the member's highest evaluation return so far."""
     seed: int = 0
     """Random seed of the environments, in [0, 2^31)."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else."""
-    trust_env: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Allow the module of the environment to be imported from the run directory."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -47,17 +40,13 @@ class EvalArgs:
 def run(args: list[str]) -> int:
     """Evaluate; returns the exit status."""
     options = parse(EvalArgs, PROG, args)
-    from fastsac.policy import load
-    from fastsac.run.extract import best_member
-
-    member = best_member(options.run_dir) if options.member == "best" else options.member
-    policy = load(options.run_dir, member, options.checkpoint)
+    policy = options.load()
     evaluation = evaluate_policy(policy, PROG, options.trust_env, options.episodes, options.seed)
     if evaluation is None:
         return 1
     returns = evaluation.returns
     result = {
-        "env_id": evaluation.env_id, "run_dir": str(options.run_dir), "member": member,
+        "env_id": evaluation.env_id, "run_dir": str(options.run_dir), "member": policy.member,
         "checkpoint": options.checkpoint, "episodes": options.episodes,
         "return_mean": evaluation.mean, "return_std": evaluation.std,
         "return_min": float(returns.min()), "return_max": float(returns.max()),

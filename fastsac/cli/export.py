@@ -10,40 +10,33 @@ import tyro
 
 from fastsac import policies
 from fastsac.cli.main import say
-from fastsac.cli.parsing import RunDir, parse
+from fastsac.cli.parsing import parse
+from fastsac.cli.policy_choice import PolicyChoice
 from fastsac.config.fields import setting
 from fastsac.runtime.signals import StopSignals
 
 PROG = "fastsac export"
 
 
-@dataclass(frozen=True)
-class ExportArgs:
+@dataclass(frozen=True, kw_only=True)
+class ExportArgs(PolicyChoice):
     """Write a policy to files that run without fastsac: raw observations in, commands in the task's own units out.
 
     The policy is stepped in its task, and each file must give its actions before it is written.
     """
 
-    run_dir: RunDir
-    """Run directory, as `fastsac train` writes it; demo:NAME is a policy of `fastsac demo`."""
     output: Path | None = setting(
         None, metavar="PATH", unset="RUN_DIR/policy.onnx and .pt2, of demo:NAME ./NAME.onnx and .pt2"
     )
     """File to write, whose suffix (.onnx, .pt2) is its format, or folder for policy.onnx and policy.pt2."""
     format: Literal["auto", "onnx", "pt2", "onnx,pt2"] = "auto"
     """Formats to write: onnx, pt2 (torch.export), or both; auto is that of a file in --output, else both."""
-    member: Literal["best"] | int = 0
-    """Member of the run, by number; best is the one with the highest return at its last evaluation."""
-    checkpoint: Literal["last", "best"] = "last"
-    """Policy to export: last is the newest, best is the one with the member's highest evaluation return so far."""
     stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
     """Sample actions by a second input, standard normal noise, one number for each entry of an action."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write over files that exist."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else."""
-    trust_env: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Allow the module of the environment to be imported from the run directory."""
 
     def __post_init__(self) -> None:
         suffixes = {path.suffix[1:] for path in self.paths}
@@ -69,11 +62,8 @@ def run(args: list[str]) -> int:
     from fastsac.deploy.export import check_paths
     from fastsac.deploy.program import ExportError
     from fastsac.env.foreign import check_env
-    from fastsac.policy import load
-    from fastsac.run.extract import best_member
 
-    member = best_member(options.run_dir) if options.member == "best" else options.member
-    policy = load(options.run_dir, member, options.checkpoint)
+    policy = options.load()
     check_paths(options.paths, options.overwrite)
     env = policy.config.env
     check_env(env, options.run_dir, options.trust_env, partial(say, PROG))
@@ -86,7 +76,7 @@ def run(args: list[str]) -> int:
             say(PROG, str(error))
             return 1
     about = {
-        "run_dir": str(options.run_dir), "member": member, "checkpoint": options.checkpoint,
+        "run_dir": str(options.run_dir), "member": policy.member, "checkpoint": options.checkpoint,
         "stochastic": options.stochastic, **asdict(exported),
     }  # fmt: skip
     print(json.dumps(about, default=str) if options.json else exported)

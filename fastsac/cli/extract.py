@@ -10,7 +10,8 @@ import tyro
 from fastsac import policies
 from fastsac.cli.eval import evaluate_policy
 from fastsac.cli.flags import flag_name
-from fastsac.cli.parsing import RunDir, parse
+from fastsac.cli.parsing import parse
+from fastsac.cli.policy_choice import PolicyChoice
 from fastsac.config.fields import setting
 
 if TYPE_CHECKING:
@@ -23,15 +24,13 @@ SEED = 0  # of the evaluation on the card
 OF_POLICIES = ("checkpoint", "episodes", "trust_env")  # flags of --policy-only
 
 
-@dataclass(frozen=True)
-class ExtractArgs:
+@dataclass(frozen=True, kw_only=True)
+class ExtractArgs(PolicyChoice):
     """Copy one member of a run to a run directory of its own, which can be evaluated, plotted and continued.
 
     With --policy-only, write its policy alone into a small folder, to be loaded, evaluated, played and exported.
     """
 
-    run_dir: RunDir
-    """Run directory, as `fastsac train` writes it."""
     member: Literal["best"] | int = "best"
     """Member of the run, by number; best is the one with the highest return at its last evaluation."""
     out: Path | None = setting(None, metavar="FOLDER", unset="RUN_DIR-memberN, or RUN_DIR-policyN")
@@ -56,9 +55,9 @@ class ExtractArgs:
 def run(args: list[str]) -> int:
     """Extract; returns the exit status."""
     options = parse(ExtractArgs, PROG, args)
-    from fastsac.run.extract import best_member, extract
+    from fastsac.run.extract import extract
 
-    member = best_member(options.run_dir) if options.member == "best" else options.member
+    member = options.member_number
     out = options.out or default_out(options, member)
     if options.policy_only:
         return write_policy(options, member, out)

@@ -34,7 +34,7 @@ def help_text(
         only_common: show only the flags that have the trait.
     """
     width = min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
-    flags = flags_of(cls)
+    flags = sorted(flags_of(cls), key=lambda flag: not flag.is_positional)
     shown = [flag for flag in flags if flag.traits.get("common") or not only_common]
     needed = [flag.usage for flag in flags if flag.is_positional or flag.default is dataclasses.MISSING]
     lines = [" ".join(["usage:", prog, *needed, "[OPTIONS]"]), ""]

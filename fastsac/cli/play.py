@@ -7,13 +7,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import tyro
 
 from fastsac import policies
 from fastsac.cli.main import say
-from fastsac.cli.parsing import RunDir, parse
+from fastsac.cli.parsing import parse
+from fastsac.cli.policy_choice import PolicyChoice
 from fastsac.config.fields import setting
 from fastsac.runtime.signals import StopSignals, exit_status
 
@@ -25,15 +26,13 @@ if TYPE_CHECKING:
 PROG = "fastsac play"
 
 
-@dataclass(frozen=True)
-class PlayArgs:
+@dataclass(frozen=True, kw_only=True)
+class PlayArgs(PolicyChoice):
     """Show episodes of a run's policy in a window, or film them where there is no display.
 
     Ctrl-C ends it, and keeps what was filmed until then.  Films need pip install "fastsac[video]".
     """
 
-    run_dir: RunDir
-    """Run directory, as `fastsac train` writes it; demo:NAME is a policy of `fastsac demo`."""
     video: Path | None = setting(
         None,
         metavar="FILE.mp4",
@@ -42,18 +41,12 @@ class PlayArgs:
     """Film all episodes into this file, and open no window."""
     episodes: int = 1
     """Number of episodes, one after the other."""
-    member: Literal["best"] | int = 0
-    """Member of the run, by number; best is the one with the highest return at its last evaluation."""
-    checkpoint: Literal["last", "best"] = "last"
-    """Policy to show: last is the newest, best is the one with the member's highest evaluation return so far."""
     stochastic: tyro.conf.FlagCreatePairsOff[bool] = False
     """Sample the actions, as in training; without it, they are the best ones."""
     seed: int = 0
     """Random seed of the environments and of sampled actions, in [0, 2^31)."""
     speed: float = 1.0
     """How fast to show the episodes: 1 is the task's own time, 0.5 half as fast."""
-    trust_env: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Allow the module of the environment to be imported from the run directory."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -83,11 +76,8 @@ def show(options: PlayArgs, prog: str) -> int:
     from fastsac.env.foreign import check_env
     from fastsac.film.frames import pace_of
     from fastsac.film.window import WindowClosed
-    from fastsac.policy import load
-    from fastsac.run.extract import best_member
 
-    member = best_member(options.run_dir) if options.member == "best" else options.member
-    policy = load(options.run_dir, member, options.checkpoint)
+    policy = options.load()
     config = policy.config
     check_env(config.env, options.run_dir, options.trust_env, partial(say, prog))
     with StopSignals() as signals:

@@ -2,7 +2,6 @@
 
 import json
 import os
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,58 +14,12 @@ from fastsac.report.page.page import page, write_page
 from fastsac.report.page.results import NOTHING
 from fastsac.report.page.sections import MOST_FILM_BYTES
 from fastsac.report.page.story import Story, read_columns, tell
-from fastsac.report.style import MINUS
 from fastsac.run.ending import ERROR_HEAD
 from fastsac.run.result import Result, read_summary
+from tests.support.html_page import Page
 from tests.support.run_writer import write_run
 
-VOID = {"meta", "br", "img", "input", "link", "hr"}
 FETCHES = ("src", "href", "data", "poster", "srcset", "action", "xlink:href")
-Attributes = dict[str, str | None]
-
-
-class Page(HTMLParser):
-    """The elements of a page in order, and its text; an element that is not closed in its place is an error."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, Attributes]] = []
-        self.tables: list[list[list[str]]] = []
-        self.text = ""
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self._open, self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag, f"{tag} is closed out of its place"
-
-    def handle_data(self, data: str) -> None:
-        if "style" in self._open:
-            return
-        data = data.replace(MINUS, "-")
-        self.text += data
-        if "td" in self._open or "th" in self._open:
-            self.tables[-1][-1][-1] += data
-
-    def all(self, tag: str) -> list[Attributes]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def table(self, *head: str) -> list[list[str]]:
-        """The rows of the table whose first columns have these names."""
-        (found,) = [rows for rows in self.tables if rows[0][: len(head)] == list(head)]
-        return found[1:]
 
 
 def tell_of(path: Path) -> Story:
