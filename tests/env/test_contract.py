@@ -41,13 +41,13 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "discrete-states": ("Taxi-v3", {"max_episode_steps": 5}),
     "discrete-gymnasium": ("gymnasium:CartPole-v1", {"max_episode_steps": 5}),
     "discrete-gymnasium-states": (f"gymnasium:{TAXI}", {"max_episode_steps": 5}),
-    "discrete-gymnasium-dict": ("gymnasium:Choices-v0", {"max_episode_steps": 5}),
+    "discrete-gymnasium-dict": ("gymnasium:tests.support.gym_envs:Choices-v0", {"max_episode_steps": 5}),
     "discrete-scripted": ("tests.support.scripted_env:3t,5c,2b", {"discrete": True, "action_dim": 3}),
     "discrete-tabular": ("tests.support.chain_env:random:97,4,0", {"max_episode_steps": 5}),
     "discrete-atari": ("Breakout-v5", {"max_episode_steps": 5}),
     "discrete-minigrid": ("MiniGrid-Dynamic-Obstacles-Random-5x5-v0", {"max_episode_steps": 5}),
     "image-car": ("CarRacing-v3", {"max_episode_steps": 5}),
-    "image-gymnasium": ("gymnasium:Pictures-v0", {"max_episode_steps": 5}),
+    "image-gymnasium": ("gymnasium:tests.support.gym_envs:Pictures-v0", {"max_episode_steps": 5}),
 }
 
 
