@@ -36,6 +36,7 @@ class Derived:
     hidden_dims: tuple[int, ...]
     actor_hidden_dims: tuple[int, ...] | None
     critic_hidden_dims: tuple[int, ...] | None
+    eval_episodes: int
     stop_at_return: float | None
     stop_at_episode_return: float | None
 
@@ -104,6 +105,38 @@ class Derived:
         if self.updates_per_launch != "auto":
             return self.updates_per_launch
         return 1 << min(4, max(0, int(max(self.values_of("utd_ratio")) * self.num_envs).bit_length() - 1))
+
+    # The part of a run: `fastsac.config.shares` -----------------------------------------------------------------------
+
+    @property
+    def first_member(self) -> int:
+        """The number that its first member has in the run."""
+        return 0
+
+    @property
+    def first_env(self) -> int:
+        """The number that its first environment has in the run, of each member."""
+        return 0
+
+    @property
+    def all_envs(self) -> int:
+        """Environments of all processes, of each member."""
+        return self.num_envs
+
+    @property
+    def first_of_batch(self) -> int:
+        """The number that its first transition has in a batch."""
+        return 0
+
+    @property
+    def whole_batch(self) -> int:
+        """Transitions in a batch, of all processes."""
+        return self.batch_size
+
+    @property
+    def eval_span(self) -> tuple[int, int]:
+        """The episodes of an evaluation [first, last) that it plays, of all."""
+        return 0, self.eval_episodes
 
     # Members --------------------------------------------------------------------------------------------------------
 
