@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 else:
     Folder = str
 Auto = Literal["auto", "on", "off"]
+Parallel = Literal["auto", "members", "data", "off"]
 Activation = Literal["relu", "silu", "tanh", "elu", "gelu"]
 
 
@@ -91,6 +92,9 @@ class Settings:
     """Launch the compiled gradient steps as CUDA graphs, which saves time between kernels; auto does so on a GPU."""
     updates_per_launch: Literal["auto"] | int = setting("auto", at_least=1, affects="speed", group="expert")
     """Gradient steps in the largest CUDA graph; auto takes those due after one step of all environments, at most 16."""
+    parallel: Parallel = setting("auto", group="performance")
+    """What processes that torchrun starts divide: members, or the data of one agent (its environments and batches);
+    auto is data for one member. off: each trains a run of its own."""
     overlap: Auto = setting("auto", affects="speed", group="performance")
     """Step the environments while the gradient steps run, with the same results; auto does so on a GPU."""
     matmul_precision: Literal["highest", "high"] = setting("high", group="expert")

@@ -13,7 +13,7 @@ from fastsac.config import sweeps
 from fastsac.config.kinds import shown
 from fastsac.config.settings import Config
 
-DIVIDED = ("num_envs", "batch_size", "buffer_size")  # of one agent
+DIVIDED = ("num_envs", "batch_size")  # of one agent, exactly
 
 
 def spans(total: int, num_parts: int) -> list[tuple[int, int]]:
@@ -24,7 +24,21 @@ def spans(total: int, num_parts: int) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SomeMembers(Config):
+class Share(Config):
+    """The settings of one process: those of the `whole` run, but for sizes."""
+
+    whole: Config
+
+    def __post_init__(self) -> None:
+        """The whole has been checked."""
+
+    def to_json(self) -> str:
+        """Of the whole run."""
+        return self.whole.to_json()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SomeMembers(Share):
     """The settings of a run of which one process trains the members [first, last)."""
 
     first: int
@@ -39,7 +53,7 @@ class SomeMembers(Config):
                 f"{num_ranks} processes cannot share {m} member{'s' * (m > 1)}. Start at most {m}, or give more seeds."
             )
         first, last = spans(config.num_members, num_ranks)[rank]
-        return cls(**_values(config), first=first, last=last)
+        return cls(**_values(config), whole=config, first=first, last=last)
 
     @property
     def first_member(self) -> int:
@@ -54,27 +68,23 @@ class SomeMembers(Config):
     @cached_property
     def member_seeds(self) -> list[int]:
         """The seed of each of its members."""
-        return self._whole.member_seeds[self.first : self.last]
+        return self.whole.member_seeds[self.first : self.last]
 
     def member_setting(self, member: int) -> sweeps.Setting:
         """The values that a sweep gives to one of its members."""
-        return self._whole.member_setting(self.first + member)
+        return self.whole.member_setting(self.first + member)
 
     def member_name(self, member: int) -> str:
         """As the whole run calls it."""
-        return self._whole.member_name(self.first + member)
+        return self.whole.member_name(self.first + member)
 
     def of_member(self, member: int) -> Config:
         """The settings with which this member alone would be trained."""
-        return self._whole.of_member(self.first + member)
-
-    @cached_property
-    def _whole(self) -> Config:
-        return Config(**_values(self))
+        return self.whole.of_member(self.first + member)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartOfAgent(Config):
+class PartOfAgent(Share):
     """The settings of a run of one agent of which each of `num_ranks` processes has an equal part of the data."""
 
     rank: int
@@ -96,8 +106,11 @@ class PartOfAgent(Config):
                     f"Give {' or '.join(map(str, sorted(fitting)))}."
                 )
         parts = {name: getattr(config, name) // num_ranks for name in DIVIDED}
+        parts["buffer_size"] = -(-config.buffer_size // num_ranks)  # as many rows as one process has
         graph = config.updates_per_graph  # of all environments
-        return cls(**_values(config) | parts | {"updates_per_launch": graph}, rank=rank, num_ranks=num_ranks)
+        return cls(
+            **_values(config) | parts | {"updates_per_launch": graph}, whole=config, rank=rank, num_ranks=num_ranks
+        )
 
     @property
     def first_env(self) -> int:
@@ -123,6 +136,12 @@ class PartOfAgent(Config):
     def eval_span(self) -> tuple[int, int]:
         """The episodes of an evaluation [first, last) that it plays, of all."""
         return spans(self.eval_episodes, self.num_ranks)[self.rank]
+
+
+def share_of(config: Config, rank: int, num_ranks: int) -> Share:
+    """The share of one of several processes, as `parallel` says; a ValueError where the run cannot be divided so."""
+    parts_data = config.parallel == "data" or (config.parallel == "auto" and config.num_members == 1)
+    return (PartOfAgent if parts_data else SomeMembers).of(config, rank, num_ranks)
 
 
 def _values(config: Config) -> dict[str, Any]:

@@ -10,17 +10,29 @@ from pathlib import Path
 import torch
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.device:
     """The device for `--device name`; "auto" is cuda where there is one.
 
+    Args:
+        name: auto, cpu, cuda or cuda:N.
+        local_rank: of this process among those of this machine, which take a GPU each unless one is named.
+        local_size: number of those processes.
+
     Raises:
-        ValueError: cuda was asked for and is not there.
+        ValueError: cuda was asked for and is not there, or there are too few GPUs.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     if device.type != "cuda":
         return device
+    if local_size > 1 and device.index is None and torch.cuda.is_available():
+        if local_size > (count := torch.cuda.device_count()):
+            raise ValueError(
+                f"{local_size} processes need {local_size} GPUs, and there {'is' if count == 1 else 'are'} {count}. "
+                f"Start torchrun with --nproc-per-node {count}, or share one by --device cuda:0."
+            )
+        return torch.device("cuda", local_rank)
     if not torch.cuda.is_available():
         raise ValueError(f"device {name} was asked for, but torch finds no CUDA GPU here. Give --device cpu.")
     index, count = device.index or 0, torch.cuda.device_count()
@@ -30,8 +42,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def num_cpus() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    """CPU cores that this process may use; those that torchrun has started on a machine share its cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    sharing = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, cores // int(sharing)) if sharing.isdigit() and int(sharing) else cores
 
 
 def cpp_compiler() -> str | None:

@@ -1,0 +1,268 @@
+"""The processes that `torchrun` has started to train one run together, and what they tell each other on the host.
+
+One of them is rank r of R.  They talk over gloo at few moments: every wait looks after the others, so that it ends with
+the name of the process that is missing.  A single process is a world of its own, where all this costs nothing.
+"""
+
+import os
+import pickle
+import socket
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Self, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
+from torch.utils import _pytree as pytree
+
+from fastsac.runtime.peers import BEAT_S, LOST_S, PeerError, Peers
+
+T = TypeVar("T")
+JOIN_S = 300.0  # in which all processes must have started
+HANG_S = 1800.0  # in which all come to where one waits: compiling and evaluating take their time
+_WAITS_S = (0.0, 1e-4, 1e-3, 5e-3)  # between two looks at what is under way
+
+
+class World:
+    """A process alone: rank 0 of 1.  What it tells, it hears itself."""
+
+    rank = 0
+    size = 1
+    local_rank = 0  # among the processes of this machine
+    local_size = 1
+    restarts = 0  # by torchrun, so far
+    max_restarts = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes, and speaks, for all."""
+        return self.rank == 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no other process."""
+        return self.size == 1
+
+    @property
+    def wish(self) -> str | None:
+        """Why one of the processes wants all to stop at the next moment that suits all; None if none does."""
+        return None
+
+    def ask(self, reason: str) -> None:
+        """Wish that all stop."""
+
+    def check(self) -> None:
+        """Raise a PeerError if another process is lost or has failed."""
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all ranks, on all of them; values are pickled."""
+        return [value]
+
+    def tell(self, value: T) -> T:
+        """The value of rank 0, on all ranks."""
+        return value
+
+    def bring(self, tree: Any) -> list[Any] | None:
+        """The tensors of all ranks, in dictionaries of one form, on rank 0; None elsewhere."""
+        return [tree]
+
+    def agreed(self, work: Callable[[], T]) -> T:
+        """Do something on every rank; where one of them raises a ValueError, all do, with that message.
+
+        Raises:
+            ValueError: that of the lowest rank that has one, with the rank's name where it is not everyone's.
+        """
+        return work()
+
+    def speaks_of(self, error: PeerError) -> bool:
+        """Whether this process says what happened to another one: one of them does."""
+        return not error.is_told and self.rank == (1 if error.rank == 0 else 0)
+
+    def fail(self, reason: str) -> None:
+        """Tell the others that this process ends by an error; they do, too."""
+
+    def close(self) -> None:
+        """Leave, when all are done."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None or isinstance(error, PeerError):
+            self.close()
+        else:
+            self.fail(" ".join(str(error).split())[:1000] or type(error).__name__)
+
+
+class Ranks(World):
+    """Several processes, which torchrun has started.
+
+    Raises:
+        ValueError: they do not find each other, or torch.distributed is in use already.
+    """
+
+    def __init__(self) -> None:
+        self.rank, self.size = _number("RANK"), _number("WORLD_SIZE")
+        self.local_rank, self.local_size = _number("LOCAL_RANK"), _number("LOCAL_WORLD_SIZE")
+        self.restarts = _number("TORCHELASTIC_RESTART_COUNT", 0)
+        self.max_restarts = _number("TORCHELASTIC_MAX_RESTARTS", 0)
+        if dist.is_initialized():
+            raise ValueError(
+                "torch.distributed is in use by this program already, so that its processes cannot train one run "
+                "together. Give parallel off, and each trains its own."
+            )
+        try:
+            store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_S)))
+            store.set_timeout(timedelta(seconds=JOIN_S))
+            dist.init_process_group(
+                "gloo", store=PrefixStore("group", store), rank=self.rank, world_size=self.size,
+                timeout=timedelta(seconds=HANG_S),
+            )  # fmt: skip
+            name = f"{socket.gethostname()}:{os.getpid()}"
+            self._peers = Peers(PrefixStore("fastsac", store.clone()), self.rank, self.size, name)
+        except (RuntimeError, OSError) as error:  # torch's DistError is a RuntimeError
+            raise ValueError(f"rank {self.rank} of {self.size} does not find the others: {_line(error)}") from error
+        self._peers.start()
+
+    @property
+    def names(self) -> list[str]:
+        """Of the ranks, for messages."""
+        return self._peers.names
+
+    @property
+    def wish(self) -> str | None:
+        """As of `World`."""
+        return self._peers.wish
+
+    def ask(self, reason: str) -> None:
+        """As of `World`."""
+        self._peers.ask(reason)
+
+    def check(self) -> None:
+        """As of `World`."""
+        self._peers.check()
+
+    def gather(self, value: T) -> list[T]:
+        """As of `World`."""
+        data = torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        self.wait(dist.all_gather(sizes, torch.tensor([len(data)]), async_op=True))
+        padded = torch.zeros(int(max(sizes)), dtype=torch.uint8)
+        padded[: len(data)] = data
+        parts = [torch.zeros_like(padded) for _ in range(self.size)]
+        self.wait(dist.all_gather(parts, padded, async_op=True))
+        return [pickle.loads(part[: int(n)].numpy().tobytes()) for part, n in zip(parts, sizes, strict=True)]
+
+    def tell(self, value: T) -> T:
+        """As of `World`."""
+        return self.gather(value if self.is_first else None)[0]  # type: ignore[return-value]
+
+    def bring(self, tree: Any) -> list[Any] | None:
+        """As of `World`."""
+        leaves, form = pytree.tree_flatten(pytree.tree_map(_on_host, tree))
+        blob = torch.cat([torch.zeros(0, dtype=torch.uint8), *map(_bytes, leaves)])
+        outlines = self.gather([(leaf.shape, leaf.dtype, leaf.nbytes) for leaf in leaves])
+        padded = torch.zeros(max(sum(n for *_, n in outline) for outline in outlines), dtype=torch.uint8)
+        padded[: len(blob)] = blob
+        blobs = [torch.empty_like(padded) for _ in range(self.size)] if self.is_first else None
+        self.wait(dist.gather(padded, blobs, async_op=True))
+        if blobs is None:
+            return None
+        trees = []
+        for outline, each in zip(outlines, blobs, strict=True):
+            parts = each.split([*(n for *_, n in outline), len(each) - sum(n for *_, n in outline)])[:-1]
+            there = [
+                part.clone().view(dtype).view(shape) for part, (shape, dtype, _) in zip(parts, outline, strict=True)
+            ]
+            trees.append(pytree.tree_unflatten(there, form))
+        return trees
+
+    def agreed(self, work: Callable[[], T]) -> T:
+        """As of `World`."""
+        result, failure = None, None
+        try:
+            result = work()
+        except ValueError as error:
+            failure = error
+        said = self.gather(None if failure is None else str(failure))
+        found = [(rank, text) for rank, text in enumerate(said) if text is not None]
+        if not found:
+            return result  # type: ignore[return-value]
+        rank, text = found[0]
+        raise ValueError(text if len({*said}) == 1 else f"rank {rank}: {text}") from failure
+
+    def wait(self, work: "dist.Work | None") -> None:
+        """Wait for something that all take part in.
+
+        Raises:
+            PeerError: another process is lost, has failed, or does not come for HANG_S.
+        """
+        assert work is not None
+        began, looks = time.monotonic(), 0
+        try:
+            while not work.is_completed():
+                self.check()
+                time.sleep(_WAITS_S[min(looks // 50, len(_WAITS_S) - 1)])
+                looks += 1
+                if time.monotonic() - began > HANG_S:
+                    raise PeerError(f"rank {self.rank} waited for the others for {HANG_S:.0f} s in vain", None)
+            work.wait()
+        except RuntimeError as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: RuntimeError) -> PeerError:
+        """Who is missing, as far as it comes to be known: a broken connection does not say whose it was."""
+        if isinstance(error, PeerError):
+            return error
+        until = time.monotonic() + LOST_S + 4 * BEAT_S
+        while time.monotonic() < until:
+            try:
+                self.check()
+            except PeerError as known:
+                return known
+            time.sleep(BEAT_S)
+        return PeerError(f"the connection to another rank broke ({_line(error)})", None)
+
+    def fail(self, reason: str) -> None:
+        """As of `World`."""
+        self._peers.fail(reason)
+
+    def close(self) -> None:
+        """As of `World`."""
+        self._peers.close()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def is_started_by_torchrun() -> bool:
+    """Whether this process is one of several of `torchrun`."""
+    return _number("WORLD_SIZE", 1) > 1
+
+
+def join(parallel: str) -> World:
+    """The processes that train this run: those of torchrun, unless `parallel` is off."""
+    return Ranks() if parallel != "off" and is_started_by_torchrun() else World()
+
+
+def _number(name: str, otherwise: int | None = None) -> int:
+    text = os.environ.get(name, "" if otherwise is None else str(otherwise))
+    if not text.isdigit():
+        raise ValueError(f"{name} must be a number, as torchrun sets it, got {text!r}. Start with torchrun.")
+    return int(text)
+
+
+def _on_host(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous()
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    """Its bytes."""
+    return tensor.reshape(-1).view(torch.uint8)
+
+
+def _line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
