@@ -46,6 +46,7 @@ class Collector:
         self.env_steps = [0] * config.num_members
         self.learn_from = [0] * config.num_members  # env steps before which the replay holds too little to learn from
         self.stats = EpisodeStats(config.num_members, config.num_envs)
+        self.wants_stop = False  # this process wants the run to end
         self._on_cuda = learner.device.type == "cuda"
         self._overlap = self._on_cuda if config.overlap == "auto" else config.overlap == "on"
         self._is_dummy = np.zeros((config.num_members, config.num_envs), np.bool_)
@@ -58,6 +59,11 @@ class Collector:
     def waited(self) -> dict[str, float]:
         """Seconds that the host spent waiting for the environments, and for the device (on a CPU: computing)."""
         return {"env": self._env_s, "device": self._act_s + self._learner.compute_s}
+
+    @property
+    def is_stop_wanted(self) -> bool:
+        """Whether any process of the agent wants the run to end."""
+        return self.wants_stop
 
     @property
     def vec_steps(self) -> int:

@@ -7,6 +7,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,6 +91,20 @@ class EpisodeStats:
         self._returns, self._lengths = [*map(list, episodes.returns)], [*map(list, episodes.lengths)]
         self._successes = [*map(list, episodes.successes)]
         self.last_returns = [deque(returns, maxlen=RECENT_EPISODES) for returns in episodes.last_returns]
+
+    def take_in(self, others: Episodes) -> None:
+        """Count finished episodes of other environments of the same members, too."""
+        mine: tuple[Any, ...] = (self._returns, self._lengths, self.last_returns, self._successes)
+        for lists, more in zip(mine, vars(others).values(), strict=True):
+            for values, new in zip(lists, more, strict=True):
+                values.extend(new)
+
+    def hand_over(self) -> Episodes:
+        """The finished episodes, which are somebody else's from now on."""
+        episodes = self.finished()
+        nothing: list[list[list[float]]] = [[[] for _ in lists] for lists in vars(episodes).values()]
+        self.load_finished(Episodes(*nothing))
+        return episodes
 
     def running(self) -> dict[str, Tensor]:
         """Returns and lengths so far of the episodes that are under way, [M, N] each; views."""

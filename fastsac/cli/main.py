@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except ValueError as error:
-        say(prog, str(error))
+        if os.environ.get("RANK", "0") == "0":  # of processes that torchrun starts one speaks
+            say(prog, str(error))
         return 2
     except KeyboardInterrupt as stop:
         from fastsac.runtime.signals import Stopped, exit_status

@@ -29,6 +29,7 @@ from fastsac.runtime.signals import OUT_OF_TIME, exit_status
 
 if TYPE_CHECKING:
     from fastsac.run.result import Result
+    from fastsac.runtime.world import World
 
 PROG = "fastsac train"
 ABOUT = """Train a policy, or several side by side: members (see --seeds and --sweep).
@@ -62,30 +63,49 @@ def run(args: list[str]) -> int:
     """Train; returns the exit status."""
     given = read_call(args)
     config, quiet = settings_of(*given), given[0].quiet
+    from fastsac.runtime.peers import PeerError
+    from fastsac.runtime.world import join
+
+    with join(config.parallel) as world:
+        try:
+            return _train(config, given[0].notes, quiet, world)
+        except PeerError as error:
+            if world.speaks_of(error):
+                say(PROG, f"{error}. Checkpoints written so far are kept.")
+            return 1
+
+
+def _train(config: Config, notes: Sequence[str], quiet: bool, world: "World") -> int:
+    """Train together with the other processes of a world; returns the exit status."""
     from fastsac.report.displays import QuietDisplay
     from fastsac.run.ending import FAILURES
     from fastsac.run.plan import make_plan
     from fastsac.run.trainer import Run
+    from fastsac.runtime.peers import PeerError
 
-    plan = make_plan(config, given[0].notes)
+    plan = make_plan(config, notes, world)
     if plan.is_complete:
         plan.place.release()
         done = f"{plan.run_dir} is complete: nothing to do. A larger --total-steps continues it."
-        print(plan.run_dir if quiet else done)
+        if world.is_first:
+            print(plan.run_dir if quiet else done)
         return 0
     with Run(plan, display=QuietDisplay(config) if quiet else None) as training:
         try:
             result = training.train()
+        except PeerError:
+            raise
         except (*FAILURES, OSError, RuntimeError) as error:
             message = explanation(error, plan.run_dir)
             if message is None:
                 raise
             training.display.close()
-            say(PROG, message)
+            say(PROG, message if world.is_alone else f"rank {world.rank}: {message}")
             return 1
         except ValueError as error:  # a fault of ours, not a wrong call: keep the traceback
             raise RuntimeError("training failed") from error
-    show_result(result, quiet)
+    if world.is_first:
+        show_result(result, quiet)
     if not result.interrupted:
         return 0
     return OUT_OF_TIME if result.stopped_by == "max_wall_time" else exit_status(result.stopped_by)

@@ -191,7 +191,7 @@ class Replay:
         place = torch.arange(added + 1 - length, added + 1) % self.num_rows  # [L], on the CPU as all that follows
         for name, column in self._named_rows().items():
             column.index_copy_(1, place.to(device), state[name].to(device))
-        valid = _valid_rows(state)  # [M, L, N]
+        valid = valid_rows(state)  # [M, L, N]
         self.row_count.zero_().index_copy_(1, place.to(device), valid.sum(-1).to(device))
         positions = place.unsqueeze(-1) * n + torch.arange(n)  # [L, N]
         for m, (mine, tail) in enumerate(zip(valid, state["tail"].tolist(), strict=True)):
@@ -219,13 +219,13 @@ class Replay:
             shape = [value.shape[0], length, *value.shape[2:]] if name.startswith("rows.") else list(value.shape)
             if list(state[name].shape) != shape or state[name].dtype != value.dtype:
                 raise ValueError(f"the replay's {name} is {list(state[name].shape)}, needs {shape} ({value.dtype}).")
-        count, tail = _valid_rows(state).sum((1, 2)), state["tail"].cpu()
+        count, tail = valid_rows(state).sum((1, 2)), state["tail"].cpu()
         in_table = bool(((tail >= 0) & (tail < self.table.shape[1] - 1)).all())
         if not torch.equal(count, state["count"].cpu()) or not in_table:
             raise ValueError("the replay's counts do not fit its rows.")
 
 
-def _valid_rows(state: dict[str, Tensor]) -> Tensor:
+def valid_rows(state: dict[str, Tensor]) -> Tensor:
     """Which rows of a state are transitions, [M, L, N]: those that follow no done, but for the head."""
     done = (state["rows.terminated"] | state["rows.truncated"]).cpu()
     valid = torch.cat([state["oldest_valid"].cpu().unsqueeze(1), ~done[:, :-1]], dim=1)

@@ -1,13 +1,13 @@
 """The checkpoints of a run: what they hold, how a run takes one over, when the loop waits for them, and how long."""
 
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastsac.checkpoint.reader import Tree
 from fastsac.checkpoint.thread import CheckpointThread
-from fastsac.checkpoint.writer import Rows, Writer
+from fastsac.checkpoint.writer import Writer
 from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.learning.learner import copy_tree_
 from fastsac.run.run_state import RunState, goals_of, sizes_of
@@ -25,7 +25,7 @@ class Checkpointer:
         self._run, self._tolerance = run, tolerance
         found = plan.resume.found if plan.resume else None
         self._writer = Writer(run.files.folder, plan.config.keep_checkpoints, found, lambda: plan.place.is_held)
-        self.thread = CheckpointThread(self._writer, lambda: run.files.sinks.sync(), plan.device, run.display.info)
+        self.thread = CheckpointThread(self._writer, lambda: run.files.sync(), plan.device, run.display.info)
         self.loop_s = 0.0  # that the loop stood still for checkpoints
         self._told: Path | None = None  # the newest that callbacks know of
 
@@ -42,8 +42,8 @@ class Checkpointer:
         """About the size of a checkpoint now, at most where the replay began with other transitions."""
         run = self._run
         is_prefilled = run.plan.prefill_digest is not None and run.config.prefill_share == 0
-        filled = 1.0 if is_prefilled else min(1.0, run.env_steps / run.config.buffer_size)
-        return run.learner.state_bytes + filled * run.replay.nbytes()
+        filled = 1.0 if is_prefilled else min(1.0, run.env_steps / run.plan.config.buffer_size)
+        return run.plan.world.size * (run.learner.state_bytes + filled * run.replay.nbytes())
 
     def write(self) -> None:
         """Begin to write a checkpoint; a CheckpointError if the one before failed for another reason than the disk."""
@@ -56,11 +56,23 @@ class Checkpointer:
             with self._tolerance.allow("a checkpoint"):
                 self.thread.wait()  # for the one before; should it have failed, this one is tried all the same
             with suppress(OSError):  # rows go on waiting
-                run.files.sinks.flush()
-            replay, keeps_rows = run.replay, run.config.checkpoint_replay == "full"
-            rows = Rows(replay.span(), replay.row_bytes, replay.read) if keeps_rows else None
-            self.thread.submit(run.env_steps, tensors_of(run), state_of(run).to_json(), rows)
+                run.files.flush()
+            self._hand_over()
         self.loop_s += time.perf_counter() - began
+
+    def _hand_over(self) -> None:
+        """Give what a checkpoint holds to the thread; of several processes, to that of rank 0."""
+        run, together = self._run, self._run.together
+        keeps_rows = run.config.checkpoint_replay == "full"
+        together.take_episodes()
+        whole = together.checkpoint(tensors_of(run), state_of(run))
+        if whole is None:
+            if keeps_rows:
+                together.give_rows()
+            return
+        tensors, state = whole
+        with together.replay_rows() if keeps_rows else nullcontext() as rows:
+            self.thread.submit(run.env_steps, tensors, state.to_json(), rows)
 
     def try_to_write(self) -> None:
         """As `write`; a disk that refuses is told of, and tried again later."""
@@ -69,16 +81,18 @@ class Checkpointer:
 
     def look(self, renew: bool) -> None:
         """Say if the last checkpoint could not be written; write one if it is time to try again, or to `renew` it."""
+        is_due = False
         with self._tolerance.allow("a checkpoint"):
             self.thread.check()
-            if renew or self.thread.should_retry():
-                self.write()
+            is_due = renew or self.thread.should_retry()
+        if self._run.plan.world.tell(is_due):
+            self.try_to_write()
 
     def write_last(self) -> None:
         """Write a checkpoint and wait until it is on the disk; a CheckpointError if it could not be written."""
         self.write()
         self.thread.wait()
-        if self._writer.has_damage:  # which nobody would write again any more
+        if self._run.plan.world.tell(self._writer.has_damage):  # which nobody would write again any more
             self.write()
             self.thread.wait()
 
@@ -89,8 +103,10 @@ class Checkpointer:
             self._run.callbacks.checkpoint(self._told)
 
     def rescue(self) -> None:
-        """Write the state before an environment or a callback failed, if that can be done."""
+        """Write the state before an environment or a callback failed, if that can be done: by a process alone."""
         run = self._run
+        if not run.plan.world.is_alone:
+            return
         with suppress(Exception):
             run.learner.launch(run.collector.due())  # unless it is done: of the step that failed
             self.write()
@@ -115,7 +131,7 @@ def state_of(run: "Run") -> RunState:
     collector, spec = run.collector, run.plan.spec
     return RunState(
         env_id=spec.env_id,
-        sizes=sizes_of(run.config, spec),
+        sizes=sizes_of(run.plan.config, spec),
         action_bounds=[list(bounds) for bounds in spec.action_bounds],
         obs_parts=[PartRecord.of(part) for part in spec.obs_parts],
         action_shape=None if spec.action_shape is None else list(spec.action_shape),
@@ -131,7 +147,7 @@ def state_of(run: "Run") -> RunState:
         evaluation_due=run.log_points.evaluation_due,
         last_evals=list(run.log_points.last_evals),
         episodes=collector.stats.finished(),
-        tables=run.files.sinks.num_rows,
+        tables=run.files.num_rows,
         last_row=run.clock.last_row(),
         wall_s=run.clock.wall_s,
     )
@@ -150,9 +166,10 @@ def restore(run: "Run", tensors: Tree, state: RunState) -> None:
     if "replay" in tensors:
         run.replay.load_state_dict(tensors["replay"])
     else:  # learning waits until there is a batch again
-        collector.learn_from = [steps + run.config.batch_size for steps in state.env_steps]
+        collector.learn_from = [steps + run.plan.config.batch_size for steps in state.env_steps]
     collector.stats.load_finished(state.episodes)
     if state.is_of_goals(run.config):
         run.stop_rule.goal_at = list(state.goal_at)
     run.log_points.last_evals, run.log_points.evaluation_due = list(state.last_evals), state.evaluation_due
+    run.log_points.logged_at = state.last_row.env_steps
     run.clock.resume(state.wall_s, state.last_row)

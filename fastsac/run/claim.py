@@ -10,6 +10,7 @@ from fastsac import checkpoint
 from fastsac.config.settings import Config
 from fastsac.run.result import read_summary
 from fastsac.run.run_dir import InUseError, RunDir, last_steps
+from fastsac.runtime.world import World
 
 
 def claim(config: Config) -> tuple[RunDir, bool]:
@@ -29,6 +30,22 @@ def claim(config: Config) -> tuple[RunDir, bool]:
     path = Path(config.run_dir)
     place = _held(path, config.wait_for_lock, _check_auto if config.resume == "auto" else _check_free)
     return place, bool(checkpoint.checkpoint_dirs(path))
+
+
+def claim_together(config: Config, world: World) -> tuple[RunDir, bool]:
+    """As `claim`, by rank 0, which holds the folder for all; a restart by torchrun goes on from the last checkpoint.
+
+    Raises:
+        ValueError: as `claim`; or restarts were asked for, and the run has no folder by which it would be found again.
+    """
+    if world.max_restarts and config.resume is None:
+        if config.run_dir is None:
+            raise ValueError("--max-restarts needs a run directory that a restart finds again. Give --run-dir.")
+        if world.restarts:
+            config = config.replace(resume="auto")
+    found = world.agreed(lambda: claim(config) if world.is_first else None)
+    path, is_resumed = world.tell(None if found is None else (found[0].path, found[1])) or (Path(), False)
+    return (RunDir(path) if found is None else found[0]), is_resumed
 
 
 def _held(path: Path, wait_s: float, check: Callable[[RunDir], None]) -> RunDir:

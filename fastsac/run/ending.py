@@ -17,25 +17,36 @@ from fastsac.run.result import Result
 from fastsac.run.run_state import Row
 from fastsac.runtime.launch import CaptureError
 from fastsac.runtime.machine import describe_machine
+from fastsac.runtime.peers import PeerError
 from fastsac.runtime.versions import git_commit, versions
 
 if TYPE_CHECKING:
     from fastsac.run.trainer import Run
 
 ENVIRONMENTS = (BadStepError, NotFiniteError)  # any error may be the cause of these
-FAILURES = (*ENVIRONMENTS, CaptureError, CheckpointError)  # whose message says all
+FAILURES = (*ENVIRONMENTS, CaptureError, CheckpointError, PeerError)  # whose message says all
 EVALUATED = ("return_mean", "return_std", "episodes_cut", "success_rate")  # columns of eval.csv, in summary.json too
 ERROR_FILES = ("error.txt", "error-fastsac.txt")  # why a run ended; the second where the first is somebody else's
 ERROR_HEAD = b"fastsac: the run ended by an error.\n"
 
 
+def close(run: "Run", interrupted: bool, stopped_by: str) -> Result:
+    """Write the result, and remove word of an error that ended the run which this one continued."""
+    result = write_result(run, interrupted, stopped_by)
+    if run.plan.world.is_first:
+        for path in error_files(run.files.folder):
+            path.unlink()
+    return run.plan.world.tell(result)
+
+
 def write_result(run: "Run", interrupted: bool, stopped_by: str, **more: str) -> Result:
     """Write the figures so far into summary.json, with `more` beside them."""
     last_evals = run.log_points.last_evals
+    counters = run.together.counters()
     result = Result(
         run_dir=run.plan.run_dir,
         env_steps=run.env_steps,
-        grad_steps=run.grad_steps,
+        grad_steps=min(row["grad_steps"] for row in counters),
         wall_s=run.clock.wall_s,
         compile_s=run.compile_s,
         eval_return_mean=mean_of_finite(row["return_mean"] for row in last_evals),
@@ -43,21 +54,18 @@ def write_result(run: "Run", interrupted: bool, stopped_by: str, **more: str) ->
         interrupted=interrupted,
         stopped_by=stopped_by,
         members=[
-            {
-                **run.clock.counters(m),
-                "goal_at": run.stop_rule.goal_at[m],
-                **{f"eval_{name}": last_evals[m].get(name) if last_evals else None for name in EVALUATED},
-            }
-            for m in range(run.config.num_members)
+            {**row, **{f"eval_{name}": last_evals[m].get(name) if last_evals else None for name in EVALUATED}}
+            for m, row in enumerate(counters)
         ],
         eval_success_rate=mean_of_finite(row["success_rate"] for row in last_evals if "success_rate" in row),
     )
-    result.write(run.files.folder, {**_about(run), **more})
+    if run.plan.world.is_first:
+        result.write(run.files.folder, {**_about(run), **more})
     return result
 
 
 def _about(run: "Run") -> dict[str, Any]:
-    c, thread = run.config, run.checkpointer.thread
+    c, thread = run.plan.config, run.checkpointer.thread
     names = ("env_kwargs", "eval_env_kwargs", "max_episode_steps", "algo", "preset", "eval_episodes")
     return {
         "env_id": run.plan.spec.env_id,
@@ -70,6 +78,7 @@ def _about(run: "Run") -> dict[str, Any]:
         },
         "device": str(run.plan.device),
         "mode": run.plan.mode,
+        "processes": run.plan.world.size,
         "machine": describe_machine(),
         "versions": versions(),
         "git_commit": git_commit(),
@@ -96,6 +105,8 @@ def leaving_word(run: "Run") -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
+        if not isinstance(error, PeerError):
+            run.plan.world.fail(_text(error))
         if run.plan.place.is_held:
             _leave_word(run, error)
         raise
@@ -108,8 +119,12 @@ def _leave_word(run: "Run", error: BaseException) -> None:
         write_file(path, ERROR_HEAD + "".join(traceback.format_exception(error)).encode(errors="replace"))
         error.add_note(f"See {run.plan.run_dir / path.name}.")
     with suppress(Exception):
-        text = str(error) if isinstance(error, FAILURES) else f"{type(error).__name__}: {first_line(error)}"
-        write_result(run, interrupted=True, stopped_by="error", error=" ".join(text.split()))
+        write_result(run, interrupted=True, stopped_by="error", error=_text(error))
+
+
+def _text(error: BaseException) -> str:
+    text = str(error) if isinstance(error, FAILURES) else f"{type(error).__name__}: {first_line(error)}"
+    return " ".join(text.split())
 
 
 def error_files(run_dir: Path) -> list[Path]:

@@ -62,7 +62,7 @@ class Films:
         try:
             with run.aside("filming an episode"):
                 episode_return = self._film(_best(returns), run.files.folder / path)
-                run.files.sinks.film(run.files.folder / path, run.env_steps)
+                run.files.film(run.files.folder / path, run.env_steps)
         except EvaluationStoppedError:
             return
         except Exception as error:  # whatever an environment, the encoder, the disk or a logger raises

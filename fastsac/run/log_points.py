@@ -25,7 +25,8 @@ class LogPoints:
         self._run, self._evaluator, self._tolerance = run, evaluator, tolerance
         self._films = Films(run)
         self.evaluation_due = False  # one was given up when the run was interrupted
-        self.last_evals: list[Row] = []  # one per member
+        self.last_evals: list[Row] = []  # one per member, of all processes
+        self.logged_at = 0  # env steps
 
     def pass_by(self, before: int) -> None:
         """Do what is due between env step `before` and now; the run's end has its own."""
@@ -37,16 +38,18 @@ class LogPoints:
 
     def log(self) -> None:
         """Write rows of metrics.csv; look for faults, as `NanGuard.check`, and whether the files are still there."""
-        run = self._run
+        run, together = self._run, self._run.together
         run.guard.check()
         run.guard.hold()
+        together.take_episodes()
+        self.logged_at = run.env_steps
         restored = False
         with self._tolerance.allow(str(run.plan.run_dir)):
             restored = run.files.restore()
         run.checkpointer.look(renew=restored)
-        rows = run.clock.metrics()
+        rows = together.rows(run.clock.metrics())
         with self._tolerance.allow("metrics.csv"):
-            run.files.sinks.metrics(rows)
+            run.files.metrics(rows)
         mean = {key: mean_of_finite(row.get(key, math.nan) for row in rows) for key in METRIC_COLUMNS}
         recent = (list(returns)[-RECENT_EPISODES:] for returns in run.collector.stats.last_returns)
         mean["episode_return"] = mean_of_finite(chain.from_iterable(recent))
@@ -74,15 +77,17 @@ class LogPoints:
             raise
         self.evaluation_due = False
         is_filmed = self._films.is_due(before=min((int(row["env_steps"]) for row in self.last_evals), default=0))
-        self.last_evals = run.clock.evaluations(episodes)
+        self.last_evals = run.together.rows(run.clock.evaluations(run.together.evaluation(episodes)))
         with self._tolerance.allow("eval.csv"):
-            run.files.sinks.evaluation(self.last_evals)
+            run.files.evaluation(self.last_evals)
         returns = [float(row["return_mean"]) for row in self.last_evals]
-        run.best_policies.update_(returns, run.collector.env_steps)
+        own_returns = run.together.own(returns)
+        run.best_policies.update_(own_returns, run.collector.env_steps)
         names = {"return_mean": "eval_return", "return_std": "eval_std", "success_rate": "eval_success_rate"}
         means = {new: mean_of_finite(row.get(name, math.nan) for row in self.last_evals) for name, new in names.items()}
         run.display.update({"env_steps": run.env_steps, **means}, returns)
-        run.update_stop_rule(eval_returns=returns)
-        if is_filmed:
-            self._films.make(returns)
+        run.update_stop_rule(eval_returns=own_returns)
+        run.together.agree()
+        if is_filmed and run.plan.world.is_first:
+            self._films.make(own_returns)
         run.callbacks.evaluation(self.last_evals)

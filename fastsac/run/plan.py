@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -14,18 +15,20 @@ from fastsac.acting.evaluation import MAX_STEPS
 from fastsac.algorithms import registry
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, make_spec, why_only_here
-from fastsac.run.claim import claim
+from fastsac.run.claim import claim_together
 from fastsac.run.effects import settle
 from fastsac.run.films import check_films
 from fastsac.run.memory import check_memory
 from fastsac.run.mode import choose_mode
 from fastsac.run.prefill import Prefill, plan_prefill
+from fastsac.run.processes import about_processes, check_equal_settings, share_with_others
 from fastsac.run.run_dir import RunDir
 from fastsac.run.run_state import Resume, check_resume
 from fastsac.runtime import compile_cache
 from fastsac.runtime.device import choose_device, num_cpus
 from fastsac.runtime.launch import Mode
 from fastsac.runtime.versions import is_installed
+from fastsac.runtime.world import World
 
 # Multiply-adds of the largest matrix product below which more threads than one are not worth a trial.
 ONE_THREAD_BELOW = 500_000
@@ -38,6 +41,8 @@ class Plan:
     """A checked configuration and what was chosen for it."""
 
     config: Config
+    share: Config  # the part of this process, sizes included; `config` where it is alone
+    world: World
     spec: EnvSpec
     device: torch.device
     mode: Mode
@@ -66,52 +71,77 @@ class Plan:
         return self.place.path
 
 
-def make_plan(config: Config, notes: Sequence[str] = ()) -> Plan:
+def make_plan(config: Config, notes: Sequence[str] = (), world: World | None = None) -> Plan:
     """Check everything that can be checked before work starts, choose device and mode, and take the run directory.
 
     Args:
         config: the settings.
         notes: what to say of them first.
+        world: the processes that train the run together; None is this one alone.
 
     Raises:
         ValueError: the run cannot be made as asked for; one line that says what to change.
     """
-    began = time.perf_counter()
+    began, world = time.perf_counter(), world or World()
+    check_equal_settings(config, world)
+    choice = world.agreed(lambda: _choose(config, world))
+    config, share, spec, device = choice.config, choice.share, choice.spec, choice.device
+    place, is_resumed = claim_together(config, world)
+    try:
+        resume = world.agreed(lambda: check_resume(config, spec, place.path) if is_resumed else None)
+        prefill = world.agreed(lambda: plan_prefill(share, spec, device, resume))
+    except BaseException:
+        place.release()
+        raise
+    said = (*notes, *choice.notes, prefill.note if prefill else "")
+    return Plan(
+        config, share, world, spec, device, choice.mode, choice.threads, place, resume, prefill,
+        tuple(filter(None, said)), began,
+    )  # fmt: skip
+
+
+class _Choice(NamedTuple):
+    """What was chosen before the run directory was looked at."""
+
+    config: Config
+    share: Config
+    spec: EnvSpec
+    device: torch.device
+    mode: Mode
+    threads: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def _choose(config: Config, world: World) -> _Choice:
+    """Check what is known without the run directory."""
     if (starts := max(config.values_of("learning_starts"))) >= config.total_steps:
         raise ValueError(
             f"learning_starts {starts:,} must be below total_steps {config.total_steps:,}, or nothing "
             "is learned. Raise --total-steps or lower --learning-starts."
         )
-    device = choose_device(config.device)
+    device = choose_device(config.device, world.local_rank, world.local_size)
     spec = make_spec(config.env, config.env_kwargs_of_training, config.action_limit)
     _check_evaluation(config, spec)
     check_films(config)
     config, left_out = settle(config.replace(algo=_choose_algo(config, spec)), spec)
     _check_sweep(config, spec)
-    mode, why = choose_mode(config, device)
+    share = share_with_others(config, world)
+    mode, why = choose_mode(share, device)
     if mode != "eager":
         compile_cache.check()
-    threads = choose_threads(config, spec, mode)
-    memory = check_memory(config, spec, device)
+    threads = choose_threads(share, spec, mode)
+    memory = check_memory(share, spec, device)
     _check_wandb(config)
-    place, is_resumed = claim(config)
-    try:
-        resume = check_resume(config, spec, place.path) if is_resumed else None
-        prefill = plan_prefill(config, spec, device, resume)
-    except BaseException:
-        place.release()
-        raise
     device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else _threads_text(threads)
     precision = ", bfloat16" if config.bf16 else ""
-    said = (
-        *notes,
+    notes = (
         *_env_notes(config, spec),
+        about_processes(share, world),
         left_out,
         f"device {device} ({device_name}), update {mode}: {why}{precision}",
         memory,
-        prefill.note if prefill else "",
     )
-    return Plan(config, spec, device, mode, threads, place, resume, prefill, tuple(filter(None, said)), began)
+    return _Choice(config, share, spec, device, mode, threads, notes)
 
 
 def _env_notes(config: Config, spec: EnvSpec) -> Iterator[str]:

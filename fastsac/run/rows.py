@@ -33,7 +33,7 @@ class RowClock:
     def counters(self, member: int) -> Row:
         """The columns that all tables have."""
         return {
-            "member": member,
+            "member": self._config.first_member + member,
             "env_steps": self._collector.env_steps[member],
             "grad_steps": self._learner.grad_steps[member],
             "seed": self._config.member_seeds[member],

@@ -9,8 +9,19 @@ from fastsac.runtime.signals import Deadline, StopSignals
 class StopRule:
     """Decides whether a run goes on: in `update` alone."""
 
-    def __init__(self, config: Config, signals: StopSignals, deadline: Deadline, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        signals: StopSignals,
+        deadline: Deadline,
+        say: Callable[[str], None],
+        is_alone: bool = True,
+    ) -> None:
+        """`is_alone`: no other process must agree."""
         self._config, self._signals, self._deadline, self._say = config, signals, deadline, say
+        self._is_alone = is_alone
+        self._goals: list[int | None] = []  # as goal_at, of all processes when they last met
+        self.wanted: str | None = None  # why this process wants the run to be interrupted
         # Of the end: "goal", "max_wall_time", a signal's name or "callback: ..."; None: the run goes on.
         self.reason: str | None = None
         self.asked: str | None = None  # why a callback asked the run to stop
@@ -19,7 +30,8 @@ class StopRule:
     @property
     def has_reached_goal(self) -> bool:
         """Whether all members, or one if that is enough, have reached their goal at some time."""
-        return (any if self._config.stop_when == "any" else all)(at is not None for at in self.goal_at)
+        goals = self.goal_at if self._is_alone else self._goals
+        return (any if self._config.stop_when == "any" else all)(at is not None for at in goals or [None])
 
     @property
     def is_interrupted(self) -> bool:
@@ -34,7 +46,7 @@ class StopRule:
         episode_returns: Sequence[float] = (),
         eval_returns: Sequence[float] = (),
     ) -> None:
-        """Decide anew.
+        """Decide anew; several processes only note here what they want, and `agree`.
 
         Args:
             env_steps: of each member so far.
@@ -45,16 +57,36 @@ class StopRule:
         """
         self._note(env_steps, episode_returns, self._config.stop_at_episode_return)
         self._note(env_steps, eval_returns, self._config.stop_at_return)
-        if self.reason is None and min(env_steps) < self._config.total_steps:
+        if self.wanted is None:
+            if self._signals.received is not None:
+                self.wanted = self._signals.received
+            elif self._deadline.is_near(checkpoint_bytes, checkpoint_s):
+                self.wanted = "max_wall_time"
+        if self._is_alone:
+            self._decide(min(env_steps), self.asked, self.wanted)
+
+    def agree(
+        self, env_steps: int, goal_at: Sequence[int | None], said: Sequence[tuple[str | None, str | None]]
+    ) -> None:
+        """Decide as all processes do, which have met.
+
+        Args:
+            env_steps: of the member that has made the fewest.
+            goal_at: of all members.
+            said: what `asked` and `wanted` are in each process.
+        """
+        self._goals = list(goal_at)
+        asked, wanted = (next((why for why in whys if why is not None), None) for whys in zip(*said, strict=True))
+        self._decide(env_steps, asked, wanted)
+
+    def _decide(self, env_steps: int, asked: str | None, wanted: str | None) -> None:
+        if self.reason is None and env_steps < self._config.total_steps:
             if self.has_reached_goal:
                 self.reason = "goal"
-            elif self.asked is not None:
-                self.reason = f"callback: {self.asked}"
-        if not self.is_interrupted:
-            if self._signals.received is not None:
-                self.reason = self._signals.received
-            elif self._deadline.is_near(checkpoint_bytes, checkpoint_s):
-                self.reason = "max_wall_time"
+            elif asked is not None:
+                self.reason = f"callback: {asked}"
+        if not self.is_interrupted and wanted is not None:
+            self.reason = wanted
 
     def _note(self, env_steps: Sequence[int], returns: Sequence[float], goal: float | None) -> None:
         """Keep, and say, which members reach the goal for the first time; they go on as the others do."""

@@ -19,18 +19,21 @@ from fastsac.run import ending
 from fastsac.run.callbacks import Callback, Callbacks, check_callbacks
 from fastsac.run.checkpointer import Checkpointer, restore
 from fastsac.run.evaluator import BestPolicies, Evaluator, evaluate, make_training_envs
-from fastsac.run.files import RunFiles
+from fastsac.run.files import NoFiles, RunFiles
 from fastsac.run.log_points import LogPoints
+from fastsac.run.merging import own, own_state
 from fastsac.run.nan_guard import NanGuard
 from fastsac.run.plan import Plan, make_plan
 from fastsac.run.prefill import begin_, ring_of
 from fastsac.run.result import Result
 from fastsac.run.rows import RowClock
 from fastsac.run.stop_rule import StopRule
+from fastsac.run.together import Together
 from fastsac.runtime import compile_cache, precompile
 from fastsac.runtime.signals import Deadline, StopSignals
 from fastsac.runtime.threads import Threads
 from fastsac.runtime.torch_settings import torch_settings
+from fastsac.runtime.world import join
 
 BEING_LINKED_S = 60  # seconds that a library may take to be written, at most
 
@@ -50,12 +53,13 @@ def train(config: Config, notes: Sequence[str] = (), callbacks: Sequence[Callbac
         NotFiniteError: an environment or a loss gave NaN or infinity; checkpoints written before are kept.
     """
     callbacks = check_callbacks(callbacks)
-    plan = make_plan(config, notes)
-    if plan.is_complete:
-        plan.place.release()
-        return Result.read(plan.run_dir)
-    with Run(plan, display=QuietDisplay(plan.config) if quiet else None, callbacks=callbacks) as run:
-        return run.train()
+    with join(config.parallel) as world:
+        plan = make_plan(config, notes, world)
+        if plan.is_complete:
+            plan.place.release()
+            return Result.read(plan.run_dir)
+        with Run(plan, display=QuietDisplay(plan.config) if quiet else None, callbacks=callbacks) as run:
+            return run.train()
 
 
 class Run:
@@ -80,15 +84,15 @@ class Run:
         display: Display | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        config, began = plan.config, time.perf_counter()
+        config, began = plan.share, time.perf_counter()
         self.plan, self.config = plan, config
         self.compile_s = 0.0
         self._threads: Threads | None = None
-        self.callbacks = Callbacks(self, callbacks)
+        self.callbacks = Callbacks(self, callbacks if plan.world.is_first else ())
         self._open = ExitStack()
         self._open.callback(plan.place.release)
         with self._open:  # closes what is open if something below fails
-            self.display = display or make_display(config, config.total_steps, plan.device.type)
+            self.display = display or self._make_display()
             self._open.callback(self.display.close)
             say, warn = self.display.info, self.display.warn
             for note in plan.notes:
@@ -101,26 +105,28 @@ class Run:
             ring = ring_of(plan.prefill, config)
             self.parts = make_parts(config, plan.spec, plan.device, plan.mode, ring)
             self.learner, self.replay = self.parts.learner, self.parts.replay
-            tensors = checkpoint.read(plan.resume.found) if plan.resume else {}
+            world = plan.world
+            tensors = own(checkpoint.read(plan.resume.found), config, world.rank, world.size) if plan.resume else {}
             # A resumed run goes on with episodes of its own rather than with the first ones again.
             with self.display.aside("making the environments"):
                 self.env = make_training_envs(config, plan.resume.state.vec_steps if plan.resume else 0)
             self._open.callback(lambda: self.env.close())  # whichever it is then
             self.collector = Collector(config, self.env, *self.parts)
-            self.display.follow(lambda: (self.env_steps, self.grad_steps))
+            self.display.follow(lambda: (min(self.collector.env_steps), self.grad_steps))
             self.guard = NanGuard(self.parts, self.collector, plan.run_dir, warn)
             self.best_policies = BestPolicies(self.learner)
             self.clock = RowClock(self.collector, self.learner, began)
             self._signals = self._open.enter_context(StopSignals())
             deadline = Deadline(config.max_wall_time, since=plan.began)
-            self.stop_rule = StopRule(config, self._signals, deadline, say)
-            self.files = RunFiles(plan, self.display)
+            self.stop_rule = StopRule(config, self._signals, deadline, say, plan.world.is_alone)
+            self.together = Together(self)
+            self.files = (RunFiles if world.is_first else NoFiles)(plan, self.display)
             self._open.callback(self.files.close)
             self.checkpointer = Checkpointer(self, tolerance)
             self._open.push(self.checkpointer.close)
             self.log_points = LogPoints(self, evaluator, tolerance)
             if plan.resume:
-                restore(self, tensors, plan.resume.state)
+                restore(self, tensors, own_state(plan.resume.state, config, world.rank))
             else:
                 begin_(plan.prefill, self.parts)
             self._open = self._open.pop_all()
@@ -154,6 +160,7 @@ class Run:
         self.files.open()  # a Ctrl-C before leaves no run directory behind
         with ending.leaving_word(self):
             self.update_stop_rule()
+            self.together.agree()
             self.catch_up()  # of the last step before an interruption
             with self.display.aside("resetting the environments"):
                 self.collector.start()  # s_0
@@ -178,7 +185,8 @@ class Run:
         self.update_stop_rule()
         if self._threads is not None:
             self._threads.look(self.learner.compute_s, self.grad_steps)
-        self.log_points.pass_by(before)
+        if self.together.meets():
+            self.log_points.pass_by(before)
 
     def catch_up(self) -> None:
         """Launch what is due, unless the goal is reached; gives the numbers of a launch beside the next vector step."""
@@ -192,21 +200,20 @@ class Run:
         while self.update_stop_rule() and not self.stop_rule.has_reached_goal and max(self.collector.due()) > 0:
             self.catch_up()  # of the last step, and again if it had to be taken back
             self.guard.check(parameters=True)
-        if self.update_stop_rule() and self.env_steps > self.clock.env_steps:  # else the resumed run completes the row
+        if self.update_stop_rule() and self.env_steps > self.log_points.logged_at:  # else the resumed run completes it
             self.log_points.log()
-        up_to_date = [row["grad_steps"] for row in self.log_points.last_evals] == self.learner.grad_steps
-        if self.update_stop_rule() and not up_to_date:
+        last_evals = self.together.own(self.log_points.last_evals)
+        up_to_date = [row["grad_steps"] for row in last_evals] == self.learner.grad_steps
+        if self.update_stop_rule() and not self.together.is_true_of_all(up_to_date):
             self.log_points.evaluate()
+        self.together.agree()
         interrupted, stopped_by = not self.update_stop_rule(), self.stop_rule.reason or "total_steps"
         self.files.restore()  # a disk that refuses now is an error: the results would be lost
-        self.files.sinks.flush()
+        self.files.flush()
         with self.display.aside("writing the last checkpoint"):
             self.checkpointer.write_last()
         self.checkpointer.tell()
-        result = ending.write_result(self, interrupted, stopped_by)
-        for path in ending.error_files(self.files.folder):  # of a run that this one continued
-            path.unlink()
-        return result
+        return ending.close(self, interrupted, stopped_by)
 
     def update_stop_rule(self, eval_returns: Sequence[float] = ()) -> bool:
         """Let the stop rule decide anew, also within evaluations, which take long; returns if nothing interrupts it.
@@ -221,13 +228,19 @@ class Run:
 
     @property
     def env_steps(self) -> int:
-        """Environment steps of the member that has made the fewest."""
-        return min(self.collector.env_steps)
+        """Environment steps of the member that has made the fewest; of several processes, when they met last."""
+        return self.together.env_steps
 
     @property
     def grad_steps(self) -> int:
         """Gradient steps of the member that has made the fewest."""
         return min(self.learner.grad_steps)
+
+    def _make_display(self) -> Display:
+        config = self.plan.config
+        if self.plan.world.is_first:
+            return make_display(config, config.total_steps, self.plan.device.type)
+        return QuietDisplay(config)
 
     def _compile(self) -> None:
         if self.plan.mode == "eager":

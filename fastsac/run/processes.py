@@ -1,0 +1,47 @@
+"""Who does what where several processes train a run: checks of the settings, and words for it."""
+
+import hashlib
+
+from fastsac.config.settings import Config
+from fastsac.config.shares import PartOfAgent, SomeMembers, share_of
+from fastsac.runtime.device import num_cpus
+from fastsac.runtime.versions import versions
+from fastsac.runtime.world import World
+
+
+def check_equal_settings(config: Config, world: World) -> None:
+    """Raise a ValueError where processes were given other settings, or other versions of packages, than rank 0."""
+    mine = {"settings": _digest(config.to_json()), "versions": _digest(repr(versions()))}
+    said = world.gather(mine)
+    for what in mine:
+        if differing := [rank for rank, each in enumerate(said) if each[what] != said[0][what]]:
+            ranks = ", ".join(map(str, differing))
+            raise ValueError(
+                f"rank {ranks} has other {what} than rank 0. Start all processes by the same command, "
+                "in environments of the same versions."
+            )
+
+
+def share_with_others(config: Config, world: World) -> Config:
+    """What this process trains; `config` where it is alone.  A ValueError where the run cannot be divided."""
+    if world.is_alone:
+        return config
+    share = share_of(config, world.rank, world.size)
+    return share.replace(env_threads=num_cpus()) if config.env_threads == "auto" else share
+
+
+def about_processes(share: Config, world: World) -> str:
+    """How the run is divided, in words."""
+    if isinstance(share, PartOfAgent):
+        return (
+            f"{world.size} processes train one agent: {share.num_envs} environments and {share.batch_size} transitions "
+            "of each batch in each"
+        )
+    if isinstance(share, SomeMembers):
+        counts = sorted({share.whole.num_members // world.size, -(-share.whole.num_members // world.size)})
+        return f"{world.size} processes share the members, {' or '.join(map(str, counts))} each"
+    return ""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
