@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 from typing import Any, Self, TypeVar
 
 import torch
@@ -24,6 +25,7 @@ from fastsac.runtime.peers import BEAT_S, LOST_S, PeerError, Peers
 T = TypeVar("T")
 JOIN_S = 300.0  # in which all processes must have started
 HANG_S = 1800.0  # in which all come to where one waits: compiling and evaluating take their time
+_WORLDS = count()  # that this process has joined
 _WAITS_S = (0.0, 1e-4, 1e-3, 5e-3)  # between two looks at what is under way
 
 
@@ -118,12 +120,14 @@ class Ranks(World):
         try:
             store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_S)))
             store.set_timeout(timedelta(seconds=JOIN_S))
+            # What processes of an earlier start, or for an earlier run, have left in the store is theirs.
+            store = PrefixStore(f"fastsac/{self.restarts}/{next(_WORLDS)}", store)
             dist.init_process_group(
                 "gloo", store=PrefixStore("group", store), rank=self.rank, world_size=self.size,
                 timeout=timedelta(seconds=HANG_S),
             )  # fmt: skip
             name = f"{socket.gethostname()}:{os.getpid()}"
-            self._peers = Peers(PrefixStore("fastsac", store.clone()), self.rank, self.size, name)
+            self._peers = Peers(PrefixStore("peers", store.clone()), self.rank, self.size, name)
         except (RuntimeError, OSError) as error:  # torch's DistError is a RuntimeError
             raise ValueError(f"rank {self.rank} of {self.size} does not find the others: {_line(error)}") from error
         self._peers.start()
