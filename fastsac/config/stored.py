@@ -18,6 +18,15 @@ def read_text(path: Path) -> bytes:
         raise ValueError(f"cannot read {shown(str(path))}: {error}.") from None
 
 
+def check_run_dir(path: Path) -> None:
+    """Raise a ValueError where a path is not that of a run directory, or of a policy alone."""
+    if not (path / "config.json").is_file():
+        why = (
+            "it has no config.json" if path.is_dir() else "it is a file" if path.exists() else "there is no such folder"
+        )
+        raise ValueError(f"{path} is not a run directory: {why}. Give a folder of `fastsac train`, or demo:NAME.")
+
+
 def read_values(text: str | bytes, source: str, known: Collection[str]) -> dict[str, Any]:
     """The values in a text that `Config.to_json` wrote; a ValueError, with the name of the `source`, for another.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastsac.config import seeds
 from fastsac.config.settings import Config
+from fastsac.config.stored import check_run_dir
 from fastsac.disk.tables import read_numbers
 from fastsac.report.statistics import Array, iqm
 from fastsac.report.style import COLOURS
@@ -110,8 +111,7 @@ def read_run(path: Path) -> Run:
 
 def open_run(path: Path) -> Run:
     """Settings and rows of a run directory, which may have no rows yet; raises ValueError if it is none."""
-    if not (path / "config.json").is_file():
-        raise ValueError(f"{path} is not a run directory: it has no config.json. Give a folder of `fastsac train`.")
+    check_run_dir(path)
     config = Config.load(path)
     evals = read_curves(path / "eval.csv", config.num_members, "return_mean", "return_std")
     episodes = read_curves(path / "metrics.csv", config.num_members, "episode_return")

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from fastsac import checkpoint
 from fastsac.checkpoint.writer import save
 from fastsac.config.settings import Config
+from fastsac.config.stored import check_run_dir
 from fastsac.disk.tables import Table, read_numbers, table_with
 from fastsac.report.csv_sink import CsvSink
 from fastsac.run import policy_dir
@@ -24,6 +25,7 @@ from fastsac.run.stored_policy import StoredPolicy
 
 def best_member(run_dir: Path) -> int:
     """The member with the highest return at its last evaluation; a ValueError where there was none, or no table."""
+    check_run_dir(run_dir)
     rows = read_numbers(run_dir / "eval.csv", ("member", "return_mean"))
     members = range(Config.load(run_dir).num_members if len(rows) else 0)
     last = {int(member): float(value) for member, value in rows if member in members}

@@ -13,6 +13,7 @@ from fastsac.algorithms import registry
 from fastsac.algorithms.algorithm import Algorithm
 from fastsac.algorithms.plugins import check_plugins
 from fastsac.config.settings import Config
+from fastsac.config.stored import check_run_dir
 from fastsac.nn.vectors import Params
 from fastsac.run import policy_dir
 from fastsac.run.run_state import RunState, find
@@ -43,8 +44,7 @@ class StoredPolicy:
 
 def read_stored(run_dir: Path, member: int = 0, which: Which = "last") -> StoredPolicy:
     """The policy of a member; see `fastsac.policy.Policy.load`, whose arguments and errors these are."""
-    if not (run_dir / "config.json").exists():
-        raise ValueError(f"{run_dir} is not a run directory: it has no config.json.")
+    check_run_dir(run_dir)
     config = Config.load(run_dir)
     check_plugins(config, run_dir, logging.getLogger("fastsac").info)
     if not 0 <= member < config.num_members:
