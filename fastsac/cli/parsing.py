@@ -34,6 +34,18 @@ RunDir = Annotated[
     ),
 ]
 """A run directory, given by its place; "demo:NAME" is that of a policy of the package."""
+RunDirs = Annotated[
+    tuple[Path, ...],
+    tyro.conf.Positional,
+    PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="PATH ...",
+        instance_from_str=lambda texts: tuple(map(policies.resolve, texts)),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda paths: list(map(str, paths)),
+    ),
+]
+"""Several of them, or none."""
 
 
 def parse(cls: type[T], prog: str, args: Sequence[str], about: str | None = None) -> T:
@@ -83,7 +95,7 @@ def one_line(text: str) -> str:
     title, *parts = re.split(r"^╭.*╮$|^[│ ]*[─-]{9,}[│ ]*$|^╰.*╯$", text, flags=re.MULTILINE)
     message = " ".join(parts[0].replace("│", " ").split()) if parts else title
     message = re.sub(r"^Error parsing (--[\w-]+): (?=must )", r"\1 ", message)
-    message = re.sub(r"^Error parsing (\w+: |(?=--))", "", message)
+    message = re.sub(r"^Error parsing ([\w .\[\]]+: |(?=--))", "", message)
     message = re.sub(r"^Unrecognized options: ", "there is no place for ", message)
     message = re.sub(r"^Missing value for argument '(--[\w-]+)'.*", r"\1 must have a value", message)
     return f"{message.rstrip('.')}."

@@ -163,6 +163,6 @@ def open_screen(options: PlayArgs, title: str, pace: "Pace") -> "Iterator[Screen
 
 def free_name(run_dir: Path) -> Path:
     """A file that is not there: RUN_DIR/videos/play.mp4, -2, ...; NAME.mp4 here for a policy of the package."""
-    first = Path(f"{run_dir.name}.mp4") if policies.is_ours(run_dir) else run_dir / "videos" / "play.mp4"
+    first = policies.file_here([run_dir], ".mp4") or run_dir / "videos" / "play.mp4"
     others = (first.with_name(f"{first.stem}-{number}.mp4") for number in itertools.count(2))
     return next(path for path in itertools.chain([first], others) if not path.exists())

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
-
-from fastsac.cli.parsing import parse
+from fastsac import policies
+from fastsac.cli.parsing import RunDirs, parse
 from fastsac.config.fields import setting
 
 
@@ -17,9 +16,11 @@ class PlotArgs:
     For a sweep, also draw the final returns by setting (RUN_DIR/sweep.png), and print them as a table, best first.
     """
 
-    run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run directories, as `fastsac train` writes them."""
-    out: Path | None = setting(None, metavar="FILE", unset="RUN_DIR/curves.png, or curves.png for several runs")
+    run_dirs: RunDirs
+    """Run directories, as `fastsac train` writes them; demo:NAME is a policy of `fastsac demo`."""
+    out: Path | None = setting(
+        None, metavar="FILE", unset="RUN_DIR/curves.png, ./curves.png for several, ./NAME.png of demo:NAME"
+    )
     """PNG file to write; the picture of a sweep gets the same name with -sweep added."""
     x: Literal["both", "steps", "seconds"] = "both"
     """Draw returns over environment steps, over wall-clock time, or both side by side."""
@@ -37,8 +38,9 @@ def run(args: list[str]) -> int:
     from fastsac.report.sweep_charts import beside, plot_sweep
 
     runs = read_runs(options.run_dirs)
-    print(plot(runs, options.out, AXES[options.x]))
-    if picture := plot_sweep(runs, options.out and beside(options.out)):
+    out = options.out or policies.file_here(options.run_dirs, ".png")
+    print(plot(runs, out, AXES[options.x]))
+    if picture := plot_sweep(runs, out and beside(out)):
         print(picture)
         show(rank(runs))
     return 0

@@ -1,13 +1,15 @@
 """`fastsac report`: a page about runs."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import tyro
-
-from fastsac.cli.parsing import parse
+from fastsac import policies
+from fastsac.cli.parsing import RunDirs, parse
 from fastsac.config.fields import setting
+
+if TYPE_CHECKING:
+    from fastsac.report.page.story import Story
 
 
 @dataclass(frozen=True)
@@ -17,9 +19,11 @@ class ReportArgs:
     Of several runs it is a comparison, followed by each of them. Runs may still be going on.
     """
 
-    run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run directories, as `fastsac train` writes them."""
-    output: Path | None = setting(None, metavar="FILE", unset="RUN_DIR/report.html, or report.html for several runs")
+    run_dirs: RunDirs
+    """Run directories, as `fastsac train` writes them; demo:NAME is a policy of `fastsac demo`."""
+    output: Path | None = setting(
+        None, metavar="FILE", unset="RUN_DIR/report.html, ./report.html for several, ./NAME.html of demo:NAME"
+    )
     """HTML file to write."""
 
 
@@ -27,16 +31,22 @@ def run(args: list[str]) -> int:
     """Write the page; returns the exit status."""
     options = parse(ReportArgs, "fastsac report", args)
     from fastsac.report.page.page import write_page
-    from fastsac.report.page.story import tell
-    from fastsac.run.ending import error_files
-    from fastsac.run.result import read_summary
 
     if not options.run_dirs:
         raise ValueError("RUN_DIR must be given, at least one. `fastsac report --help` lists the options.")
     once = {path.resolve(): path for path in reversed(options.run_dirs)}
-    stories = []
-    for path in reversed(once.values()):
-        errors = [file.read_text(errors="replace") for file in error_files(path)]
-        stories.append(tell(path, read_summary(path), "\n".join(errors)))
-    print(write_page(stories, options.output))
+    stories = [story_of(path) for path in reversed(once.values())]
+    print(write_page(stories, options.output or policies.file_here(options.run_dirs, ".html")))
     return 0
+
+
+def story_of(path: Path) -> "Story":
+    """What a run directory tells, or the folder of a policy alone; a ValueError where that is nothing."""
+    from fastsac.report.page.story import tell
+    from fastsac.run.ending import error_files
+    from fastsac.run.policy_dir import is_policy_dir, read_about
+    from fastsac.run.result import read_summary
+
+    errors = [file.read_text(errors="replace") for file in error_files(path)]
+    card = asdict(read_about(path).card) if is_policy_dir(path) else None
+    return tell(path, read_summary(path), "\n".join(errors), card)

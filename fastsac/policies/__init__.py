@@ -3,6 +3,7 @@
 Says which there are and where; reads none.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 PREFIX = "demo:"  # before the name of one, where a run directory is asked for
@@ -30,6 +31,15 @@ def resolve(path: str | Path) -> Path:
 def is_ours(folder: Path) -> bool:
     """Whether a folder is that of a policy of the package."""
     return folder.parent == HOME
+
+
+def file_here(run_dirs: Iterable[Path], ending: str) -> Path | None:
+    """./NAME.mp4 and the like, for what is made of one policy of the package; None for anything else.
+
+    The folder of such a policy is not written to.
+    """
+    folder, *others = {*run_dirs} or {Path()}
+    return Path(f"{folder.name}{ending}") if is_ours(folder) and not others else None
 
 
 def title_of(run_dir: Path) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from fastsac import policies
 from fastsac.cli.main import main
+from fastsac.cli.report import story_of
 from fastsac.config.command import repeat_command
 from fastsac.config.settings import Config
 from fastsac.report.page.page import page, write_page
@@ -15,6 +17,7 @@ from fastsac.report.page.results import NOTHING
 from fastsac.report.page.sections import MOST_FILM_BYTES
 from fastsac.report.page.story import Story, read_columns, tell
 from fastsac.run.ending import ERROR_HEAD
+from fastsac.run.policy_dir import read_about
 from fastsac.run.result import Result, read_summary
 from tests.support.html_page import Page
 from tests.support.run_writer import write_run
@@ -341,7 +344,9 @@ def test_wrong_calls_are_told_in_one_line(
     write_run(tmp_path / "run")
     (tmp_path / "run" / "summary.json").write_text(json.dumps({"interrupted": 3}))  # counts as none
     for args, told in (
-        (["nowhere"], "nowhere is not a run directory: it has no config.json."),
+        (["nowhere"], "nowhere is not a run directory: there is no such folder."),
+        (["file"], "file is not a run directory: it is a file."),
+        ([str(tmp_path)], "is not a run directory: it has no config.json."),
         (["empty"], "empty has nothing to show yet"),
         ([], "RUN_DIR must be given"),
         (["run", "--output", "file/x.html"], "cannot write file/x.html: "),
@@ -354,3 +359,36 @@ def test_wrong_calls_are_told_in_one_line(
         assert told in err
         assert err.count("\n") == 1
     assert not (tmp_path / "run.tmp").exists()
+
+
+# A policy alone ------------------------------------------------------------------------------------------------------
+
+
+def test_a_policy_of_the_package_has_a_page_and_a_picture_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = policies.folder_of("pendulum")
+    before = {*home.iterdir()}
+    for command, file in (("report", "pendulum.html"), ("plot", "pendulum.png")):
+        assert main([command, "demo:pendulum", "demo:pendulum"]) == 0  # the same counts once
+        assert capsys.readouterr().out == f"{file}\n"
+        assert main([command, "demo:pendulum", "--out" + "put" * (command == "report"), f"new/{file}"]) == 0
+        assert main([command, "demo:nobody"]) == 2
+        assert "there is no demo 'nobody'; choose from" in capsys.readouterr().err
+    assert main(["report", "demo:pendulum", "demo:hopper"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"pendulum.html", "pendulum.png", "report.html", "new"}
+    assert {*home.iterdir()} == before
+
+
+def test_the_page_of_a_policy_alone_tells_what_its_card_does() -> None:
+    home = policies.folder_of("pendulum")
+    card = read_about(home).card
+    found = Page(page([story_of(home)]))
+    assert card.evaluation is not None
+    assert card.evaluation.return_mean in exact(found)
+    assert f"return over {card.evaluation.episodes} episodes" in found.text
+    assert "policy after 8,000 of 8,000 environment steps, taken out of its run" in found.text
+    assert ["commit of fastsac", card.git_commit] in found.table("what", "which")
+    assert "time" not in ids(found)  # of which nothing is known
+    assert "figures" not in ids(found)

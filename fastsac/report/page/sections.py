@@ -11,11 +11,12 @@ from fastsac.config.command import Choice, every, given, of_preset, plain_text, 
 from fastsac.config.settings import Config
 from fastsac.report.page import curves, results
 from fastsac.report.page.chart import stacked
-from fastsac.report.page.html import Content, Html, details, element, join, table
+from fastsac.report.page.html import Content, Html, details, element, exact, join, table
 from fastsac.report.page.story import Story
 from fastsac.report.progress import count, duration, percent, rate
-from fastsac.report.ranking import rank
+from fastsac.report.ranking import like, rank
 from fastsac.report.runs import make_groups, seeds_text
+from fastsac.report.style import MINUS
 
 MOST_FILM_BYTES = 16 << 20  # of a film within the page
 
@@ -41,10 +42,12 @@ def sections(story: Story) -> list[Section]:
     ]
     if story.run.config.num_members > 1:
         found.append(Section("members", "Members", results.members(story, groups)))
+    if not story.card:
+        folded = details("Show the curves", curves.figures(story, groups))
+        found.append(Section("figures", "Losses, temperature, entropy", folded))
+        found.append(Section("time", "Where the time went", time(story)))
     return [
         *found,
-        Section("figures", "Losses, temperature, entropy", details("Show the curves", curves.figures(story, groups))),
-        Section("time", "Where the time went", time(story)),
         Section("repeat", "Run it again", repeat(story)),
         Section("versions", "Versions and machine", versions(story)),
         *_error(story),
@@ -56,10 +59,11 @@ def head(story: Story) -> Html:
     groups = make_groups([story.run])
     state = element("b", story.state.word, class_="state" if story.state.is_good else "state bad")
     best = max(groups, key=lambda group: group.score)
-    name = "final return" if story.is_over else "return so far"
+    name = "final return" if story.is_over else "last return in training" if story.card else "return so far"
     name = name if len(groups) == 1 else f"best {name}, {best.label}"
     each = " of each member" if story.run.config.num_members > 1 else ""
     figures = [
+        *_of_card(story),
         (name, results.final_text(best)),
         (f"environment steps{each}", count(story.env_steps)),
         (f"updates{each}", count(story.grad_steps)),
@@ -70,6 +74,15 @@ def head(story: Story) -> Html:
     tiles = [element("div", element("dt", name), element("dd", value)) for name, value in figures]
     words = [element("p", state, " ", story.state.text), element("p", about, class_="note")]
     return join([*words, element("dl", *tiles, class_="tiles")])
+
+
+def _of_card(story: Story) -> Iterator[tuple[str, Html]]:
+    """The return that a policy alone was found to have."""
+    if found := story.card.get("evaluation"):
+        write = like(abs(found["return_mean"]), MINUS)
+        text = exact(found["return_mean"], write(found["return_mean"]))
+        spread = element("small", f" \N{PLUS-MINUS SIGN} {write(found['return_std'])}")
+        yield f"return over {found['episodes']:,} episodes", join([text, spread])
 
 
 # What was run ---------------------------------------------------------------------------------------------------------

@@ -35,15 +35,17 @@ class Story:
         run: its settings and returns.
         summary: what summary.json holds; nothing where there is none.
         error: what error.txt holds, with the traceback; empty where there is none.
+        card: what is told of a policy that stands there alone, without the rest of its run; nothing of a run.
     """
 
     run: Run
     summary: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
+    card: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises ValueError where there is nothing to tell."""
-        if not (self.summary or self.error or self.rows["env_steps"].size):
+        if not (self.summary or self.error or self.card or self.rows["env_steps"].size):
             raise ValueError(
                 f"{self.run.path} has nothing to show yet: no rows in metrics.csv and eval.csv, no summary.json, no "
                 "error.txt. Wait for the first row."
@@ -81,6 +83,8 @@ class Story:
     @property
     def env_steps(self) -> float:
         """Of each member, so far."""
+        if self.card:
+            return float(self.card["env_steps"])
         return float(self.summary["env_steps"]) if self.is_over else self.last("env_steps")
 
     @property
@@ -98,6 +102,8 @@ class Story:
         """How far it came, in words."""
         steps = self.env_steps if math.isfinite(self.env_steps) else 0
         of = f"{steps:,.0f} of {self.run.config.total_steps:,} environment steps"
+        if self.card:
+            return State("policy", f"after {of}, taken out of its run")
         stopped_by = self.summary.get("stopped_by") if self.is_over else None
         if stopped_by == "error" or (self.error and not stopped_by):
             told = str(self.summary.get("error", "")) if self.is_over else ""
@@ -148,8 +154,9 @@ class Story:
     def machine(self) -> list[tuple[str, str]]:
         """What the run was made on and with, by name; nothing before it ends."""
         names = {"device": "device", "mode": "gradient steps", "git_commit": "commit of fastsac"}
-        told = {text: self.summary[name] for name, text in names.items() if self.summary.get(name)}
-        told |= {name: self.summary[name] for name in ("machine", "versions") if name in self.summary}
+        known = self.card or self.summary
+        told = {text: known[name] for name, text in names.items() if known.get(name)}
+        told |= {name: known[name] for name in ("machine", "versions") if name in known}
         return list(flat(told))
 
 
@@ -164,9 +171,9 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{name.replace('_', ' ')}", plain_text(value)
 
 
-def tell(path: Path, summary: Mapping[str, Any], error: str) -> Story:
+def tell(path: Path, summary: Mapping[str, Any], error: str = "", card: Mapping[str, Any] | None = None) -> Story:
     """The story of a run directory; raises ValueError if it is none, or there is nothing to tell yet."""
-    return Story(open_run(path), summary, error)
+    return Story(open_run(path), summary, error, card or {})
 
 
 def read_columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
