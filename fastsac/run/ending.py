@@ -49,6 +49,7 @@ def write_result(run: "Run", interrupted: bool, stopped_by: str, **more: str) ->
         grad_steps=min(row["grad_steps"] for row in counters),
         wall_s=run.clock.wall_s,
         compile_s=run.compile_s,
+        threads_s=run.threads_s,
         eval_return_mean=mean_of_finite(row["return_mean"] for row in last_evals),
         eval_return_std=mean_of_finite(row["return_std"] for row in last_evals),
         interrupted=interrupted,
@@ -144,10 +145,11 @@ def closing_table(result: Result, last_evals: Sequence[Row]) -> dict[str, str]:
             f"{result.eval_return_mean:.1f} mean, {middle:.1f} interquartile mean, {low:.1f} to {high:.1f} over members"
         )
     cut, episodes = (int(sum(row.get(name, 0) for row in last_evals)) for name in ("episodes_cut", "episodes"))
+    tried = f", trying threads {result.threads_s:.1f}" if result.threads_s else ""
     return {
         "env steps": f"{result.env_steps:,}",
         "updates": f"{result.grad_steps:,}",
-        "wall seconds": f"{result.wall_s:.1f}, of which compiling {result.compile_s:.1f}",
+        "wall seconds": f"{result.wall_s:.1f}, of which compiling {result.compile_s:.1f}{tried}",
         "evaluation return": evaluation,
         **({"episodes cut off": f"{cut} of {episodes}, after {MAX_STEPS:,} steps"} if cut else {}),
         **({} if math.isnan(result.eval_success_rate) else {"success rate": f"{result.eval_success_rate:.0%}"}),

@@ -29,6 +29,7 @@ class Result:
     stopped_by: str  # "total_steps", "goal", or what cut it short: "max_wall_time", "SIGINT", "callback: ...", "error"
     members: list[dict[str, Any]] = field(repr=False)
     eval_success_rate: float = math.nan  # nan where the environment does not tell
+    threads_s: float = 0.0  # of wall_s: trials of one thread and of all
 
     def write(self, folder: Path, about: Mapping[str, Any]) -> None:
         """Write summary.json into a folder, with what else is to be known `about` the run as JSON values."""
@@ -51,7 +52,7 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
     """What summary.json of a run holds; nothing if there is none, half of one, or something else."""
     try:
         summary: dict[str, Any] = conform(NAME, read_json(read_file(run_dir / NAME)), dict[str, Any])
-        summary.setdefault("eval_success_rate", None)  # earlier versions did not write it
+        summary = {"eval_success_rate": None, "threads_s": 0.0, **summary}  # earlier versions did not write these
         for name, kind in KINDS.items():
             conform(name, summary.get(name, ...), kind | None if name in MEANS else kind)
     except (OSError, ValueError):

@@ -18,6 +18,7 @@ AGAIN_S, AGAIN_SOON_S = 60.0, 5.0  # after which it is measured again in any cas
 SHARE, SHARE_SOON = 0.01, 0.05  # of the time that measuring may take: at most, and when slow or newly chosen
 TRIAL_S = 0.06  # of each trial, about
 ROUNDS = 3  # trials of either kind
+HOPELESS = 4.0  # times as long as with one thread, from which on one step with all is trial enough
 
 
 class Threads:
@@ -28,6 +29,7 @@ class Threads:
 
     chosen: int  # threads now
     step_s: dict[int, float]  # seconds of a step by the number of threads, as measured last
+    trials_s: float  # seconds that measuring has taken, in all
 
     def __init__(
         self,
@@ -40,32 +42,29 @@ class Threads:
         self._most, self._run, self._say, self._clock = most, run, say, clock
         self._looked_at = (0.0, steps)
         self._again_s = AGAIN_SOON_S
+        self.trials_s = 0.0
         self.measure()
         say(str(self))
 
     def measure(self) -> None:
         """Time the work with one thread and with all in turn, and take what is faster."""
         began = self._clock()
-        chunk = max(1, round(TRIAL_S / 5 / self._time(1, 1)))
-        trials: dict[int, list[float]] = {1: [], self._most: []}
-        for _ in range(ROUNDS):
-            for threads, found in trials.items():
-                found.append(self._trial(threads, chunk))
-        self.step_s = {threads: sum(found) / ROUNDS for threads, found in trials.items()}
+        self.step_s = self._compare()
         self.chosen = self._most if self.step_s[self._most] * GAIN < self.step_s[1] else 1
         torch.set_num_threads(self.chosen)
         self._usual_s: float | None = None
         self._measured_at = self._clock()
         self._cost_s = self._measured_at - began
+        self.trials_s += self._cost_s
 
-    def look(self, spent_s: float, steps: int) -> None:
+    def look(self, spent_s: float, steps: int) -> float:
         """Measure again if it is time, or if steps, which took `spent_s` since the beginning, have become slow.
 
-        Says so if the choice is another.
+        Says so if the choice is another.  Returns the seconds that measuring took, mostly none.
         """
         then_s, steps_then = self._looked_at
         if spent_s - then_s < LOOK_S or steps == steps_then:
-            return
+            return 0.0
         self._looked_at = (spent_s, steps)
         step_s = (spent_s - then_s) / (steps - steps_then)
         if self._usual_s is None:
@@ -74,16 +73,32 @@ class Threads:
         since_s = self._clock() - self._measured_at
         share = SHARE_SOON if is_slow or self._again_s < AGAIN_S else SHARE
         if since_s * share < self._cost_s or not (is_slow or since_s > self._again_s):
-            return
+            return 0.0
         before = self.chosen
         self.measure()
         is_new = self.chosen != before  # perhaps by a moment's noise: try it again soon
         self._again_s = AGAIN_SOON_S if is_new else min(2 * self._again_s, AGAIN_S)
         if is_new:
             self._say(str(self))
+        return self._cost_s
 
-    def _trial(self, threads: int, chunk: int) -> float:
+    def _compare(self) -> dict[int, float]:
+        """Seconds of a step by the number of threads: from trials in turn, or from one step where all are hopeless.
+
+        Where something else wants the cores, one step with all threads may take seconds.
+        """
+        one_s, all_s = self._trial(1), self._time(self._most, 1)
+        if all_s > max(TRIAL_S, HOPELESS * one_s):
+            return {1: one_s, self._most: all_s}
+        trials = {1: [one_s], self._most: [self._trial(self._most)]}
+        for _ in range(ROUNDS - 1):
+            for threads, found in trials.items():
+                found.append(self._trial(threads))
+        return {threads: sum(found) / ROUNDS for threads, found in trials.items()}
+
+    def _trial(self, threads: int) -> float:
         """Seconds of a step, from as many chunks of steps as fit into the time of a trial."""
+        chunk = max(1, round(TRIAL_S / 5 / self._time(threads, 1)))
         spent, chunks = 0.0, 0
         while spent < TRIAL_S:
             spent, chunks = spent + self._time(threads, chunk), chunks + 1

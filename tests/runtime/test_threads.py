@@ -8,6 +8,7 @@ from fastsac.env import make_spec
 from fastsac.learning.learner import Learner
 from fastsac.run import plan
 from fastsac.run.plan import choose_threads, make_plan
+from fastsac.run.result import Result
 from fastsac.run.trainer import Run
 from fastsac.runtime import threads
 from fastsac.runtime.threads import Threads
@@ -50,6 +51,19 @@ def test_all_threads_are_taken_where_they_gain(all_s, chosen):
     assert found.chosen == torch.get_num_threads() == chosen
     assert str(found).startswith(f"{chosen} thread{'s' if chosen > 1 else ''}: an update takes 4 ms with 1 and ")
     assert "--cpu-threads" in str(found)
+
+
+@pytest.mark.parametrize("all_s", [0.07, 1.7])
+def test_one_step_is_trial_enough_of_threads_that_are_hopelessly_slower(all_s):
+    machine = Machine(0.0003, all_s)
+    found = Threads(2, machine.run, print, lambda: machine.now)
+    assert found.chosen == 1
+    assert found.step_s[2] == pytest.approx(all_s)
+    assert found.trials_s == pytest.approx(machine.now)
+    assert machine.now < all_s + 0.1
+    slow = Machine(0.5, 1.9)  # nothing that one step could decide
+    Threads(2, slow.run, print, lambda: slow.now)
+    assert slow.now > 3 * (0.5 + 1.9)
 
 
 def test_a_core_that_is_taken_away_is_noticed_within_seconds_and_its_return_within_a_minute_or_so():
@@ -133,7 +147,12 @@ def test_the_numbers_do_not_depend_on_threads_nor_on_trials(tmp_path, monkeypatc
     assert not tried
     folders.append(train_with(tmp_path, monkeypatch, "auto"))
     assert len(tried) > 20
-    assert "1 or 2 threads, whichever is faster" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "1 or 2 threads, whichever is faster" in out
+    spent = [Result.read(folder).threads_s for folder in folders]
+    assert spent[:2] == [0.0, 0.0]
+    assert spent[2] > 0
+    assert f"compiling 0.0, trying threads {spent[2]:.1f}\n" in out
     times = {"wall_s", "env_steps_per_s", "grad_steps_per_s", "env_wait_s", "device_wait_s", "host_s"}
     first, *others = [rows(folder / "metrics.csv", times) for folder in folders]
     assert all(other == first for other in others)

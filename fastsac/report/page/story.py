@@ -124,6 +124,7 @@ class Story:
         parts = [(name, float(np.nansum(self._interval(of)))) for name, of in zip(names, STEPPING, strict=True)]
         if self.is_over:
             parts.append(("compiling", float(self.summary["compile_s"])))
+            parts.append(("trying how many threads are faster", float(self.summary["threads_s"])))
         rest = "set-up, evaluations, checkpoints" + ("" if self.is_over else ", compiling")
         left = self.wall_s - sum(seconds for _, seconds in parts)
         return [*parts, (rest, max(left, 0.0) if math.isfinite(left) else 0.0)]
