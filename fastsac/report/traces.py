@@ -47,8 +47,10 @@ def traces(group: Group, roomy: bool, seeds_of_bands: int) -> Iterator[Trace]:
 
 
 def shows_episodes(group: Group, roomy: bool) -> bool:
-    """Training episodes are drawn where there is room for them, or where they are all there is."""
-    return bool(group.episodes) and group.colour != OTHER and (roomy or not group.evals)
+    """Training episodes are drawn where there is room for them and a line of them, or where they are all there is."""
+    if not group.episodes or group.colour == OTHER:
+        return False
+    return not group.evals or (roomy and len(stack(group.episodes)[0]) > 1)
 
 
 def most_seeds(groups: list[Group]) -> int:

@@ -61,7 +61,7 @@ def test_line_and_band_of_several_seeds(tmp_path: Path) -> None:
         make_groups([read_run(write_run(tmp_path / "run", (-900.0, -150.0), lambda m, _: added[m], seeds=5))])
     )
     steps, seconds = figure.axes
-    assert drawn(steps)[1] == [-892.0, -142.0]  # without the worst and the best: 4, 8, 12 more
+    assert drawn(steps)[0] == [-892.0, -142.0]  # without the worst and the best: 4, 8, 12 more
     low, high = map(float, iqm_interval(np.array(added) - 150))
     ends = {float(y) for x, y in np.asarray(steps.collections[0].get_paths()[0].vertices) if x == 2000}
     assert {min(ends), max(ends)} == {low, high}

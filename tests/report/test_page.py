@@ -41,6 +41,7 @@ def finish(path: Path, **changes: Any) -> None:
         "run_dir": path, "env_steps": 3000, "grad_steps": 2700, "wall_s": 9.0, "compile_s": 1.5,
         "eval_return_mean": rows["return_mean"][-1], "eval_return_std": 20.0, "interrupted": False,
         "stopped_by": "total_steps", "members": members,
+        "threads_s": 0.0,
     }  # fmt: skip
     about = {
         "device": "cpu", "mode": "eager", "git_commit": "0123abc", "versions": {"torch": "2.13.0"},
@@ -128,12 +129,12 @@ def test_where_the_time_went(tmp_path: Path) -> None:
     for row in rows:
         row[place : place + 3] = ["0.5", "1.0", "0.25"]
     (run / "metrics.csv").write_text("\n".join([lines[0], *map(",".join, rows), ""]))
-    finish(run)
+    finish(run, threads_s=0.5)
     found = page_of(run)
     assert found.table("what", "seconds") == [
         ["waiting for environments", "1.5", "17%"], ["acting and learning", "3.0", "33%"],
         ["the program's own loop", "0.8", "8%"], ["compiling", "1.5", "17%"],
-        ["set-up, evaluations, checkpoints", "2.2", "25%"],
+        ["trying how many threads are faster", "0.5", "6%"], ["set-up, evaluations, checkpoints", "1.8", "19%"],
     ]  # fmt: skip
     rates = dict(row[:2] for row in found.table("per second"))
     assert rates["environment steps, while stepping and learning"] == "571"
@@ -221,6 +222,17 @@ def test_one_member_without_an_evaluation(tmp_path: Path) -> None:
     assert "members" not in ids(found)
     assert "No evaluation has been made." in found.text
     assert "Thin line: training episodes." in found.text
+
+
+def test_a_lone_point_of_training_episodes_is_shown_only_where_nothing_was_evaluated(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", returns=(-900.0, -500.0))  # the first row has no episode yet
+    found = page_of(run)
+    assert "Thin line" not in found.text
+    assert len(found.all("circle")) == 2 * 2  # the evaluations, on two charts
+    (run / "eval.csv").unlink()
+    found = page_of(run)
+    assert "Thin line: training episodes." in found.text
+    assert len(found.all("circle")) == 2
 
 
 def test_one_member_has_all_figures_of_its_evaluations(tmp_path: Path) -> None:
