@@ -61,6 +61,10 @@ def _without_effect(config: Config, spec: EnvSpec) -> Iterator[tuple[str, list[s
     if config.n_step == 1:
         yield "with n_step 1", ["n_step_entropy"]
     if config.actor_hidden_dims is not None and config.critic_hidden_dims is not None:
-        yield "beside actor_hidden_dims and critic_hidden_dims, which set the widths", ["hidden_dims"]
+        _, brought = find_preset(config.env, config.preset, config.algo)
+        which = "set the widths"
+        if {"actor_hidden_dims", "critic_hidden_dims"} <= {*brought}:
+            which = f"preset {config.preset} has set, and --actor-hidden-dims and --critic-hidden-dims change"
+        yield f"beside actor_hidden_dims and critic_hidden_dims, which {which}", ["hidden_dims"]
     if spec.image is not None:
         yield "on images", ["obs_norm"]

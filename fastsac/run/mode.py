@@ -10,8 +10,10 @@ from fastsac.runtime.device import c_compiler, cpp_compiler
 from fastsac.runtime.launch import Mode
 
 # Seconds that compiling takes on a CPU with an empty cache, and that it saves, as `python -m bench.startup` measures
-# them (bench/results): in every update, and for every number in the widest layer of all members.
+# them (bench/results): in every update, and for every number in the widest layer of all members.  What it takes longer
+# for some networks and heads, by name, is of `python -m bench.recipes`.
 COMPILE_S = 18.0
+LONGER_S = {"simba": 7.0, "flash": 14.0, "categorical": 28.0}
 SAVED_S, SAVED_S_PER_NUMBER = 1.9e-3, 45e-9
 TORCH = TorchVersion(torch.__version__)
 
@@ -51,16 +53,25 @@ def _choose_by_time(config: Config) -> tuple[Mode, str]:
     Whether the cache is filled is not asked: eager and compiled updates round differently, and the same command must
     give the same numbers the first time and the second.
     """
-    goal_steps = config.has_goal and find_goal_steps(config.preset)
-    steps = min(config.total_steps, goal_steps or config.total_steps)
-    budgets = zip(config.values_of("learning_starts"), config.values_of("utd_ratio"), strict=True)
-    updates = max(update_budget(steps, *budget) for budget in budgets)
+    compile_s = COMPILE_S + sum(LONGER_S.get(name, 0.0) for name in (config.network, config.critic_head))
+    updates = expected_updates(config)
     saved_s = updates * saved_per_update(config)
-    usual = "the usual " if goal_steps else ""
-    why = f"compiling takes some {COMPILE_S:.0f} s and saves {saved_s:.0f} s in {usual}{updates:,} updates"
-    if saved_s < COMPILE_S:
+    usual = "the usual " if _goal_steps(config) else ""
+    why = f"compiling takes some {compile_s:.0f} s and saves {saved_s:.0f} s in {usual}{updates:,} updates"
+    if saved_s < compile_s:
         return "eager", f"{why} (--compile on does it anyway)"
     return "compiled", f"{why} (--compile off does without)"
+
+
+def expected_updates(config: Config) -> int:
+    """Gradient steps of a member in all, or until the return at which such a run usually stops."""
+    steps = min(config.total_steps, _goal_steps(config) or config.total_steps)
+    budgets = zip(config.values_of("learning_starts"), config.values_of("utd_ratio"), strict=True)
+    return max(update_budget(steps, *budget) for budget in budgets)
+
+
+def _goal_steps(config: Config) -> int | None:
+    return find_goal_steps(config.preset) if config.has_goal else None
 
 
 def saved_per_update(config: Config) -> float:

@@ -18,6 +18,7 @@ from fastsac.env import EnvSpec, make_spec, why_only_here
 from fastsac.run.claim import claim_together
 from fastsac.run.effects import settle
 from fastsac.run.films import check_films
+from fastsac.run.forecast import forecast
 from fastsac.run.memory import check_memory
 from fastsac.run.mode import choose_mode
 from fastsac.run.prefill import Prefill, plan_prefill
@@ -139,6 +140,7 @@ def _choose(config: Config, world: World) -> _Choice:
         about_processes(share, world),
         left_out,
         f"device {device} ({device_name}), update {mode}: {why}{precision}",
+        forecast(config, spec, threads[-1]) if device.type == "cpu" and resume is None else "",
         memory,
     )
     return _Choice(config, share, spec, device, mode, threads, notes)

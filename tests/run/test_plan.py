@@ -1,6 +1,8 @@
 """What `auto` chooses, where that depends on what is installed."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,8 +11,10 @@ from torch.torch_version import TorchVersion
 from fastsac.algorithms import registry
 from fastsac.algorithms.algorithm import OPTIONS
 from fastsac.config.settings import Config
+from fastsac.env import make_spec
 from fastsac.run import mode
 from fastsac.run.fastest import with_fastest
+from fastsac.run.forecast import GFLOP_PER_S, gflop_per_update
 from fastsac.run.mode import choose_mode
 from fastsac.run.plan import make_plan
 from tests.support.runs import BASE
@@ -99,6 +103,54 @@ def test_settings_without_effect_are_refused_before_anything_is_made(tmp_path, c
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make_plan(BASE.replace(run_dir=str(folder), **changes))
     assert not folder.exists()
+
+
+def test_widths_that_a_preset_has_set_are_said_to_be_its_own(tmp_path):
+    message = (
+        "hidden_dims has no effect beside actor_hidden_dims and critic_hidden_dims, which preset simba has set, and "
+        "--actor-hidden-dims and --critic-hidden-dims change. Leave it out."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        plan_of(tmp_path, env="Pendulum-v1", preset="simba", hidden_dims=(8,))
+
+
+def test_hours_of_updates_on_a_cpu_are_told_before_they_begin(tmp_path):
+    sizes = {
+        "total_steps": 50_000_000,
+        "learning_starts": 100_000,
+        "batch_size": 2_048,
+        "cpu_threads": 2,
+        "buffer_size": 100_000,
+    }
+    (told,) = [
+        note for note in plan_of(tmp_path, env="Pendulum-v1", preset="flashsac", **sizes).notes if "GFLOP" in note
+    ]
+    assert told.startswith("97,460 updates of about ")
+    assert " GFLOP take some 11 hours on 2 CPU cores, if each comes to 75 GFLOP a second. " in told
+    short = plan_of(tmp_path, env="Pendulum-v1", preset="flashsac", **{**sizes, "total_steps": 5_000_000})
+    assert "GFLOP" not in str(short.notes)
+
+
+@pytest.mark.parametrize("preset", ["gym-mujoco", "simba", "flashsac-cpu-sim", "flashsac", "fastsac"])
+def test_the_forecast_is_near_what_was_measured(preset):
+    """GFLOP of an update in bench/results/cpu2/recipes.json, and of a core in a second: within a factor of 1.6."""
+    file = Path(__file__).parents[2] / "bench" / "results" / "cpu2" / "recipes.json"
+    (row,) = [row for row in json.loads(file.read_text())["rows"] if row["name"] == preset]
+    config = Config(env="HalfCheetah-v5", preset=preset, algo="sac")
+    assert 1 / 1.6 < row["gflop"] / gflop_per_update(config, make_spec(config.env)) < 1.6
+    assert 1 / 1.6 < row["gflop"] * row["median"] / 2 / GFLOP_PER_S < 1.6
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({}, 18), ({"network": "simba"}, 25), ({"critic_head": "categorical"}, 46),
+        ({"network": "flash", "critic_head": "categorical"}, 60),
+    ],
+)  # fmt: skip
+def test_the_time_to_compile_depends_on_network_and_head(changes, seconds):
+    _, why = choose_mode(LONG.replace(**changes), CPU)
+    assert why.startswith(f"compiling takes some {seconds} s and saves ")
 
 
 def plan_of(tmp_path, **changes):
