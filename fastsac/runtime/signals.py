@@ -20,11 +20,11 @@ OUT_OF_TIME = 75  # exit status of a run that max_wall_time ended: EX_TEMPFAIL o
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that ends the program at once, wherever it is."""
+    """A signal that ends the program at once, wherever it is; `was_armed`: after it had begun to write."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, was_armed: bool = False) -> None:
         super().__init__(name)
-        self.name = name
+        self.name, self.was_armed = name, was_armed
 
 
 def exit_status(name: str) -> int:
@@ -62,7 +62,7 @@ class StopSignals:
         if self.received is not None and now - self._at < SAME_S:
             return
         if self.received is not None or not self.armed:
-            raise Stopped(name)
+            raise Stopped(name, self.armed)
         self.received, self._at = name, now
 
 

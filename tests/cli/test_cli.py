@@ -113,6 +113,14 @@ def test_a_folder_in_use_is_refused_and_kept(capsys, tmp_path):
     assert (tmp_path / "taken" / "thesis.txt").read_text() == "years"
 
 
+def test_ctrl_c_before_anything_was_written_does_not_speak_of_files(capsys, tmp_path, monkeypatch):
+    (tmp_path / "asks").mkdir()
+    (tmp_path / "asks" / "to_stop.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert call(capsys, "train", "--env", "asks.to_stop:Task") == (130, "", "fastsac train: SIGINT: stopped at once.\n")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_nan_gives_status_1_and_one_line(capsys):
     status, _, err = call(capsys, *TINY, "--run-dir", "run", "--env-kwargs", '{"nan_obs": [1, 5]}')
     assert status == 1
