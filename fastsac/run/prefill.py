@@ -74,6 +74,7 @@ def begin_(prefill: Prefill | None, parts: Parts) -> None:
 
 def transitions_of(arrays: Arrays, spec: EnvSpec) -> Transitions:
     """Arrays of a file in the units of the contract; a ValueError where they do not fit the task."""
+    _check_task(arrays, spec)
     obs = _obs(spec, arrays["observations"], "observations")
     count = len(obs)
     sizes = {name: _length(value) for name, value in arrays.items()}
@@ -87,6 +88,17 @@ def transitions_of(arrays: Arrays, spec: EnvSpec) -> Transitions:
         _flags("truncations", arrays["truncations"]),
         _obs(spec, arrays[NEXT], NEXT) if NEXT in arrays else None,
     )
+
+
+def _check_task(arrays: Arrays, spec: EnvSpec) -> None:
+    """Raise a ValueError where the rows of observations or actions have another length than the task's."""
+    wanted = {"observations": spec.obs_dim} | ({} if spec.discrete else {"actions": spec.action_dim})
+    lengths = {name: np.shape(arrays[name])[1] for name in wanted if np.ndim(arrays[name]) == 2}
+    if differing := [name for name, length in lengths.items() if length != wanted[name]]:
+        (first, *_) = differing
+        raise ValueError(
+            f"is of another task: its {first} have {lengths[first]} numbers, those of {spec.env_id} {wanted[first]}."
+        )
 
 
 def _length(value: Any) -> int:

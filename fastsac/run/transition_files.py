@@ -5,6 +5,7 @@ Reads arrays as they are.
 
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -44,16 +45,29 @@ def read_transitions(name: str) -> Arrays:
         with openers[path.suffix.lower()](path) as file:
             names = {OTHER_NAMES.get(key, key): key for key in file}
             if missing := [each for each in NAMES if each not in names]:
-                raise ValueError(f"lacks {', '.join(missing)}; it must have {', '.join(NAMES)}.")
-            return {each: np.asarray(file[names[each]]) for each in (*NAMES, NEXT) if each in names}
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+                has = f"its arrays are {shown(', '.join(file))[1:-1]}" if len(file) else "it has no array"
+                raise ValueError(f"lacks {', '.join(missing)}; {has}.")
+            return {each: _array(file, names[each]) for each in (*NAMES, NEXT) if each in names}
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror or error}.") from error
+    except (EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"is damaged: {error}. Write or copy it again.") from error
+
+
+def _array(file: Mapping[str, Any], name: str) -> AnyArray:
+    """One of a file; a ValueError where it holds anything but numbers, which would take running its code."""
+    try:
+        return np.asarray(file[name])
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers; numpy says: {error}.") from error
 
 
 def _open_npz(path: Path) -> Opened:
     with path.open("rb") as file:
+        begins_well = file.read(2) == b"PK"
         if not zipfile.is_zipfile(file):
-            raise ValueError("is no .npz: write it by numpy.savez.")
+            end = "is damaged: its end is missing. Write or copy it again."
+            raise ValueError(end if begins_well else "is no .npz: write it by numpy.savez.")
     opened: Opened = np.load(path)
     return opened
 
