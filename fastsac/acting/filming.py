@@ -4,6 +4,7 @@ Axes: H height, W width, O obs_dim, A action_dim.
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from contextlib import closing
 
@@ -21,6 +22,7 @@ def show_episode(
     screen: Screen,
     stride: int,
     locate: Locate = of_nobody,
+    num_states: float = math.inf,
 ) -> Rollout:
     """One episode, every `stride`-th state of which is shown, and the last; errors are those of `rollout`.
 
@@ -30,11 +32,13 @@ def show_episode(
         screen: shows the frames; what it raises ends the episode.
         stride: 1 shows every state.
         locate: whose environment it is, for the errors.
+        num_states: from how many of the first the shown ones are; the rest of the episode is played unseen.
     """
     count = itertools.count()
 
     def look(is_over: bool) -> None:
-        if next(count) % stride == 0 or is_over:
+        number = next(count)
+        if number < num_states and (number % stride == 0 or is_over):
             screen.show(draw(env, locate))
 
     return rollout(env, act, locate, look)

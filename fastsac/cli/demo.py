@@ -37,6 +37,8 @@ class DemoArgs:
     """Random seed of the environments and of sampled actions, in [0, 2^31)."""
     speed: float = 1.0
     """How fast to show the episodes: 1 is the task's own time, 0.5 half as fast."""
+    seconds: float | None = 10.0
+    """Show the first seconds of each episode, or none for all; the rest is played unseen, and counts."""
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -47,7 +49,7 @@ class DemoArgs:
         folder = policies.folder_of((self.name or "").removeprefix(policies.PREFIX))
         return PlayArgs(
             run_dir=folder, video=self.video, episodes=self.episodes, stochastic=self.stochastic, seed=self.seed,
-            speed=self.speed,
+            speed=self.speed, seconds=self.seconds,
         )  # fmt: skip
 
 

@@ -47,6 +47,8 @@ class PlayArgs(PolicyChoice):
     """Random seed of the environments and of sampled actions, in [0, 2^31)."""
     speed: float = 1.0
     """How fast to show the episodes: 1 is the task's own time, 0.5 half as fast."""
+    seconds: float | None = setting(None, unset="the whole episode")
+    """Show the first seconds of each episode; the rest is played unseen, and counts."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -55,6 +57,8 @@ class PlayArgs(PolicyChoice):
             raise ValueError(f"seed must be in [0, 2^31), got {self.seed}.")
         if not (self.speed > 0 and math.isfinite(self.speed)):
             raise ValueError(f"speed must be above 0 and finite, got {self.speed}.")
+        if self.seconds is not None and not (self.seconds > 0 and math.isfinite(self.seconds)):
+            raise ValueError(f"seconds must be above 0 and finite, or none, got {self.seconds}.")
         if self.video is not None and self.video.suffix != ".mp4":
             raise ValueError(f"video must be the name of an .mp4 file, got {self.video}.")
 
@@ -89,7 +93,7 @@ def show(options: PlayArgs, prog: str) -> int:
         with open_screen(options, f"{policy.spec.env_id}, {policies.title_of(options.run_dir)}", pace) as screen:
             signals.armed = True
             try:
-                play(policy, make, screen, pace.stride, options, signals)
+                play(policy, make, screen, pace, options, signals)
             except Interrupted:
                 pass
             except WindowClosed:
@@ -104,7 +108,7 @@ def play(
     policy: "Policy",
     make: Callable[[int], "RenderedEnv"],
     screen: "Screen",
-    stride: int,
+    pace: "Pace",
     options: PlayArgs,
     signals: StopSignals,
 ) -> None:
@@ -120,11 +124,12 @@ def play(
             raise Interrupted
         return choose(policy, not options.stochastic, obs)
 
+    num_states = math.inf if options.seconds is None else pace.num_states(options.seconds)
     torch.manual_seed(options.seed)
     for number, seed in enumerate(derive_seeds(options.seed, Purpose.EVAL_SEED, options.episodes), start=1):
         with closing(make(seed)) as env:
             check_fits(policy.spec, env.spec)
-            episode = show_episode(env, act, screen, stride)
+            episode = show_episode(env, act, screen, pace.stride, num_states=num_states)
         print(episode_text(number, episode.returns[0], episode.lengths[0], episode.cut[0]), flush=True)
 
 
@@ -140,6 +145,7 @@ def episode_text(number: int, total: float, length: int, is_cut: bool) -> str:
 def open_screen(options: PlayArgs, title: str, pace: "Pace") -> "Iterator[Screen]":
     """A window, or a film where one is asked for or there is no display; says at the end where the film is."""
     from fastsac.film.film import Film, check_encoder
+    from fastsac.film.frames import Told
     from fastsac.film.window import NoWindowError, Window
 
     if options.video is None:
@@ -155,10 +161,11 @@ def open_screen(options: PlayArgs, title: str, pace: "Pace") -> "Iterator[Screen
     path = options.video or free_name(options.run_dir)
     try:
         with Film(path, pace.frames_per_s) as film:
-            yield film
+            yield Told(film, pace.frames_per_s, partial(print, flush=True))
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror or error}.") from error
-    print(f"film: {path}, {film.num_frames} frames, {pace.frames_per_s:.4g} a second")
+    part = "" if options.seconds is None else f", the first {options.seconds:g} s of each episode"
+    print(f"film: {path}, {film.num_frames} frames, {pace.frames_per_s:.4g} a second{part}")
 
 
 def free_name(run_dir: Path) -> Path:

@@ -4,6 +4,8 @@ Axes: H height, W width.
 """
 
 import math
+from collections.abc import Callable
+from time import monotonic
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -21,6 +23,10 @@ class Pace(NamedTuple):
     stride: int
     frames_per_s: float
 
+    def num_states(self, seconds: float) -> int:
+        """How many states pass in so many seconds on the screen."""
+        return max(1, round(seconds * self.frames_per_s * self.stride))
+
 
 class Screen(Protocol):
     """What shows frames."""
@@ -30,6 +36,37 @@ class Screen(Protocol):
 
     def close(self) -> None:
         """There are no more."""
+
+
+class Told:
+    """A screen of another kind that says now and then how far it is: drawing may take longer than what is drawn.
+
+    Args:
+        screen: which shows the frames.
+        frames_per_s: how many frames a second has.
+        say: takes a line, every `EVERY_S` seconds.
+        clock: gives the seconds.
+    """
+
+    EVERY_S = 5.0
+
+    def __init__(
+        self, screen: Screen, frames_per_s: float, say: Callable[[str], None], clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._screen, self._frames_per_s, self._say, self._clock = screen, frames_per_s, say, clock
+        self._num_frames, self._said_at = 0, clock()
+
+    def show(self, picture: Picture) -> None:
+        """Show the next frame, [H, W, 3]."""
+        self._screen.show(picture)
+        self._num_frames += 1
+        if self._clock() - self._said_at >= self.EVERY_S:
+            self._said_at = self._clock()
+            self._say(f"{self._num_frames / self._frames_per_s:.1f} s are filmed")
+
+    def close(self) -> None:
+        """There are no more."""
+        self._screen.close()
 
 
 def pace_of(steps_per_s: float, speed: float = 1.0) -> Pace:

@@ -37,6 +37,13 @@ def test_every_so_many_states_are_shown_and_the_last_one(stride, steps):
     assert (episode.lengths.tolist(), episode.returns.tolist()) == ([5], [pytest.approx(15 + 5 * 3 / 1024)])
 
 
+def test_of_the_first_states_alone_the_episode_is_the_same():
+    screen = Screen()
+    episode = show_episode(make_rendered_env(SCRIPTED, 3), zeros, screen, 2, num_states=3)
+    assert [picture[-1, -1, 0] // 10 for picture in screen.pictures] == [0, 2]
+    assert (episode.lengths.tolist(), episode.returns.tolist()) == ([5], [pytest.approx(15 + 5 * 3 / 1024)])
+
+
 def test_an_environment_that_cannot_be_drawn_is_refused_with_its_reason():
     assert check_drawing(partial(make_rendered_env, SCRIPTED, 0)) == 100
     with pytest.raises(ValueError, match=r"^tests.support.scripted_env:5c cannot be drawn: the lamp broke\.$"):

@@ -56,6 +56,15 @@ def test_speed(trained, speed, frames_per_s, count):
     assert (seen.frames_per_s, len(seen.pictures)) == (frames_per_s, count)
 
 
+def test_the_first_seconds_alone(trained, capsys):
+    for args in ([], ["--seconds", "0.06"]):
+        assert main(["play", str(trained), "--video", "a.mp4", *args]) == 0
+    episode, film = capsys.readouterr().out.splitlines()[-2:]
+    assert episode.endswith(", length 9")  # which is played to its end
+    assert film == "film: a.mp4, 3 frames, 50 a second, the first 0.06 s of each episode"
+    assert watch(Path("a.mp4")).greys == [0, 20, 40]
+
+
 def test_stochastic_actions_are_other_ones(tmp_path, monkeypatch, capsys):
     folder = run(tmp_path, env="Pendulum-v1", max_episode_steps=60).run_dir
     outs = []
@@ -108,6 +117,7 @@ def test_ctrl_c_keeps_what_was_filmed(tmp_path):
         (["run", "--episodes", "0"], "episodes must be at least 1, got 0."),
         (["run", "--seed", "-1"], "seed must be in [0, 2^31), got -1."),
         (["run", "--speed", "0"], "speed must be above 0 and finite, got 0.0."),
+        (["run", "--seconds", "0"], "seconds must be above 0 and finite, or none, got 0.0."),
         (["run", "--video", "film.avi"], "video must be the name of an .mp4 file, got film.avi."),
         (["run", "--video", "run/config.json/a.mp4"], "cannot write run/config.json/a.mp4: "),
         (["run", "--member", "1"], "member must be in [0, 0], got 1."),

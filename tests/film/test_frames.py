@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastsac.film.frames import fit, pace_of
+from fastsac.film.frames import Told, fit, pace_of
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,32 @@ from fastsac.film.frames import fit, pace_of
 )
 def test_an_episode_takes_its_own_time_in_at_most_50_frames_a_second(steps_per_s, speed, stride, frames_per_s):
     assert [*pace_of(steps_per_s, speed)] == pytest.approx([stride, frames_per_s])
+
+
+def test_the_states_of_some_seconds_on_the_screen():
+    assert [pace_of(*steps).num_states(2.0) for steps in ((20, 1), (125, 1), (100, 0.5))] == [40, 250, 100]
+    assert pace_of(20).num_states(0.001) == 1
+
+
+def test_a_screen_tells_now_and_then_how_far_it_is():
+    now, said, shown = [0.0], list[str](), list[np.ndarray]()
+
+    class Screen:
+        def show(self, picture):
+            shown.append(picture)
+            now[0] += 2.0
+
+        def close(self):
+            shown.clear()
+
+    told = Told(Screen(), 20, said.append, lambda: now[0])
+    picture = np.zeros((2, 2, 3), np.uint8)
+    for _ in range(7):
+        told.show(picture)
+    assert len(shown) == 7
+    assert said == ["0.1 s are filmed", "0.3 s are filmed"]  # after 6 and 12 seconds
+    told.close()
+    assert not shown
 
 
 @pytest.mark.parametrize(
