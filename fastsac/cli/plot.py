@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 from fastsac import policies
+from fastsac.cli.main import say
 from fastsac.cli.parsing import RunDirs, parse
 from fastsac.config.fields import setting
+
+PROG = "fastsac plot"
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,15 @@ AXES = {"both": ("env_steps", "wall_s"), "steps": ("env_steps",), "seconds": ("w
 
 def run(args: list[str]) -> int:
     """Draw; returns the exit status."""
-    options = parse(PlotArgs, "fastsac plot", args)
+    options = parse(PlotArgs, PROG, args)
     from fastsac.report.curves import plot
     from fastsac.report.ranking import rank, show
-    from fastsac.report.runs import read_runs
+    from fastsac.report.runs import read_runs, repeats_text
     from fastsac.report.sweep_charts import beside, plot_sweep
 
     runs = read_runs(options.run_dirs)
+    if text := repeats_text(runs):
+        say(PROG, text)
     out = options.out or policies.file_here(options.run_dirs, ".png")
     print(plot(runs, out, AXES[options.x]))
     if picture := plot_sweep(runs, out and beside(out)):

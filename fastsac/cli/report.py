@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastsac import policies
+from fastsac.cli.main import say
 from fastsac.cli.parsing import RunDirs, parse
 from fastsac.config.fields import setting
 
 if TYPE_CHECKING:
     from fastsac.report.page.story import Story
+
+
+PROG = "fastsac report"
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,16 @@ class ReportArgs:
 
 def run(args: list[str]) -> int:
     """Write the page; returns the exit status."""
-    options = parse(ReportArgs, "fastsac report", args)
+    options = parse(ReportArgs, PROG, args)
     from fastsac.report.page.page import write_page
+    from fastsac.report.runs import repeats_text
 
     if not options.run_dirs:
         raise ValueError("RUN_DIR must be given, at least one. `fastsac report --help` lists the options.")
     once = {path.resolve(): path for path in reversed(options.run_dirs)}
     stories = [story_of(path) for path in reversed(once.values())]
+    if text := repeats_text([story.run for story in stories]):
+        say(PROG, text)
     print(write_page(stories, options.output or policies.file_here(options.run_dirs, ".html")))
     return 0
 

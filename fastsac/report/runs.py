@@ -175,15 +175,32 @@ def runs_text(names: list[str]) -> str:
 
 
 def group_members(runs: list[Run]) -> list[Group]:
-    """Put members together that differ only in settings that affect nothing, whether of one run or of several."""
-    groups: dict[str, Group] = {}
+    """Put members together that differ only in settings that affect nothing, whether of one run or of several.
+
+    A seed counts once, by the member that has the most evaluations: repeats tell no more.
+    """
+    groups: dict[str, dict[int, tuple[Member, Run]]] = {}
     for run in runs:
         for member in run.members:
-            group = groups.setdefault(repr(settings(member.config)), Group([], []))
-            group.members.append(member)
-            if not group.runs or group.runs[-1] is not run:
-                group.runs.append(run)
-    return list(groups.values())
+            mine = groups.setdefault(repr(settings(member.config)), {})
+            before = mine.get(member.config.seed)
+            if before is None or member.evals.mean.size > before[0].evals.mean.size:
+                mine[member.config.seed] = member, run
+    return [_group(list(mine.values())) for mine in groups.values()]
+
+
+def _group(found: list[tuple[Member, Run]]) -> Group:
+    runs = {run.path: run for _, run in found}
+    return Group([member for member, _ in found], list(runs.values()))
+
+
+def repeats_text(runs: list[Run]) -> str:
+    """What to say of members that repeat others, seed and settings; empty where there are none."""
+    repeats = sum(len(run.members) for run in runs) - sum(len(group.members) for group in group_members(runs))
+    if not repeats:
+        return ""
+    who = "1 member repeats another one" if repeats == 1 else f"{repeats} members repeat others"
+    return f"{who} with the same settings and seed: each seed counts once."
 
 
 def colour_groups(groups: list[Group]) -> list[Group]:

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from matplotlib.colors import to_hex
 
+from fastsac.cli.main import main
 from fastsac.report.curves import draw, plot
 from fastsac.report.runs import OTHER, make_groups, read_run, read_runs
 from fastsac.report.style import COLOURS
@@ -71,7 +73,7 @@ UNEVEN = ((453, 905), (456, 905), (453, 902))  # steps of three members where ep
 def test_rows_of_members_belong_together_by_their_order(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", (-50.0, -40.0), steps=lambda member, row: UNEVEN[member][row - 1], seeds=3)
     figure = draw(make_groups([read_run(path)]))
-    (_, mean), (band,) = figure.axes[0].lines, figure.axes[0].collections  # no thin line after the end
+    (mean,), (band,) = figure.axes[0].lines, figure.axes[0].collections  # no thin line after the end
     assert (x_of(mean), y_of(mean)) == ([454.0, 904.0], [-49.0, -39.0])
     ends = np.asarray(band.get_paths()[0].vertices)
     assert {float(x) for x in ends[:, 0]} == {454.0, 904.0}
@@ -138,6 +140,25 @@ def test_seeds_are_grouped_and_settings_told(tmp_path: Path) -> None:
     assert [[m.config.seed for m in group.members] for group in groups] == [[1, 3, 4], [2]]
     assert [group.label for group in groups] == ["a, c: seeds 1, 3, 4, utd_ratio 1", "b: seed 2, utd_ratio 2"]
     assert [group.colour for group in groups] == list(COLOURS[:2])
+
+
+def test_a_seed_counts_once_by_the_member_that_was_evaluated_most_often(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, returns in (("first", (1.0, 2.0)), ("whole", (1.0, 2.0, 3.0)), ("again", (1.0, 2.0, 3.0))):
+        write_run(Path(name), returns)
+    other = write_run(Path("other"), seed=2)
+    (group,) = make_groups(read_runs(["first", "whole", "again", other]))
+    assert [run.path.name for run in group.runs] == ["whole", "other"]
+    assert [member.config.seed for member in group.members] == [1, 2]
+    for command, file in (("plot", "curves.png"), ("report", "report.html")):
+        assert main([command, "first", "whole", "again", "other"]) == 0
+        out, err = capsys.readouterr()
+        told = "2 members repeat others with the same settings and seed: each seed counts once."
+        assert (out, err) == (f"{file}\n", f"fastsac {command}: {told}\n")
+    assert main(["plot", "first", "other"]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_seeds_that_all_share_are_in_the_title(tmp_path: Path) -> None:
