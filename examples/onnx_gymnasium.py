@@ -6,6 +6,8 @@ import gymnasium
 import numpy as np
 import onnxruntime
 
+if len(sys.argv) < 4:
+    sys.exit("usage: python onnx_gymnasium.py policy.onnx ENV_ID SEED...")
 policy, env = onnxruntime.InferenceSession(sys.argv[1]), gymnasium.make(sys.argv[2])
 returns = []
 for seed in sys.argv[3:]:  # an episode each

@@ -303,3 +303,10 @@ print({{"torch", "fastsac"}} & {{*sys.modules}})
     line, loaded = done.stdout.splitlines()
     assert loaded == "set()"
     assert abs(float(line.removeprefix("mean return ")) - evaluation["return_mean"]) < 1e-3
+
+
+@pytest.mark.parametrize("args", [[], ["policy.onnx", "Pendulum-v1"]])
+def test_the_example_without_its_arguments_says_which_it_takes(args):
+    done = subprocess.run([sys.executable, EXAMPLE, *args], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "usage: python onnx_gymnasium.py policy.onnx ENV_ID SEED...\n"
