@@ -49,6 +49,7 @@ docs: $(READY)  ## Check the documents, and build them as a site: site/index.htm
 	$(BIN)/python -m pytest -q tests/test_docs*.py
 	$(BIN)/python -m bench.report --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in site/index.html."
 
 format: $(READY)  ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix
