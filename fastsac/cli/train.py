@@ -249,6 +249,8 @@ def next_commands(result: "Result") -> Iterator[tuple[str, str]]:
         yield "continue with", f"{fastsac} train --resume {run_dir}"
     else:
         yield "evaluate with", f"{fastsac} eval {run_dir}"
+        yield "watch it with", f"{fastsac} play {run_dir}"
+        yield "all on a page with", f"{fastsac} report {run_dir}"
         more = f"--total-steps {2 * result.env_steps}"
         if result.stopped_by == "goal":
             from fastsac.run.run_state import goal_flag

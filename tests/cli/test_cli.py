@@ -169,9 +169,12 @@ def test_closing_lines_say_what_may_be_done_with_a_run(tmp_path):
     (folder / "tensorboard").mkdir(parents=True)
     result = Result(folder, 40, 20, 1.0, 0.0, 5.0, 0.0, False, "total_steps", [])
     names, commands = zip(*next_commands(result), strict=True)
-    assert names == ("evaluate with", "train longer with", "compare with", "look at it in")
-    assert commands[1].endswith(f"fastsac train --resume '{folder}' --total-steps 80")
-    assert commands[3].endswith(f"tensorboard --logdir '{folder}'")
+    assert names == (
+        "evaluate with", "watch it with", "all on a page with", "train longer with", "compare with", "look at it in",
+    )  # fmt: skip
+    assert [command.split()[1] for command in commands[:3]] == ["eval", "play", "report"]
+    assert commands[3].endswith(f"fastsac train --resume '{folder}' --total-steps 80")
+    assert commands[5].endswith(f"tensorboard --logdir '{folder}'")
     stopped = dict(next_commands(dataclasses.replace(result, interrupted=True)))
     assert list(stopped) == ["continue with", "look at it in"]
 
