@@ -174,6 +174,12 @@ class Derived:
         """Whether the weights of any member decay."""
         return any(decay > 0 for decay in self.values_of("weight_decay"))
 
+    def check_member(self, member: int) -> None:
+        """Raise a ValueError for a member that there is not."""
+        if not 0 <= member < self.num_members:
+            those = f"in [0, {self.num_members - 1}]" if self.num_members > 1 else "0, the only one of this run"
+            raise ValueError(f"member must be {those}, got {member}.")
+
     def member_setting(self, member: int) -> sweeps.Setting:
         """The values that a sweep gives to one member."""
         return self.settings[member // len(self.seed_list)]

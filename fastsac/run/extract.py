@@ -43,8 +43,7 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
     """
     place = free_place(out)
     config = Config.load(run_dir)
-    if not 0 <= member < config.num_members:
-        raise ValueError(f"member must be best or in [0, {config.num_members - 1}], got {member}.")
+    config.check_member(member)
     found = find(run_dir)
     tensors, state = checkpoint.read(found), RunState.from_json(found.meta)
     alone = config.of_member(member).replace(run_dir=str(out))

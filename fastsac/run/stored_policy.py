@@ -47,8 +47,7 @@ def read_stored(run_dir: Path, member: int = 0, which: Which = "last") -> Stored
     check_run_dir(run_dir)
     config = Config.load(run_dir)
     check_plugins(config, run_dir, logging.getLogger("fastsac").info)
-    if not 0 <= member < config.num_members:
-        raise ValueError(f"member must be in [0, {config.num_members - 1}], got {member}.")
+    config.check_member(member)
     if which not in ("last", "best"):
         raise ValueError(f"checkpoint must be last or best, got {which!r}.")
     if policy_dir.is_policy_dir(run_dir):

@@ -252,7 +252,7 @@ def test_the_best_member_alone_is_a_run_like_any_other(tmp_path, swept, capsys):
 
 
 def test_extraction_refuses_what_is_not_there(tmp_path, swept, capsys):
-    with pytest.raises(ValueError, match=r"member must be best or in \[0, 7\], got 8"):
+    with pytest.raises(ValueError, match=r"member must be in \[0, 7\], got 8"):
         extract(swept.run_dir, 8, tmp_path / "x")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()

@@ -155,7 +155,7 @@ def test_another_format_and_another_network_are_named(alone):
     [
         (["--policy-only", "--out", "alone"], "alone exists and is not empty. Give another folder."),
         (["--policy-only", "--out", "file/x"], "cannot write file/x: Not a directory."),
-        (["--policy-only", "--member", "1"], "member must be in [0, 0], got 1."),
+        (["--policy-only", "--member", "1"], "member must be 0, the only one of this run, got 1."),
         (["--policy-only", "--episodes", "-1"], "episodes must be at least 0, got -1."),
         (["--checkpoint", "best"], "--checkpoint has no effect without --policy-only."),
         (["--episodes", "3"], "--episodes has no effect without --policy-only."),
@@ -183,5 +183,5 @@ def test_a_policy_of_the_package_is_copied_into_the_working_directory(tmp_path, 
 def test_only_one_policy_is_there(alone):
     with pytest.raises(ValueError, match=r"alone holds one policy alone, .* Leave checkpoint out\."):
         fastsac.load(alone, checkpoint="best")
-    with pytest.raises(ValueError, match=r"member must be in \[0, 0\], got 1"):
+    with pytest.raises(ValueError, match=r"member must be 0, the only one of this run, got 1\."):
         fastsac.load(alone, 1)
