@@ -3,6 +3,7 @@
 import importlib
 
 from fastsac.algorithms.algorithm import Algorithm
+from fastsac.config.algorithms import OF_AUTO
 
 
 def resolve_algorithm(algo: str, discrete: bool) -> str:
@@ -11,7 +12,7 @@ def resolve_algorithm(algo: str, discrete: bool) -> str:
         return "sql-discrete"
     if algo != "auto":
         return algo
-    return "sac-discrete" if discrete else "sac"
+    return OF_AUTO[discrete]
 
 
 def get_algorithm(algo: str) -> type[Algorithm]:

@@ -10,6 +10,9 @@ ALGORITHMS = {
     "sql-discrete": "Soft Q-learning for discrete actions; sql takes it by itself",
 }
 
+OF_AUTO = {False: "sac", True: "sac-discrete"}
+"""What auto means, by whether actions are discrete."""
+
 if TYPE_CHECKING:
     Algo = str
 else:

@@ -100,6 +100,11 @@ def test_settings_that_differ_come_first_then_the_presets_then_all(run: Path) ->
     ]  # fmt: skip
     assert ["tau", "0.02", "0.005"] in of_preset
     names = {row[0] for row in everything[1:]}
+    config = Config.load(run).replace(algo="sac")  # as training resolves it
+    (run / "config.json").write_text(config.to_json())
+    assert page_of(run).tables[0] == given
+    (run / "config.json").write_text(config.replace(algo="sac-v1").to_json())
+    assert ["algo", "sac-v1", "auto"] in page_of(run).tables[0]
     assert names == {*Config.names()} - {"env", "preset", "run_dir", "resume", "wait_for_lock"}
 
 
@@ -185,7 +190,10 @@ def test_nothing_is_fetched_and_all_text_is_escaped(tmp_path: Path) -> None:
 def test_a_run_that_goes_on(run: Path) -> None:
     (run / "summary.json").unlink()
     found = page_of(run)
-    assert "not over 3,000 of 3,000 environment steps: it is still going on, or was ended without a word" in found.text
+    assert (
+        "not over after 3,000 of 3,000 environment steps: it is still going on, or was ended without a word"
+        in found.text
+    )
     assert "return so far" in found.text
     assert "which a run writes when it ends" in found.text
 
@@ -201,7 +209,7 @@ def test_a_run_that_was_interrupted_and_one_that_reached_its_goal(run: Path) -> 
     finish(run, interrupted=True, stopped_by="SIGTERM")
     assert "interrupted by SIGTERM after 3,000 of 3,000" in page_of(run).text
     finish(run, stopped_by="goal")
-    assert "finished its goal was reached after 3,000 of 3,000" in page_of(run).text
+    assert "finished after 3,000 of 3,000 environment steps: its goal was reached" in page_of(run).text
 
 
 def test_a_run_that_failed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

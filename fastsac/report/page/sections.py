@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from fastsac.config.algorithms import OF_AUTO
 from fastsac.config.command import Choice, every, given, of_preset, plain_text, repeat_command
 from fastsac.config.settings import Config
 from fastsac.report.page import curves, results
@@ -91,7 +92,9 @@ def _of_card(story: Story) -> Iterator[tuple[str, Html]]:
 def settings(config: Config) -> Html:
     """Settings that differ from preset and defaults, then those of the preset, then all, folded."""
     env, whose = Choice("env", config.env, results.NOTHING), f"preset {config.preset} and the defaults"
-    parts = [_settings(f"Different from {whose}", "otherwise", [env, *given(config)])]
+    is_auto = config.algo in OF_AUTO.values()  # which a run resolves: nobody need have given it
+    chosen = [each for each in given(config) if not (each.name == "algo" and is_auto)]
+    parts = [_settings(f"Different from {whose}", "otherwise", [env, *chosen])]
     if values := of_preset(config):
         parts.append(_settings(f"Of the preset {config.preset}", "default", values))
     everything = every(config)

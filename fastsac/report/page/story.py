@@ -101,18 +101,18 @@ class Story:
     def state(self) -> State:
         """How far it came, in words."""
         steps = self.env_steps if math.isfinite(self.env_steps) else 0
-        of = f"{steps:,.0f} of {self.run.config.total_steps:,} environment steps"
+        of = f"after {steps:,.0f} of {self.run.config.total_steps:,} environment steps"
         if self.card:
-            return State("policy", f"after {of}, taken out of its run")
+            return State("policy", f"{of}, taken out of its run")
         stopped_by = self.summary.get("stopped_by") if self.is_over else None
         if stopped_by == "error" or (self.error and not stopped_by):
             told = str(self.summary.get("error", "")) if self.is_over else ""
-            return State("failed", f"after {of}: {told or last_line(self.error)}", is_good=False)
+            return State("failed", f"{of}: {told or last_line(self.error)}", is_good=False)
         if stopped_by is None:
             return State("not over", f"{of}: it is still going on, or was ended without a word")
         if self.summary["interrupted"]:
-            return State("interrupted", f"by {stopped_by} after {of}", is_good=False)
-        return State("finished", f"its goal was reached after {of}" if stopped_by == "goal" else of)
+            return State("interrupted", f"by {stopped_by} {of}", is_good=False)
+        return State("finished", f"{of}: its goal was reached" if stopped_by == "goal" else of)
 
     @property
     def seconds(self) -> list[tuple[str, float]]:
