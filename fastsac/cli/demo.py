@@ -37,7 +37,7 @@ class DemoArgs:
     """Random seed of the environments and of sampled actions, in [0, 2^31)."""
     speed: float = 1.0
     """How fast to show the episodes: 1 is the task's own time, 0.5 half as fast."""
-    seconds: float | None = 10.0
+    seconds: float | None = 7.0
     """Show the first seconds of each episode, or none for all; the rest is played unseen, and counts."""
 
     def __post_init__(self) -> None:

@@ -62,7 +62,7 @@ class Told:
         self._num_frames += 1
         if self._clock() - self._said_at >= self.EVERY_S:
             self._said_at = self._clock()
-            self._say(f"{self._num_frames / self._frames_per_s:.1f} s are filmed")
+            self._say(f"{self._num_frames / self._frames_per_s:.1f} s filmed so far")
 
     def close(self) -> None:
         """There are no more."""

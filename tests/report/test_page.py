@@ -409,6 +409,8 @@ def test_the_page_of_a_policy_alone_tells_what_its_card_does() -> None:
     assert card.evaluation.return_mean in exact(found)
     assert f"return over {card.evaluation.episodes} episodes" in found.text
     assert "policy after 8,000 of 8,000 environment steps, taken out of its run" in found.text
+    other = Page(page([story_of(home), story_of(policies.folder_of("hopper"))]))
+    assert other.table("run", "task")[0][-2:] == [card.device, str(card.git_commit)[:7]]
     assert ["commit of fastsac", card.git_commit] in found.table("what", "which")
     assert "time" not in ids(found)  # of which nothing is known
     assert "figures" not in ids(found)

@@ -45,8 +45,8 @@ def _figures(stories: list[Story], prefixes: list[str]) -> Html:
         rows.append([
             element("a", title(stories, story), href=f"#{prefix}top"), story.run.config.task, seeds_text(best),
             story.state.word, join([results.final_text(best), setting]),
-            count(story.env_steps), duration(story.wall_s), str(story.summary.get("device", "")),
-            str(story.summary.get("git_commit") or "")[:7],
+            count(story.env_steps), duration(story.wall_s), str(story.origin.get("device") or ""),
+            str(story.origin.get("git_commit") or "")[:7],
         ])  # fmt: skip
     head = ["run", "task", "seeds", "state", "last return", "environment steps", "time", "device", "commit"]
     return table("The runs and what they came to", head, rows, texts=5)

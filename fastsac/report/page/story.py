@@ -152,12 +152,16 @@ class Story:
         return sorted(files, key=lambda path: (-path.stat().st_mtime, path.name))
 
     @property
+    def origin(self) -> Mapping[str, Any]:
+        """What tells of device, versions and commit; nothing of a run before it ends."""
+        return self.card or self.summary
+
+    @property
     def machine(self) -> list[tuple[str, str]]:
         """What the run was made on and with, by name; nothing before it ends."""
         names = {"device": "device", "mode": "gradient steps", "git_commit": "commit of fastsac"}
-        known = self.card or self.summary
-        told = {text: known[name] for name, text in names.items() if known.get(name)}
-        told |= {name: known[name] for name in ("machine", "versions") if name in known}
+        told = {text: self.origin[name] for name, text in names.items() if self.origin.get(name)}
+        told |= {name: self.origin[name] for name in ("machine", "versions") if name in self.origin}
         return list(flat(told))
 
 
