@@ -35,7 +35,7 @@ def test_a_screen_tells_now_and_then_how_far_it_is():
     for _ in range(7):
         told.show(picture)
     assert len(shown) == 7
-    assert said == ["0.1 s filmed so far", "0.3 s are filmed"]  # after 6 and 12 seconds
+    assert said == ["0.1 s filmed so far", "0.3 s filmed so far"]  # after 6 and 12 seconds
     told.close()
     assert not shown
 
