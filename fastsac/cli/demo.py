@@ -20,9 +20,9 @@ PROG = "fastsac demo"
 class DemoArgs:
     """List the trained policies that come with fastsac, or show one: nothing is trained.
 
-    Of one policy it prints how it was made and its training curve, then shows it in a window, or films it where there
-    is no display.  Where no pictures can be made, it prints the returns of the episodes.
-    Wherever a command takes a RUN_DIR to load a policy from, demo:NAME is that policy.
+    Of one policy it prints how it was made and its training curve, and shows it in a window or, without a display, films it.
+
+    Where no pictures can be made, it prints the returns.  Wherever a command takes a RUN_DIR, demo:NAME is such a policy.
     """
 
     name: Annotated[str | None, tyro.conf.Positional] = None
