@@ -20,9 +20,9 @@ PROG = "fastsac demo"
 class DemoArgs:
     """List the trained policies that come with fastsac, or show one: nothing is trained.
 
-    Of one policy it prints how it was made and its training curve, and shows it in a window or, without a display, films it.
+    Of one it prints how it was made and its training curve, and shows it in a window or, without a display, films it.
 
-    Where no pictures can be made, it prints the returns.  Wherever a command takes a RUN_DIR, demo:NAME is such a policy.
+    Where no pictures can be made, it prints the returns.  Wherever a command takes a RUN_DIR, demo:NAME is one of them.
     """
 
     name: Annotated[str | None, tyro.conf.Positional] = None
