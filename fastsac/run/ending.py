@@ -49,7 +49,7 @@ def write_result(run: "Run", interrupted: bool, stopped_by: str, **more: str) ->
         grad_steps=min(row["grad_steps"] for row in counters),
         wall_s=run.clock.wall_s,
         compile_s=run.compile_s,
-        threads_s=run.threads_s,
+        threads_s=run.threads.trials_s if run.threads else 0.0,
         eval_return_mean=mean_of_finite(row["return_mean"] for row in last_evals),
         eval_return_std=mean_of_finite(row["return_std"] for row in last_evals),
         interrupted=interrupted,

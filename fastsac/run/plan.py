@@ -140,7 +140,7 @@ def _choose(config: Config, world: World) -> _Choice:
         about_processes(share, world),
         left_out,
         f"device {device} ({device_name}), update {mode}: {why}{precision}",
-        forecast(config, spec, threads[-1]) if device.type == "cpu" and resume is None else "",
+        forecast(share, spec, threads[-1]) if device.type == "cpu" and config.resume is None else "",
         memory,
     )
     return _Choice(config, share, spec, device, mode, threads, notes)

@@ -87,7 +87,7 @@ class Run:
         config, began = plan.share, time.perf_counter()
         self.plan, self.config = plan, config
         self.compile_s = 0.0
-        self._threads: Threads | None = None
+        self.threads: Threads | None = None
         self.callbacks = Callbacks(self, callbacks if plan.world.is_first else ())
         self._open = ExitStack()
         self._open.callback(plan.place.release)
@@ -154,9 +154,10 @@ class Run:
         """Compile, open the files, and take the first observation."""
         self._compile()
         if self.plan.device.type == "cpu" and len(self.plan.cpu_threads) > 1:
-            most = self.plan.cpu_threads[-1]
-            self._threads = Threads(most, self.learner.rehearse, self.display.info, steps=self.grad_steps)
-            self.clock.set_aside(self._threads.trials_s)
+            self.threads = Threads(
+                self.plan.cpu_threads[-1], self.learner.rehearse, self.display.info, steps=self.grad_steps
+            )
+            self.clock.set_aside(self.threads.trials_s)
         self._signals.armed = True  # from here on a signal ends the run with a checkpoint
         self.files.open()  # a Ctrl-C before leaves no run directory behind
         with ending.leaving_word(self):
@@ -184,8 +185,8 @@ class Run:
             ending.recover_from(self, error)
             return
         self.update_stop_rule()
-        if self._threads is not None:
-            self.clock.set_aside(self._threads.look(self.learner.compute_s, self.grad_steps))
+        if self.threads is not None:
+            self.clock.set_aside(self.threads.look(self.learner.compute_s, self.grad_steps))
         if self.together.meets():
             self.log_points.pass_by(before)
 
@@ -231,11 +232,6 @@ class Run:
     def env_steps(self) -> int:
         """Environment steps of the member that has made the fewest; of several processes, when they met last."""
         return self.together.env_steps
-
-    @property
-    def threads_s(self) -> float:
-        """Seconds that went to finding out how many threads to compute with."""
-        return self._threads.trials_s if self._threads else 0.0
 
     @property
     def grad_steps(self) -> int:
