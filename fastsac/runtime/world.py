@@ -121,13 +121,13 @@ class Ranks(World):
             store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_S)))
             store.set_timeout(timedelta(seconds=JOIN_S))
             # What processes of an earlier start, or for an earlier run, have left in the store is theirs.
-            store = PrefixStore(f"fastsac/{self.restarts}/{next(_WORLDS)}", store)
+            prefix = f"fastsac/{self.restarts}/{next(_WORLDS)}"
             dist.init_process_group(
-                "gloo", store=PrefixStore("group", store), rank=self.rank, world_size=self.size,
+                "gloo", store=PrefixStore(f"{prefix}/group", store), rank=self.rank, world_size=self.size,
                 timeout=timedelta(seconds=HANG_S),
             )  # fmt: skip
             name = f"{socket.gethostname()}:{os.getpid()}"
-            self._peers = Peers(PrefixStore("peers", store.clone()), self.rank, self.size, name)
+            self._peers = Peers(PrefixStore(f"{prefix}/peers", store.clone()), self.rank, self.size, name)
         except (RuntimeError, OSError) as error:  # torch's DistError is a RuntimeError
             raise ValueError(f"rank {self.rank} of {self.size} does not find the others: {_line(error)}") from error
         self._peers.start()

@@ -1,5 +1,7 @@
 """The part of a run that one of several processes trains."""
 
+from typing import Any
+
 import pytest
 
 from fastsac.config.settings import Config
@@ -55,7 +57,7 @@ def test_data_of_one_agent_are_divided_and_budgets_are_not() -> None:
         ({"seeds": 2}, r"parallel data trains one agent, got 2 members\. Give --parallel members, or one seed\."),
     ],
 )
-def test_data_that_cannot_be_divided_are_refused(settings: dict[str, int], message: str) -> None:
-    config = Config(**{"env": "HalfCheetah-v5", "num_envs": 8, **settings})
+def test_data_that_cannot_be_divided_are_refused(settings: dict[str, Any], message: str) -> None:
+    config = Config(env="HalfCheetah-v5", num_envs=8).replace(**settings)
     with pytest.raises(ValueError, match=f"^{message}$"):
         PartOfAgent.of(config, 0, 2)
