@@ -12,6 +12,7 @@ from fastsac.runtime import launch
 from fastsac.runtime.launch import Mode
 from tests.support.fixtures import Call, Start, T
 from tests.support.graph_recorder import GraphRecorder
+from tests.support.ranks import Ranks
 from tests.support.runs import TINY
 
 # Networks in tests are tiny, and threads that wait for each other are slow where anything else runs.
@@ -62,6 +63,13 @@ def call(mode: Mode) -> Call:
         return out[0]
 
     return call
+
+
+@pytest.fixture(scope="session")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    """Two processes that work together."""
+    with Ranks(2, tmp_path_factory.mktemp("ranks")) as both:
+        yield both
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch.utils import _pytree as pytree
 
 import fastsac
@@ -22,9 +23,11 @@ from fastsac.env import make_env, make_spec
 from fastsac.learning.gradient_step import MUTATED, NO_FAULT_STEP
 from fastsac.learning.learner import make_parts
 from fastsac.nn import philox
+from fastsac.nn.reduction import ALONE
 from fastsac.run.plan import make_plan
 from fastsac.run.trainer import Run, train
 from fastsac.runtime.launch import CudaRecorder
+from fastsac.runtime.reduction import GroupReduction
 from tests.support.recipes import tiny
 from tests.support.runs import TIME_COLUMNS, go_wrong, rows
 
@@ -78,9 +81,9 @@ def settings_of_torch():
 # Helpers: a learner by itself, the loop, a run ------------------------------------------------------------------------
 
 
-def make_filled(mode, device=None, **changes):
+def make_filled(mode, device=None, reduction=ALONE, **changes):
     """A learner, warmed up, with the same random rows in its replay for a member's seed in every mode."""
-    parts = make_parts(BASE.replace(**changes), SPEC, device or DEVICE, mode)
+    parts = make_parts(BASE.replace(**changes), SPEC, device or DEVICE, mode, reduction=reduction)
     learner, replay, normalizer, return_normalizer = parts
     generators = [torch.Generator().manual_seed(seed) for seed in learner.config.member_seeds]
 
@@ -100,8 +103,8 @@ def make_filled(mode, device=None, **changes):
     return parts
 
 
-def make(mode, device=None, **changes):
-    return make_filled(mode, device, **changes).learner
+def make(mode, device=None, reduction=ALONE, **changes):
+    return make_filled(mode, device, reduction, **changes).learner
 
 
 def params(learner):
@@ -126,10 +129,10 @@ def written(learner):
 class Loop:
     """Environments and learner at the start of the loop; members' episodes end at different times."""
 
-    def __init__(self, mode, **changes):
+    def __init__(self, mode, reduction=ALONE, **changes):
         config = BASE.replace(**changes)
         env = make_env(config.env, [i + i // 3 for i in range(config.num_members * N)])
-        self.parts = parts = make_parts(config, SPEC, DEVICE, mode)
+        self.parts = parts = make_parts(config, SPEC, DEVICE, mode, reduction=reduction)
         self.learner, self.replay, self.normalizer, self.return_normalizer = parts
         self.collector = Collector(config, env, *parts)
         self.learner.warm_up()
@@ -196,6 +199,62 @@ def assert_same_run(result, other):
     assert metrics(result) == metrics(other)
     assert len(metrics(result)) >= 3
     assert_same(checkpoint.load(result.run_dir)[0], checkpoint.load(other.run_dir)[0])
+
+
+# Reductions -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def over_nccl(tmp_path_factory):
+    """Over all processes, of which there is one."""
+    place = tmp_path_factory.mktemp("nccl") / "store"
+    dist.init_process_group("nccl", init_method=f"file://{place}", rank=0, world_size=1, device_id=DEVICE)
+    yield GroupReduction("agent", DEVICE)
+    dist.destroy_process_group()
+
+
+def test_a_reduction_is_part_of_a_graph(over_nccl):
+    """The graph reduces what its tensors hold when it runs, again and again, without the host."""
+    x, y = torch.zeros(1000, device=DEVICE), torch.zeros(1000, device=DEVICE)
+    recorder = CudaRecorder()
+
+    def work():
+        y.copy_(over_nccl.mean(x) + over_nccl.sum(x) + over_nccl.max(x))
+
+    with torch.no_grad():
+        with recorder.warm_up():
+            work()
+        replay = recorder.record(work)
+        with no_synchronization():
+            for number in range(50):
+                x.fill_(number)
+                replay()
+    assert torch.equal(y, torch.full_like(y, 3 * 49))
+
+
+@pytest.mark.parametrize("changes", [{}, {"max_grad_norm": 0.5, "actor_delay": 2}, FLASHSAC], ids=str)
+def test_launches_that_reduce_over_one_process_agree_with_those_that_do_not(over_nccl, changes):
+    without, compiled = make("captured", **changes), make("compiled", reduction=over_nccl, **changes)
+    captured = [make("captured", reduction=over_nccl, updates_per_launch=k, **changes) for k in (1, 16)]
+    for learner in (without, compiled, *captured):
+        learner.launch([4])
+    assert_near(compiled, without, rtol=1e-4)  # over the first steps, before rounding can grow
+    for learner in (compiled, *captured):
+        for updates in (1, 16, 7):
+            learner.launch([updates])
+    for learner in captured:
+        assert_same(written(learner), written(compiled))
+
+
+def test_the_loop_with_a_reduction_is_that_without(over_nccl):
+    """Normalisers reduce within the store's graph; nothing waits for the device but acting."""
+    loops = [Loop("captured", reduction=reduction, reward_norm=True) for reduction in (ALONE, over_nccl)]
+    for loop in loops:
+        loop.drive(8)
+    for name, state in loops[0].parts.normalizers().items():
+        assert_same(state, loops[1].parts.normalizers()[name])
+    assert_near(loops[0].learner, loops[1].learner, rtol=1e-4)
+    assert loops[1].learner.grad_steps[0] > 10
 
 
 # Random numbers -------------------------------------------------------------------------------------------------------

@@ -61,19 +61,26 @@ def act_step(
     policy: PolicyTensors,  # [P] and [O]
     seed: Tensor,  # [] int64
     counter: Tensor,  # [] int64, the vector step whose noise it uses
+    rows: philox.Rows | None = None,  # which environments these are, where several processes have theirs
 ) -> Tensor:
     """Actions [N, A] of one member: uniform while it acts at random, sampled from the policy after."""
-    noise = philox.normal(seed, philox.Purpose.ACT, counter, (obs.shape[0], algorithm.action_dim))
+    noise = philox.normal(seed, philox.Purpose.ACT, counter, (obs.shape[0], algorithm.action_dim), rows)
     if config.obs_norm:
         obs = normalizer.apply(obs, policy.mean, policy.rstd)
     return torch.where(random, algorithm.act_randomly(noise), algorithm.act(policy.params, obs, noise))
 
 
 def act_step_(
-    algorithm: Algorithm, config: Config, slot: Slot, held: HeldNoise | None, seed: Tensor, counter: Tensor
+    algorithm: Algorithm,
+    config: Config,
+    slot: Slot,
+    held: HeldNoise | None,
+    seed: Tensor,
+    counter: Tensor,
+    rows: philox.Rows | None = None,
 ) -> None:
     """Write the actions of every member into the slot, and advance the counter of vector steps."""
-    one = partial(act_step, algorithm, config)
+    one = partial(act_step, algorithm, config, rows=rows)
     drawn_at = counter if held is None else renew_(held, slot.random, seed, counter)  # [] of all members, or [M]
     if config.num_members == 1:
         policy = PolicyTensors(*(value[0] for value in slot.policy))
@@ -110,6 +117,7 @@ class Actor:
         self.vec_steps = torch.zeros((), dtype=torch.int64, device=device)
         self.host_vec_steps = 0  # mirror of vec_steps
         self._held = HeldNoise.of(m, config.noise_repeat, device) if config.noise_repeat > 1 else None
+        rows = philox.Rows.of(config.first_env, n, config.all_envs, device)
 
         self.stream: torch.cuda.Stream | None = None  # of copies and actions
         self._host_actions = [slot.action for slot in self.slots]
@@ -120,7 +128,8 @@ class Actor:
         self._launch = Launch(
             partial(act_step_, algorithm, config),
             variants={
-                p: (slot, self._held, learner.buffers["seed"], self.vec_steps) for p, slot in enumerate(self.slots)
+                p: (slot, self._held, learner.buffers["seed"], self.vec_steps, rows)
+                for p, slot in enumerate(self.slots)
             },
             written=[*(slot.action for slot in self.slots), self.vec_steps, self._held_state()],
             mode=learner.mode,

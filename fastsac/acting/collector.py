@@ -3,6 +3,10 @@
 Owns the training environments and the host's counters.  What it stores at vector step t is exactly what the
 environments returned; dummy rows (see the contract in `fastsac.env`) count nowhere.
 
+Where several processes train one agent, each has its environments, and env steps are counted over all of them: how many
+rows of a vector step are transitions is known from the one before, and is added up while the environments step.  So
+all processes count the same at the same vector step, and wait for nothing but environments.
+
 Axes: M members, N environments per member.  The vector environment holds M * N environments, member by member.
 """
 
@@ -19,6 +23,7 @@ from fastsac.acting.actor import Actor
 from fastsac.acting.episodes import EpisodeStats
 from fastsac.acting.errors import ActionError, CheckedEnv, call_env, of_members
 from fastsac.acting.store import Store
+from fastsac.acting.tally import OwnTally, Tally
 from fastsac.config.budget import update_budget
 from fastsac.config.settings import Config
 from fastsac.env import SavesState, Step, VectorEnv
@@ -29,7 +34,13 @@ from fastsac.nn.return_normalizer import ReturnNormalizer
 
 
 class Collector:
-    """Steps M * N environments by the learner's policy, and fills its replay and its normalisers."""
+    """Steps M * N environments by the learner's policy, and fills its replay and its normalisers.
+
+    Attributes:
+        env_steps: of each member, of all processes.
+        wants_stop: whether this process wants the run to end; set from outside.
+        is_stop_wanted: whether any process did at the vector step before; the same on all of them.
+    """
 
     def __init__(
         self,
@@ -39,14 +50,16 @@ class Collector:
         replay: Replay,
         normalizer: Normalizer,
         return_normalizer: ReturnNormalizer | None,
+        tally: Tally | None = None,
     ) -> None:
         self.config, self.env, self._learner = config, env, learner
         self.actor = Actor(config, learner)
         self.store = Store(config, learner, self.actor, replay, normalizer, return_normalizer)
         self.env_steps = [0] * config.num_members
+        self.wants_stop = self.is_stop_wanted = False
+        self._tally = tally or OwnTally()
         self.learn_from = [0] * config.num_members  # env steps before which the replay holds too little to learn from
         self.stats = EpisodeStats(config.num_members, config.num_envs)
-        self.wants_stop = False  # this process wants the run to end
         self._on_cuda = learner.device.type == "cuda"
         self._overlap = self._on_cuda if config.overlap == "auto" else config.overlap == "on"
         self._is_dummy = np.zeros((config.num_members, config.num_envs), np.bool_)
@@ -59,11 +72,6 @@ class Collector:
     def waited(self) -> dict[str, float]:
         """Seconds that the host spent waiting for the environments, and for the device (on a CPU: computing)."""
         return {"env": self._env_s, "device": self._act_s + self._learner.compute_s}
-
-    @property
-    def is_stop_wanted(self) -> bool:
-        """Whether any process of the agent wants the run to end."""
-        return self.wants_stop
 
     @property
     def vec_steps(self) -> int:
@@ -88,6 +96,7 @@ class Collector:
         obs = self._checked.reset()
         self._is_dummy[:] = False
         self.stats.reset()
+        self._begin_tally()
         self.store.reset(obs, self._is_random())
 
     def _resume(self, saved: dict[str, Any]) -> None:
@@ -98,6 +107,7 @@ class Collector:
         call_env(partial(self.env.load_state_dict, arrays), "load_state_dict", self._locate)
         self._checked = self._check_env()
         self._checked.check_obs(obs)
+        self._begin_tally()
         self.store.resume(obs, self._is_random(), self._is_dummy)
 
     def state_dict(self) -> dict[str, Any]:
@@ -137,16 +147,23 @@ class Collector:
         """Wait for the environments, and store what they returned."""
         began = time.perf_counter()
         step, self._early = self._early or self._checked.recv(), None
+        *num_valid, num_wanting = self._tally.finish()
         self._env_s += time.perf_counter() - began
         done = (step.terminated | step.truncated).reshape(self._is_dummy.shape)  # [M, N]
         valid = ~self._is_dummy
         success = None if step.success is None else step.success.reshape(done.shape)
         self.stats.add(step.reward.reshape(done.shape), done, valid, success)
-        self.env_steps = [s + int(v) for s, v in zip(self.env_steps, valid.sum(-1), strict=True)]
+        self.env_steps = [s + v for s, v in zip(self.env_steps, num_valid, strict=True)]
+        self.is_stop_wanted = num_wanting > 0
         self._is_dummy = done
+        self._begin_tally()
         self.store.add(step, self._is_random())
         if self._on_cuda and not self._overlap:
             torch.cuda.synchronize()  # overlap was switched off: wait for the launches
+
+    def _begin_tally(self) -> None:
+        """Begin to add up what the coming vector step counts for."""
+        self._tally.begin([*(~self._is_dummy).sum(-1).tolist(), int(self.wants_stop)])
 
     def undo_act(self) -> None:
         """Forget the vector step that `send` began: the next one is it again."""

@@ -21,6 +21,7 @@ from fastsac.env import ObsArray, Step
 from fastsac.learning.learner import Learner, PolicyTensors
 from fastsac.learning.replay import Replay
 from fastsac.nn.normalizer import Normalizer
+from fastsac.nn.reduction import ALONE, Reduction
 from fastsac.nn.return_normalizer import ReturnNormalizer
 from fastsac.runtime.launch import Launch
 
@@ -53,12 +54,13 @@ class Intake(NamedTuple):
     replay: Replay
     normalizer: Normalizer | None
     return_normalizer: ReturnNormalizer | None
+    reduction: Reduction = ALONE  # statistics are of the environments of all processes
 
     def begin_(self, obs: Tensor) -> None:
         """Begin the stream at obs [M, N, O] of environments that were reset.  Waits for the device."""
         self.replay.reset_(obs)
         if self.normalizer is not None:
-            self.normalizer.update_(obs)
+            self.normalizer.update_(obs, self.reduction)
         if self.return_normalizer is not None:
             self.return_normalizer.reset_()
 
@@ -67,10 +69,10 @@ class Intake(NamedTuple):
         reward = rules.reward(came)
         if self.return_normalizer is not None:  # before the replay, whose is_dummy is still of the row that ends here
             done = came.terminated | came.truncated
-            self.return_normalizer.update_(reward, done, ~self.replay.is_dummy, gamma)
+            self.return_normalizer.update_(reward, done, ~self.replay.is_dummy, gamma, self.reduction)
         self.replay.add_(action, reward, rules.terminated(came), came.truncated, came.obs)
         if self.normalizer is not None:
-            self.normalizer.update_(came.obs)
+            self.normalizer.update_(came.obs, self.reduction)
 
 
 @torch.no_grad()
@@ -94,7 +96,8 @@ class Store:
         return_normalizer: ReturnNormalizer | None,
     ) -> None:
         self._learner, self._actor = learner, actor
-        self._intake = Intake(replay, normalizer if config.obs_norm else None, return_normalizer)
+        used = normalizer if config.obs_norm else None
+        self._intake = Intake(replay, used, return_normalizer, learner.algorithm.reduction)
         self._rules, self._gamma = Rules.from_config(config, learner.device), learner.buffers["hyper"]["gamma"]
         step = partial(store_step_, self._intake, self._rules, self._gamma, learner.policy, actor.slots)
         self._launch = Launch(step, {0: (0,), 1: (1,)}, [replay.added], learner.mode, compiled=False)
@@ -116,6 +119,7 @@ class Store:
             Replay(m, n, n, obs_dim, action_dim, device, slot.obs.dtype),
             None if self._intake.normalizer is None else Normalizer(m, obs_dim, device),
             None if self._intake.return_normalizer is None else ReturnNormalizer(m, n, 1.0, device),
+            self._intake.reduction,
         )
 
     def reset(self, obs: ObsArray, is_random: Sequence[bool]) -> None:

@@ -68,5 +68,5 @@ class DiscreteActions(Algorithm):
         return (out * action.unsqueeze(-1)).sum(-2)
 
     def noise_shape(self, batch_size: int) -> tuple[int, ...]:
-        """None is needed."""
-        return (0,)
+        """None are needed."""
+        return (0, batch_size, self.action_dim)

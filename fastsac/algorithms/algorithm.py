@@ -23,6 +23,7 @@ from fastsac.nn import optim, vectors
 from fastsac.nn.encoder import Encoder
 from fastsac.nn.linear import MatmulConfig
 from fastsac.nn.network import Net, Network
+from fastsac.nn.reduction import ALONE, Reduction
 from fastsac.nn.vectors import Params
 
 Scalars = dict[str, Tensor]
@@ -82,7 +83,7 @@ class Algorithm(ABC):
         fuse_for_gpu: shape the update for a GPU, where the number of kernels counts and not the arithmetic: biases
             inside the products, and what the actor is asked in one pass (half of whose backward pass is then of
             zeros).  The same numbers up to rounding.
-
+        reduction: over the processes that train the agent, each by its part of the batch.
     """
 
     discrete: ClassVar[bool] = False  # acts by choices, as one-hot rows; else in [-1, 1]^A
@@ -91,8 +92,8 @@ class Algorithm(ABC):
     options: ClassVar[frozenset[str]] = frozenset()  # of OPTIONS, those that it has
     sees_joint: ClassVar[bool] = False  # shows networks obs and next_obs together where their architecture is `joint`
 
-    def __init__(self, config: Config, spec: EnvSpec, fuse_for_gpu: bool = False) -> None:
-        self.config, self.action_dim = config, spec.action_dim
+    def __init__(self, config: Config, spec: EnvSpec, fuse_for_gpu: bool = False, reduction: Reduction = ALONE) -> None:
+        self.config, self.action_dim, self.reduction = config, spec.action_dim, reduction
         self.encoder = Encoder(spec.obs_dim, spec.image, config.conv_channels)
         self.matmul = MatmulConfig(config.bf16, bias_inside=fuse_for_gpu)
         self.head = find_head(config.critic_head).from_config(config)
@@ -117,7 +118,7 @@ class Algorithm(ABC):
 
     @abstractmethod
     def noise_shape(self, batch_size: int) -> tuple[int, ...]:
-        """Shape of the standard normal numbers that `loss` wants."""
+        """Shape [..., B, A] of the standard normal numbers that `loss` wants."""
 
     @abstractmethod
     def loss(self, scalars: Scalars, nets: Nets, targets: Nets, batch: Batch, noise: Tensor, which: Which) -> Loss:
@@ -185,7 +186,8 @@ class Algorithm(ABC):
         kind, name = find_network(self.config.network), self.config.network
         if kind.joint and not self.sees_joint:
             raise ValueError(f"network {name} is not for algo {self.config.algo}. Give --network mlp or simba.")
-        return Network(self.encoder, kind(*sizes, matmul=self.matmul, activation=self.config.activation, **how))
+        how |= {"activation": self.config.activation, "matmul": self.matmul, "reduction": self.reduction}
+        return Network(self.encoder, kind(*sizes, **how))
 
     def actor_value(self, q: Tensor) -> Tensor:
         """The value that the actor maximises, [...], of critics' values [E, ...]."""

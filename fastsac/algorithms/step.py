@@ -14,8 +14,9 @@ from torch import Tensor
 
 from fastsac.algorithms.algorithm import METRICS, NUM_CRITIC_METRICS, PASSES, Algorithm, Scalars, Which
 from fastsac.algorithms.batch import Batch
-from fastsac.nn import optim
+from fastsac.nn import optim, vectors
 from fastsac.nn.network import Net
+from fastsac.nn.reduction import ALONE, Reduction
 from fastsac.nn.vectors import Params
 
 Views = Mapping[str, Params]
@@ -100,7 +101,10 @@ def _descend(
 ) -> tuple[State, Tensor]:
     """The state with new parameters and moments of what learns from these losses, and METRICS [6]."""
     names = [name for name, part in algorithm.learned.items() if part.is_among(which) and not part.is_fixed]
-    grads, (metrics, stats) = _gradients(algorithm, hyper, state, names, batch, noise, which, with_actor)
+    views, (metrics, stats) = _gradients(algorithm, hyper, state, names, batch, noise, which, with_actor)
+    grads = {name: algorithm.learned[name].vector(views[name]) for name in names}
+    if algorithm.reduction is not ALONE:
+        grads, metrics = _of_whole_batch(algorithm.reduction, grads, metrics)
     moved = {name: _move(algorithm, hyper, state, name, grads[name], stats.get(name, {})) for name in names}
     params = {name: vector for name, (vector, _) in moved.items()}
     if which == "actor" and algorithm.config.num_members > 1 and algorithm.actor_delay > 1:
@@ -161,12 +165,19 @@ def _gradients(
     return grads
 
 
+def _of_whole_batch(reduction: Reduction, grads: Params, metrics: Tensor) -> tuple[Params, Tensor]:
+    """Gradients [P] by name, and METRICS [6], of those of all processes, each with an equal part of the batch."""
+    mine = {**grads, "metrics": metrics}
+    flat = reduction.mean(vectors.flatten(mine))  # one reduction: what it takes is the way there and back
+    whole = vectors.unflatten(flat, {name: tuple(value.shape) for name, value in mine.items()})
+    return {name: whole[name] for name in grads}, whole["metrics"]
+
+
 def _move(
-    algorithm: Algorithm, hyper: Scalars, state: State, name: str, grads: Params, stats: Params
+    algorithm: Algorithm, hyper: Scalars, state: State, name: str, grad: Tensor, stats: Params
 ) -> tuple[Tensor, optim.Moments]:
-    """One of what is learned and its moments after Adam, a projection, and new statistics."""
+    """One of what is learned and its moments after Adam by its gradient [P], a projection, and new statistics."""
     part = algorithm.learned[name]
-    grad = part.vector(grads)
     if part.network is not None and algorithm.config.clips_gradients:
         grad = optim.clip(grad, hyper["max_grad_norm"])
     moments = optim.Moments(state["exp_avg"][name], state["exp_avg_sq"][name])

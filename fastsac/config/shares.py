@@ -105,6 +105,7 @@ class PartOfAgent(Share):
                     f"{name} {shown(value)} cannot be divided among {num_ranks} processes. "
                     f"Give {' or '.join(map(str, sorted(fitting)))}."
                 )
+        _check_demonstrated(config, num_ranks)
         parts = {name: getattr(config, name) // num_ranks for name in DIVIDED}
         parts["buffer_size"] = -(-config.buffer_size // num_ranks)  # as many rows as one process has
         graph = config.updates_per_graph  # of all environments
@@ -142,6 +143,18 @@ def share_of(config: Config, rank: int, num_ranks: int) -> Share:
     """The share of one of several processes, as `parallel` says; a ValueError where the run cannot be divided so."""
     parts_data = config.parallel == "data" or (config.parallel == "auto" and config.num_members == 1)
     return (PartOfAgent if parts_data else SomeMembers).of(config, rank, num_ranks)
+
+
+def _check_demonstrated(config: Config, num_ranks: int) -> None:
+    """Raise a ValueError where the demonstrated transitions of a batch cannot be divided."""
+    if (count := config.num_demonstrated) % num_ranks:
+        below = count // num_ranks * num_ranks
+        fitting = [n for n in (below, below + num_ranks) if 0 < n < config.batch_size]
+        raise ValueError(
+            f"prefill_share {shown(config.prefill_share)} is {count} of the {config.batch_size} transitions of a "
+            f"batch, which cannot be divided among {num_ranks} processes. "
+            f"Give {' or '.join(f'{n / config.batch_size:.6g}' for n in fitting)}."
+        )
 
 
 def _values(config: Config) -> dict[str, Any]:

@@ -103,12 +103,12 @@ class Demonstrations:
 
     def check_fits(self) -> None:
         """Raise a ValueError if a replay of these settings is too small for them."""
-        n = self._config.num_envs
-        length, room = self._length(n), -(-self._config.buffer_size // n)
-        if length > room:
+        c, length = self._config, self._length()
+        if length > -(-c.buffer_size // c.num_envs):
+            whole = c.buffer_size * (c.all_envs // c.num_envs)
             raise ValueError(
                 f"buffer_size must hold the {self.num_transitions:,} transitions that the run begins with, and the "
-                f"ends of their episodes, got {self._config.buffer_size:,}. Give --buffer-size {length * n} or more."
+                f"ends of their episodes, got {whole:,}. Give --buffer-size {length * c.all_envs} or more."
             )
 
     def ring(self) -> Ring:
@@ -121,10 +121,13 @@ class Demonstrations:
         return Ring(self._rows(stream), self._for_all(table), head, tail, num_entries)
 
     def fill_(self, replay: Replay) -> None:
-        """Let an empty replay begin with the transitions, side by side in its environments.  Waits for the device."""
-        n = replay.num_envs
-        length = self._length(n)
-        index = np.arange(length + 1)[:, None] + np.arange(n) * length  # [L', N]; neighbours share a row, as final obs
+        """Let an empty replay begin with the transitions, side by side in its environments.  Waits for the device.
+
+        Of several processes, each has those of its environments.
+        """
+        first, length = self._config.first_env, self._length()
+        env = np.arange(first, first + replay.num_envs)
+        index = np.arange(length + 1)[:, None] + env * length  # [L', N]; neighbours share a row, as final obs
         index = np.minimum(index, len(self._stream.reward) - 1)
         is_transition = self._stream.is_transition[index]
         is_transition[-1] = False
@@ -149,9 +152,9 @@ class Demonstrations:
             values = torch.tensor(returns, dtype=torch.float64, device=self._device)  # [M, K]
             return_normalizer.merge_(values, torch.ones_like(values, dtype=torch.bool))
 
-    def _length(self, num_envs: int) -> int:
+    def _length(self) -> int:
         """Rows of each environment's part of the stream, without the last, which is the next one's first."""
-        return -(-(len(self._stream.reward) - 1) // num_envs)
+        return -(-(len(self._stream.reward) - 1) // self._config.all_envs)
 
     def _returns(self, reward: Sequence[float], gamma: float) -> list[float]:
         """Discounted sums of the rewards of an episode so far, [K], at each transition."""

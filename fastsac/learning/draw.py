@@ -13,13 +13,26 @@ from fastsac.nn import normalizer, philox
 
 
 def draw_batch(
-    config: Config, ring: Ring, gamma: Tensor, seed: Tensor, counter: Tensor, demonstrations: Ring | None = None
+    config: Config,
+    ring: Ring,
+    gamma: Tensor,
+    seed: Tensor,
+    counter: Tensor,
+    demonstrations: Ring | None = None,
+    rows: philox.Rows | None = None,
 ) -> Batch:
     """The batch of one member at `counter` []; a pure function of its arguments.
 
-    The last rows are of the demonstrations, a ring of one environment, where there are any.
+    Args:
+        config: settings.
+        ring: of the member.
+        gamma: [].
+        seed: int64 [].
+        counter: int64 [].
+        demonstrations: a ring of one environment, of which the last rows are.
+        rows: which of the batch these are, where several processes have their parts.
     """
-    word = philox.words(seed, philox.Purpose.DRAW, counter, config.batch_size)
+    word = philox.words(seed, philox.Purpose.DRAW, counter, config.batch_size, rows)
     how = (config.n_step, gamma, config.num_window_states > 0)
     if demonstrations is None:
         return draw(ring, word, config.num_envs, *how)

@@ -35,6 +35,7 @@ class MemberBuffers(TypedDict):
     ring: Ring
     demonstrations: NotRequired[Ring]  # of which prefill_share of a batch is drawn
     seed: Tensor  # int64 []
+    first_of_batch: NotRequired[Tensor]  # int64 [], which transition its first is, where others have the other ones
     counter_offset: Tensor  # int64 [], added to the gradient step's number for its draw: see `Learner.rewind_`
     norm: tuple[Tensor, Tensor]  # mean and rstd, [O] each
     return_scale: NotRequired[Tensor]  # [], what rewards are times, with reward_norm
@@ -57,8 +58,9 @@ def member_step(
     """The new state of one member, its METRICS [6], and FAULT_COLUMNS [5] of this step, where losses 0 is no fault."""
     state, hyper, ring = buffers["state"], buffers["hyper"], buffers["ring"]
     seed, counter = buffers["seed"], state["grad_steps"] + buffers["counter_offset"]
-    noise = philox.normal(seed, philox.Purpose.UPDATE, counter, algorithm.noise_shape(config.batch_size))
-    batch = draw_batch(config, ring, hyper["gamma"], seed, counter, buffers.get("demonstrations"))
+    rows = philox.Rows(buffers["first_of_batch"], config.whole_batch) if "first_of_batch" in buffers else None
+    noise = philox.normal(seed, philox.Purpose.UPDATE, counter, algorithm.noise_shape(config.batch_size), rows)
+    batch = draw_batch(config, ring, hyper["gamma"], seed, counter, buffers.get("demonstrations"), rows)
     if config.obs_norm:
         batch = normalize_batch(batch, *buffers["norm"])
     if config.reward_norm:

@@ -24,6 +24,7 @@ from fastsac.learning.gradient_step import FAULT_COLUMNS, MUTATED, NO_FAULT_STEP
 from fastsac.learning.replay import Replay, Ring, make_replay
 from fastsac.nn import normalizer
 from fastsac.nn.normalizer import Normalizer
+from fastsac.nn.reduction import ALONE, Reduction
 from fastsac.nn.return_normalizer import ReturnNormalizer
 from fastsac.runtime.launch import Launch, Mode
 
@@ -51,11 +52,12 @@ class Learner:
         normalizer: Normalizer,
         return_normalizer: ReturnNormalizer | None,
         demonstrations: Ring | None = None,
+        reduction: Reduction = ALONE,
     ) -> None:
         m = config.num_members
         self.config, self.device, self.mode = config, device, mode
         algo = registry.resolve_algorithm(config.algo, spec.discrete)
-        self.algorithm = registry.get_algorithm(algo)(config, spec, fuse_for_gpu=device.type != "cpu")
+        self.algorithm = registry.get_algorithm(algo)(config, spec, device.type != "cpu", reduction)
         seeds = torch.tensor(config.member_seeds, device=device)  # [M]
         alphas = [member.init_alpha for member in config.members]
         states = [step.init(self.algorithm, *each) for each in zip(seeds, alphas, strict=True)]
@@ -74,6 +76,8 @@ class Learner:
             self.buffers["return_scale"] = return_normalizer.scale
         if demonstrations is not None:
             self.buffers["demonstrations"] = demonstrations
+        if config.batch_size < config.whole_batch:
+            self.buffers["first_of_batch"] = torch.full_like(seeds, config.first_of_batch)
         self.grad_steps = [0] * m  # mirrors of the device's counters
         self._read_at = torch.zeros(m, dtype=torch.int64)  # gradient steps at the last `read_metrics`
         self.compute_s = 0.0  # spent in launches on a CPU, where they are over when they return
@@ -217,13 +221,18 @@ class Parts(NamedTuple):
 
 
 def make_parts(
-    config: Config, spec: EnvSpec, device: torch.device, mode: Mode, demonstrations: Ring | None = None
+    config: Config,
+    spec: EnvSpec,
+    device: torch.device,
+    mode: Mode,
+    demonstrations: Ring | None = None,
+    reduction: Reduction = ALONE,
 ) -> Parts:
     """A learner of fresh members, an empty replay, and normalisers that have seen nothing."""
     replay, m = make_replay(config, spec, device), config.num_members
     normalizer = Normalizer(m, spec.obs_dim, device)
     returns = ReturnNormalizer(m, config.num_envs, config.value_max, device) if config.reward_norm else None
-    learner = Learner(config, spec, device, mode, replay, normalizer, returns, demonstrations)
+    learner = Learner(config, spec, device, mode, replay, normalizer, returns, demonstrations, reduction)
     return Parts(learner, replay, normalizer, returns)
 
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from fastsac.nn.linear import PLAIN, MatmulConfig
+from fastsac.nn.reduction import ALONE, Reduction
 from fastsac.nn.vectors import Params, Shapes
 
 
@@ -33,6 +34,7 @@ class Architecture(ABC):
     zero_last: bool = False  # the last layer is zero at the start
     activation: str = "relu"  # of the hidden layers, a name in ACTIVATIONS
     matmul: MatmulConfig = PLAIN
+    reduction: Reduction = ALONE  # over processes with a part of the batch each: what statistics of a batch go through
 
     @property
     @abstractmethod

@@ -73,7 +73,8 @@ class Flash(Architecture):
 
         def norm(x: Tensor, name: str) -> Tensor:
             running = Stats(stats[f"{name}_mean"], stats[f"{name}_var"])
-            x, after = batch_norm(x, params[f"{name}_scale"], params[f"{name}_shift"], running, training)
+            scale, shift = params[f"{name}_scale"], params[f"{name}_shift"]
+            x, after = batch_norm(x, scale, shift, running, training, self.reduction)
             moved.update({f"{name}_mean": after.mean, f"{name}_var": after.var})
             return x
 

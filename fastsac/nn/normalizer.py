@@ -9,6 +9,8 @@ Axes: M members, N environments, O obs_dim.
 import torch
 from torch import Tensor
 
+from fastsac.nn.reduction import ALONE, Reduction
+
 _EPS = 1e-8
 _CLIP = 10.0
 
@@ -24,14 +26,14 @@ class Normalizer:
         self.mean = torch.zeros(shape, device=device)  # [M, O]
         self.rstd = torch.ones(shape, device=device)  # [M, O]
 
-    def update_(self, obs: Tensor) -> None:
-        """Take in fresh obs [M, N, O] (Chan, Golub and LeVeque 1979, parallel variance)."""
+    def update_(self, obs: Tensor, reduction: Reduction = ALONE) -> None:
+        """Take in fresh obs [M, N, O] of each process (Chan, Golub and LeVeque 1979, parallel variance)."""
         obs = obs.double()
-        n = obs.shape[1]
-        batch_mean = obs.mean(1)
+        n = obs.shape[1] * reduction.size
+        batch_mean = reduction.mean(obs.mean(1))
         delta = batch_mean - self.running_mean
         total = self.count + n
-        within = (obs - batch_mean.unsqueeze(1)).square().sum(1)
+        within = reduction.sum((obs - batch_mean.unsqueeze(1)).square().sum(1))
         self.running_sum2.add_(within + delta.square() * self.count * n / total)
         self.running_mean.add_(delta * n / total)
         self.count.copy_(total)

@@ -42,16 +42,20 @@ class EvaluationStoppedError(Exception):
 
 def make_training_envs(config: Config, counter: int) -> VectorEnv:
     """num_envs of each member, or a ValueError; another counter gives other episodes."""
-    return try_make(partial(_make, config, Purpose.ENV_SEED, config.num_envs, counter, config.env_kwargs_of_training))
+    span = config.first_env, config.first_env + config.num_envs
+    return try_make(partial(_make, config, Purpose.ENV_SEED, span, counter, config.env_kwargs_of_training))
 
 
 def evaluate(run: "Run") -> Evaluation:
-    """`Evaluator` of training runs: eval_episodes of each member, all stepped together.
+    """`Evaluator` of training runs: eval_episodes of each member, or this process's part of them, stepped together.
 
     The environments are made each time, so that a resumed run evaluates as the other would have.
     """
     config, vec_steps = run.config, run.collector.vec_steps
-    m, n = config.num_members, config.eval_episodes
+    first, last = config.eval_span
+    m, n = config.num_members, last - first
+    if n == 0:
+        return Evaluation(np.zeros((m, 0)), np.zeros((m, 0)), np.zeros((m, 0), np.bool_))
     locate = of_members(config, n, lambda: run.collector.env_steps, " in an evaluation")
 
     def act(obs: FloatArray) -> FloatArray:
@@ -60,7 +64,7 @@ def evaluate(run: "Run") -> Evaluation:
         members = torch.from_numpy(obs).view(m, n, -1).to(run.plan.device)
         return run.learner.act_deterministic(members).flatten(0, 1).cpu().numpy()
 
-    make = partial(_make, config, Purpose.EVAL_SEED, n, vec_steps, config.env_kwargs_of_evaluation)
+    make = partial(_make, config, Purpose.EVAL_SEED, (first, last), vec_steps, config.env_kwargs_of_evaluation)
     env = call_env(make, "make", locate)
     try:
         episodes = rollout(env, act, locate)
@@ -69,8 +73,12 @@ def evaluate(run: "Run") -> Evaluation:
     return Evaluation(episodes.returns.reshape(m, n), episodes.success.reshape(m, n), episodes.cut.reshape(m, n))
 
 
-def _make(config: Config, purpose: Purpose, num_envs: int, counter: int, env_kwargs: dict[str, Any]) -> VectorEnv:
-    seeds = [s for seed in config.member_seeds for s in derive_seeds(seed, purpose, num_envs, counter)]
+def _make(
+    config: Config, purpose: Purpose, span: tuple[int, int], counter: int, env_kwargs: dict[str, Any]
+) -> VectorEnv:
+    """The environments [first, last) of each member, of those that all processes have."""
+    first, last = span
+    seeds = [s for seed in config.member_seeds for s in derive_seeds(seed, purpose, last - first, counter, first)]
     return make_env(config.env, seeds, config.num_env_threads, env_kwargs, config.action_limit)
 
 

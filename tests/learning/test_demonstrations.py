@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from fastsac.config.shares import PartOfAgent
 from fastsac.learning.demonstrations import Demonstrations, make_stream
 from fastsac.learning.draw import draw, draw_batch
 from fastsac.learning.learner import make_parts
@@ -213,3 +214,16 @@ def test_a_stream_by_hand():
     assert stream.is_transition.tolist() == [True, False, True, False]
     assert stream.terminated.tolist() == [True, False, False, False]
     assert stream.truncated.tolist() == [False, False, True, True]
+
+
+def test_processes_begin_with_parts_of_what_one_begins_with():
+    config, shown = BASE.replace(num_envs=6, batch_size=6, buffer_size=600), transitions("..T....C..|...")
+    rows = []
+    for each in (config, *(PartOfAgent.of(config, rank, 3) for rank in range(3))):
+        replay = Replay(1, each.num_envs, 100, O, A, CPU)
+        Demonstrations(each, shown, CPU).fill_(replay)
+        rows.append(replay.state_dict())
+    whole, *parts = rows
+    for name in ("rows.obs", "rows.action", "rows.reward", "rows.terminated", "rows.truncated"):
+        assert torch.equal(torch.cat([part[name] for part in parts], 2), whole[name])
+    assert sum(int(part["count"]) for part in parts) == int(whole["count"]) == 14

@@ -4,6 +4,7 @@ import torch
 
 from fastsac.nn import normalizer
 from fastsac.nn.normalizer import Normalizer
+from tests.support.ranks import part_of, reduction_of
 
 
 def test_running_statistics_equal_those_of_all_frames():
@@ -31,3 +32,20 @@ def test_state_dict_round_trip():
     other.update_(frame)
     assert torch.equal(norm.mean, other.mean)
     assert torch.equal(norm.rstd, other.rstd)
+
+
+def take_in(rank, size, obs):
+    """The statistics after all of obs [T, M, N, O], of a process with a part of the environments."""
+    norm = Normalizer(obs.shape[1], obs.shape[3], torch.device("cpu"))
+    for row in obs:
+        norm.update_(part_of(rank, size, row, 1), reduction_of(size))
+    return norm.state_dict()
+
+
+def test_processes_with_some_environments_each_have_the_statistics_of_all(ranks):
+    obs = 100 + torch.randn(7, 1, 6, 4, generator=torch.Generator().manual_seed(0)).cumsum(2)
+    whole = take_in(0, 1, obs)
+    first, second = ranks.call(take_in, 2, obs)
+    for name, value in whole.items():
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], value, rtol=1e-12 if value.dtype == torch.float64 else 1e-6, atol=0)

@@ -85,3 +85,40 @@ def test_numbers_are_those_of_eager(call):
     expected_words, expected_noise = numbers(*args)
     assert torch.equal(words, expected_words)
     torch.testing.assert_close(noise, expected_noise)
+
+
+SHAPES = [((6, 3), 2), ((2, 6, 3), 3), ((2, 3, 4, 5), 2), ((0, 6, 3), 2), ((6, 1), 6)]
+
+
+@pytest.mark.parametrize(("shape", "size"), SHAPES)
+def test_rows_of_several_processes_are_those_of_one(shape, size):
+    seed, counter, num = torch.tensor(7), torch.tensor(2**33 + 1), shape[-2] // size
+    whole = philox.normal(seed, philox.Purpose.ACT, counter, shape)
+    words = philox.words(seed, philox.Purpose.DRAW, counter, shape[-2])
+    parts, drawn = [], []
+    for rank in range(size):
+        rows = philox.Rows.of(rank * num, num, shape[-2], torch.device("cpu"))
+        mine = (*shape[:-2], num, shape[-1])
+        parts.append(philox.normal(seed, philox.Purpose.ACT, counter, mine, rows))
+        drawn.append(philox.words(seed, philox.Purpose.DRAW, counter, num, rows))
+    torch.testing.assert_close(torch.cat(parts, -2), whole, rtol=1e-6, atol=1e-6)  # a vector's cosine is another one
+    assert torch.equal(torch.cat(drawn), words)
+
+
+def test_rows_are_those_of_eager(call):
+    def numbers(seed, rows):
+        return philox.words(seed, philox.Purpose.DRAW, torch.tensor(3), 10, rows)
+
+    rows = philox.Rows.of(10, 10, 40, torch.device("cpu"))
+    assert torch.equal(call(numbers, torch.tensor(5), rows), numbers(torch.tensor(5), rows))
+
+
+def test_all_rows_need_no_word():
+    assert philox.Rows.of(0, 4, 4, torch.device("cpu")) is None
+
+
+def test_seeds_from_a_first_one_are_those_of_the_whole():
+    whole = philox.derive_seeds(3, philox.Purpose.ENV_SEED, 7, counter=9)
+    parts = [philox.derive_seeds(3, philox.Purpose.ENV_SEED, 2, counter=9, first=first) for first in (0, 2, 4)]
+    assert [seed for part in parts for seed in part] == whole[:6]
+    assert philox.derive_seeds(3, philox.Purpose.ENV_SEED, 0, first=5) == []

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fastsac.nn.return_normalizer import ReturnNormalizer
+from tests.support.ranks import part_of, reduction_of
 
 M, N, T, LARGEST = 2, 3, 50, 5.0
 CPU = torch.device("cpu")
@@ -80,3 +81,23 @@ def test_scaled_rewards_do_not_depend_on_the_size_of_rewards(size):
     feed(plain, (reward, done, valid))
     feed(scaled, (size * reward, done, valid))
     torch.testing.assert_close(size * scaled.scale, plain.scale)
+
+
+def take_in(rank, size, stream):
+    """The statistics after a stream [T, M, 2 * N], of a process with a part of the environments."""
+    mine = [part_of(rank, size, torch.from_numpy(array), 2) for array in stream]
+    normalizer = ReturnNormalizer(M, 2 * N // size, LARGEST, CPU)
+    for reward, done, valid in zip(*mine, strict=True):
+        normalizer.update_(reward, done, valid, GAMMA, reduction_of(size))
+    return normalizer.state_dict()
+
+
+def test_processes_with_some_environments_each_have_the_statistics_of_all(ranks):
+    stream = [np.concatenate(pair, -1) for pair in zip(make_stream(0), make_stream(1), strict=True)]
+    stream[0][5, :, 1] *= 20  # the largest return is one of the first process
+    whole = take_in(0, 1, stream)
+    first, second = ranks.call(take_in, 2, stream)
+    torch.testing.assert_close(torch.cat([first.pop("returns"), second.pop("returns")], -1), whole.pop("returns"))
+    for name, value in whole.items():
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], value, rtol=1e-12 if value.dtype == torch.float64 else 1e-6, atol=0)
