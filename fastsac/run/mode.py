@@ -18,8 +18,14 @@ SAVED_S, SAVED_S_PER_NUMBER = 1.9e-3, 45e-9
 TORCH = TorchVersion(torch.__version__)
 
 
-def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
-    """Eager, compiled or captured, and why; depends on the configuration alone, so that a repeat chooses the same."""
+def choose_mode(config: Config, device: torch.device, uses_gloo: bool = False) -> tuple[Mode, str]:
+    """Eager, compiled or captured, and why; depends on the configuration alone, so that a repeat chooses the same.
+
+    Args:
+        config: of the whole run.
+        device: to train on.
+        uses_gloo: whether the update has reductions over processes that no CUDA graph can hold.
+    """
     on_cuda = device.type == "cuda"
     if config.cuda_graphs == "on" and not on_cuda:
         raise ValueError(f"cuda_graphs on needs a CUDA device, got device {device}. Give --cuda-graphs auto.")
@@ -35,6 +41,12 @@ def choose_mode(config: Config, device: torch.device) -> tuple[Mode, str]:
     if on_cuda:
         if config.cuda_graphs == "off":
             return "compiled", "CUDA graphs off"
+        if uses_gloo:
+            if config.cuda_graphs == "on":
+                raise ValueError(
+                    "cuda_graphs on needs a GPU for each process. Give --device cuda, or --parallel members."
+                )
+            return "compiled", "processes that share a GPU talk by gloo, which CUDA graphs cannot hold"
         return "captured", f"CUDA graphs of up to {config.updates_per_graph} updates"
     if config.num_members > 1 and TORCH < "2.12":  # Adam gets the bias correction of the step after
         if config.compile == "on":

@@ -14,6 +14,7 @@ import torch
 from fastsac.acting.evaluation import MAX_STEPS
 from fastsac.algorithms import registry
 from fastsac.config.settings import Config
+from fastsac.config.shares import PartOfAgent
 from fastsac.env import EnvSpec, make_spec, why_only_here
 from fastsac.run.claim import claim_together
 from fastsac.run.effects import settle
@@ -22,7 +23,7 @@ from fastsac.run.forecast import forecast
 from fastsac.run.memory import check_memory
 from fastsac.run.mode import choose_mode
 from fastsac.run.prefill import Prefill, plan_prefill
-from fastsac.run.processes import about_processes, check_equal_settings, share_with_others
+from fastsac.run.processes import about_processes, check_equal_settings, is_shared, share_with_others
 from fastsac.run.run_dir import RunDir
 from fastsac.run.run_state import Resume, check_resume
 from fastsac.runtime import compile_cache
@@ -127,7 +128,7 @@ def _choose(config: Config, world: World) -> _Choice:
     config, left_out = settle(config.replace(algo=_choose_algo(config, spec)), spec)
     _check_sweep(config, spec)
     share = share_with_others(config, world)
-    mode, why = choose_mode(share, device)
+    mode, why = choose_mode(config, device, isinstance(share, PartOfAgent) and is_shared(config, device, world))
     if mode != "eager":
         compile_cache.check()
     threads = choose_threads(share, spec, mode)

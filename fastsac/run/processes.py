@@ -1,12 +1,20 @@
 """Who does what where several processes train a run: checks of the settings, and words for it."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
+import torch
+
+from fastsac.acting.tally import Tally
 from fastsac.config.settings import Config
 from fastsac.config.shares import PartOfAgent, SomeMembers, share_of
+from fastsac.nn.reduction import ALONE, Reduction
 from fastsac.runtime.device import num_cpus
 from fastsac.runtime.versions import versions
-from fastsac.runtime.world import World
+from fastsac.runtime.world import Ranks, World
+
+if TYPE_CHECKING:
+    from fastsac.run.plan import Plan
 
 
 def check_equal_settings(config: Config, world: World) -> None:
@@ -28,6 +36,23 @@ def share_with_others(config: Config, world: World) -> Config:
         return config
     share = share_of(config, world.rank, world.size)
     return share.replace(env_threads=num_cpus()) if config.env_threads == "auto" else share
+
+
+def shared_by(plan: "Plan") -> tuple[Reduction, Tally | None]:
+    """What the processes of one agent add up together: on the device, and on the host."""
+    if not isinstance(plan.share, PartOfAgent):
+        return ALONE, None
+    from fastsac.runtime.reduction import GroupReduction, GroupTally
+
+    world = plan.world
+    assert isinstance(world, Ranks)
+    group = world.device_group(plan.device, is_shared(plan.config, plan.device, world))
+    return GroupReduction("agent", plan.device, group), GroupTally(wait=world.wait)
+
+
+def is_shared(config: Config, device: torch.device, world: World) -> bool:
+    """Whether processes share a GPU, which NCCL cannot have."""
+    return device.type == "cuda" and world.local_size > 1 and torch.device(config.device).index is not None
 
 
 def about_processes(share: Config, world: World) -> str:

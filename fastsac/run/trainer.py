@@ -25,6 +25,7 @@ from fastsac.run.merging import own, own_state
 from fastsac.run.nan_guard import NanGuard
 from fastsac.run.plan import Plan, make_plan
 from fastsac.run.prefill import begin_, ring_of
+from fastsac.run.processes import shared_by
 from fastsac.run.result import Result
 from fastsac.run.rows import RowClock
 from fastsac.run.stop_rule import StopRule
@@ -103,7 +104,8 @@ class Run:
             # Kernels are compiled for all the threads that they may get.
             self._open.enter_context(torch_settings(plan.device, plan.cpu_threads[-1], config.matmul_precision))
             ring = ring_of(plan.prefill, config)
-            self.parts = make_parts(config, plan.spec, plan.device, plan.mode, ring)
+            reduction, tally = shared_by(plan)
+            self.parts = make_parts(config, plan.spec, plan.device, plan.mode, ring, reduction)
             self.learner, self.replay = self.parts.learner, self.parts.replay
             world = plan.world
             tensors = own(checkpoint.read(plan.resume.found), config, world.rank, world.size) if plan.resume else {}
@@ -111,7 +113,7 @@ class Run:
             with self.display.aside("making the environments"):
                 self.env = make_training_envs(config, plan.resume.state.vec_steps if plan.resume else 0)
             self._open.callback(lambda: self.env.close())  # whichever it is then
-            self.collector = Collector(config, self.env, *self.parts)
+            self.collector = Collector(config, self.env, *self.parts, tally)
             self.display.follow(lambda: (min(self.collector.env_steps), self.grad_steps))
             self.guard = NanGuard(self.parts, self.collector, plan.run_dir, warn)
             self.best_policies = BestPolicies(self.learner)

@@ -231,6 +231,13 @@ class Ranks(World):
             time.sleep(BEAT_S)
         return PeerError(f"the connection to another rank broke ({_line(error)})", None)
 
+    def device_group(self, device: torch.device, is_shared: bool) -> dist.ProcessGroup | None:
+        """What tensors of a device are reduced over: NCCL where each process has a GPU of its own, else gloo."""
+        if device.type != "cuda" or is_shared:
+            return None
+        group: dist.ProcessGroup = dist.new_group(backend="nccl", timeout=timedelta(seconds=HANG_S))
+        return group
+
     def fail(self, reason: str) -> None:
         """As of `World`."""
         self._peers.fail(reason)
