@@ -10,6 +10,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "bench/R
 TEXT = {str(path.relative_to(ROOT)): path.read_text() for path in DOCUMENTS}
 NOT_RUN = "<!-- not run: "  # above a block that no test can run, with the reason
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+STARTS = re.compile(r"^(?:srun |torchrun .*?-m )?(?=fastsac )")  # a command of ours, which a launcher may start
 OTHER_PROGRAMS = ("git clone", "make ", "pip install", "python -m bench.", "source ", "tensorboard ")  # in shell blocks
 
 
@@ -62,12 +63,12 @@ COMMANDS = sorted(
         if block.language in ("", "sh")
         for line in block.lines
         for command in line.split(" && ")
-        if command.removeprefix("srun ").startswith("fastsac ")
+        if STARTS.match(command)
     }
 )
 
 
 def words_of(command: str) -> tuple[str, list[str]]:
-    """`train` and its arguments, of `fastsac train ...`, which a scheduler may start."""
-    _, name, *args = shlex.split(command.removeprefix("srun "))
+    """`train` and its arguments, of `fastsac train ...`, which a launcher may start."""
+    _, name, *args = shlex.split(STARTS.sub("", command))
     return name, args
