@@ -10,7 +10,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Timer
 from typing import TextIO
 
@@ -55,9 +55,13 @@ class Display(ABC):
     def stage(self, name: str) -> Iterator[None]:
         """Show that `name` goes on, then a line with its seconds; none after an error."""
         start = self._clock()
-        with self.aside(name):
+        with self._going_on(name):
             yield
         self.info(f"{name}: {self._clock() - start:.1f} s")
+
+    def _going_on(self, name: str) -> AbstractContextManager[None]:
+        """What a stage shows meanwhile."""
+        return self.aside(name)
 
     @contextmanager
     def aside(self, name: str) -> Iterator[None]:
@@ -102,13 +106,11 @@ class PlainDisplay(Display):
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Print a line at the beginning and one at the end."""
+    def _going_on(self, name: str) -> AbstractContextManager[None]:
+        """Print a line at the beginning."""
         self._flush()
         self.info(f"{name} ...")
-        with super().stage(name):
-            yield
+        return nullcontext()
 
     @contextmanager
     def aside(self, name: str) -> Iterator[None]:

@@ -153,6 +153,13 @@ def test_plain_has_no_control_characters(plain: PlainDisplay, clock: Clock) -> N
     assert "[2 threads]" in text
 
 
+def test_a_long_plain_stage_is_told_once(plain: PlainDisplay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(displays, "PLAIN_ASIDE_AFTER_S", 0.01)
+    with plain.stage("compiling"):
+        time.sleep(0.1)
+    assert lines(plain).count("compiling ...") == 1
+
+
 def test_failed_stage_leaves_no_result(plain: PlainDisplay) -> None:
     with pytest.raises(KeyboardInterrupt), plain.stage("compiling"):
         raise KeyboardInterrupt
