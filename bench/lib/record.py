@@ -35,13 +35,13 @@ def start(
     with one_line(name):
         settings = parse(cls, f"python -m bench.{name}", words, about=question or "")
         device = set_up_torch(settings)
-    return settings, device, Reporter(name, question or "", settings, words)
+    return settings, device, Reporter(name, question or "", settings, device, words)
 
 
 class Reporter:
     """Collects a report; made before the measurement, so that time and load are those of its start."""
 
-    def __init__(self, name: str, question: str, settings: Settings, words: Sequence[str]) -> None:
+    def __init__(self, name: str, question: str, settings: Settings, device: torch.device, words: Sequence[str]) -> None:
         self._json = settings.json
         told = {k: v.name if isinstance(v, Path) else v for k, v in asdict(settings).items() if k != "json"}
         self._report: Report = {
@@ -50,7 +50,7 @@ class Reporter:
             "command": shlex.join(["python", "-m", f"bench.{name}", *map(without_folder, words)]),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "settings": told,
-            "machine": describe_machine(),
+            "machine": describe_machine(device),
             "versions": versions((*PACKAGES, *PEER_PACKAGES)),
             **describe_commit(),
             "load_before": os.getloadavg()[0],

@@ -80,7 +80,7 @@ def _about(run: "Run") -> dict[str, Any]:
         "device": str(run.plan.device),
         "mode": run.plan.mode,
         "processes": run.plan.world.size,
-        "machine": describe_machine(),
+        "machine": describe_machine(run.plan.device),
         "versions": versions(),
         "git_commit": git_commit(),
     }

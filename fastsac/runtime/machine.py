@@ -9,11 +9,11 @@ import torch
 from fastsac.runtime.device import num_cpus
 
 
-def describe_machine() -> dict[str, Any]:
-    """Processor, memory in bytes, threads and GPU, as JSON values."""
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Processor, memory in bytes, threads, and the GPU if that is the device used, as JSON values."""
     gpu = None
-    if torch.cuda.is_available():
-        p = torch.cuda.get_device_properties(0)
+    if device.type == "cuda":
+        p = torch.cuda.get_device_properties(device)
         gpu = {"name": p.name, "memory_bytes": p.total_memory, "cuda": torch.version.cuda}
     return {
         "cpu": _proc_field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
