@@ -77,6 +77,16 @@ def _new_one(config: Config) -> RunDir:
     raise AssertionError("there is always another number")
 
 
+def settings_before(config: Config) -> Config | None:
+    """The settings that the run which goes on has had; None where there are none that can be read."""
+    folder = config.run_dir if config.resume == "auto" else config.resume
+    if config.resume is None or folder is None:
+        return None
+    with suppress(ValueError):
+        return Config.load(folder)
+    return None
+
+
 def _check_free(place: RunDir) -> None:
     if not place.is_free:
         raise ValueError(

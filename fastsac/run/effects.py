@@ -16,21 +16,23 @@ TRAITS_OF_SETTINGS = {
 """What only some architectures have, by the settings that ask for it."""
 
 
-def settle(config: Config, spec: EnvSpec) -> tuple[Config, str]:
+def settle(config: Config, spec: EnvSpec, before: Config | None = None) -> tuple[Config, str]:
     """The settings with the default of all that has no effect, and what the preset has lost by that, in words.
 
     Args:
         config: settings, with the name of an algorithm and not auto.
         spec: of the task.
+        before: settings of the run that goes on, whose values stay: versions without this check took them.
 
     Raises:
-        ValueError: a setting without effect has a value that is neither its default nor the preset's.
+        ValueError: a setting without effect has a value that is neither its default, nor the preset's, nor the run's.
     """
     idle = {
         name: why
         for why, names in _without_effect(config, spec)
         for name in names
         if getattr(config, name) != config.default(name)
+        and (before is None or getattr(config, name) != getattr(before, name))
     }
     _, brought = find_preset(config.env, config.preset, config.algo)
     for name, why in idle.items():

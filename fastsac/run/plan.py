@@ -16,7 +16,7 @@ from fastsac.algorithms import registry
 from fastsac.config.settings import Config
 from fastsac.config.shares import PartOfAgent
 from fastsac.env import EnvSpec, make_spec, why_only_here
-from fastsac.run.claim import claim_together
+from fastsac.run.claim import claim_together, settings_before
 from fastsac.run.effects import settle
 from fastsac.run.films import check_films
 from fastsac.run.forecast import forecast
@@ -125,7 +125,7 @@ def _choose(config: Config, world: World) -> _Choice:
     spec = make_spec(config.env, config.env_kwargs_of_training, config.action_limit)
     _check_evaluation(config, spec)
     check_films(config)
-    config, left_out = settle(config.replace(algo=_choose_algo(config, spec)), spec)
+    config, left_out = settle(config.replace(algo=_choose_algo(config, spec)), spec, settings_before(config))
     _check_sweep(config, spec)
     share = share_with_others(config, world)
     mode, why = choose_mode(config, device, isinstance(share, PartOfAgent) and is_shared(config, device, world))

@@ -12,6 +12,7 @@ from fastsac.config.settings import Config
 from fastsac.run import plan
 from fastsac.run.trainer import train
 from tests.support.interrupted_runs import EXACT, assert_same_run, drive, interrupt, resumed
+from tests.support.runs import BASE
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -79,6 +80,19 @@ def test_checkpoints_change_no_number(tmp_path):
         for every in (0, 7)
     ]
     assert_same_run(*(result.run_dir for result in results))
+
+
+@pytest.mark.parametrize("by", ["name", "auto"])
+def test_a_run_of_a_version_that_took_settings_without_effect_goes_on_with_them(tmp_path, monkeypatch, by):
+    own: dict[str, Any] = {"num_atoms": 51, "lr_final": 0.5, "run_dir": str(tmp_path / "run")}
+    with monkeypatch.context() as earlier:
+        earlier.setattr(plan, "settle", lambda config, *_: (config, ""))
+        train(BASE.replace(**own))
+    again = resumed(tmp_path / "run") if by == "name" else BASE.replace(resume="auto", **own)
+    assert train(again.replace(total_steps=80)).env_steps >= 80
+    assert Config.load(tmp_path / "run").num_atoms == 51
+    with pytest.raises(ValueError, match=r"^lr_final has no effect with lr_schedule constant\. Leave it out\.$"):
+        train(again.replace(total_steps=100, lr_final=0.25))
 
 
 def test_real_environments_resume_exactly(tmp_path):
