@@ -24,17 +24,26 @@ class LogPoints:
     def __init__(self, run: "Run", evaluator: Evaluator, tolerance: DiskErrorTolerance) -> None:
         self._run, self._evaluator, self._tolerance = run, evaluator, tolerance
         self._films = Films(run)
-        self.evaluation_due = False  # one was given up when the run was interrupted
+        self.evaluation_due = False  # one was not made when the run was interrupted
         self.last_evals: list[Row] = []  # one per member, of all processes
         self.logged_at = 0  # env steps
 
     def pass_by(self, before: int) -> None:
         """Do what is due between env step `before` and now; the run's end has its own."""
         run, c = self._run, self._run.config
-        writing = run.checkpointer.try_to_write
-        for act, every in ((self.log, c.log_every), (self.evaluate, c.eval_every), (writing, c.checkpoint_every)):
-            if every > 0 and before // every < run.env_steps // every and run.env_steps < c.total_steps:
-                act()
+        if run.env_steps >= c.total_steps:
+            return
+        is_log, is_evaluation, is_checkpoint = (
+            every > 0 and before // every < run.env_steps // every
+            for every in (c.log_every, c.eval_every, c.checkpoint_every)
+        )
+        self.evaluation_due |= is_evaluation  # also where the row before it ends the run
+        if is_log:
+            self.log()
+        if is_evaluation:
+            self.evaluate()
+        if is_checkpoint:
+            run.checkpointer.try_to_write()
 
     def log(self) -> None:
         """Write rows of metrics.csv; look for faults, as `NanGuard.check`, and whether the files are still there."""

@@ -103,6 +103,20 @@ def test_an_error_of_theirs_is_the_runs_and_the_state_is_kept(tmp_path, kind, er
     assert result.stopped_by == "total_steps"
 
 
+def test_an_error_at_a_row_keeps_the_evaluation_that_was_due_there(tmp_path):
+    settings: dict[str, Any] = {**OFTEN, "env_kwargs": {"saves_state": True}}
+    whole = run(tmp_path, "whole", **settings)
+
+    def fail(event):
+        if isinstance(event, LogEvent) and event.env_steps >= 40:
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError):
+        called(tmp_path, fail, **settings)
+    train(BASE.replace(run_dir=str(tmp_path / "run"), resume="auto", **settings), quiet=True)
+    assert rows(tmp_path / "run" / "eval.csv", TIME_COLUMNS) == rows(whole.run_dir / "eval.csv", TIME_COLUMNS)
+
+
 def test_an_error_at_the_end_leaves_the_finished_run_as_it_is(tmp_path):
     def fail(event):
         if isinstance(event, EndEvent):
