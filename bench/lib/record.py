@@ -41,7 +41,9 @@ def start(
 class Reporter:
     """Collects a report; made before the measurement, so that time and load are those of its start."""
 
-    def __init__(self, name: str, question: str, settings: Settings, device: torch.device, words: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, question: str, settings: Settings, device: torch.device, words: Sequence[str]
+    ) -> None:
         self._json = settings.json
         told = {k: v.name if isinstance(v, Path) else v for k, v in asdict(settings).items() if k != "json"}
         self._report: Report = {

@@ -16,7 +16,7 @@ from fastsac.config.fields import setting
 
 if TYPE_CHECKING:
     from fastsac.api import Evaluation
-    from fastsac.run.card import Evaluated
+    from fastsac.run.policy_dir import Evaluated
 
 PROG = "fastsac extract"
 EPISODES = 10
@@ -83,7 +83,7 @@ def write_policy(options: ExtractArgs, member: int, out: Path) -> int:
     free_place(out)
     run_dir, episodes = options.run_dir, EPISODES if options.episodes is None else options.episodes
     stored = read_stored(run_dir, member, options.checkpoint)
-    card = make_card(run_dir, stored.config, member, stored.env_steps, options.checkpoint)
+    card = make_card(run_dir, stored, options.checkpoint)
     if episodes:
         policy = load(run_dir, member, options.checkpoint)
         evaluation = evaluate_policy(policy, PROG, options.trust_env, episodes, SEED)
@@ -99,7 +99,7 @@ def write_policy(options: ExtractArgs, member: int, out: Path) -> int:
 
 def figures_of(evaluation: "Evaluation") -> "Evaluated":
     """What a card tells of an evaluation."""
-    from fastsac.run.card import Evaluated
+    from fastsac.run.policy_dir import Evaluated
 
     return Evaluated(
         episodes=len(evaluation.returns),

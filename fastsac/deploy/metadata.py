@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastsac.env import EnvSpec, action_range, action_shape, parts_of
 from fastsac.policy import Policy
-from fastsac.run.result import read_summary
+from fastsac.run.card import made_with
 from fastsac.runtime.versions import git_commit, versions
 
 PACKAGES = ("fastsac", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
@@ -41,7 +41,7 @@ def describe(policy: Policy, spec: EnvSpec, rows: NDArray[Any], stochastic: bool
 
 
 def _of_run(policy: Policy) -> dict[str, str]:
-    config, summary = policy.config, read_summary(policy.run_dir)
+    config, origin = policy.config, made_with(policy.run_dir)
     return {
         "run_path": str(policy.run_dir),
         "env_id": policy.spec.env_id,
@@ -50,7 +50,7 @@ def _of_run(policy: Policy) -> dict[str, str]:
         "network": config.network,
         "member": config.member_name(policy.member),
         "env_steps": str(policy.env_steps),
-        "trained_by": _json({"git_commit": summary.get("git_commit"), **summary.get("versions", {})}),
+        "trained_by": _json({"git_commit": origin.git_commit, **origin.versions}),
         "exported_by": _json({"git_commit": git_commit(), **versions(PACKAGES)}),
     }
 

@@ -1,55 +1,44 @@
-"""The card of a policy that stands alone: how it was made, how it can be made again, and how well it does."""
+"""How a policy was made: as the summary of its run tells, or the card of the folder in which it is alone."""
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastsac.config.command import repeat_command
-from fastsac.config.settings import Config
+from fastsac.run.policy_dir import Card, is_policy_dir, read_about
 from fastsac.run.result import read_summary
+from fastsac.run.stored_policy import StoredPolicy, Which
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """Episodes with the policy, by its best actions, in environments of the run's evaluations."""
+class MadeWith(NamedTuple):
+    """What a policy was trained on and by; None, or nothing, for what is not known."""
 
-    episodes: int
-    seed: int
-    return_mean: float
-    return_std: float
-    return_min: float
-    return_max: float
-    length_mean: float
-    success_rate: float | None  # None where the environment does not tell
-
-
-@dataclass(frozen=True)
-class Card:
-    """What is told of a policy; None for what is not known."""
-
-    command: str  # trains it again
-    env_steps: int  # that it had been trained for
-    checkpoint: str  # last, or best: that of the best evaluation until the end
-    num_members: int  # that were trained side by side
     device: str | None
-    versions: dict[str, str]  # of the packages that the run was made with
+    versions: dict[str, str]  # of packages
     git_commit: str | None
-    evaluation: Evaluated | None
 
 
-def make_card(run_dir: Path, config: Config, member: int, env_steps: int, checkpoint: str) -> Card:
-    """The card of a member of a run, without an evaluation."""
-    summary = read_summary(run_dir)
+def made_with(folder: Path) -> MadeWith:
+    """What the policy of a run directory, or one alone in a folder, was made with."""
+    if is_policy_dir(folder):
+        card = read_about(folder).card
+        return MadeWith(card.device, card.versions, card.git_commit)
+    summary = read_summary(folder)
+    return MadeWith(_text(summary, "device"), _texts(summary.get("versions")), _text(summary, "git_commit"))
+
+
+def make_card(folder: Path, stored: StoredPolicy, which: Which) -> Card:
+    """The card of a policy without an evaluation: of a run, or that of the folder in which it is alone."""
+    if is_policy_dir(folder):
+        return dataclasses.replace(read_about(folder).card, evaluation=None)
     return Card(
-        command=repeat_command(config.of_member(member)),
-        env_steps=env_steps,
-        checkpoint=checkpoint,
-        num_members=config.num_members,
-        device=_text(summary, "device"),
-        versions=_texts(summary.get("versions")),
-        git_commit=_text(summary, "git_commit"),
+        command=repeat_command(stored.config.of_member(stored.member)),
+        env_steps=stored.env_steps,
+        checkpoint=which,
+        num_members=stored.config.num_members,
         evaluation=None,
+        **made_with(folder)._asdict(),
     )
 
 

@@ -16,7 +16,6 @@ from fastsac.config.stored import check_run_dir
 from fastsac.disk.tables import Table, read_numbers, table_with
 from fastsac.report.csv_sink import CsvSink
 from fastsac.run import policy_dir
-from fastsac.run.card import Card
 from fastsac.run.result import read_summary
 from fastsac.run.run_dir import RunDir
 from fastsac.run.run_state import RunState, find
@@ -70,7 +69,7 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
     return alone
 
 
-def extract_policy(stored: StoredPolicy, run_dir: Path, out: Path, card: Card) -> None:
+def extract_policy(stored: StoredPolicy, run_dir: Path, out: Path, card: policy_dir.Card) -> None:
     """Write the policy of a member of `run_dir` alone into the folder `out`, as `policy_dir` describes it.
 
     Raises:

@@ -25,11 +25,38 @@ from fastsac.config.settings import Config
 from fastsac.config.stored import read_text
 from fastsac.disk.files import write_file
 from fastsac.nn.vectors import Params, Shapes
-from fastsac.run.card import Card
 from fastsac.run.task_record import TaskRecord
 
 FORMAT = 1  # of names and layouts; other versions are not read
 ABOUT, NUMBERS = "policy.json", "policy.npz"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Episodes with the policy, by its best actions, in environments of the run's evaluations."""
+
+    episodes: int
+    seed: int
+    return_mean: float
+    return_std: float
+    return_min: float
+    return_max: float
+    length_mean: float
+    success_rate: float | None  # None where the environment does not tell
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is told of a policy; None for what is not known."""
+
+    command: str  # trains it again
+    env_steps: int  # that it had been trained for
+    checkpoint: str  # last, or best: that of the best evaluation until the end
+    num_members: int  # that were trained side by side
+    device: str | None
+    versions: dict[str, str]  # of the packages that the run was made with
+    git_commit: str | None
+    evaluation: Evaluated | None
 
 
 @dataclass(frozen=True)

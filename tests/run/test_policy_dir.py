@@ -1,6 +1,7 @@
 """A policy alone in a folder acts as in its run, tells how it was made, and is refused where it was damaged."""
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -87,6 +88,14 @@ def test_it_is_a_run_directory_where_policies_are_read(alone, capsys, monkeypatc
     assert "has no checkpoint" in capsys.readouterr().err
     assert main(["train", "--config", str(alone), "--run-dir", str(alone)]) == 2
     assert "alone" in capsys.readouterr().err
+
+
+def test_a_policy_from_a_policy_keeps_how_it_was_made(tmp_path):
+    source = policies.folder_of("hopper")
+    assert main(["extract", "demo:hopper", "--policy-only", "--episodes", "0", "--out", str(tmp_path / "mine")]) == 0
+    before, after = read_about(source).card, read_about(tmp_path / "mine").card
+    assert before.device is not None
+    assert after == dataclasses.replace(before, evaluation=None)
 
 
 def damaged(about: dict[str, Any], **changes: Any) -> bytes:

@@ -1,0 +1,17 @@
+"""What an exported file says of a policy that has no run."""
+
+import json
+
+import numpy as np
+
+import fastsac
+from fastsac import policies
+from fastsac.deploy.metadata import describe
+from fastsac.run.policy_dir import read_about
+
+
+def test_a_policy_of_the_package_says_what_it_was_made_with():
+    policy = fastsac.load("demo:pendulum")
+    card = read_about(policies.folder_of("pendulum")).card
+    texts = describe(policy, policy.spec, np.zeros((2, 3), np.float32), stochastic=False)
+    assert json.loads(texts["trained_by"]) == {"git_commit": card.git_commit, **card.versions}
