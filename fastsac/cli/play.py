@@ -16,6 +16,7 @@ from fastsac.cli.main import say
 from fastsac.cli.parsing import parse
 from fastsac.cli.policy_choice import PolicyChoice
 from fastsac.config.fields import setting
+from fastsac.disk.new_files import check_ending
 from fastsac.runtime.signals import StopSignals, exit_status
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class PlayArgs(PolicyChoice):
             raise ValueError(f"speed must be above 0 and finite, got {self.speed}.")
         if self.seconds is not None and not (self.seconds > 0 and math.isfinite(self.seconds)):
             raise ValueError(f"seconds must be above 0 and finite, or none, got {self.seconds}.")
-        if self.video is not None and self.video.suffix != ".mp4":
-            raise ValueError(f"video must be the name of an .mp4 file, got {self.video}.")
+        if self.video is not None:
+            check_ending("video", self.video, [".mp4"])
 
 
 class Interrupted(Exception):

@@ -8,7 +8,7 @@ from fastsac.deploy import check
 from fastsac.deploy.formats import FORMATS, check_installed
 from fastsac.deploy.metadata import describe
 from fastsac.deploy.program import ExportError, in_float32, make_program, what
-from fastsac.disk.files import write_file
+from fastsac.disk.new_files import check_ending, check_place, write_new
 from fastsac.env import VectorEnv
 from fastsac.policy import Policy
 
@@ -40,10 +40,8 @@ class Exported:
 
 def format_of(path: Path) -> str:
     """The format that a suffix says; a ValueError for others."""
-    name = path.suffix.removeprefix(".")
-    if name not in FORMATS:
-        raise ValueError(f"the path must end in {' or '.join(f'.{each}' for each in FORMATS)}, got {path}.")
-    return name
+    check_ending("the path", path, [f".{name}" for name in FORMATS])
+    return path.suffix.lower().removeprefix(".")
 
 
 def check_paths(paths: Sequence[Path], overwrite: bool) -> None:
@@ -52,11 +50,7 @@ def check_paths(paths: Sequence[Path], overwrite: bool) -> None:
         raise ValueError("path must be given, for example policy.onnx.")
     for path in paths:
         check_installed(format_of(path))
-        if path.is_dir() or (path.exists() and not overwrite):
-            remedy = "Give another path." if path.is_dir() else "Give another path, or overwrite it (--overwrite)."
-            raise ValueError(f"{path} exists. {remedy}")
-        if not path.parent.is_dir():
-            raise ValueError(f"{path.parent} is not a folder. Make it, or give another path.")
+        check_place(path, overwrite)
 
 
 def export_policy(policy: Policy, env: VectorEnv, paths: Sequence[Path], stochastic: bool) -> Exported:
@@ -86,10 +80,7 @@ def export_policy(policy: Policy, env: VectorEnv, paths: Sequence[Path], stochas
     row = reference.rows[0]
     act_ms = check.call_ms(lambda: policy.act(row, deterministic=not stochastic))
     for path, content in contents.items():
-        try:
-            write_file(path, content)
-        except OSError as error:
-            raise ValueError(f"cannot write {path}: {error.strerror}.") from None
+        write_new(path, content)
     return Exported(files, act_ms)
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from fastsac.config.settings import Config
 from fastsac.disk.files import write_file
+from fastsac.disk.new_files import check_writable
 from fastsac.report.displays import Display
 from fastsac.report.sinks import Sinks
 from fastsac.run.plan import Plan
-from fastsac.run.run_dir import check_writable
 from fastsac.run.run_state import Row
 
 

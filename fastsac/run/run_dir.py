@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import socket
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from fastsac import checkpoint
 from fastsac.config.settings import Config
 from fastsac.disk.files import write_file
+from fastsac.disk.new_files import check_writable
 from fastsac.disk.tables import read_numbers
 
 MARK, LOCK, SOFT_LOCK, OWNER = ".fastsac", "lock", "lock-file", "owner.json"
@@ -210,12 +210,6 @@ class RunDir:
             with suppress(OSError):
                 self._lock.release(force=True)
         self._lock = None
-
-
-def check_writable(folder: Path) -> None:
-    """Make a file there, or raise an OSError: root may all and a file system may be read-only, so modes do not tell."""
-    with tempfile.TemporaryFile(dir=folder):
-        pass
 
 
 def last_steps(table: Path) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastsac.acting.recording import Recording
 from fastsac.config.kinds import shown
-from fastsac.disk.files import write_file
+from fastsac.disk.new_files import check_ending, check_place, write_new
 from fastsac.env import AnyArray
 from fastsac.runtime.versions import is_installed
 
@@ -115,19 +115,15 @@ def _concatenated(trees: list[Any]) -> Any:
 
 
 def write_recording(path: Path, recording: Recording, actions: AnyArray) -> None:
-    """Write a .npz of NAMES and NEXT, which is whole or not there, with actions [K, ...] in the task's own units."""
+    """Write a .npz of NAMES and NEXT, with actions [K, ...] in the task's own units; errors are those of `write_new`."""
     columns: tuple[Any, ...] = (recording.obs, actions, *recording[2:6])
     arrays: Arrays = dict(zip((*NAMES, NEXT), columns, strict=True))
     content = io.BytesIO()
     np.savez(content, **arrays)
-    write_file(path, content.getvalue())
+    write_new(path, content.getvalue())
 
 
 def check_free(path: Path) -> None:
-    """Refuse a file that is there, or another ending than .npz, with a ValueError."""
-    if path.suffix.lower() != ".npz":
-        raise ValueError(f"file must end in .npz, got {shown(str(path))}.")
-    if path.exists():
-        raise ValueError(f"{path} exists. Give another file.")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"{path.parent} is not a folder. Make it first.")
+    """Raise a ValueError where `write_recording` could not write a new file."""
+    check_ending("file", path, [".npz"])
+    check_place(path)

@@ -9,7 +9,7 @@ import fastsac
 from fastsac.cli.main import main
 from fastsac.run.trainer import train
 from tests.support.demonstrations import arrays, transitions
-from tests.support.runs import BASE, run
+from tests.support.runs import BASE, file_size_limit, run
 
 
 def test_what_collect_writes_is_what_happened(tmp_path, capsys):
@@ -42,12 +42,23 @@ def test_sampled_and_many_transitions_come_from_several_environments(tmp_path, m
     assert pupil.env_steps >= 60
 
 
+def test_a_disk_that_fills_costs_one_line_and_leaves_no_file(tmp_path, capsys):
+    result = run(tmp_path, "teacher")
+    capsys.readouterr()
+    with file_size_limit(2_000):
+        assert main(["collect", str(result.run_dir), str(tmp_path / "shown.npz"), "--steps", "200"]) == 2
+    assert capsys.readouterr().err.endswith(f"fastsac collect: cannot write {tmp_path}/shown.npz: File too large.\n")
+    assert [*tmp_path.iterdir()] == [result.run_dir]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["shown.txt"], "file must end in .npz, got 'shown.txt'."),
-        (["here.npz"], "here.npz exists. Give another file."),
-        (["nowhere/shown.npz"], "nowhere is not a folder. Make it first."),
+        (["shown.txt"], "file must end in .npz, got shown.txt."),
+        (["here.npz"], "here.npz exists. Give another path."),
+        (["nowhere/shown.npz"], "nowhere is not a folder. Make it, or give another path."),
+        (["/proc/shown.npz"], "/proc/shown.npz cannot be written (No such file or directory). Give another path."),
+        ([f"{'x' * 300}.npz"], "x.npz cannot be written (File name too long). Give another path."),
         (["shown.npz", "--steps", "0"], "steps must be at least 1, got 0."),
         (["shown.npz", "--seed", "-1"], "seed must be in [0, 2^31), got -1."),
         ([], "RUN_DIR and FILE must be given."),

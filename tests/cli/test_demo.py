@@ -109,7 +109,7 @@ def test_a_terminal_without_unicode_gets_plain_letters():
         (["cheetah"], "there is no demo 'cheetah'; choose from "),
         (["--episodes", "2"], "NAME must be given beside --episodes; choose from "),
         (["pendulum", "--episodes", "0"], "episodes must be at least 1, got 0."),
-        (["pendulum", "--video", "a.avi"], "video must be the name of an .mp4 file, got a.avi."),
+        (["pendulum", "--video", "a.avi"], "video must end in .mp4, got a.avi."),
         (["pendulum", "--member", "1"], "unknown option --member"),
     ],
 )

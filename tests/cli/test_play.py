@@ -118,7 +118,7 @@ def test_ctrl_c_keeps_what_was_filmed(tmp_path):
         (["run", "--seed", "-1"], "seed must be in [0, 2^31), got -1."),
         (["run", "--speed", "0"], "speed must be above 0 and finite, got 0.0."),
         (["run", "--seconds", "0"], "seconds must be above 0 and finite, or none, got 0.0."),
-        (["run", "--video", "film.avi"], "video must be the name of an .mp4 file, got film.avi."),
+        (["run", "--video", "film.avi"], "video must end in .mp4, got film.avi."),
         (["run", "--video", "run/config.json/a.mp4"], "cannot write run/config.json/a.mp4: "),
         (["run", "--member", "1"], "member must be 0, the only one of this run, got 1."),
     ],
