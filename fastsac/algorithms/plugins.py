@@ -9,7 +9,7 @@ from fastsac.algorithms.heads import HEADS
 from fastsac.algorithms.heads.head import Head
 from fastsac.config.plugins import GROUPS, place_of
 from fastsac.config.settings import Config
-from fastsac.env import import_module
+from fastsac.env import first_line, import_module
 from fastsac.env.foreign import check_module
 from fastsac.nn.architecture import Architecture
 from fastsac.nn.network import ARCHITECTURES
@@ -42,11 +42,7 @@ def _find(setting: str, name: str, ours: Mapping[str, type[T]], base: Any) -> ty
     place = place_of(setting, name)
     if place is None:
         return ours[name]
-    module, _, attribute = place.partition(":")
-    try:
-        found: Any = getattr(import_module(module), attribute, None)
-    except ImportError as error:
-        raise ValueError(f"{setting} {name} cannot be imported: {error}.") from error
+    found = _load(setting, name, place)
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(f"{setting} {name} must be a subclass of fastsac.{base.__name__}, got {found!r}.")
     if inspect.isabstract(found):
@@ -54,3 +50,19 @@ def _find(setting: str, name: str, ours: Mapping[str, type[T]], base: Any) -> ty
         raise ValueError(f"{setting} {name} lacks {missing}; see fastsac.{base.__name__}.")
     kind: type[T] = found
     return kind
+
+
+def _load(setting: str, name: str, place: str) -> Any:
+    """What stands at `package.module:Class`; runs the module."""
+    module, _, attribute = place.partition(":")
+    try:
+        loaded = import_module(module)
+    except ImportError as error:
+        remedy = "Put the module into the working directory, or on PYTHONPATH."
+        raise ValueError(f"{setting} {name} cannot be imported: {first_line(error)}. {remedy}") from error
+    except (Exception, SystemExit) as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"{setting} {name} cannot be imported: {module} raised {why}. Mend the module.") from error
+    if not hasattr(loaded, attribute):
+        raise ValueError(f"{setting} {name} cannot be found: module {module} has no {attribute}. Correct the name.")
+    return getattr(loaded, attribute)

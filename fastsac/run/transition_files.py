@@ -115,7 +115,7 @@ def _concatenated(trees: list[Any]) -> Any:
 
 
 def write_recording(path: Path, recording: Recording, actions: AnyArray) -> None:
-    """Write a .npz of NAMES and NEXT, with actions [K, ...] in the task's own units; errors are those of `write_new`."""
+    """Write a .npz of NAMES and NEXT, with actions [K, ...] in the task's own units; raises as `write_new`."""
     columns: tuple[Any, ...] = (recording.obs, actions, *recording[2:6])
     arrays: Arrays = dict(zip((*NAMES, NEXT), columns, strict=True))
     content = io.BytesIO()

@@ -76,7 +76,7 @@ def test_runs_go_on_and_policies_load_where_the_module_is_and_else_a_line_says_s
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path)])
     for name in ("my_networks", "my_heads"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    message = r"^critic_head my_heads:Huber cannot be imported: No module named 'my_heads'\.$"
+    message = r"^critic_head my_heads:Huber cannot be imported: No module named 'my_heads'\. Put the module into "
     with pytest.raises(ValueError, match=message):
         fastsac.load(result.run_dir)
     assert main(["eval", str(result.run_dir)]) == 2
@@ -118,13 +118,19 @@ def test_entry_points_of_packages_are_names(tmp_path, monkeypatch):
         ({"critic_head": ":X"}, "must be one of scalar, categorical, or \"package.module:Class\", got ':X'."),
         ({"network": "nowhere:X"}, "nowhere:X cannot be imported: No module named 'nowhere'."),
         ({"network": "a b:X"}, "a b:X cannot be imported: 'a b' is not the name of a module."),
-        ({"network": "my_networks:Other"}, "my_networks:Other must be a subclass of fastsac.Architecture, got None"),
+        ({"network": "my_networks:Other"}, "my_networks:Other cannot be found: module my_networks has no Other. Correct"),
+        ({"network": "math:X"}, "math:X cannot be found: module math has no X. Correct the name."),
+        ({"network": "math:pi"}, "math:pi must be a subclass of fastsac.Architecture, got 3.14"),
+        ({"network": "broken:X"}, "broken:X cannot be imported: broken raised KeyError: 'mine'. Mend the module."),
+        ({"network": "unreadable:X"}, "unreadable:X cannot be imported: unreadable raised SyntaxError: "),
         ({"network": "my_heads:Huber"}, "my_heads:Huber must be a subclass of fastsac.Architecture, got <class"),
         ({"critic_head": "fastsac:Head"}, "fastsac:Head lacks encode, loss, target, value; see fastsac.Head."),
     ],
     ids=str,
 )  # fmt: skip
 def test_wrong_names_are_refused_before_any_work(tmp_path, changes, message):
+    Path("broken.py").write_text("raise KeyError('mine')")
+    Path("unreadable.py").write_text("class X")
     with pytest.raises(ValueError, match=f"^{next(iter(changes))} {re.escape(message)}[^\n]*$"):
         run(tmp_path, **changes)
     assert not (tmp_path / "run").exists()
