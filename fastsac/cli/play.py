@@ -161,7 +161,7 @@ def open_screen(options: PlayArgs, title: str, pace: "Pace") -> "Iterator[Screen
     check_encoder()
     path = options.video or free_name(options.run_dir)
     try:
-        with Film(path, pace.frames_per_s) as film:
+        with Film(path, pace.frames_per_s, keeps_part=True) as film:
             yield Told(film, pace.frames_per_s, partial(print, flush=True))
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror or error}.") from error

@@ -32,15 +32,16 @@ class Film:
     Args:
         path: of the file, which is replaced; its folder is made.
         frames_per_s: how many frames a second has.
+        keeps_part: whether it is there too when an error ends the context.
 
     Raises:
         OSError: it cannot be written; so do the methods.
     """
 
-    def __init__(self, path: Path, frames_per_s: float) -> None:
+    def __init__(self, path: Path, frames_per_s: float, keeps_part: bool = False) -> None:
         import av
 
-        self.path, self.num_frames = path, 0
+        self.path, self.num_frames, self._keeps_part = path, 0, keeps_part
         self._partial = path.with_name(f"{path.name}.tmp")
         self._rate = Fraction(frames_per_s).limit_denominator(1_000)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +61,9 @@ class Film:
 
     def close(self) -> None:
         """Put the file in its place."""
+        self._close(is_kept=True)
+
+    def _close(self, is_kept: bool) -> None:
         if self._file is None:
             return
         file, self._file = self._file, None
@@ -67,7 +71,7 @@ class Film:
             if self._stream is not None:
                 file.mux(self._stream.encode(None))
             file.close()
-            if self.num_frames:
+            if self.num_frames and is_kept:
                 os.replace(self._partial, self.path)
         finally:
             with suppress(OSError):
@@ -77,7 +81,7 @@ class Film:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.close()
+        self._close(is_kept=error is None or self._keeps_part)
 
 
 def thumbnails(path: Path) -> tuple[bytes, tuple[int, int]]:

@@ -118,7 +118,7 @@ def test_entry_points_of_packages_are_names(tmp_path, monkeypatch):
         ({"critic_head": ":X"}, "must be one of scalar, categorical, or \"package.module:Class\", got ':X'."),
         ({"network": "nowhere:X"}, "nowhere:X cannot be imported: No module named 'nowhere'."),
         ({"network": "a b:X"}, "a b:X cannot be imported: 'a b' is not the name of a module."),
-        ({"network": "my_networks:Other"}, "my_networks:Other cannot be found: module my_networks has no Other. Correct"),
+        ({"network": "my_networks:Other"}, "my_networks:Other cannot be found: module my_networks has no Other."),
         ({"network": "math:X"}, "math:X cannot be found: module math has no X. Correct the name."),
         ({"network": "math:pi"}, "math:pi must be a subclass of fastsac.Architecture, got 3.14"),
         ({"network": "broken:X"}, "broken:X cannot be imported: broken raised KeyError: 'mine'. Mend the module."),

@@ -42,16 +42,20 @@ def test_a_film_starts_before_all_of_it_has_arrived(tmp_path: Path) -> None:
     assert 0 < content.index(b"moov") < content.index(b"mdat")
 
 
-def test_what_was_filmed_before_an_error_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keeps_part", [True, False])
+def test_what_was_filmed_before_an_error_is_kept_where_that_is_asked_for(tmp_path: Path, keeps_part: bool) -> None:
     def film_two() -> None:
-        with Film(tmp_path / "a.mp4", 30) as film:
+        with Film(tmp_path / "a.mp4", 30, keeps_part) as film:
             film.show(picture(0))
             film.show(picture(50))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         film_two()
-    assert watch(tmp_path / "a.mp4").greys == [0, 50]
+    if keeps_part:
+        assert watch(tmp_path / "a.mp4").greys == [0, 50]
+    else:
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_film_without_frames_is_none_and_an_old_one_stays(tmp_path: Path) -> None:
