@@ -101,6 +101,14 @@ class Demonstrations:
         if self.num_transitions == 0:
             raise ValueError("there is no transition whose next observation is known. Give next_observations.")
 
+    @property
+    def ring_bytes(self) -> int:
+        """Memory of `ring()` on its device, where members share it; on a CPU it is that of the stream but for flags."""
+        length = len(self._stream.reward)
+        flags_and_table = length + 4 * (length + 1)
+        on_cpu = self._device.type == "cpu"
+        return flags_and_table + (0 if on_cpu else sum(column.nbytes for column in self._stream[:4]))
+
     def check_fits(self) -> None:
         """Raise a ValueError if a replay of these settings is too small for them."""
         c, length = self._config, self._length()
@@ -146,7 +154,7 @@ class Demonstrations:
             for piece in np.split(self._obs, [*range(PIECE, len(self._obs), PIECE)]):
                 normalizer.update_(self._for_all(torch.from_numpy(piece)))
         if return_normalizer is not None:
-            rewards = self._rows(self._stream).reward.tolist()
+            rewards = self._reward(self._stream).tolist()
             members = zip(rewards, self._config.members, strict=True)
             returns = [self._returns(reward, member.gamma) for reward, member in members]
             values = torch.tensor(returns, dtype=torch.float64, device=self._device)  # [M, K]
@@ -166,17 +174,22 @@ class Demonstrations:
         return found
 
     def _rows(self, stream: Stream) -> Rows:
-        """Columns [M, ...] of a stream on the device, rewards clipped as each member wants it."""
-        obs, action, reward, terminated, truncated = (
+        """Columns [M, ...] of a stream on the device."""
+        obs, action, terminated, truncated = (
             self._for_all(torch.from_numpy(np.ascontiguousarray(column)))
-            for column in (stream.obs, stream.action, stream.reward, stream.terminated, stream.truncated)
+            for column in (stream.obs, stream.action, stream.terminated, stream.truncated)
         )
+        return Rows(obs, action, self._reward(stream), terminated, truncated)
+
+    def _reward(self, stream: Stream) -> Tensor:
+        """[M, ...] on the device, clipped as each member wants it."""
+        reward = self._for_all(torch.from_numpy(np.ascontiguousarray(stream.reward)))
         clips = [member.reward_clip for member in self._config.members]
         if any(clips):
             limit = torch.tensor([clip or float("inf") for clip in clips], device=self._device)
             limit = limit.view(-1, *[1] * (reward.dim() - 1))
             reward = reward.clamp(-limit, limit)
-        return Rows(obs, action, reward, terminated, truncated)
+        return reward
 
     def _for_all(self, value: Tensor) -> Tensor:
         """[M, ...], without memory for each member."""

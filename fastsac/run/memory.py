@@ -21,24 +21,32 @@ def member_bytes(config: Config, spec: EnvSpec, fuse_for_gpu: bool) -> tuple[int
     return ring, networks
 
 
-def check_memory(config: Config, spec: EnvSpec, device: torch.device) -> str:
-    """The memory that the members take, in words; a ValueError where the device has less, which says what fits."""
+def check_memory(config: Config, spec: EnvSpec, device: torch.device, prefill_bytes: int = 0) -> str:
+    """The memory that the members take, in words; a ValueError where the device has less, which says what fits.
+
+    Args:
+        config: settings.
+        spec: of the task.
+        device: of the learner.
+        prefill_bytes: what all members share beside that, and is still to be allocated.
+    """
     m = config.num_members
     ring, networks = member_bytes(config, spec, fuse_for_gpu=device.type != "cpu")
     needed, free = m * (ring + networks), free_memory(device)
-    if free is not None and needed > 0.9 * free.num_bytes:
-        fits = int(0.9 * free.num_bytes / (ring + networks))
-        transitions = int((0.9 * free.num_bytes / m - networks) / ring * config.buffer_size)
+    if free is not None and needed > (left := 0.9 * free.num_bytes - prefill_bytes):
+        fits = int(left / (ring + networks))
+        transitions = int((left / m - networks) / ring * config.buffer_size)
+        has = free.text + (f", of which the prefill takes {format_bytes(prefill_bytes)}" if prefill_bytes else "")
         may_be = transitions >= max(config.values_of("learning_starts"))  # any smaller replay is refused
         if m > 1 and fits >= 1:
             smaller = f", or all with --buffer-size {transitions}" if may_be else ""
             raise ValueError(
                 f"{m} members need {format_bytes(needed)} ({format_bytes(ring)} of replay and "
-                f"{format_bytes(networks)} of networks each), but {free.text}. {fits} of them fit{smaller}."
+                f"{format_bytes(networks)} of networks each), but {has}. {fits} of them fit{smaller}."
             )
         what = f"Give --buffer-size {transitions} or less" if may_be else "No replay that is large enough fits"
         raise ValueError(
-            f"buffer_size {config.buffer_size:,} needs {format_bytes(m * ring)} for {m} member(s), but {free.text}. "
+            f"buffer_size {config.buffer_size:,} needs {format_bytes(m * ring)} for {m} member(s), but {has}. "
             f"{what}{', or raise the limit' * free.is_limit}."
         )
     each = f"{format_bytes(ring)} for {config.buffer_size:,} transitions, networks {format_bytes(networks)}"

@@ -22,7 +22,7 @@ from fastsac.run.films import check_films
 from fastsac.run.forecast import forecast
 from fastsac.run.memory import check_memory
 from fastsac.run.mode import choose_mode
-from fastsac.run.prefill import Prefill, plan_prefill
+from fastsac.run.prefill import Prefill, plan_prefill, ring_bytes
 from fastsac.run.processes import about_processes, check_equal_settings, is_shared, share_with_others
 from fastsac.run.run_dir import RunDir
 from fastsac.run.run_state import Resume, check_resume
@@ -92,10 +92,11 @@ def make_plan(config: Config, notes: Sequence[str] = (), world: World | None = N
     try:
         resume = world.agreed(lambda: check_resume(config, spec, place.path) if is_resumed else None)
         prefill = world.agreed(lambda: plan_prefill(share, spec, device, resume))
+        memory = world.agreed(lambda: check_memory(share, spec, device, ring_bytes(prefill, share)))
     except BaseException:
         place.release()
         raise
-    said = (*notes, *choice.notes, prefill.note if prefill else "")
+    said = (*notes, *choice.notes, memory, prefill.note if prefill else "")
     return Plan(
         config, share, world, spec, device, choice.mode, choice.threads, place, resume, prefill,
         tuple(filter(None, said)), began,
@@ -132,7 +133,6 @@ def _choose(config: Config, world: World) -> _Choice:
     if mode != "eager":
         compile_cache.check()
     threads = choose_threads(share, spec, mode)
-    memory = check_memory(share, spec, device)
     _check_wandb(config)
     device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else _threads_text(threads)
     precision = ", bfloat16" if config.bf16 else ""
@@ -142,7 +142,6 @@ def _choose(config: Config, world: World) -> _Choice:
         left_out,
         f"device {device} ({device_name}), update {mode}: {why}{precision}",
         forecast(share, spec, threads[-1]) if device.type == "cpu" and config.resume is None else "",
-        memory,
     )
     return _Choice(config, share, spec, device, mode, threads, notes)
 

@@ -64,6 +64,11 @@ def ring_of(prefill: Prefill | None, config: Config) -> Ring | None:
     return prefill.demonstrations.ring() if prefill is not None and config.prefill_share else None
 
 
+def ring_bytes(prefill: Prefill | None, config: Config) -> int:
+    """Memory that `ring_of` will take."""
+    return prefill.demonstrations.ring_bytes if prefill is not None and config.prefill_share else 0
+
+
 def begin_(prefill: Prefill | None, parts: Parts) -> None:
     """Let a new run begin with the transitions: normalisers take them in, and the replay unless they have a ring."""
     if prefill is not None:

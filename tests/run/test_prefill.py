@@ -13,10 +13,13 @@ import fastsac
 from fastsac import checkpoint
 from fastsac.cli.main import main
 from fastsac.env import EnvSpec
+from fastsac.learning.demonstrations import Demonstrations
 from fastsac.run import nan_guard
 from fastsac.run.plan import make_plan
 from fastsac.run.prefill import transitions_of
 from fastsac.run.trainer import Run, train
+from fastsac.run.transition_files import read_transitions
+from fastsac.runtime.device import Memory
 from tests.support.demonstrations import arrays, transitions, write
 from tests.support.runs import BASE, parameters, run
 
@@ -56,6 +59,26 @@ def test_a_run_that_goes_on_learns_from_the_same_rows(tmp_path, file, changes):
     assert all(value.equal(again[name]) for name, value in whole.items())
     other = parameters(run(tmp_path, "without", **SAVES, seeds=changes.get("seeds", 1)))
     assert not any(value.equal(other[name]) for name, value in whole.items() if name != "log_alpha")
+
+
+def test_memory_is_counted_with_them(tmp_path, file, monkeypatch):
+    free = [2 << 30]
+    monkeypatch.setattr("fastsac.run.memory.free_memory", lambda _: Memory(free[0], f"cpu has {free[0]:,} bytes free"))
+
+    def read(name):
+        free[0] = 1_000
+        return read_transitions(name)
+
+    monkeypatch.setattr("fastsac.run.prefill.read_transitions", read)
+    message = plan_error(tmp_path, file, prefill_share=0.5)
+    assert "cpu has 1,000 bytes free, of which the prefill takes " in message
+
+
+def test_the_ring_takes_the_memory_that_it_says():
+    demonstrations = Demonstrations(BASE.replace(seeds=3), transitions("..T.C"), torch.device("meta"))
+    ring = demonstrations.ring()
+    tensors = [value[0] for value in (*ring.rows, ring.table)]
+    assert demonstrations.ring_bytes == sum(value.nbytes for value in tensors)
 
 
 def test_the_replay_begins_with_them_and_holds_them_no_more_where_a_share_is_drawn(tmp_path, file):
