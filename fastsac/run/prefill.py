@@ -19,13 +19,19 @@ from fastsac.run.run_state import Resume
 from fastsac.run.transition_files import NEXT, Arrays, read_transitions
 
 
-@dataclass(frozen=True)
+@dataclass
 class Prefill:
     """The transitions of a run that draws from them, or begins with them."""
 
-    demonstrations: Demonstrations
+    demonstrations: Demonstrations | None  # None once the run has taken them
     digest: str  # of the transitions
     note: str
+
+    def take(self) -> Demonstrations:
+        """The transitions, for whose memory the plan of the run is no reason to stay; can be called once."""
+        taken, self.demonstrations = self.demonstrations, None
+        assert taken is not None
+        return taken
 
 
 def plan_prefill(config: Config, spec: EnvSpec, device: torch.device, resume: Resume | None) -> Prefill | None:
@@ -59,22 +65,23 @@ def plan_prefill(config: Config, spec: EnvSpec, device: torch.device, resume: Re
     return Prefill(demonstrations, digest, note)
 
 
-def ring_of(prefill: Prefill | None, config: Config) -> Ring | None:
-    """What a share of each batch is drawn from."""
-    return prefill.demonstrations.ring() if prefill is not None and config.prefill_share else None
-
-
 def ring_bytes(prefill: Prefill | None, config: Config) -> int:
     """Memory that `ring_of` will take."""
-    return prefill.demonstrations.ring_bytes if prefill is not None and config.prefill_share else 0
+    demonstrations = None if prefill is None else prefill.demonstrations
+    return demonstrations.ring_bytes if demonstrations is not None and config.prefill_share else 0
 
 
-def begin_(prefill: Prefill | None, parts: Parts) -> None:
+def ring_of(demonstrations: Demonstrations | None, config: Config) -> Ring | None:
+    """What a share of each batch is drawn from."""
+    return demonstrations.ring() if demonstrations is not None and config.prefill_share else None
+
+
+def begin_(demonstrations: Demonstrations | None, parts: Parts) -> None:
     """Let a new run begin with the transitions: normalisers take them in, and the replay unless they have a ring."""
-    if prefill is not None:
-        prefill.demonstrations.feed_(parts.normalizer, parts.return_normalizer)
+    if demonstrations is not None:
+        demonstrations.feed_(parts.normalizer, parts.return_normalizer)
         if "demonstrations" not in parts.learner.buffers:
-            prefill.demonstrations.fill_(parts.replay)
+            demonstrations.fill_(parts.replay)
 
 
 def transitions_of(arrays: Arrays, spec: EnvSpec) -> Transitions:

@@ -103,7 +103,8 @@ class Run:
             tolerance = DiskErrorTolerance(warn)
             # Kernels are compiled for all the threads that they may get.
             self._open.enter_context(torch_settings(plan.device, plan.cpu_threads[-1], config.matmul_precision))
-            ring = ring_of(plan.prefill, config)
+            demonstrations = plan.prefill.take() if plan.prefill else None
+            ring = ring_of(demonstrations, config)
             reduction, tally = shared_by(plan)
             self.parts = make_parts(config, plan.spec, plan.device, plan.mode, ring, reduction)
             self.learner, self.replay = self.parts.learner, self.parts.replay
@@ -130,7 +131,7 @@ class Run:
             if plan.resume:
                 restore(self, tensors, own_state(plan.resume.state, config, world.rank))
             else:
-                begin_(plan.prefill, self.parts)
+                begin_(demonstrations, self.parts)
             self._open = self._open.pop_all()
 
     def __enter__(self) -> Self:

@@ -1,6 +1,8 @@
 """Runs that begin with transitions of a file: what they learn from, exact resume, and what is refused."""
 
+import gc
 import re
+import weakref
 from pathlib import Path
 
 import gymnasium
@@ -59,6 +61,16 @@ def test_a_run_that_goes_on_learns_from_the_same_rows(tmp_path, file, changes):
     assert all(value.equal(again[name]) for name, value in whole.items())
     other = parameters(run(tmp_path, "without", **SAVES, seeds=changes.get("seeds", 1)))
     assert not any(value.equal(other[name]) for name, value in whole.items() if name != "log_alpha")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_what_was_read_is_let_go_when_the_run_has_begun(tmp_path, file, share):
+    plan = make_plan(BASE.replace(run_dir=str(tmp_path / "run"), prefill=file, prefill_share=share))
+    read = weakref.ref(plan.prefill.demonstrations)
+    assert read() is not None
+    with Run(plan):
+        gc.collect()
+        assert read() is None
 
 
 def test_memory_is_counted_with_them(tmp_path, file, monkeypatch):
