@@ -232,10 +232,13 @@ def make_adapter(name: str, env: SyncVectorEnv, action_limit: float | None, limi
 
 def _joint_names(env: gymnasium.Env[Any, Any]) -> list[str]:
     """Of the joint that each actuator of a MuJoCo model moves; none elsewhere, and where one moves something else."""
-    model: Any = getattr(env.unwrapped, "model", None)
-    if not hasattr(model, "actuator_trnid") or model.actuator_trntype.any():  # 0 is a joint
+    try:
+        model: Any = env.unwrapped.model  # type: ignore[attr-defined]
+        if model.actuator_trntype.any():  # 0 is a joint
+            return []
+        return [str(model.joint(joint).name) for joint in model.actuator_trnid[:, 0]]
+    except Exception:  # an environment's own model may be anything
         return []
-    return [model.joint(joint).name for joint in model.actuator_trnid[:, 0]]
 
 
 def _action_map(name: str, space: Space, action_limit: float | None) -> ActionScale | ActionChoice:

@@ -5,7 +5,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from fastsac.env import make_env
+from fastsac.env import make_env, make_spec
 
 
 def index_told(error):
@@ -25,6 +25,12 @@ def test_gymnasium_tells_which_environment_it_was():
         env.recv()
     assert index_told(error) == 2
     env.close()
+
+
+@pytest.mark.parametrize("model", ["property", "half", "joints"])
+def test_a_model_that_is_not_mujocos_names_no_joints(model):
+    spec = make_spec("gymnasium:tests.support.failing_env:Models-v0", {"model": model})
+    assert spec.joint_names == ()
 
 
 @pytest.mark.parametrize("seeds", [[5, 2, 4], [2, 5, 4], [2, 4, 5]])

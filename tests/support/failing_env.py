@@ -2,6 +2,7 @@
 
 import math
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -85,3 +86,21 @@ class Quits(Falls):
 
 
 gymnasium.register("Quits-v0", f"{__name__}:Quits", max_episode_steps=100)
+
+
+class Models(Falls):
+    """Has a `model` of its own: one that cannot be read, or with only the beginnings of MuJoCo's."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(after=100)
+        self.kind = model
+
+    @property
+    def model(self) -> Any:
+        if self.kind == "property":
+            raise RuntimeError("not trained yet")
+        joints = {"actuator_trntype": np.zeros(1), "actuator_trnid": np.zeros((1, 2))}
+        return SimpleNamespace(**(joints if self.kind == "joints" else {"actuator_trnid": 3}))
+
+
+gymnasium.register("Models-v0", f"{__name__}:Models", max_episode_steps=100)
