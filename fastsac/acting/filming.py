@@ -62,4 +62,7 @@ def check_drawing(make: Callable[[], RenderedEnv]) -> float:
         except (BadStepError, ValueError) as error:
             reason = error if error.__cause__ is None else error.__cause__
             raise ValueError(f"{env.spec.env_id} cannot be drawn: {first_line(reason)}.") from error
-        return env.steps_per_s
+        speed = env.steps_per_s
+        if not 0 < speed < math.inf:
+            raise ValueError(f"{env.spec.env_id} must have steps_per_s above 0 and finite, got {speed}.")
+        return speed

@@ -58,6 +58,15 @@ def test_a_picture_that_fails_in_an_episode_is_an_error_of_the_environment():
         show_episode(env, zeros, Screen(), 1)
 
 
+@pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_speed_that_no_film_can_have_is_named(speed):
+    env = make_rendered_env(SCRIPTED, 0)
+    env.steps_per_s = speed
+    message = rf"^tests.support.scripted_env:5c must have steps_per_s above 0 and finite, got {speed}\.$"
+    with pytest.raises(ValueError, match=message):
+        check_drawing(lambda: env)
+
+
 @pytest.mark.parametrize(
     ("picture", "got"),
     [
