@@ -70,10 +70,11 @@ def largest_error(call: Call, reference: Reference) -> float:
     of the policy's, relative to the largest score of its row: two that are equal up to rounding are equally good.
     """
     alone = slice(1)
-    return max(
+    errors = [
         _error(reference, slice(None), call(*reference.inputs())),
         _error(reference, alone, call(*reference.inputs(alone))),
-    )
+    ]
+    return float(np.max(errors))  # NaN where one of them is
 
 
 def _error(reference: Reference, rows: slice, actions: Array) -> float:

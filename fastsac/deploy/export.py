@@ -9,7 +9,7 @@ from fastsac.deploy.formats import FORMATS, check_installed
 from fastsac.deploy.metadata import describe
 from fastsac.deploy.program import ExportError, in_float32, make_program, what
 from fastsac.disk.new_files import check_ending, check_place, write_new
-from fastsac.env import VectorEnv
+from fastsac.env import VectorEnv, first_line
 from fastsac.policy import Policy
 
 
@@ -75,7 +75,8 @@ def export_policy(policy: Policy, env: VectorEnv, paths: Sequence[Path], stochas
     try:
         contents = {path: FORMATS[format_of(path)].write(program, metadata) for path in paths}
     except Exception as error:
-        raise ExportError(f"torch cannot write {what(policy)} to {' and '.join(map(str, paths))}.") from error
+        target = " and ".join(map(str, paths))
+        raise ExportError(f"torch cannot write {what(policy)} to {target}: {first_line(error)}.") from error
     files = tuple(_checked(path, content, reference) for path, content in contents.items())
     row = reference.rows[0]
     act_ms = check.call_ms(lambda: policy.act(row, deterministic=not stochastic))

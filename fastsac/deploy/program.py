@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from fastsac.env import EnvSpec
+from fastsac.env import EnvSpec, first_line
 from fastsac.policy import Policy
 
 OBS, NOISE, ACTIONS = "obs", "noise", "actions"  # names of what goes in and comes out
@@ -70,7 +70,7 @@ def make_program(policy: Policy, stochastic: bool) -> ExportedProgram:
         with quiet(), torch.no_grad():
             program = torch.export.export(Deployed(policy).eval(), inputs, dynamic_shapes=({0: batch},) * len(inputs))
     except Exception as error:
-        raise ExportError(f"torch.export cannot trace {what(policy)}.") from error
+        raise ExportError(f"torch.export cannot trace {what(policy)}: {first_line(error)}.") from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine, at every node
     return program
