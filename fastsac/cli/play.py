@@ -116,6 +116,7 @@ def play(
     """Show the episodes, and print what they came to; raises Interrupted after a signal."""
     import torch
 
+    from fastsac.acting.errors import call_env, of_nobody
     from fastsac.acting.filming import show_episode
     from fastsac.environments import check_fits, choose
     from fastsac.nn.philox import Purpose, derive_seeds
@@ -128,7 +129,7 @@ def play(
     num_states = math.inf if options.seconds is None else pace.num_states(options.seconds)
     torch.manual_seed(options.seed)
     for number, seed in enumerate(derive_seeds(options.seed, Purpose.EVAL_SEED, options.episodes), start=1):
-        with closing(make(seed)) as env:
+        with closing(call_env(partial(make, seed), "make", of_nobody)) as env:
             check_fits(policy.spec, env.spec)
             episode = show_episode(env, act, screen, pace.stride, num_states=num_states)
         print(episode_text(number, episode.returns[0], episode.lengths[0], episode.cut[0]), flush=True)
@@ -145,7 +146,7 @@ def episode_text(number: int, total: float, length: int, is_cut: bool) -> str:
 @contextmanager
 def open_screen(options: PlayArgs, title: str, pace: "Pace") -> "Iterator[Screen]":
     """A window, or a film where one is asked for or there is no display; says at the end where the film is."""
-    from fastsac.film.film import Film, check_encoder
+    from fastsac.film.film import Film, FilmError, check_encoder
     from fastsac.film.frames import Told
     from fastsac.film.window import NoWindowError, Window
 
@@ -163,8 +164,8 @@ def open_screen(options: PlayArgs, title: str, pace: "Pace") -> "Iterator[Screen
     try:
         with Film(path, pace.frames_per_s, keeps_part=True) as film:
             yield Told(film, pace.frames_per_s, partial(print, flush=True))
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror or error}.") from error
+    except FilmError as error:
+        raise ValueError(str(error)) from error
     part = "" if options.seconds is None else f", the first {options.seconds:g} s of each episode"
     print(f"film: {path}, {film.num_frames} frames, {pace.frames_per_s:.4g} a second{part}")
 

@@ -5,7 +5,8 @@ Needs PyAV, whose wheel holds FFmpeg: pip install "fastsac[video]".
 
 import io
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +27,10 @@ def check_encoder() -> None:
         raise ValueError(f"films need PyAV, which is not installed. Run {NEEDED}.")
 
 
+class FilmError(OSError):
+    """A film cannot be written; the message says which and why."""
+
+
 class Film:
     """An MP4 file; a context manager.  It is there once it is closed, with all frames until then, if there were any.
 
@@ -35,7 +40,7 @@ class Film:
         keeps_part: whether it is there too when an error ends the context.
 
     Raises:
-        OSError: it cannot be written; so do the methods.
+        FilmError: it cannot be written; so do the methods.
     """
 
     def __init__(self, path: Path, frames_per_s: float, keeps_part: bool = False) -> None:
@@ -44,8 +49,9 @@ class Film:
         self.path, self.num_frames, self._keeps_part = path, 0, keeps_part
         self._partial = path.with_name(f"{path.name}.tmp")
         self._rate = Fraction(frames_per_s).limit_denominator(1_000)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: Any = av.open(str(self._partial), "w", format="mp4", options={"movflags": "faststart"})
+        with self._writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: Any = av.open(str(self._partial), "w", format="mp4", options={"movflags": "faststart"})
         self._stream: Any = None
 
     def show(self, picture: Picture) -> None:
@@ -53,10 +59,11 @@ class Film:
         from av import VideoFrame
 
         frame = VideoFrame.from_ndarray(fit(picture), format="rgb24")
-        if self._stream is None:
-            self._stream = self._file.add_stream("libx264", rate=self._rate, options=OPTIONS)
-            self._stream.width, self._stream.height, self._stream.pix_fmt = frame.width, frame.height, "yuv420p"
-        self._file.mux(self._stream.encode(frame.reformat(self._stream.width, self._stream.height, "yuv420p")))
+        with self._writing():
+            if self._stream is None:
+                self._stream = self._file.add_stream("libx264", rate=self._rate, options=OPTIONS)
+                self._stream.width, self._stream.height, self._stream.pix_fmt = frame.width, frame.height, "yuv420p"
+            self._file.mux(self._stream.encode(frame.reformat(self._stream.width, self._stream.height, "yuv420p")))
         self.num_frames += 1
 
     def close(self) -> None:
@@ -68,14 +75,22 @@ class Film:
             return
         file, self._file = self._file, None
         try:
-            if self._stream is not None:
-                file.mux(self._stream.encode(None))
-            file.close()
-            if self.num_frames and is_kept:
-                os.replace(self._partial, self.path)
+            with self._writing():
+                if self._stream is not None:
+                    file.mux(self._stream.encode(None))
+                file.close()
+                if self.num_frames and is_kept:
+                    os.replace(self._partial, self.path)
         finally:
             with suppress(OSError):
                 self._partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FilmError(f"cannot write {self.path}: {error.strerror or error}.") from error
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ import pytest
 
 import fastsac
 from fastsac.cli.main import main
+from fastsac.env import make_rendered_env
 from fastsac.film import window
 from tests.support.films import watch
 from tests.support.runs import complaints, run, wait_for
@@ -140,6 +141,23 @@ def test_a_task_that_cannot_be_drawn_is_refused(tmp_path, capsys):
     assert main(["play", str(folder)]) == 2
     assert "back end 'tests.support.chain_env' draws no pictures" in capsys.readouterr().err
     assert not (folder / "videos").exists()
+
+
+def test_an_error_of_the_disk_in_the_environment_is_not_the_films(trained, tmp_path, capsys, monkeypatch):
+    made = []
+
+    def make(*args):
+        made.append(args)
+        if len(made) == 3:
+            raise OSError(28, "No room for its log")
+        return make_rendered_env(*args)
+
+    monkeypatch.setattr("fastsac.env.make_rendered_env", make)
+    capsys.readouterr()
+    assert main(["play", "run", "--episodes", "2", "--video", str(tmp_path / "a.mp4")]) == 1
+    err = complaints(capsys.readouterr().err)
+    assert "failed in make: OSError: [Errno 28] No room for its log" in err
+    assert "cannot write" not in err
 
 
 def test_an_environment_that_fails_is_status_1_and_the_film_is_kept(tmp_path, capsys):
