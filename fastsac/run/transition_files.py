@@ -57,9 +57,12 @@ def read_transitions(name: str) -> Arrays:
 def _array(file: Mapping[str, Any], name: str) -> AnyArray:
     """One of a file; a ValueError where it holds anything but numbers, which would take running its code."""
     try:
-        return np.asarray(file[name])
+        value = file[name]
     except ValueError as error:
         raise ValueError(f"{name} must be an array of numbers; numpy says: {error}.") from error
+    if isinstance(value, Mapping):  # a group of HDF5
+        raise ValueError(f"{name} must be an array, got a group of {', '.join(value) or 'nothing'}.")
+    return np.asarray(value)
 
 
 def _open_npz(path: Path) -> Opened:

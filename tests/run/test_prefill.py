@@ -259,6 +259,20 @@ def test_hdf5_with_the_names_of_d4rl_is_the_same(tmp_path, file):
     assert digest(tmp_path, tmp_path / "shown.hdf5") == digest(tmp_path, file)
 
 
+@pytest.mark.parametrize("name", ["observations", "actions", "rewards", "terminals", "next_observations"])
+@pytest.mark.parametrize("parts", [["a", "b"], []])
+def test_a_group_in_the_place_of_an_array_is_named(tmp_path, name, parts):
+    with h5py.File(tmp_path / "shown.hdf5", "w") as out:
+        for other, array in arrays(transitions("...T", obs_dim=O)).items():
+            out[{"terminations": "terminals"}.get(other, other)] = array
+        del out[name]
+        group = out.create_group(name)
+        for part in parts:
+            group[part] = np.zeros(4)
+    message = plan_error(tmp_path, tmp_path / "shown.hdf5")
+    assert message.endswith(f"shown.hdf5: {name} must be an array, got a group of {', '.join(parts) or 'nothing'}.")
+
+
 def test_discrete_actions_are_numbers_of_the_task(tmp_path):
     discrete = {"env_kwargs": {"discrete": True, "action_dim": 3}}
     t = transitions("..T...", obs_dim=6)
