@@ -23,7 +23,7 @@ from fastsac.config.settings import Config
 from fastsac.deploy.check import NUM_ENVS
 from fastsac.deploy.export import Exported, check_paths, export_policy
 from fastsac.env.foreign import check_env
-from fastsac.environments import Env, choose, environments_for, name_of, seeds_of
+from fastsac.environments import Env, environments_for, name_of, seeds_of
 from fastsac.policy import Policy
 from fastsac.run import trainer
 from fastsac.run.callbacks import Callback
@@ -193,7 +193,7 @@ def evaluate(
         raise ValueError(f"episodes must be at least 1, got {episodes}.")
     policy = policy if isinstance(policy, Policy) else Policy.load(policy)
     with environments_for(policy, env, episodes, seed, env_kwargs, policy.config.env_kwargs_of_evaluation) as made:
-        result = rollout(made, partial(choose, policy, deterministic))
+        result = rollout(made, partial(policy.choose_rows, deterministic=deterministic))
     return Evaluation(made.spec.env_id, *result, seeds_of(seed, episodes))
 
 
@@ -228,7 +228,7 @@ def collect(
     policy = policy if isinstance(policy, Policy) else Policy.load(policy)
     num_envs = max(1, min(16, steps // STEPS_OF_ONE))
     with environments_for(policy, env, num_envs, seed, env_kwargs, policy.config.env_kwargs_of_training) as made:
-        recording = record(made, partial(choose, policy, deterministic), steps)
+        recording = record(made, partial(policy.choose_rows, deterministic=deterministic), steps)
     write_recording(path, recording, policy.in_units(torch.from_numpy(recording.action)).numpy())
     return recording.returns
 

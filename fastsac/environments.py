@@ -1,7 +1,4 @@
-"""Environments as users give them, by name or as objects, and those that a trained policy is used in.
-
-Axes: B batch, O obs_dim, A action_dim.
-"""
+"""Environments as users give them, by name or as objects, and those that a trained policy is used in."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +10,7 @@ import torch
 
 from fastsac.acting.errors import call_env, of_nobody, try_make
 from fastsac.config.settings import Config
-from fastsac.env import MAX_SEED, OBJECT_BACKEND, EnvSpec, FloatArray, VectorEnv, make_env, register_env
+from fastsac.env import MAX_SEED, OBJECT_BACKEND, EnvSpec, VectorEnv, make_env, register_env
 from fastsac.env.foreign import check_env
 from fastsac.nn.philox import Purpose, derive_seeds
 from fastsac.policy import Policy
@@ -83,12 +80,6 @@ def _is_of_run(name: str, config: Config) -> bool:
     """Whether an environment is that of a run: by its name, or as an object of the same id or class."""
     are_objects = all(each.partition(":")[0] == OBJECT_BACKEND for each in (name, config.env))
     return name == config.env or (are_objects and name.rpartition(":")[2] == config.task)
-
-
-def choose(policy: Policy, deterministic: bool, obs: FloatArray) -> FloatArray:
-    """Actions [B, A] for rows [B, O] of the contract."""
-    actions: FloatArray = policy.choose(torch.from_numpy(obs), deterministic).numpy()
-    return actions
 
 
 def check_fits(mine: EnvSpec, other: EnvSpec) -> None:

@@ -129,6 +129,11 @@ class Policy:
         noise = None if deterministic else torch.randn(len(rows), self.algorithm.action_dim)
         return self.compute(self.numbers, rows, noise)
 
+    def choose_rows(self, rows: NDArray[Any], deterministic: bool = True) -> NDArray[Any]:
+        """As `choose`, of and as arrays."""
+        actions: NDArray[Any] = self.choose(torch.from_numpy(rows), deterministic).numpy()
+        return actions
+
     def compute(self, numbers: Params, rows: Tensor, noise: Tensor | None) -> Tensor:
         """As `choose`, a pure function of numbers, rows [B, O] and standard normal noise [B, A]; without, the best."""
         return self.algorithm.choose(*self._inputs(numbers, rows), noise)

@@ -118,13 +118,13 @@ def play(
 
     from fastsac.acting.errors import call_env, of_nobody
     from fastsac.acting.filming import show_episode
-    from fastsac.environments import check_fits, choose
+    from fastsac.environments import check_fits
     from fastsac.nn.philox import Purpose, derive_seeds
 
     def act(obs: "FloatArray") -> "FloatArray":
         if signals.received:
             raise Interrupted
-        return choose(policy, not options.stochastic, obs)
+        return policy.choose_rows(obs, not options.stochastic)
 
     num_states = math.inf if options.seconds is None else pace.num_states(options.seconds)
     torch.manual_seed(options.seed)

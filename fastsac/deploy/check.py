@@ -6,6 +6,7 @@ Axes: N environments, B recorded observations, O obs_dim, A action_dim.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,14 +49,9 @@ def observe(policy: Policy, env: VectorEnv, stochastic: bool) -> Reference:
         BadStepError: the environment failed.
         NotFiniteError: a number of the environment or the policy is not finite.
     """
-
-    def act(obs: Array) -> Array:
-        action: Array = policy.choose(torch.from_numpy(obs), not stochastic).numpy()
-        return action
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        rows = record(env, act, NUM_RECORDED).obs
+        rows = record(env, partial(policy.choose_rows, deterministic=not stochastic), NUM_RECORDED).obs
         torch.manual_seed(SEED)
         actions = policy.act(rows, deterministic=not stochastic)
         torch.manual_seed(SEED)  # what `act` has drawn

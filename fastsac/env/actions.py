@@ -7,7 +7,7 @@ import numpy as np
 
 from fastsac.env.adapt import one_hot
 from fastsac.env.contract import AnyArray, EnvSpec, FloatArray
-from fastsac.env.spaces import action_shape
+from fastsac.env.spaces import action_range, action_shape
 
 ROUNDING = 1e-4  # of the range from -1 to 1, by which an action may lie outside: of numbers that were rounded
 
@@ -36,8 +36,7 @@ def _choices(spec: EnvSpec, numbers: AnyArray) -> FloatArray:
 def _scaled(spec: EnvSpec, values: AnyArray) -> FloatArray:
     if not np.isfinite(values).all():
         raise ValueError("actions must be finite, got NaN or infinity.")
-    bounds = np.array(spec.action_bounds or [(-1.0, 1.0)] * spec.action_dim)  # [A, 2]
-    low, high = bounds.T
+    low, high = action_range(spec)
     rows = (values.astype(np.float64) - low) * (2 / (high - low)) - 1
     for row, i in np.argwhere(np.abs(rows) > 1 + ROUNDING):
         raise ValueError(

@@ -83,7 +83,7 @@ def settings_before(config: Config) -> Config | None:
     if config.resume is None or folder is None:
         return None
     with suppress(ValueError):
-        return Config.load(folder)
+        return Config.load(Path(folder))
     return None
 
 

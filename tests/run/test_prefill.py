@@ -66,6 +66,7 @@ def test_a_run_that_goes_on_learns_from_the_same_rows(tmp_path, file, changes):
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_what_was_read_is_let_go_when_the_run_has_begun(tmp_path, file, share):
     plan = make_plan(BASE.replace(run_dir=str(tmp_path / "run"), prefill=file, prefill_share=share))
+    assert plan.prefill is not None
     read = weakref.ref(plan.prefill.demonstrations)
     assert read() is not None
     with Run(plan):
