@@ -1,16 +1,13 @@
 """`fastsac collect`: transitions of a trained policy in a file, with which another run begins (`--prefill`)."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from fastsac.cli.main import say
 from fastsac.cli.parsing import parse
-from fastsac.cli.policy_choice import PolicyChoice
-from fastsac.runtime.signals import StopSignals
+from fastsac.cli.policy_choice import PolicyChoice, in_environments
 
 PROG = "fastsac collect"
 
@@ -32,21 +29,14 @@ class CollectArgs(PolicyChoice):
 def run(args: list[str]) -> int:
     """Collect; returns the exit status."""
     options = parse(CollectArgs, PROG, args)
-    from fastsac.acting.errors import BadStepError, NotFiniteError
     from fastsac.api import collect
-    from fastsac.env.foreign import check_env
     from fastsac.run.transition_files import check_free
 
     check_free(options.file)
     policy = options.load()
-    check_env(policy.config.env, options.run_dir, options.trust_env, partial(say, PROG))
-    with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
-        try:
-            env = policy.config.env
-            returns = collect(policy, options.file, options.steps, env, options.seed, not options.sample)
-        except (BadStepError, NotFiniteError) as error:
-            say(PROG, str(error))
-            return 1
+    with in_environments(policy, PROG, options.trust_env):
+        env = policy.config.env
+        returns = collect(policy, options.file, options.steps, env, options.seed, not options.sample)
     mean = f", mean return {returns.mean():.1f}" if returns.size else ""
     print(f"{options.file}: {options.steps:,} transitions, {returns.size:,} whole episodes{mean}")
     return 0

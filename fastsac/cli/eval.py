@@ -2,15 +2,12 @@
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import tyro
 
-from fastsac.cli.main import say
 from fastsac.cli.parsing import parse
-from fastsac.cli.policy_choice import PolicyChoice
-from fastsac.runtime.signals import StopSignals
+from fastsac.cli.policy_choice import PolicyChoice, in_environments
 
 if TYPE_CHECKING:
     from fastsac.api import Evaluation
@@ -42,8 +39,6 @@ def run(args: list[str]) -> int:
     options = parse(EvalArgs, PROG, args)
     policy = options.load()
     evaluation = evaluate_policy(policy, PROG, options.trust_env, options.episodes, options.seed)
-    if evaluation is None:
-        return 1
     returns = evaluation.returns
     result = {
         "env_id": evaluation.env_id, "run_dir": str(options.run_dir), "member": policy.member,
@@ -60,16 +55,9 @@ def run(args: list[str]) -> int:
 
 def evaluate_policy(
     policy: "Policy", prog: str, trust_env: bool, episodes: int, seed: int, deterministic: bool = True
-) -> "Evaluation | None":
-    """Episodes in environments of the policy's run; None after an environment failed, which `prog` has told."""
-    from fastsac.acting.errors import BadStepError, NotFiniteError
+) -> "Evaluation":
+    """Episodes in environments of the policy's run, for the command `prog`; raises as `in_environments`."""
     from fastsac.api import evaluate
-    from fastsac.env.foreign import check_env
 
-    check_env(policy.config.env, policy.run_dir, trust_env, partial(say, prog))
-    with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
-        try:
-            return evaluate(policy, policy.config.env, episodes, seed, deterministic)
-        except (BadStepError, NotFiniteError) as error:
-            say(prog, str(error))
-            return None
+    with in_environments(policy, prog, trust_env):
+        return evaluate(policy, policy.config.env, episodes, seed, deterministic)

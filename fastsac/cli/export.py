@@ -2,18 +2,16 @@
 
 import json
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
 from fastsac import policies
-from fastsac.cli.main import say
+from fastsac.cli.main import Failed
 from fastsac.cli.parsing import parse
-from fastsac.cli.policy_choice import PolicyChoice
+from fastsac.cli.policy_choice import PolicyChoice, in_environments
 from fastsac.config.fields import setting
-from fastsac.runtime.signals import StopSignals
 
 PROG = "fastsac export"
 
@@ -57,24 +55,18 @@ class ExportArgs(PolicyChoice):
 def run(args: list[str]) -> int:
     """Export; returns the exit status."""
     options = parse(ExportArgs, PROG, args)
-    from fastsac.acting.errors import BadStepError, NotFiniteError
     from fastsac.api import export
     from fastsac.deploy.export import check_paths
     from fastsac.deploy.program import ExportError
-    from fastsac.env.foreign import check_env
 
     policy = options.load()
     check_paths(options.paths, options.overwrite)
-    env = policy.config.env
-    check_env(env, options.run_dir, options.trust_env, partial(say, PROG))
-    with StopSignals():  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
+    how = {"env": policy.config.env, "stochastic": options.stochastic, "overwrite": options.overwrite}
+    with in_environments(policy, PROG, options.trust_env):
         try:
-            exported = export(
-                policy, *options.paths, env=env, stochastic=options.stochastic, overwrite=options.overwrite
-            )
-        except (ExportError, BadStepError, NotFiniteError) as error:
-            say(PROG, str(error))
-            return 1
+            exported = export(policy, *options.paths, **how)
+        except ExportError as error:
+            raise Failed(str(error)) from error
     about = {
         "run_dir": str(options.run_dir), "member": policy.member, "checkpoint": options.checkpoint,
         "stochastic": options.stochastic, **asdict(exported),

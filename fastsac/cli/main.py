@@ -35,6 +35,10 @@ Soft Actor-Critic, fast and exact.
 `fastsac COMMAND --help` shows the options of a command."""
 
 
+class Failed(Exception):
+    """A command came to nothing, not by a wrong call; the message says why."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     command, *args = (sys.argv[1:] if argv is None else argv) or [""]
@@ -54,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = importlib.import_module(f"fastsac.cli.{command}").run(args)
         sys.stdout.flush()
         return status
+    except Failed as error:
+        say(prog, str(error))
+        return 1
     except ValueError as error:
         if os.environ.get("RANK", "0") == "0":  # of processes that torchrun starts one speaks
             say(prog, str(error))

@@ -14,7 +14,7 @@ import tyro
 from fastsac import policies
 from fastsac.cli.main import say
 from fastsac.cli.parsing import parse
-from fastsac.cli.policy_choice import PolicyChoice
+from fastsac.cli.policy_choice import PolicyChoice, in_environments
 from fastsac.config.fields import setting
 from fastsac.disk.new_files import check_ending
 from fastsac.runtime.signals import StopSignals, exit_status
@@ -78,14 +78,12 @@ def show(options: PlayArgs, prog: str) -> int:
     from fastsac.acting.errors import BadStepError, NotFiniteError
     from fastsac.acting.filming import check_drawing
     from fastsac.env import make_rendered_env
-    from fastsac.env.foreign import check_env
     from fastsac.film.frames import pace_of
     from fastsac.film.window import WindowClosed
 
     policy = options.load()
     config = policy.config
-    check_env(config.env, options.run_dir, options.trust_env, partial(say, prog))
-    with StopSignals() as signals:
+    with in_environments(policy, prog, options.trust_env) as signals:
 
         def make(seed: int) -> "RenderedEnv":
             return make_rendered_env(config.env, seed, config.env_kwargs_of_evaluation, config.action_limit)

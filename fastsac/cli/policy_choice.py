@@ -1,11 +1,16 @@
-"""Which policy a command is about: the flags that commands for trained policies share."""
+"""Which policy a command is about, and the environments that it uses it in: what commands for policies share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from fastsac.cli.main import Failed, say
 from fastsac.cli.parsing import RunDir
+from fastsac.runtime.signals import StopSignals
 
 if TYPE_CHECKING:
     from fastsac.policy import Policy
@@ -36,3 +41,20 @@ class PolicyChoice:
         from fastsac.policy import load
 
         return load(self.run_dir, self.member_number, self.checkpoint)
+
+
+@contextmanager
+def in_environments(policy: "Policy", prog: str, trust_env: bool) -> Iterator[StopSignals]:
+    """A block that uses a policy in environments of its run; Failed where one of them fails.
+
+    Raises a ValueError where their module lies in the run directory and is not trusted.
+    """
+    from fastsac.acting.errors import BadStepError, NotFiniteError
+    from fastsac.env.foreign import check_env
+
+    check_env(policy.config.env, policy.run_dir, trust_env, partial(say, prog))
+    with StopSignals() as signals:  # tells a Ctrl-C from a KeyboardInterrupt of an environment's
+        try:
+            yield signals
+        except (BadStepError, NotFiniteError) as error:
+            raise Failed(str(error)) from error
