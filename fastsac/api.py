@@ -18,7 +18,9 @@ from fastsac.acting.evaluation import MAX_STEPS, rollout
 from fastsac.acting.recording import record
 from fastsac.algorithms.plugins import check_plugins
 from fastsac.config.defaults import Settings
+from fastsac.config.fields import check_number
 from fastsac.config.kinds import conform
+from fastsac.config.seeds import check_seed
 from fastsac.config.settings import Config
 from fastsac.deploy.check import NUM_ENVS
 from fastsac.deploy.export import Exported, check_paths, export_policy
@@ -189,8 +191,8 @@ def evaluate(
         RuntimeError: an environment failed.
     """
     episodes, seed = conform("episodes", episodes, int), conform("seed", seed, int)
-    if episodes < 1:
-        raise ValueError(f"episodes must be at least 1, got {episodes}.")
+    check_number("episodes", episodes, at_least=1)
+    check_seed(seed)
     policy = policy if isinstance(policy, Policy) else Policy.load(policy)
     with environments_for(policy, env, episodes, seed, env_kwargs, policy.config.env_kwargs_of_evaluation) as made:
         result = rollout(made, partial(policy.choose_rows, deterministic=deterministic))
@@ -222,8 +224,8 @@ def collect(
         RuntimeError: an environment failed.
     """
     steps, seed, path = conform("steps", steps, int), conform("seed", seed, int), Path(file)
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}.")
+    check_number("steps", steps, at_least=1)
+    check_seed(seed)
     check_free(path)
     policy = policy if isinstance(policy, Policy) else Policy.load(policy)
     num_envs = max(1, min(16, steps // STEPS_OF_ONE))

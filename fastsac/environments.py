@@ -10,7 +10,7 @@ import torch
 
 from fastsac.acting.errors import call_env, of_nobody, try_make
 from fastsac.config.settings import Config
-from fastsac.env import MAX_SEED, OBJECT_BACKEND, EnvSpec, VectorEnv, make_env, register_env
+from fastsac.env import OBJECT_BACKEND, EnvSpec, VectorEnv, make_env, register_env
 from fastsac.env.foreign import check_env
 from fastsac.nn.philox import Purpose, derive_seeds
 from fastsac.policy import Policy
@@ -52,8 +52,6 @@ def environments_for(
     of_run: Mapping[str, Any],
 ) -> Iterator[VectorEnv]:
     """New environments for a policy, and torch's generator at `seed`; `of_run` are the keywords of its own task."""
-    if not 0 <= seed < MAX_SEED:
-        raise ValueError(f"seed must be in [0, 2^31), got {seed}.")
     config = policy.config
     if env is None:
         check_env(config.env, policy.run_dir, is_trusted=False, say=LOG.info)

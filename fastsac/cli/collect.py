@@ -8,6 +8,8 @@ import tyro
 
 from fastsac.cli.parsing import parse
 from fastsac.cli.policy_choice import PolicyChoice, in_environments
+from fastsac.config.fields import check_number
+from fastsac.config.seeds import check_seed
 
 PROG = "fastsac collect"
 
@@ -24,6 +26,10 @@ class CollectArgs(PolicyChoice):
     """Sample actions, which shows more of the task, rather than take the best."""
     seed: int = 0
     """Random seed of the environments and of sampled actions, in [0, 2^31)."""
+
+    def __post_init__(self) -> None:
+        check_number("steps", self.steps, at_least=1)
+        check_seed(self.seed)
 
 
 def run(args: list[str]) -> int:

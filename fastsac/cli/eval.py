@@ -8,6 +8,8 @@ import tyro
 
 from fastsac.cli.parsing import parse
 from fastsac.cli.policy_choice import PolicyChoice, in_environments
+from fastsac.config.fields import check_number
+from fastsac.config.seeds import check_seed
 
 if TYPE_CHECKING:
     from fastsac.api import Evaluation
@@ -28,10 +30,8 @@ class EvalArgs(PolicyChoice):
     """Print one JSON object and nothing else."""
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise ValueError(f"episodes must be at least 1, got {self.episodes}.")
-        if not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed must be in [0, 2^31), got {self.seed}.")
+        check_number("episodes", self.episodes, at_least=1)
+        check_seed(self.seed)
 
 
 def run(args: list[str]) -> int:

@@ -12,7 +12,7 @@ from fastsac.cli.eval import evaluate_policy
 from fastsac.cli.flags import flag_name
 from fastsac.cli.parsing import parse
 from fastsac.cli.policy_choice import PolicyChoice
-from fastsac.config.fields import setting
+from fastsac.config.fields import check_number, setting
 
 if TYPE_CHECKING:
     from fastsac.api import Evaluation
@@ -45,8 +45,7 @@ class ExtractArgs(PolicyChoice):
     """Allow the module of the environment to be imported from the run directory, for that evaluation."""
 
     def __post_init__(self) -> None:
-        if self.episodes is not None and self.episodes < 0:
-            raise ValueError(f"episodes must be at least 0, got {self.episodes}.")
+        check_number("episodes", self.episodes, at_least=0)
         given = [name for name in OF_POLICIES if getattr(self, name) != getattr(ExtractArgs, name)]
         if given and not self.policy_only:
             raise ValueError(f"{flag_name(given[0])} has no effect without --policy-only. Leave it out, or give both.")

@@ -15,7 +15,8 @@ from fastsac import policies
 from fastsac.cli.main import say
 from fastsac.cli.parsing import parse
 from fastsac.cli.policy_choice import PolicyChoice, in_environments
-from fastsac.config.fields import setting
+from fastsac.config.fields import check_number, setting
+from fastsac.config.seeds import check_seed
 from fastsac.disk.new_files import check_ending
 from fastsac.runtime.signals import StopSignals, exit_status
 
@@ -52,10 +53,8 @@ class PlayArgs(PolicyChoice):
     """Show the first seconds of each episode; the rest is played unseen, and counts."""
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise ValueError(f"episodes must be at least 1, got {self.episodes}.")
-        if not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed must be in [0, 2^31), got {self.seed}.")
+        check_number("episodes", self.episodes, at_least=1)
+        check_seed(self.seed)
         if not (self.speed > 0 and math.isfinite(self.speed)):
             raise ValueError(f"speed must be above 0 and finite, got {self.speed}.")
         if self.seconds is not None and not (self.seconds > 0 and math.isfinite(self.seconds)):

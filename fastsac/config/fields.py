@@ -57,6 +57,14 @@ def check_range(value: object, metadata: Mapping[str, float]) -> None:
             raise ValueError(f"must {each}be {range_text(metadata)}, got {number}")
 
 
+def check_number(name: str, value: object, **range_: Unpack[Traits]) -> None:
+    """As `check_range`, with the name of the number, and in a sentence."""
+    try:
+        check_range(value, cast(Mapping[str, float], range_))
+    except ValueError as error:
+        raise ValueError(f"{name} {error}.") from None
+
+
 def range_text(metadata: Mapping[str, float]) -> str:
     """`at least 1`, `above 0`, `in [0, 1]` or `in (0, 1]`."""
     low = metadata.get("at_least", metadata.get("above"))

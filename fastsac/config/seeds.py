@@ -12,6 +12,12 @@ def seed_list(seed: int, seeds: int | tuple[int, ...]) -> list[int]:
     return list(range(seed, seed + seeds)) if isinstance(seeds, int) else list(seeds)
 
 
+def check_seed(seed: int) -> None:
+    """Raise a ValueError where a number cannot be a seed."""
+    if not 0 <= seed < MAX_SEED:
+        raise ValueError(f"seed must be in [0, 2^31), got {seed}.")
+
+
 def rules(seed: int, seeds: int | tuple[int, ...]) -> Iterator[tuple[bool, str]]:
     """What must hold, and the message if it does not."""
     if isinstance(seeds, int):
