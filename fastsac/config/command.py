@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 
 from fastsac.config.settings import Config
 
-PLACES = ("run_dir", "resume", "wait_for_lock")  # of one call alone; the next run goes elsewhere
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -32,7 +30,7 @@ def of_preset(config: Config) -> list[Choice]:
 
 def every(config: Config) -> list[Choice]:
     """All settings, with their defaults, but for the environment and the preset."""
-    names = [name for name in Config.names() if name not in ("env", "preset", *PLACES)]
+    names = [name for name in Config.names() if name not in ("env", "preset", *Config.names(of_call=True))]
     values = asdict(config)
     return [Choice(name, values[name], Config.default(name)) for name in names]
 

@@ -69,13 +69,21 @@ class Settings:
     random draws from the preset's ranges.  `fastsac plot` ranks them."""
 
     run_dir: Folder | None = setting(
-        None, affects="nothing", group="checkpoints", common=True, metavar="FOLDER", unset="runs/TASK-sSEED-TIME"
+        None,
+        of_call=True,
+        affects="nothing",
+        group="checkpoints",
+        common=True,
+        metavar="FOLDER",
+        unset="runs/TASK-sSEED-TIME",
     )
     """Folder for all files of the run, new or empty."""
-    resume: Folder | None = setting(None, affects="nothing", group="checkpoints", common=True, metavar="FOLDER | auto")
+    resume: Folder | None = setting(
+        None, of_call=True, affects="nothing", group="checkpoints", common=True, metavar="FOLDER | auto"
+    )
     """Continue the run in this folder from its newest checkpoint, with its settings; flags override them.  With auto,
     the same command starts the run in run_dir, and continues it there when called again."""
-    wait_for_lock: float = setting(0.0, at_least=0, affects="nothing", group="expert", metavar="SECONDS")
+    wait_for_lock: float = setting(0.0, of_call=True, at_least=0, affects="nothing", group="expert", metavar="SECONDS")
     """Seconds to wait while another process holds the run directory, for example after a job was requeued."""
     max_wall_time: str | None = setting(None, affects="nothing", group="run", metavar="TIME")
     """Time limit of the command, such as 90s, 30m, 3h55m, 2d or HH:MM:SS; before it, the run stops with a checkpoint,

@@ -25,6 +25,7 @@ class Traits(TypedDict, total=False):
     sweepable: bool  # members of one run may differ in it
     shapes: bool  # sizes of tensors depend on it, which members share
     fixed: bool  # a resumed run must keep it
+    of_call: bool  # it is of one call alone: another call with the same settings goes elsewhere
     affects: Literal["learning", "speed", "evaluation", "nothing"]
     # speed: how fast, with the same numbers save for rounding; nothing: runs that differ only in these are repeats
     group: Group  # where help shows it; every setting has one
@@ -34,7 +35,7 @@ class Traits(TypedDict, total=False):
 
 
 DEFAULTS: dict[str, object] = {
-    "sweepable": False, "shapes": False, "fixed": False, "affects": "learning", "common": False,
+    "sweepable": False, "shapes": False, "fixed": False, "of_call": False, "affects": "learning", "common": False,
 }  # fmt: skip
 
 

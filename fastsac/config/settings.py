@@ -59,6 +59,10 @@ class Config(Settings, EnvName, Derived):
             raise ValueError("preset cannot be changed: it gave its values when the Config was made. Make another one.")
         return dataclasses.replace(self, **changes)
 
+    def of_no_call(self) -> "Config":
+        """The same for any call: without what is of one alone, such as the folder that it writes to."""
+        return self.replace(**{name: self.default(name) for name in self.names(of_call=True)})
+
     def to_json(self) -> str:
         """This configuration as JSON that `from_json` reads back to an equal one."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

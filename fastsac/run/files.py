@@ -78,7 +78,7 @@ class RunFiles:
 
     def _write_config(self) -> Config:
         """Write config.json; returns its content."""
-        config = self._plan.config.replace(resume=None, run_dir=str(self._plan.run_dir), wait_for_lock=0.0)
+        config = self._plan.config.of_no_call().replace(run_dir=str(self._plan.run_dir))
         write_file(self.folder / "config.json", config.to_json().encode())
         return config
 

@@ -126,6 +126,6 @@ def write(folder: Path, config: Config, task: TaskRecord, numbers: Params, card:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # of numbers, without pickle
     about = About(FORMAT, sha256(buffer.getvalue()), task, card)
-    write_file(folder / "config.json", config.replace(run_dir=None, resume=None).to_json().encode())
+    write_file(folder / "config.json", config.of_no_call().to_json().encode())
     write_file(folder / NUMBERS, buffer.getvalue())
     write_file(folder / ABOUT, (json.dumps(asdict(about), indent=1) + "\n").encode())

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from fastsac.config.command import PLACES, plain_text
+from fastsac.config.command import plain_text
 from fastsac.config.settings import Config
 from fastsac.report.page import curves, results
 from fastsac.report.page.html import Content, Html, element, join, table
@@ -11,8 +11,6 @@ from fastsac.report.page.story import Story
 from fastsac.report.progress import count, duration
 from fastsac.report.ranking import rank
 from fastsac.report.runs import by_task, make_groups, names_of, seeds_text
-
-REPEATS = ("seed", "seeds", "sweep")  # settings that affect nothing and are worth a row
 
 
 def comparison(stories: list[Story], prefixes: list[str]) -> list[Section]:
@@ -55,7 +53,7 @@ def _figures(stories: list[Story], prefixes: list[str]) -> Html:
 def differences(stories: list[Story]) -> Html:
     """A row for each setting that is not the same in all runs."""
     values = [asdict(story.run.config) for story in stories]
-    skipped = {*Config.names(affects="nothing"), *PLACES} - {*REPEATS}
+    skipped = Config.names(affects="nothing", fixed=False)  # those that are fixed tell repeats apart
     names = [name for name in values[0] if name not in skipped and any(of[name] != values[0][name] for of in values)]
     if not names:
         return element("p", "All settings that affect the runs are the same.")
