@@ -12,6 +12,7 @@ from fastsac.cli.eval import evaluate_policy
 from fastsac.cli.parsing import parse
 from fastsac.cli.play import PlayArgs, episode_text, show
 from fastsac.config.fields import setting
+from fastsac.disk.files import folder_bytes
 
 PROG = "fastsac demo"
 
@@ -125,7 +126,7 @@ def print_episodes(options: PlayArgs) -> None:
 
 def size_of(folder: Path) -> str:
     """Of all its files, in kilobytes."""
-    return f"{sum(path.stat().st_size for path in folder.iterdir()) / 1000:.0f} kB"
+    return f"{folder_bytes(folder) / 1000:.0f} kB"
 
 
 def can_print(text: str) -> bool:

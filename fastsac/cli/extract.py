@@ -13,6 +13,7 @@ from fastsac.cli.flags import flag_name
 from fastsac.cli.parsing import parse
 from fastsac.cli.policy_choice import PolicyChoice
 from fastsac.config.fields import check_number, setting
+from fastsac.disk.files import folder_bytes
 
 if TYPE_CHECKING:
     from fastsac.api import Evaluation
@@ -89,8 +90,7 @@ def write_policy(options: ExtractArgs, member: int, out: Path) -> int:
         card = dataclasses.replace(card, evaluation=figures_of(evaluation))
         print(evaluation)
     extract_policy(stored, run_dir, out, card)
-    size = sum(path.stat().st_size for path in out.iterdir())
-    print(f"policy of member {member} of {run_dir}, {size:,} bytes, now alone in {out}")
+    print(f"policy of member {member} of {run_dir}, {folder_bytes(out):,} bytes, now alone in {out}")
     return 0
 
 

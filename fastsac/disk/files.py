@@ -29,6 +29,11 @@ def write_file(path: Path, content: bytes) -> None:
     sync_dir(path.parent)
 
 
+def folder_bytes(folder: Path) -> int:
+    """Of all files that lie in a folder, without those in folders within it."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
 def sync_dir(path: Path) -> None:
     """Flush the names in a folder to disk."""
     fd = os.open(path, os.O_RDONLY)
