@@ -87,4 +87,5 @@ def _csv(numbers: Iterable[float]) -> str:
 
 
 def _json(values: Mapping[str, str | None]) -> str:
-    return json.dumps({name: value for name, value in values.items() if value is not None})
+    known = {name: value for name, value in values.items() if value is not None}
+    return json.dumps(known) if known else ""
