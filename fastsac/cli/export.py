@@ -61,10 +61,10 @@ def run(args: list[str]) -> int:
 
     policy = options.load()
     check_paths(options.paths, options.overwrite)
-    how = {"env": policy.config.env, "stochastic": options.stochastic, "overwrite": options.overwrite}
+    env, is_stochastic = policy.config.env, options.stochastic
     with in_environments(policy, PROG, options.trust_env):
         try:
-            exported = export(policy, *options.paths, **how)
+            exported = export(policy, *options.paths, env=env, stochastic=is_stochastic, overwrite=options.overwrite)
         except ExportError as error:
             raise Failed(str(error)) from error
     about = {
