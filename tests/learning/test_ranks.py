@@ -16,6 +16,7 @@ B, UPDATES = 16, 5
 CASES = {
     "sac": {"n_step": 3, "obs_norm": True},
     "flashsac": {**tiny("flashsac"), "total_steps": 1000},
+    "flash": {"network": "flash", "hidden_dims": (8,), "reward_norm": True},
 }  # fmt: skip
 
 
@@ -34,8 +35,10 @@ def learn(rank, size, changes, mode="eager"):
     return parts.learner.state_dict(), parts.learner.read_metrics()[0]
 
 
-@pytest.mark.parametrize("mode", ["eager", pytest.param("compiled", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "mode"),
+    [("sac", "eager"), ("flashsac", "eager"), pytest.param("flash", "compiled", marks=pytest.mark.slow)],
+)
 def test_parts_of_a_batch_are_drawn_and_learned_from_as_the_whole(ranks, case, mode):
     (first, metrics), (second, _) = ranks.call(learn, 2, CASES[case], mode)
     pytree.tree_map(lambda a, b: torch.testing.assert_close(a, b, rtol=0, atol=0), first, second)

@@ -18,7 +18,7 @@ from fastsac.nn.reduction import ALONE, Reduction
 from fastsac.runtime.reduction import GroupReduction, GroupTally
 
 CPU = torch.device("cpu")
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 class Ranks:
