@@ -25,6 +25,7 @@ from fastsac.learning.draw import draw_batch
 from fastsac.learning.gradient_step import FAULT_COLUMNS, NO_FAULT_STEP
 from fastsac.learning.learner import Learner, Parts, copy_tree_
 from fastsac.learning.replay import Ring
+from fastsac.nn import philox
 
 MAX_ROLLBACKS = 3  # of each member
 
@@ -69,7 +70,8 @@ def redraw(learner: Learner, fault: Fault) -> tuple[Batch, Tensor]:
     shown: Ring | None = None
     if "demonstrations" in learner.buffers:
         shown = pytree.tree_map(lambda t: t[m], learner.buffers["demonstrations"])
-    batch = draw_batch(config, then, gamma, seed, counter, shown)
+    mine = philox.Rows.of(config.first_of_batch, config.batch_size, config.whole_batch, learner.device)
+    batch = draw_batch(config, then, gamma, seed, counter, shown, mine)
 
     num_positions = len(now.rows.reward)
     num_rows = num_positions // config.num_envs
@@ -78,7 +80,7 @@ def redraw(learner: Learner, fault: Fault) -> tuple[Batch, Tensor]:
     marked = then._replace(rows=now.rows._replace(obs=is_overwritten.unsqueeze(1)))
     if shown is not None:  # which are never overwritten
         shown = shown._replace(rows=shown.rows._replace(obs=torch.zeros_like(shown.rows.terminated).unsqueeze(1)))
-    return batch, draw_batch(config, marked, gamma, seed, counter, shown).obs[:, 0]
+    return batch, draw_batch(config, marked, gamma, seed, counter, shown, mine).obs[:, 0]
 
 
 class NanGuard:

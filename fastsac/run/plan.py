@@ -217,7 +217,8 @@ def choose_threads(config: Config, spec: EnvSpec, mode: Mode) -> tuple[int, ...]
     """Threads of torch for the learner's products: the number, or two of which the faster is to be taken.
 
     Two only where the numbers do not depend on it: convolutions sum their gradients, products their long sums over a
-    large batch, and eager norms their squares, in as many parts as there are threads.
+    large batch, and eager norms their squares, in as many parts as there are threads.  Processes that train one agent
+    have no choice either: each would try when it suits it, and the reductions of an update want all of them.
     """
     if config.cpu_threads not in ("auto", 0):
         return (int(config.cpu_threads),)
@@ -227,7 +228,8 @@ def choose_threads(config: Config, spec: EnvSpec, mode: Mode) -> tuple[int, ...]
         return (num_cpus(),)
     widest = max(config.actor_dims + config.critic_dims)
     small = config.num_members * config.batch_size * widest * widest < ONE_THREAD_BELOW
-    return (1,) if small or (mode == "eager" and config.clips_gradients) else (1, num_cpus())
+    is_fixed = isinstance(config, PartOfAgent) or (mode == "eager" and config.clips_gradients)
+    return (1,) if small or is_fixed else (1, num_cpus())
 
 
 def _threads_text(threads: tuple[int, ...]) -> str:

@@ -12,14 +12,17 @@ from fastsac import checkpoint
 from fastsac.acting.errors import NotFiniteError
 from fastsac.algorithms.batch import Batch
 from fastsac.config.settings import Config
+from fastsac.config.shares import PartOfAgent
 from fastsac.learning import gradient_step
 from fastsac.learning.draw import draw_batch
+from fastsac.learning.learner import make_parts
 from fastsac.run import nan_guard, plan
 from fastsac.run.extract import extract
 from fastsac.run.plan import make_plan
 from fastsac.run.trainer import Run, train
 from tests.support.interrupted_runs import interrupt, resumed
-from tests.support.learners import fill, make_filled
+from tests.support.learners import BASE as LEARNER
+from tests.support.learners import CPU, SPEC, fill, make_filled
 from tests.support.runs import BASE, dumps, file_size_limit, go_wrong, rows, run, run_with
 
 ROLLBACK: dict[str, Any] = {"on_nan": "rollback", "total_steps": 200, "checkpoint_every": 0}
@@ -167,10 +170,18 @@ def test_without_a_fault_rollback_changes_no_number(tmp_path):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("n_step", [1, 3])
-def test_the_batch_of_a_bad_step_is_drawn_again(monkeypatch, n_step):
+def second_half():
+    """What the second of two processes has, each with as much as other learners here."""
+    config = LEARNER.replace(num_envs=8, batch_size=16, learning_starts=16, buffer_size=400)
+    parts = make_parts(PartOfAgent.of(config, 1, 2), SPEC, CPU, "eager")
+    fill(parts)
+    return parts
+
+
+@pytest.mark.parametrize(("n_step", "is_part"), [(1, False), (3, False), (1, True)])
+def test_the_batch_of_a_bad_step_is_drawn_again(monkeypatch, n_step, is_part):
     drawn: list[Batch] = []
-    parts = make_filled(n_step=n_step, buffer_size=200)
+    parts = second_half() if is_part else make_filled(n_step=n_step, buffer_size=200)
     mine = parts.learner
     mine.launch([5])
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
+from fastsac.config.shares import PartOfAgent
 from fastsac.env import make_spec
 from fastsac.learning.learner import Learner
 from fastsac.run import plan
@@ -108,6 +109,9 @@ def test_small_updates_take_one_thread_without_a_trial(monkeypatch):
     wide = BASE.replace(hidden_dims=(256, 256), batch_size=256, learning_starts=256)
     assert choose_threads(wide, spec, "eager") == choose_threads(wide, spec, "compiled") == (1, 2)
     assert choose_threads(wide.replace(cpu_threads=2), spec, "eager") == (2,)
+    assert choose_threads(PartOfAgent.of(wide, 0, 2), spec, "compiled") == (1,), (
+        "all processes would have to try at once"
+    )
     # Where sums would depend on the number of threads, it does not depend on the hour.
     clipped = wide.replace(max_grad_norm=1.0)
     assert [choose_threads(clipped, spec, mode) for mode in ("eager", "compiled")] == [(1,), (1, 2)]
