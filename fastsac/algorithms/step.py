@@ -96,11 +96,27 @@ def update(
     }, reduce(torch.add, metrics)
 
 
+def reduced_sizes(algorithm: Algorithm, state: State) -> list[int]:
+    """The numbers in each reduction of gradients over processes in a gradient step with the actor.
+
+    Args:
+        algorithm: what is learned.
+        state: of one member, or of one with an axis of its own.
+    """
+    passes = [_learning(algorithm, which) for which in PASSES[algorithm.config.update_order]]
+    return [sum(state["params"][name].numel() for name in names) + len(METRICS) for names in passes]
+
+
+def _learning(algorithm: Algorithm, which: Which) -> list[str]:
+    """Names of what learns from these losses."""
+    return [name for name, part in algorithm.learned.items() if part.is_among(which) and not part.is_fixed]
+
+
 def _descend(
     algorithm: Algorithm, hyper: Scalars, state: State, batch: Batch, noise: Tensor, which: Which, with_actor: bool
 ) -> tuple[State, Tensor]:
     """The state with new parameters and moments of what learns from these losses, and METRICS [6]."""
-    names = [name for name, part in algorithm.learned.items() if part.is_among(which) and not part.is_fixed]
+    names = _learning(algorithm, which)
     views, (metrics, stats) = _gradients(algorithm, hyper, state, names, batch, noise, which, with_actor)
     grads = {name: algorithm.learned[name].vector(views[name]) for name in names}
     if algorithm.reduction is not ALONE:

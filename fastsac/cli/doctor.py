@@ -1,9 +1,11 @@
 """`fastsac doctor`: can this machine train?  Looks at versions, devices and tools, and tries what training relies on.
 
 Imports what it probes inside each probe, so that a broken package becomes a line in the report and no traceback.
-Changes nothing on the machine; the compile cache may grow.
+Changes nothing on the machine; the compile cache may grow.  Of processes that torchrun has started, the first one looks
+at its machine and prints; the others take part in the probe of processes.
 """
 
+import os
 import shutil
 import sys
 import time
@@ -29,6 +31,7 @@ Status = Literal["ok", "warning", "fail"]  # fail: training does not work withou
 STYLES: dict[Status, str] = {"ok": "green", "warning": "yellow", "fail": "bold red"}
 ENV = "Pendulum-v1"
 LITTLE_MEMORY_BYTES = 2 * 1024**3
+VECTOR_BYTES = 4_000_000  # of the larger vector that processes reduce: gradients of a million parameters
 REINSTALL = "Install again: pip install --force-reinstall fastsac"
 
 
@@ -48,6 +51,8 @@ class Check(NamedTuple):
 def run(args: list[str]) -> int:
     """Print the report; returns 1 if training would fail here, else 0."""
     parse(DoctorArgs, "fastsac doctor", args)
+    if os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0":
+        return int(attempt(PROBES["processes"]).status == "fail")
     console = Console(highlight=False)
     with console.status("looking at this machine ...") as status:
         checks = report(lambda name: status.update(f"looking at {name} ..."))
@@ -181,6 +186,45 @@ def chosen(total_steps: int = 1_000_000) -> "tuple[torch.device, Mode]":
     return device, choose_mode(Config(env=ENV, preset="none", total_steps=total_steps), device)[0]
 
 
+def check_processes() -> Check:
+    """Processes that train together: those that torchrun has started, or whether there could be any."""
+    import torch
+    import torch.distributed as dist
+
+    from fastsac.runtime.world import is_started_by_torchrun
+
+    if not dist.is_available() or not dist.is_gloo_available():
+        return Check("warning", "torch has no torch.distributed with gloo", "Without it, one process trains a run.")
+    if is_started_by_torchrun():
+        return try_processes()
+    nccl = dist.is_nccl_available()
+    detail = f"this one alone; torchrun can start several, which reduce by gloo{', between GPUs by nccl' * nccl}"
+    if torch.cuda.is_available() and not nccl:
+        return Check("warning", detail, "This torch has no NCCL: only --device cuda:0 and cpu can be shared by several.")
+    return Check("ok", detail)
+
+
+def try_processes() -> Check:
+    """Let the processes of torchrun find each other, and reduce vectors as those of one agent do."""
+    from fastsac.runtime.device import choose_device
+    from fastsac.runtime.peers import PeerError
+    from fastsac.runtime.reduction import GroupReduction
+    from fastsac.runtime.reduction_speed import measured_text
+    from fastsac.runtime.world import Ranks
+
+    try:
+        with Ranks() as world:
+            device = world.agreed(lambda: choose_device("auto", world.local_rank, world.local_size))
+            devices = world.gather(str(device))
+            reduction = GroupReduction("doctor", device, world.device_group(device, is_shared=False))
+            speed = measured_text(reduction, [VECTOR_BYTES], device)
+            ranks = "; ".join(f"{name} {on}" for name, on in zip(world.names, devices, strict=True))
+            return Check("ok", f"{ranks}; by {reduction.backend}: {speed}")
+    except (ValueError, PeerError) as error:  # they do not find each other, or lose each other; too few GPUs
+        detail, _, remedy = str(error).partition(". ")
+        return Check("fail", detail, remedy or "Start all of them by the same torchrun command.")
+
+
 def check_environments() -> Check:
     """Build two environments and step them."""
     import numpy as np
@@ -240,7 +284,8 @@ def run_small_update(device: "torch.device", mode: "Mode") -> "torch.Tensor":
 
 PROBES: dict[str, Callable[[], Check]] = {
     "packages": check_packages, "cpu": check_cpu, "memory": check_memory, "gpu": check_gpu,
-    "compiler": check_compiler, "compile cache": check_cache, "auto": check_auto, "environments": check_environments,
+    "compiler": check_compiler, "compile cache": check_cache, "auto": check_auto, "processes": check_processes,
+    "environments": check_environments,
     "compile": partial(check_mode, "compiled", "--compile off"),
     "cuda graphs": partial(check_mode, "captured", "--cuda-graphs off"),
 }  # fmt: skip

@@ -88,6 +88,7 @@ def make_plan(config: Config, notes: Sequence[str] = (), world: World | None = N
     check_equal_settings(config, world)
     choice = world.agreed(lambda: _choose(config, world))
     config, share, spec, device = choice.config, choice.share, choice.spec, choice.device
+    about = about_processes(share, device, world)
     place, is_resumed = claim_together(config, world)
     try:
         resume = world.agreed(lambda: check_resume(config, spec, place.path) if is_resumed else None)
@@ -96,7 +97,7 @@ def make_plan(config: Config, notes: Sequence[str] = (), world: World | None = N
     except BaseException:
         place.release()
         raise
-    said = (*notes, *choice.notes, memory, prefill.note if prefill else "")
+    said = (*notes, *choice.notes, about, memory, prefill.note if prefill else "")
     return Plan(
         config, share, world, spec, device, choice.mode, choice.threads, place, resume, prefill,
         tuple(filter(None, said)), began,
@@ -138,7 +139,6 @@ def _choose(config: Config, world: World) -> _Choice:
     precision = ", bfloat16" if config.bf16 else ""
     notes = (
         *_env_notes(config, spec),
-        about_processes(share, world),
         left_out,
         f"device {device} ({device_name}), update {mode}: {why}{precision}",
         forecast(share, spec, threads[-1]) if device.type == "cpu" and config.resume is None else "",

@@ -1,13 +1,17 @@
 """Who does what where several processes train a run: checks of the settings, and words for it."""
 
 import hashlib
+import socket
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
 from fastsac.acting.tally import Tally
+from fastsac.algorithms.step import reduced_sizes
 from fastsac.config.settings import Config
 from fastsac.config.shares import PartOfAgent, SomeMembers, share_of
+from fastsac.learning.learner import Learner
 from fastsac.nn.reduction import ALONE, Reduction
 from fastsac.runtime.device import num_cpus
 from fastsac.runtime.versions import versions
@@ -55,17 +59,43 @@ def is_shared(config: Config, device: torch.device, world: World) -> bool:
     return device.type == "cuda" and world.local_size > 1 and torch.device(config.device).index is not None
 
 
-def about_processes(share: Config, world: World) -> str:
-    """How the run is divided, in words."""
+def about_processes(share: Config, device: torch.device, world: World) -> str:
+    """How the run is divided, and where its processes are, in words; all call it together."""
+    if world.is_alone:
+        return ""
+    hosts: dict[str, list[str]] = {}
+    for host, name in world.gather((socket.gethostname(), str(device))):
+        hosts.setdefault(host, []).append(name)
+    where = "; ".join(f"{host}: {_devices(names)}" for host, names in hosts.items())
     if isinstance(share, PartOfAgent):
         return (
-            f"{world.size} processes train one agent: {share.num_envs} environments and {share.batch_size} transitions "
-            "of each batch in each"
+            f"{world.size} processes train one agent: {share.num_envs} of {share.all_envs} environments and "
+            f"{share.batch_size} of {share.whole_batch} transitions of a batch in each ({where})"
         )
-    if isinstance(share, SomeMembers):
-        counts = sorted({share.whole.num_members // world.size, -(-share.whole.num_members // world.size)})
-        return f"{world.size} processes share the members, {' or '.join(map(str, counts))} each"
-    return ""
+    assert isinstance(share, SomeMembers)
+    counts = sorted({share.whole.num_members // world.size, -(-share.whole.num_members // world.size)})
+    return (
+        f"{world.size} processes share the members, {' or '.join(map(str, counts))} each ({where}); "
+        "they talk at log points alone, by gloo"
+    )
+
+
+def about_reductions(learner: Learner) -> str:
+    """How fast the processes of one agent add up the gradients of an update, measured; all call it together."""
+    reduction = learner.algorithm.reduction
+    if reduction is ALONE:
+        return ""
+    from fastsac.runtime.reduction import GroupReduction
+    from fastsac.runtime.reduction_speed import measured_text
+
+    assert isinstance(reduction, GroupReduction)
+    sizes = [4 * numbers for numbers in reduced_sizes(learner.algorithm, learner.buffers["state"])]
+    return f"gradients are reduced by {reduction.backend}: {measured_text(reduction, sizes, learner.device)}"
+
+
+def _devices(names: Sequence[str]) -> str:
+    """`cuda:0 to cuda:7`, or `2 on cpu`."""
+    return f"{len(names)} on {names[0]}" if len({*names}) == 1 else f"{names[0]} to {names[-1]}"
 
 
 def _digest(text: str) -> str:

@@ -25,7 +25,7 @@ from fastsac.run.merging import own, own_state
 from fastsac.run.nan_guard import NanGuard
 from fastsac.run.plan import Plan, make_plan
 from fastsac.run.prefill import begin_, ring_of
-from fastsac.run.processes import shared_by
+from fastsac.run.processes import about_reductions, shared_by
 from fastsac.run.result import Result
 from fastsac.run.rows import RowClock
 from fastsac.run.stop_rule import StopRule
@@ -108,6 +108,8 @@ class Run:
             reduction, tally = shared_by(plan)
             self.parts = make_parts(config, plan.spec, plan.device, plan.mode, ring, reduction)
             self.learner, self.replay = self.parts.learner, self.parts.replay
+            if about := about_reductions(self.learner):
+                say(about)
             world = plan.world
             tensors = own(checkpoint.read(plan.resume.found), config, world.rank, world.size) if plan.resume else {}
             # A resumed run goes on with episodes of its own rather than with the first ones again.

@@ -67,6 +67,7 @@ class GroupReduction:
     def __init__(self, name: str, device: torch.device, group: dist.ProcessGroup | None = None) -> None:
         self.size, self._name = dist.get_world_size(group), name
         _GROUPS[name] = group
+        self.backend = str(dist.get_backend(group))  # nccl or gloo
         self.sum(torch.zeros(1, device=device))  # connects, which must not be within a capture
 
     def mean(self, x: Tensor) -> Tensor:
