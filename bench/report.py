@@ -20,15 +20,15 @@ from bench.lib.harness import Report
 
 HERE = Path(__file__).parent
 ORDER = (
-    "update", "recipes", "train", "solve", "curves", "members", "gpu", "threads", "replay", "startup", "profile",
-    "long_run",
+    "update", "recipes", "train", "solve", "curves", "members", "scale", "gpu", "threads", "replay", "startup",
+    "profile", "long_run",
 )  # fmt: skip
 """Of the questions, for the page and for the commands."""
 SECTIONS: dict[str, tuple[str, ...]] = {
     "How fast is it beside what I use now?": (
         "Updates", "Training", "Seconds to solve", "Returns over steps and seconds",
     ),
-    "How does it scale?": ("Environments", "Members", "Batch", "Threads"),
+    "How does it scale?": ("Environments", "Members", "Processes", "Batch", "Threads"),
     "What does it cost?": ("Recipes", "Memory", "Start-up", "Checkpoints and long runs"),
 }  # fmt: skip
 """Sections of the page, and the headings in each; the tables of the questions say under which they are."""

@@ -118,6 +118,14 @@ def hyper_parameters(config: Config) -> Row:
     return {name: value for name, value in dataclasses.asdict(config).items() if name in names}
 
 
+def endless(config: Config, run_dir: str, device: str) -> Config:
+    """The settings of a run that comes to no log point and to no end."""
+    return config.replace(
+        total_steps=ENDLESS, log_every=ENDLESS, eval_every=0, checkpoint_every=0, tensorboard=False, run_dir=run_dir,
+        device=device, cpu_threads=torch.get_num_threads(),
+    )  # fmt: skip
+
+
 class Training:
     """A training run without log points; made compiled and past the steps with random actions."""
 
@@ -125,10 +133,7 @@ class Training:
         stack = contextlib.ExitStack()
         self.close = weakref.finalize(self, stack.close)  # closes the run, and removes what it wrote
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        config = config.replace(
-            total_steps=ENDLESS, log_every=ENDLESS, eval_every=0, checkpoint_every=0, tensorboard=False,
-            run_dir=f"{folder}/run", device=str(device), cpu_threads=torch.get_num_threads(),
-        )  # fmt: skip
+        config = endless(config, f"{folder}/run", str(device))
         with contextlib.redirect_stdout(io.StringIO()):
             self._run = stack.enter_context(Run(dataclasses.replace(make_plan(config), mode=mode)))
             self._run.start()

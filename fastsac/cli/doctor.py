@@ -200,7 +200,9 @@ def check_processes() -> Check:
     nccl = dist.is_nccl_available()
     detail = f"this one alone; torchrun can start several, which reduce by gloo{', between GPUs by nccl' * nccl}"
     if torch.cuda.is_available() and not nccl:
-        return Check("warning", detail, "This torch has no NCCL: only --device cuda:0 and cpu can be shared by several.")
+        return Check(
+            "warning", detail, "This torch has no NCCL: only --device cuda:0 and cpu can be shared by several."
+        )
     return Check("ok", detail)
 
 
