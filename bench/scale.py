@@ -143,7 +143,7 @@ def details(seen: Sequence[dict[str, Any]]) -> harness.Row:
     """What the rounds of an arrangement have measured beside environment steps; of reductions where there are any."""
     about = {name: seen[-1][name] for name in ("mode", "device", "reduced_bytes", "backend") if name in seen[-1]}
     measured = [name for name in ("updates_per_s", "reduction_s", "latency_s", "bytes_per_s") if name in seen[-1]]
-    found = about | {name: harness.summary([each[name] for each in seen]) for name in measured}
+    found: harness.Row = about | {name: harness.summary([each[name] for each in seen]) for name in measured}
     if "reduction_s" in found:
         found["reduction_share"] = harness.summary([each["reduction_s"] * each["updates_per_s"] for each in seen])
     return found

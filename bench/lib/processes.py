@@ -88,6 +88,9 @@ def run_process(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # its compilers, too, which would disturb the next run
             return {"error": f"the process was ended, for it had not come to an end after {limit_s:,g} seconds"}
+        except BaseException:  # Ctrl-C, of which the process in its own session does not know
+            process.terminate()
+            raise
         finally:
             running.discard(process)
     process_s = time.monotonic() - began

@@ -101,7 +101,7 @@ class Recorder(TorchDispatchMode):
     """Inside, notes the bytes of every vector that is reduced over processes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.sizes: list[int] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -115,7 +115,8 @@ def reduced_bytes(learner: Learner) -> list[int]:
     buffers = learner.buffers
     if learner.config.num_members == 1:
         buffers = pytree.tree_map(lambda tensor: tensor[0], buffers)
-    with torch.no_grad(), Recorder() as seen:
+    seen = Recorder()
+    with torch.no_grad(), seen:
         gradient_step_(learner.algorithm, learner.config, buffers, with_actor=True)
     return seen.sizes
 

@@ -1,9 +1,15 @@
 """The doctor: the real report of this machine, and what each broken thing turns into."""
 
 import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from rich.console import Console
 
 from fastsac.cli import doctor
@@ -65,6 +71,65 @@ def test_wrong_numbers_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "chosen", lambda: (torch.device("cpu"), "compiled"))
     monkeypatch.setattr(doctor, "run_small_update", lambda _, mode: torch.tensor([1.0 if mode == "eager" else 2.0]))
     assert "other numbers" in doctor.PROBES["compile"]().detail
+
+
+# Processes ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_process_alone_says_what_others_would_reduce_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist, "is_nccl_available", lambda: True)
+    check = doctor.check_processes()
+    assert (check.status, check.detail.partition("; ")[2]) == (
+        "ok",
+        "torchrun can start several, which reduce by gloo, between GPUs by nccl",
+    )
+    monkeypatch.setattr(dist, "is_nccl_available", lambda: False)
+    assert doctor.check_processes().detail.endswith("by gloo")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert doctor.check_processes().status == "warning"
+    monkeypatch.setattr(dist, "is_gloo_available", lambda: False)
+    assert doctor.check_processes().detail == "torch has no torch.distributed with gloo"
+
+
+DOCTOR = """import sys
+from fastsac.cli import doctor
+doctor.PROBES = {"gpu": doctor.check_gpu, "processes": doctor.check_processes}
+if "many" in sys.argv:
+    import torch
+    torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 1
+    doctor.PROBES.pop("gpu")
+sys.exit(doctor.run([]))
+"""
+
+
+def torchrun(folder: Path, *args: str) -> "subprocess.CompletedProcess[str]":
+    """Two processes that look at nothing but GPUs and each other."""
+    script = folder / "doctor.py"
+    script.write_text(DOCTOR)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run([*command, *args], env=env, capture_output=True, text=True, timeout=120)
+
+
+def test_of_two_processes_the_first_one_prints_what_they_are(tmp_path: Path) -> None:
+    done = torchrun(tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    ranks = "; ".join(rf"rank {rank} \(\S+:\d+\) cpu" for rank in range(2))
+    pattern = rf"ok processes {ranks}; by gloo: latency \S+ ms, 3\.8 MiB in \S+ ms \(\S+ GB/s\) This machine"
+    assert re.search(pattern, text), text
+    assert text.count("This machine can train.") == 1  # rank 0 alone
+
+
+@pytest.mark.slow
+def test_more_processes_than_gpus_are_one_line(tmp_path: Path) -> None:
+    done = torchrun(tmp_path, "many")
+    assert done.returncode == 1
+    text = " ".join(done.stdout.split())
+    assert text == (
+        "fail processes 2 processes need 2 GPUs, and there is 1 Start torchrun with --nproc-per-node 1, or share one "
+        "by --device cuda:0. Training would fail here: processes."
+    )
 
 
 @pytest.mark.parametrize(("status", "expected"), [("ok", 0), ("warning", 0), ("fail", 1)])

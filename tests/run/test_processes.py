@@ -1,0 +1,68 @@
+"""What a run says of its processes at the start."""
+
+import socket
+
+import pytest
+import torch
+
+from fastsac.config.settings import Config
+from fastsac.config.shares import share_of
+from fastsac.learning.learner import make_parts
+from fastsac.run.processes import about_processes, about_reductions
+from fastsac.runtime.world import World
+from tests.support.learners import BASE, CPU, SPEC
+from tests.support.ranks import reduction_of
+
+
+class Four(World):
+    """Rank 0 of four, on two machines."""
+
+    size = 4
+
+    def __init__(self, names):
+        self.places = list(zip([socket.gethostname(), socket.gethostname(), "b", "b"], names, strict=True))
+
+    def gather(self, value):
+        """What all say; this one among them."""
+        assert value == self.places[0]
+        return self.places
+
+
+GPUS = ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "names", "expected"),
+    [
+        (
+            1,
+            GPUS,
+            "4 processes train one agent: 2 of 8 environments and 64 of 256 transitions of a batch in each "
+            "({}: cuda:0 to cuda:1; b: cuda:0 to cuda:1)",
+        ),
+        (
+            6,
+            ["cpu"] * 4,
+            "4 processes share the members, 1 or 2 each ({}: 2 on cpu; b: 2 on cpu); they talk at log points alone, "
+            "by gloo",
+        ),
+    ],
+)
+def test_who_trains_what_and_where(seeds, names, expected):
+    share = share_of(Config(env="Pendulum-v1", num_envs=8, seeds=seeds), 0, 4)
+    text = about_processes(share, torch.device(names[0]), Four(names))
+    assert text == expected.format(socket.gethostname())
+
+
+def test_a_process_alone_says_nothing():
+    assert about_processes(BASE, CPU, World()) == ""
+    assert about_reductions(make_parts(BASE, SPEC, CPU, "eager").learner) == ""
+
+
+def tell(rank):
+    return about_reductions(make_parts(BASE, SPEC, CPU, "eager", reduction=reduction_of(2)).learner)
+
+
+def test_processes_of_one_agent_say_what_reductions_take(ranks):
+    for text in ranks.call(tell):
+        assert text.startswith("gradients are reduced by gloo: latency ")
