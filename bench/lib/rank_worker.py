@@ -78,11 +78,17 @@ def rates(run: Run, world: World, seconds: float) -> dict[str, float]:
 
 
 def take_turn(run: Run, world: World, vec_steps: int) -> harness.Timed:
-    """So many vector steps in each process, and the seconds of the slowest one."""
+    """So many vector steps in each process, and the seconds of the slowest one.
+
+    Raises:
+        Failed: a signal ends the run.
+    """
     world.gather(None)  # all begin together
     began = time.perf_counter()
     for _ in range(vec_steps):
         run.step()
+        if run.is_over:
+            raise harness.Failed(f"ended by {run.stop_rule.reason}")
     program.wait_for(run.learner)
     return harness.Timed(vec_steps, max(world.gather(time.perf_counter() - began)))
 
