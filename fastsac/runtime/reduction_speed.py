@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import torch
 
-from fastsac.nn.reduction import Reduction
 from fastsac.runtime.device import format_bytes
+from fastsac.runtime.reduction import GroupReduction
 
 LIMIT_S = 0.05  # about how long one size is measured
 MOST = 200  # reductions of one size
 
 
-def reduction_s(reduction: Reduction, num_bytes: int, device: torch.device, limit_s: float = LIMIT_S) -> float:
+def reduction_s(reduction: GroupReduction, num_bytes: int, device: torch.device, limit_s: float = LIMIT_S) -> float:
     """Seconds of one sum over all processes, of float32 numbers; all call it together, and get the same.
 
     Args:
@@ -39,7 +39,7 @@ def reduction_s(reduction: Reduction, num_bytes: int, device: torch.device, limi
     return repeat(times) / times
 
 
-def measured_text(reduction: Reduction, sizes: Sequence[int], device: torch.device) -> str:
+def measured_text(reduction: GroupReduction, sizes: Sequence[int], device: torch.device) -> str:
     """`latency 0.10 ms, 852.0 KiB in 1.2 ms (0.7 GB/s)`: of one number, and of vectors of these bytes, in turn.
 
     All processes call it together.
