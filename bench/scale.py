@@ -223,6 +223,7 @@ def model_table(rows: Sequence[harness.Row]) -> Figures:
     lines = [
         [
             row["name"],
+            f"{1e6 * row['latency_s']:.0f} us, {row['bytes_per_s'] / 1e9:.0f} GB/s" if row["ranks"] > 1 else "",
             f"{row['ranks'] * row['batch_size']:,}",
             number(1e6 * row["reduction_s"], 0),
             f"{100 * row['share']:.0f}%",
@@ -233,7 +234,7 @@ def model_table(rows: Sequence[harness.Row]) -> Figures:
         ]
         for row in rows
     ]
-    columns = ["batch", "reduction, us", "its share", "updates/s", "million transitions/s", "env steps/s"]
+    columns = ["assumed", "batch", "reduction, us", "its share", "updates/s", "million transitions/s", "env steps/s"]
     return Figures("A MODEL, NOT MEASURED: one agent", [*columns, "or an agent each: updates/s of all"], lines)
 
 

@@ -34,7 +34,7 @@ class Cluster:
 
     Attributes:
         name: of the row.
-        ranks: GPUs.
+        ranks: GPUs; one has no reductions, and the rest does not matter.
         latency_s: of the reduction of one number.
         bytes_per_s: that each GPU sends, and takes in as many.
     """
@@ -42,7 +42,7 @@ class Cluster:
     name: str
     ranks: int = 1
     latency_s: float = 0.0
-    bytes_per_s: float = float("inf")
+    bytes_per_s: float = 0.0
 
 
 CLUSTERS = (
