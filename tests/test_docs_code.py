@@ -97,6 +97,8 @@ def test_training_commands_are_understood(command: str, world: Path, trained: Pa
     if config.resume and not fresh:
         assert fastsac.train(resume=config.resume, total_steps=160).env_steps >= 160
     elif own or config.env in SMALL_TASKS:
+        if config.prefill:
+            fastsac.collect("demo:pendulum", config.prefill, steps=100)
         assert fastsac.train(config.replace(**tiny(config))).env_steps > 0
 
 

@@ -258,7 +258,7 @@ def test_extraction_refuses_what_is_not_there(tmp_path, swept, capsys):
     (tmp_path / "full" / "file").touch()
     with pytest.raises(ValueError, match="full exists and is not empty"):
         extract(swept.run_dir, 0, tmp_path / "full")
-    with pytest.raises(ValueError, match="no evaluation"):
+    with pytest.raises(ValueError, match="is not a run directory"):
         best_member(tmp_path)
     assert main(["extract", str(swept.run_dir), "--member", "last"]) == 2
     assert "must be best or a whole number" in capsys.readouterr().err
