@@ -63,7 +63,7 @@ class Collector:
         self._on_cuda = learner.device.type == "cuda"
         self._overlap = self._on_cuda if config.overlap == "auto" else config.overlap == "on"
         self._is_dummy = np.zeros((config.num_members, config.num_envs), np.bool_)
-        self._locate = of_members(config, config.num_envs, lambda: self.env_steps)
+        self._locate = of_members(config, config.num_envs, lambda: self.env_steps, first=config.first_env)
         self._early: Step | None = None
         self._saved: dict[str, Any] | None = None  # where the environments were, of a checkpoint
         self._env_s = self._act_s = 0.0

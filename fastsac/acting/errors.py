@@ -31,7 +31,13 @@ class EnvFailedError(BadStepError):
 
 
 class NotFiniteError(RuntimeError):
-    """A number that is NaN or infinite came from an environment or out of a loss."""
+    """A number that is NaN or infinite came from an environment or out of a loss.
+
+    Attributes:
+        is_everywhere: whether all processes of the run have it, as they have the same parameters.
+    """
+
+    is_everywhere = False
 
 
 class ActionError(NotFiniteError):
@@ -58,8 +64,13 @@ def of_nobody(index: int | None) -> Place:
     return Place("the environments" if index is None else f"environment {index}")
 
 
-def of_members(config: Config, num_envs: int, env_steps: Callable[[], Sequence[int]], during: str = "") -> Locate:
-    """`Locate` of a run with `num_envs` environments for each member; `during` may be " in an evaluation"."""
+def of_members(
+    config: Config, num_envs: int, env_steps: Callable[[], Sequence[int]], during: str = "", first: int = 0
+) -> Locate:
+    """`Locate` of a run with `num_envs` environments for each member, of which the first has number `first`.
+
+    `during` may be " in an evaluation".
+    """
 
     def locate(index: int | None) -> Place:
         kept = " Checkpoints written so far are kept."
@@ -67,7 +78,7 @@ def of_members(config: Config, num_envs: int, env_steps: Callable[[], Sequence[i
             return Place("the environments", "", f"{during} at env step {min(env_steps())}", kept)
         member, env = divmod(index, num_envs)
         owner, when = f" of {config.member_name(member)}", f"{during} at env step {env_steps()[member]}"
-        return Place(f"environment {env}", owner, when, kept)
+        return Place(f"environment {first + env}", owner, when, kept)
 
     return locate
 

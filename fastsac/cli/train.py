@@ -64,7 +64,7 @@ def run(args: list[str]) -> int:
     given = read_call(args)
     config, quiet = settings_of(*given), given[0].quiet
     from fastsac.runtime.peers import PeerError
-    from fastsac.runtime.world import join
+    from fastsac.runtime.world import AgreedError, join
 
     with join(config.parallel) as world:
         try:
@@ -73,6 +73,11 @@ def run(args: list[str]) -> int:
             if world.speaks_of(error):
                 say(PROG, f"{error}. Checkpoints written so far are kept.")
             return 1
+        except ValueError as error:
+            if world.is_first or not isinstance(error, AgreedError):
+                say(PROG, str(error))
+            world.fail(str(error))
+            return 2
 
 
 def _train(config: Config, notes: Sequence[str], quiet: bool, world: "World") -> int:
@@ -100,7 +105,8 @@ def _train(config: Config, notes: Sequence[str], quiet: bool, world: "World") ->
             if message is None:
                 raise
             training.display.close()
-            say(PROG, message if world.is_alone else f"rank {world.rank}: {message}")
+            if world.is_first or not getattr(error, "is_everywhere", False):
+                say(PROG, message if world.is_alone else f"rank {world.rank}: {message}")
             return 1
         except ValueError as error:  # a fault of ours, not a wrong call: keep the traceback
             raise RuntimeError("training failed") from error

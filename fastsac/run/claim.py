@@ -32,17 +32,25 @@ def claim(config: Config) -> tuple[RunDir, bool]:
     return place, bool(checkpoint.checkpoint_dirs(path))
 
 
-def claim_together(config: Config, world: World) -> tuple[RunDir, bool]:
-    """As `claim`, by rank 0, which holds the folder for all; a restart by torchrun goes on from the last checkpoint.
+def of_restart(config: Config, world: World) -> Config:
+    """The settings as given; where torchrun has started the run again, those with which it goes on by itself.
 
     Raises:
-        ValueError: as `claim`; or restarts were asked for, and the run has no folder by which it would be found again.
+        ValueError: restarts were asked for, and the run has no folder by which it would be found again.
     """
-    if world.max_restarts and config.resume is None:
-        if config.run_dir is None:
-            raise ValueError("--max-restarts needs a run directory that a restart finds again. Give --run-dir.")
-        if world.restarts:
-            config = config.replace(resume="auto")
+    if world.max_restarts and config.run_dir is None and config.resume is None:
+        raise ValueError("--max-restarts needs a run directory that a restart finds again. Give --run-dir.")
+    if world.restarts == 0 or config.resume == "auto":
+        return config
+    return config.replace(resume="auto", run_dir=config.run_dir or config.resume)
+
+
+def claim_together(config: Config, world: World) -> tuple[RunDir, bool]:
+    """As `claim`, by rank 0, which holds the folder for all.
+
+    Raises:
+        ValueError: as `claim`.
+    """
     found = world.agreed(lambda: claim(config) if world.is_first else None)
     path, is_resumed = world.tell(None if found is None else (found[0].path, found[1])) or (Path(), False)
     return (RunDir(path) if found is None else found[0]), is_resumed

@@ -56,7 +56,7 @@ def evaluate(run: "Run") -> Evaluation:
     m, n = config.num_members, last - first
     if n == 0:
         return Evaluation(np.zeros((m, 0)), np.zeros((m, 0)), np.zeros((m, 0), np.bool_))
-    locate = of_members(config, n, lambda: run.collector.env_steps, " in an evaluation")
+    locate = of_members(config, n, lambda: run.collector.env_steps, " in an evaluation", first)
 
     def act(obs: FloatArray) -> FloatArray:
         if not run.update_stop_rule():

@@ -66,6 +66,7 @@ class LogPoints:
         run.display.update({**mean, "env_steps": run.env_steps, "grad_steps": run.grad_steps})
         run.callbacks.log(rows)
         run.checkpointer.tell()
+        together.agree()  # what callbacks asked for
 
     def evaluate(self) -> None:
         """Evaluate the policies as they are after all gradient steps that are due; raises as `train`."""
@@ -100,3 +101,4 @@ class LogPoints:
         if is_filmed and run.plan.world.is_first:
             self._films.make(own_returns)
         run.callbacks.evaluation(self.last_evals)
+        run.together.agree()

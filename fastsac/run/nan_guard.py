@@ -20,6 +20,7 @@ from fastsac.acting.errors import NotFiniteError
 from fastsac.algorithms.algorithm import METRICS
 from fastsac.algorithms.batch import Batch
 from fastsac.checkpoint.writer import dump
+from fastsac.config.shares import PartOfAgent
 from fastsac.disk.files import write_file
 from fastsac.learning.draw import draw_batch
 from fastsac.learning.gradient_step import FAULT_COLUMNS, NO_FAULT_STEP
@@ -88,7 +89,9 @@ class NanGuard:
 
     def __init__(self, parts: Parts, collector: Collector, run_dir: Path, say: Callable[[str], None]) -> None:
         self.learner, self.collector, self._parts = parts.learner, collector, parts
-        self.config, self.run_dir, self._say = parts.learner.config, run_dir, say
+        self.config, self.run_dir = parts.learner.config, run_dir
+        self._rank = self.config.rank if isinstance(self.config, PartOfAgent) else None  # one of those that see the same
+        self._say = say if not self._rank else lambda _: None
         self.rollbacks = [0] * self.config.num_members  # how often each was taken back
         self._held: Any = None  # what members go back to, on the device, if they do
         if self.config.on_nan == "rollback":
@@ -118,14 +121,19 @@ class NanGuard:
             what = f"{self._describe(fault)}. {self._dump(fault)}"
             if self._held is None:
                 advice = "try a smaller learning rate, --max-grad-norm 1 or --on-nan rollback."
-                raise NotFiniteError(f"{what} Checkpoints written so far are kept; {advice}")
+                raise self._error(f"{what} Checkpoints written so far are kept; {advice}")
             if self.rollbacks[fault.member] == MAX_ROLLBACKS:
                 advice = "try a smaller learning rate or --max-grad-norm 1."
-                raise NotFiniteError(f"{what} {MAX_ROLLBACKS} rollbacks did not help: {advice}")
+                raise self._error(f"{what} {MAX_ROLLBACKS} rollbacks did not help: {advice}")
             self._roll_back(fault.member)
             to, number = self.learner.grad_steps[fault.member], self.rollbacks[fault.member]
             self._say(f"{what} Back to gradient step {to:,}, for time {number} of {MAX_ROLLBACKS}.")
         return bool(faults)
+
+    def _error(self, message: str) -> NotFiniteError:
+        error = NotFiniteError(message)
+        error.is_everywhere = self._rank is not None
+        return error
 
     def _roll_back(self, member: int) -> None:
         self.rollbacks[member] += 1
@@ -140,14 +148,15 @@ class NanGuard:
 
     def _dump(self, fault: Fault) -> str:
         """Write all that belongs to a fault; says where it is, or why not."""
-        m = fault.member
+        m, number = fault.member, self.config.first_member + fault.member
         folder = self.run_dir / f"nan-{fault.step}"
-        times = len(list(folder.glob(f"member{m}[-.]*pt")))  # the same step may go wrong again
-        path = folder / f"member{m}{f'-{times + 1}' if times else ''}.pt"
+        name = f"member{number}" if self._rank is None else f"rank{self._rank}-member{number}"
+        times = len(list(folder.glob(f"{name}[-.]*pt")))  # the same step may go wrong again
+        path = folder / f"{name}{f'-{times + 1}' if times else ''}.pt"
         batch, stale = redraw(self.learner, fault)
         state = {"state": self.learner.buffers["state"], **self._parts.normalizers()}
         content = {
-            "names": list(fault.names), "member": m, "seed": self.config.member_seeds[m], "grad_step": fault.step,
+            "names": list(fault.names), "member": number, "seed": self.config.member_seeds[m], "grad_step": fault.step,
             "counter_offset": int(self.learner.buffers["counter_offset"][m]),
             "replay": {"head": fault.head, "tail": fault.tail, "count": fault.count},
             "noticed_at": {"env_steps": self.collector.env_steps[m], "grad_steps": self.learner.grad_steps[m]},

@@ -16,7 +16,7 @@ from fastsac.algorithms import registry
 from fastsac.config.settings import Config
 from fastsac.config.shares import PartOfAgent
 from fastsac.env import EnvSpec, make_spec, why_only_here
-from fastsac.run.claim import claim_together, settings_before
+from fastsac.run.claim import claim_together, of_restart, settings_before
 from fastsac.run.effects import settle
 from fastsac.run.films import check_films
 from fastsac.run.forecast import forecast
@@ -86,6 +86,7 @@ def make_plan(config: Config, notes: Sequence[str] = (), world: World | None = N
     """
     began, world = time.perf_counter(), world or World()
     check_equal_settings(config, world)
+    config = world.agreed(lambda: of_restart(config, world))
     choice = world.agreed(lambda: _choose(config, world))
     config, share, spec, device = choice.config, choice.share, choice.spec, choice.device
     about = about_processes(share, device, world)

@@ -15,20 +15,20 @@ from fastsac.learning.learner import Learner
 from fastsac.nn.reduction import ALONE, Reduction
 from fastsac.runtime.device import num_cpus
 from fastsac.runtime.versions import versions
-from fastsac.runtime.world import Ranks, World
+from fastsac.runtime.world import AgreedError, Ranks, World
 
 if TYPE_CHECKING:
     from fastsac.run.plan import Plan
 
 
 def check_equal_settings(config: Config, world: World) -> None:
-    """Raise a ValueError where processes were given other settings, or other versions of packages, than rank 0."""
+    """Raise an AgreedError where processes were given other settings, or other versions of packages, than rank 0."""
     mine = {"settings": _digest(config.to_json()), "versions": _digest(repr(versions()))}
     said = world.gather(mine)
     for what in mine:
         if differing := [rank for rank, each in enumerate(said) if each[what] != said[0][what]]:
             ranks = ", ".join(map(str, differing))
-            raise ValueError(
+            raise AgreedError(
                 f"rank {ranks} has other {what} than rank 0. Start all processes by the same command, "
                 "in environments of the same versions."
             )
@@ -51,7 +51,7 @@ def shared_by(plan: "Plan") -> tuple[Reduction, Tally | None]:
     world = plan.world
     assert isinstance(world, Ranks)
     group = world.device_group(plan.device, is_shared(plan.config, plan.device, world))
-    return GroupReduction("agent", plan.device, group), GroupTally(wait=world.wait)
+    return GroupReduction("agent", plan.device, group, world.explained), GroupTally(wait=world.wait)
 
 
 def is_shared(config: Config, device: torch.device, world: World) -> bool:

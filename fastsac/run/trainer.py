@@ -11,6 +11,7 @@ from typing import Any, Self
 from fastsac import checkpoint
 from fastsac.acting.collector import Collector
 from fastsac.acting.errors import BadStepError, NotFiniteError
+from fastsac.checkpoint.reader import Tree
 from fastsac.config.settings import Config
 from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.learning.learner import make_parts
@@ -98,7 +99,7 @@ class Run:
             say, warn = self.display.info, self.display.warn
             for note in plan.notes:
                 say(note)
-            if plan.resume and plan.resume.found.note:
+            if plan.resume and plan.resume.found.note and plan.world.is_first:
                 warn(plan.resume.found.note)
             tolerance = DiskErrorTolerance(warn)
             # Kernels are compiled for all the threads that they may get.
@@ -111,10 +112,11 @@ class Run:
             if about := about_reductions(self.learner):
                 say(about)
             world = plan.world
-            tensors = own(checkpoint.read(plan.resume.found), config, world.rank, world.size) if plan.resume else {}
+            tensors = world.agreed(self._read_checkpoint)
             # A resumed run goes on with episodes of its own rather than with the first ones again.
             with self.display.aside("making the environments"):
-                self.env = make_training_envs(config, plan.resume.state.vec_steps if plan.resume else 0)
+                vec_steps = plan.resume.state.vec_steps if plan.resume else 0
+                self.env = world.agreed(lambda: make_training_envs(config, vec_steps))
             self._open.callback(lambda: self.env.close())  # whichever it is then
             self.collector = Collector(config, self.env, *self.parts, tally)
             self.display.follow(lambda: (min(self.collector.env_steps), self.grad_steps))
@@ -242,6 +244,13 @@ class Run:
     def grad_steps(self) -> int:
         """Gradient steps of the member that has made the fewest."""
         return min(self.learner.grad_steps)
+
+    def _read_checkpoint(self) -> Tree:
+        """The part of this process of the checkpoint to go on from; nothing where the run is new."""
+        plan = self.plan
+        if plan.resume is None:
+            return {}
+        return own(checkpoint.read(plan.resume.found), self.config, plan.world.rank, plan.world.size)
 
     def _make_display(self) -> Display:
         config = self.plan.config

@@ -31,6 +31,10 @@ class PeerError(RuntimeError):
         super().__init__(message)
         self.rank, self.is_told = rank, is_told
 
+    def is_told_by(self, rank: int) -> bool:
+        """Whether the process `rank` is the one to say it, where it is still to be said."""
+        return not self.is_told and rank == (1 if self.rank == 0 else 0)
+
 
 class Store(Protocol):
     """What is needed of a `torch.distributed.Store`."""
@@ -177,5 +181,6 @@ class Peers:
         """Let `check` raise it; end this process if it does not come to that, for instance as it waits for a GPU."""
         self._error = error
         if not self._closed.wait(GRACE_S):
-            print(f"fastsac: rank {self._rank} ends: {error}.", file=sys.stderr, flush=True)
+            if error.is_told_by(self._rank):
+                print(f"fastsac: {error}. Checkpoints written so far are kept.", file=sys.stderr, flush=True)
             self._leave(FAILED)

@@ -5,14 +5,22 @@ and never waits for the device.  A CUDA graph can hold it with NCCL alone.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 _OPS = {"sum": dist.ReduceOp.SUM, "max": dist.ReduceOp.MAX}
-_GROUPS: dict[str, dist.ProcessGroup | None] = {}  # by the names that graphs have them under; None is all processes
+Explain = Callable[[RuntimeError], RuntimeError]
+
+
+class _Group(NamedTuple):
+    processes: dist.ProcessGroup | None  # None is all
+    explained: Explain  # what to raise where a connection breaks
+
+
+_GROUPS: dict[str, _Group] = {}  # by the names that graphs have them under
 
 _LIBRARY = torch.library.Library("fastsac", "DEF")
 _LIBRARY.define("all_reduce(Tensor x, str op, str group) -> Tensor")
@@ -20,7 +28,10 @@ _LIBRARY.define("all_reduce(Tensor x, str op, str group) -> Tensor")
 
 def _all_reduce(x: Tensor, op: str, group: str) -> Tensor:
     out = x.clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(out, _OPS[op], _GROUPS[group])
+    try:
+        dist.all_reduce(out, _OPS[op], _GROUPS[group].processes)
+    except RuntimeError as error:
+        raise _GROUPS[group].explained(error) from error
     return out
 
 
@@ -62,11 +73,18 @@ class GroupReduction:
         name: of the group in graphs, the same on all processes.
         device: of what is reduced.
         group: None is all processes.
+        explained: gives what to raise where a connection breaks.
     """
 
-    def __init__(self, name: str, device: torch.device, group: dist.ProcessGroup | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        device: torch.device,
+        group: dist.ProcessGroup | None = None,
+        explained: Explain = lambda error: error,
+    ) -> None:
         self.size, self._name = dist.get_world_size(group), name
-        _GROUPS[name] = group
+        _GROUPS[name] = _Group(group, explained)
         self.backend = str(dist.get_backend(group))  # nccl or gloo
         self.sum(torch.zeros(1, device=device))  # connects, which must not be within a capture
 

@@ -20,13 +20,18 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.utils import _pytree as pytree
 
-from fastsac.runtime.peers import BEAT_S, LOST_S, PeerError, Peers
+from fastsac.runtime import peers
+from fastsac.runtime.peers import PeerError, Peers
 
 T = TypeVar("T")
 JOIN_S = 300.0  # in which all processes must have started
 HANG_S = 1800.0  # in which all come to where one waits: compiling and evaluating take their time
 _WORLDS = count()  # that this process has joined
 _WAITS_S = (0.0, 1e-4, 1e-3, 5e-3)  # between two looks at what is under way
+
+
+class AgreedError(ValueError):
+    """A ValueError that all processes raise."""
 
 
 class World:
@@ -76,13 +81,18 @@ class World:
         """Do something on every rank; where one of them raises a ValueError, all do, with that message.
 
         Raises:
-            ValueError: that of the lowest rank that has one, with the rank's name where it is not everyone's.
+            AgreedError: that of the lowest rank that has one, with its name where that is not rank 0.  A process alone
+                raises what it has.
         """
         return work()
 
     def speaks_of(self, error: PeerError) -> bool:
         """Whether this process says what happened to another one: one of them does."""
-        return not error.is_told and self.rank == (1 if error.rank == 0 else 0)
+        return error.is_told_by(self.rank)
+
+    def explained(self, error: RuntimeError) -> RuntimeError:
+        """A PeerError for what torch.distributed raises where a connection broke; may wait until it is known whose."""
+        return error
 
     def fail(self, reason: str) -> None:
         """Tell the others that this process ends by an error; they do, too."""
@@ -94,10 +104,9 @@ class World:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is None or isinstance(error, PeerError):
-            self.close()
-        else:
+        if error is not None and not isinstance(error, PeerError):
             self.fail(" ".join(str(error).split())[:1000] or type(error).__name__)
+        self.close()
 
 
 class Ranks(World):
@@ -197,7 +206,7 @@ class Ranks(World):
         if not found:
             return result  # type: ignore[return-value]
         rank, text = found[0]
-        raise ValueError(text if len({*said}) == 1 else f"rank {rank}: {text}") from failure
+        raise AgreedError(text if rank == 0 else f"rank {rank}: {text}") from failure
 
     def wait(self, work: "dist.Work | None") -> None:
         """Wait for something that all take part in.
@@ -216,19 +225,19 @@ class Ranks(World):
                     raise PeerError(f"rank {self.rank} waited for the others for {HANG_S:.0f} s in vain", None)
             work.wait()
         except RuntimeError as error:
-            raise self._explained(error) from error
+            raise self.explained(error) from error
 
-    def _explained(self, error: RuntimeError) -> PeerError:
-        """Who is missing, as far as it comes to be known: a broken connection does not say whose it was."""
+    def explained(self, error: RuntimeError) -> PeerError:
+        """As of `World`: a broken connection does not say whose it was, but its process gives no sign of life then."""
         if isinstance(error, PeerError):
             return error
-        until = time.monotonic() + LOST_S + 4 * BEAT_S
+        until = time.monotonic() + peers.LOST_S + 4 * peers.BEAT_S
         while time.monotonic() < until:
             try:
                 self.check()
             except PeerError as known:
                 return known
-            time.sleep(BEAT_S)
+            time.sleep(peers.BEAT_S)
         return PeerError(f"the connection to another rank broke ({_line(error)})", None)
 
     def device_group(self, device: torch.device, is_shared: bool) -> dist.ProcessGroup | None:
