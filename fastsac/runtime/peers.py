@@ -16,6 +16,7 @@ from typing import Protocol
 BEAT_S = 0.5  # between two looks
 LOST_S = 15.0  # without a sign of life a process counts as lost
 GRACE_S = 8.0  # in which this process notices by itself that it is to end
+STORE_FAILURES = 2  # in a row, after which the store counts as gone
 FAILED = 1  # exit status
 
 
@@ -146,15 +147,16 @@ class Peers:
 
     def _watch(self) -> None:
         """The thread: look, until this process ends or another one has to be reported."""
-        answered = time.monotonic()
+        failures = 0
         while not self._closed.wait(BEAT_S):
             try:
                 self._mine.beat += 1
                 self._tell()
                 signs = self._read()
-                answered = time.monotonic()
-            except Exception:  # of the store's connection, of many kinds
-                if time.monotonic() - answered < LOST_S:
+                failures = 0
+            except Exception:  # of the store's connection, of many kinds; it does not connect again
+                failures += 1
+                if failures < STORE_FAILURES:
                     continue
                 self._report(PeerError("the process that keeps the ranks together does not answer any more", None))
                 return

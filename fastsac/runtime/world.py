@@ -7,6 +7,7 @@ the name of the process that is missing.  A single process is a world of its own
 import os
 import pickle
 import socket
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -25,6 +26,7 @@ from fastsac.runtime.peers import PeerError, Peers
 
 T = TypeVar("T")
 JOIN_S = 300.0  # in which all processes must have started
+LEAVE_S = 2.0  # in which connections are closed
 HANG_S = 1800.0  # in which all come to where one waits: compiling and evaluating take their time
 _WORLDS = count()  # that this process has joined
 _WAITS_S = (0.0, 1e-4, 1e-3, 5e-3)  # between two looks at what is under way
@@ -136,7 +138,9 @@ class Ranks(World):
                 timeout=timedelta(seconds=HANG_S),
             )  # fmt: skip
             name = f"{socket.gethostname()}:{os.getpid()}"
-            self._peers = Peers(PrefixStore(f"{prefix}/peers", store.clone()), self.rank, self.size, name)
+            told = store.clone()  # a connection of its own for the thread
+            self._peers = Peers(PrefixStore(f"{prefix}/peers", told), self.rank, self.size, name)
+            told.set_timeout(timedelta(seconds=peers.LOST_S))
         except (RuntimeError, OSError) as error:  # torch's DistError is a RuntimeError
             raise ValueError(f"rank {self.rank} of {self.size} does not find the others: {_line(error)}") from error
         self._peers.start()
@@ -254,8 +258,10 @@ class Ranks(World):
     def close(self) -> None:
         """As of `World`."""
         self._peers.close()
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        if dist.is_initialized():  # which does not come to an end while a lost process has part in an operation
+            leaving = threading.Thread(target=dist.destroy_process_group, name="leaving", daemon=True)
+            leaving.start()
+            leaving.join(LEAVE_S)
 
 
 def is_started_by_torchrun() -> bool:

@@ -23,26 +23,10 @@ from fastsac.run.trainer import Run, train
 from tests.support.interrupted_runs import interrupt, resumed
 from tests.support.learners import BASE as LEARNER
 from tests.support.learners import CPU, SPEC, fill, make_filled
+from tests.support.poison import Poison
 from tests.support.runs import BASE, dumps, file_size_limit, go_wrong, rows, run, run_with
 
 ROLLBACK: dict[str, Any] = {"on_nan": "rollback", "total_steps": 200, "checkpoint_every": 0}
-
-
-class Poison:
-    """All rewards of one member are NaN for one vector step."""
-
-    def __init__(self, at, member=0):
-        self.at, self.member, self.kept = at, member, None
-
-    def __call__(self, training):
-        reward = training.replay.rows.reward[self.member]
-        if self.kept is not None:
-            reward[self.kept.isfinite()] = self.kept[self.kept.isfinite()]
-            self.kept, self.at = None, math.inf
-        elif training.collector.env_steps[self.member] >= self.at:
-            self.kept = reward.clone()
-            reward.fill_(math.nan)
-            self.kept[training.replay.host_head] = math.nan  # is written in between
 
 
 @pytest.mark.parametrize("changes", [{"critic_lr": 1e30}, {"reward_scale": 1e38}])

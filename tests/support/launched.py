@@ -7,25 +7,26 @@ environment variables, its own output, and may be killed.
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch.distributed import TCPStore
 
 from fastsac.runtime import peers
 
 PATIENCE_S = 120.0
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["fastsac.cli.train", "fastsac.run.trainer", "fastsac.runtime.reduction", __name__])
+CONTEXT.set_forkserver_preload(["fastsac.cli.train", "fastsac.run.trainer", "fastsac.runtime.reduction", "tests.support.rank_runs"])
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,12 @@ class Ended:
 
 
 def launch(
-    folder: Path, size: int, function: Callable[..., Any], *args: Any, lost_s: float = peers.LOST_S
+    folder: Path,
+    size: int,
+    function: Callable[..., Any],
+    *args: Any,
+    lost_s: float = peers.LOST_S,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Ended]:
     """Call `function(*args)`, of some module, in each of `size` processes; how they ended, by rank.
 
@@ -58,12 +64,14 @@ def launch(
         function: what each calls.
         args: what with.
         lost_s: seconds after which a process without a sign of life is lost.
+        variables: further ones of the environment.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port, processes, pipes = _free_port(), [], []
+    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # as torchrun keeps it
+    processes, pipes = list[BaseProcess](), list[Any]()
     for rank in range(size):
         ours, theirs = CONTEXT.Pipe(duplex=False)
-        work = (_variables(rank, size, port), lost_s, folder / f"{rank}", theirs, function, args)
+        work = (_variables(rank, size, store.port) | variables, lost_s, folder / f"{rank}", theirs, function, args)
         processes.append(CONTEXT.Process(target=_work, args=work))
         processes[-1].start()
         theirs.close()
@@ -88,13 +96,6 @@ def values(ended: Sequence[Ended]) -> list[Any]:
     return [each.value for each in ended]
 
 
-def command(*args: str) -> int:
-    """The exit status of `fastsac ...`."""
-    from fastsac.cli.main import main
-
-    return main(args)
-
-
 def _results(processes: Sequence[BaseProcess], pipes: Sequence["Connection[Any, Any]"]) -> list[tuple[Any, str | None]]:
     """Value and error of each, once all have ended but for those that are stopped."""
     found: list[tuple[Any, str | None]] = [(None, None)] * len(pipes)
@@ -115,17 +116,10 @@ def _is_stopped(pid: int | None) -> bool:
     return False
 
 
-def _free_port() -> int:
-    with closing(socket.socket()) as one:
-        one.bind(("localhost", 0))
-        port: int = one.getsockname()[1]
-    return port
-
-
 def _variables(rank: int, size: int, port: int) -> dict[str, str]:
     return {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size),
-        "MASTER_ADDR": "localhost", "MASTER_PORT": str(port),
+        "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True",
         "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
     }  # fmt: skip
 

@@ -1,0 +1,140 @@
+"""What each process of a run over several does in tests; functions for `launched.launch`."""
+
+import contextlib
+import io
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.utils import _pytree as pytree
+
+from fastsac.checkpoint.reader import sha256
+from fastsac.cli.main import main
+from fastsac.config.settings import Config
+from fastsac.run.callbacks import Callback, LogEvent, Stop
+from fastsac.run.result import Result
+from fastsac.run.trainer import Run, train
+from tests.support.poison import Poison
+from tests.support.runs import go_wrong
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What befalls one rank when its first member has made so many env steps: a signal, or what an environment does."""
+
+    rank: int
+    at: int
+    what: signal.Signals | str
+
+    def __call__(self, run: Run) -> None:
+        """As a hook of `go_wrong`."""
+        if run.collector.env_steps[0] < self.at or getattr(run, "has_met_its_fate", False):
+            return
+        run.has_met_its_fate = True  # type: ignore[attr-defined]
+        if isinstance(self.what, signal.Signals):
+            os.kill(os.getpid(), self.what)
+        elif self.what == "error":
+            raise ZeroDivisionError("a fault of the program")
+        else:  # of the scripted environment
+            env: Any = run.env
+            setattr(env, self.what, (1, env._vec_step + 1))
+
+
+def meet(hook: Fate | None) -> None:
+    """Let every run of this process come to its fate, if that is of this rank."""
+    if hook is None or os.environ["RANK"] != str(hook.rank):
+        return
+    start = Run.start
+
+    def start_and_wait(run: Run) -> None:
+        go_wrong(run, hook)
+        start(run)
+
+    Run.start = start_and_wait  # type: ignore[method-assign]  # in a process that ends after it
+
+
+def command(args: Sequence[str], fate: Fate | None = None) -> int:
+    """The exit status of `fastsac ...`."""
+    meet(fate)
+    return main(args)
+
+
+def commands(*calls: Sequence[str]) -> list[tuple[int, str]]:
+    """Exit status, and what stands on stderr, of one command after the other."""
+    found = []
+    for args in calls:
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            status = main(args)
+        found.append((status, err.getvalue()))
+    return found
+
+
+def trained(config: Config, fate: Fate | None = None) -> tuple[Result, str]:
+    """What a run came to, and a fingerprint of what it has learned."""
+    meet(fate)
+    sums: list[str] = []
+    close = Run.__exit__
+
+    def note(run: Run, *error: Any) -> None:
+        leaves = pytree.tree_leaves(run.learner.buffers["state"])
+        sums.append(sha256(b"".join(leaf.contiguous().numpy().tobytes() for leaf in leaves)))
+        close(run, *error)
+
+    Run.__exit__ = note  # type: ignore[method-assign]
+    try:
+        result = train(config, quiet=True)
+    finally:
+        Run.__exit__ = close  # type: ignore[method-assign]
+    return result, sums[0]
+
+
+def stop_at_40(event: object) -> Stop | None:
+    """A callback."""
+    return Stop("enough") if isinstance(event, LogEvent) and event.env_steps >= 40 else None
+
+
+def fail_at_40(event: object) -> None:
+    """Likewise."""
+    if isinstance(event, LogEvent) and event.env_steps >= 40:
+        raise ZeroDivisionError("in a callback")
+
+
+def called(config: Config, callback: Callback) -> Result:
+    """With a callback."""
+    return train(config, callbacks=[callback], quiet=True)
+
+
+def poisoned(config: Config, rank: int, at: int) -> Result:
+    """One rank has NaN for rewards in its first member for one vector step."""
+    if os.environ["RANK"] == str(rank):
+        start, poison = Run.start, Poison(at)
+
+        def start_and_wait(run: Run) -> None:
+            go_wrong(run, poison)
+            start(run)
+
+        Run.start = start_and_wait  # type: ignore[method-assign]
+    return train(config, quiet=True)
+
+
+def in_use(args: Sequence[str]) -> int:
+    """The exit status of `fastsac ...` in a program that uses torch.distributed for something else."""
+    dist.init_process_group("gloo")
+    return main(args)
+
+
+def command_in(folder: Path, args: Sequence[str]) -> int:
+    """Likewise, in a folder."""
+    os.chdir(folder)
+    return main(args)
+
+
+def different(config: Config) -> Result:
+    """Each rank has a seed of its own."""
+    return train(config.replace(seed=1 + int(os.environ["RANK"])), quiet=True)
