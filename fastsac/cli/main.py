@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(prog, str(error))
         return 1
     except ValueError as error:
-        if os.environ.get("RANK", "0") == "0":  # of processes that torchrun starts one speaks
+        if speaks():
             say(prog, str(error))
         return 2
     except KeyboardInterrupt as stop:
@@ -83,6 +83,11 @@ def unknown(command: str) -> str:
         return f"a command comes before {command}; {choices}."
     close = difflib.get_close_matches(command.lower(), COMMANDS, 1)
     return f"unknown command {command!r}; {f'did you mean {close[0]}?' if close else f'{choices}.'}"
+
+
+def speaks() -> bool:
+    """Whether this process says what all those find out that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def say(prog: str, message: str) -> None:

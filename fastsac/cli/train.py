@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ import tyro
 
 from fastsac.cli.flags import flags_of
 from fastsac.cli.help import help_text
-from fastsac.cli.main import say
+from fastsac.cli.main import say, speaks
 from fastsac.cli.parsing import HELP, read_flags, wants_help
 from fastsac.cli.spelling import as_usual, check_names
 from fastsac.config import fastest
@@ -112,7 +111,7 @@ def _train(config: Config, notes: Sequence[str], quiet: bool, world: "World") ->
             raise RuntimeError("training failed") from error
     if world.is_first:
         show_result(result, quiet)
-    if not result.interrupted:
+    if not result.interrupted or world.max_restarts:  # torchrun takes another status for a failure, and starts again
         return 0
     return OUT_OF_TIME if result.stopped_by == "max_wall_time" else exit_status(result.stopped_by)
 
@@ -166,12 +165,17 @@ def settings_of(known: argparse.Namespace, rest: list[str]) -> Config:
     if known.source:
         from fastsac.algorithms.plugins import check_plugins
 
-        check_plugins(config, Path(known.source), partial(say, PROG))
+        check_plugins(config, Path(known.source), _tell)
     if known.source and not known.env:
         from fastsac.env.foreign import check_env
 
-        check_env(config.env, Path(known.source), known.trust_env, partial(say, PROG))
+        check_env(config.env, Path(known.source), known.trust_env, _tell)
     return config
+
+
+def _tell(message: str) -> None:
+    if speaks():
+        say(PROG, message)
 
 
 def defaults(known: argparse.Namespace) -> Config | None:

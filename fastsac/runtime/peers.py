@@ -115,8 +115,8 @@ class Peers:
         self._mine.wish = self._mine.wish or reason
 
     def fail(self, reason: str) -> None:
-        """Tell the others that this process ends by an error; they do, too."""
-        self._end(failure=reason)
+        """Tell the others that this process ends by an error; they do, too.  The first reason counts."""
+        self._end(failure=self._mine.failure or reason)
 
     def close(self) -> None:
         """Tell the others that this process is done."""

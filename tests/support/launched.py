@@ -145,3 +145,5 @@ def _work(
         pipe.send((function(*args), None))
     except BaseException:
         pipe.send((None, traceback.format_exc()))
+    with open("/tmp/x/cpu_faults", "a") as f:
+        f.write(f"{time.process_time()} {function.__name__}\n")
