@@ -90,7 +90,9 @@ class NanGuard:
     def __init__(self, parts: Parts, collector: Collector, run_dir: Path, say: Callable[[str], None]) -> None:
         self.learner, self.collector, self._parts = parts.learner, collector, parts
         self.config, self.run_dir = parts.learner.config, run_dir
-        self._rank = self.config.rank if isinstance(self.config, PartOfAgent) else None  # one of those that see the same
+        self._rank = (
+            self.config.rank if isinstance(self.config, PartOfAgent) else None
+        )  # one of those that see the same
         self._say = say if not self._rank else lambda _: None
         self.rollbacks = [0] * self.config.num_members  # how often each was taken back
         self._held: Any = None  # what members go back to, on the device, if they do

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -106,7 +107,11 @@ def test_a_fault_after_the_last_step_is_made_up_for(tmp_path, monkeypatch):
         poison(training)
         if poison.kept is not None and not done:
             done.append(training.guard._roll_back)
-            monkeypatch.setattr(training.guard, "_roll_back", lambda member: (poison(training), done[0](member)))
+            monkeypatch.setattr(training.guard, "_roll_back", partial(heal_and_roll_back, training))
+
+    def heal_and_roll_back(training, member):
+        poison(training)
+        done[0](member)
 
     result = run_with(tmp_path, hook, **ROLLBACK)
     assert done

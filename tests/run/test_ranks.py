@@ -1,4 +1,4 @@
-"""Runs of several processes: what one process would have written, however they end, and whatever befalls one of them."""
+"""Runs of several processes leave what one would have, however they end, and whatever befalls one of them."""
 
 import json
 import re
@@ -116,7 +116,9 @@ def test_members_have_the_numbers_of_their_own_runs(by_size, size, tmp_path):
     state, _ = checkpoint.load(by_size[size])
     for member in range(3):
         alone, _ = checkpoint.load(train(at(tmp_path, MEMBERS.of_member(member), f"{member}"), quiet=True).run_dir)
-        count = MEMBERS.num_random_steps // MEMBERS.num_envs  # vector steps, in which nobody's action depends on learning
+        count = (
+            MEMBERS.num_random_steps // MEMBERS.num_envs
+        )  # vector steps, in which nobody's action depends on learning
         for name in ("rows.obs", "rows.action", "rows.reward"):
             random, own = (each["replay"][name][m, :count] for each, m in ((state, member), (alone, 0)))
             assert torch.equal(random, own)
@@ -160,11 +162,11 @@ def test_one_agent_has_the_budget_of_one_process_and_the_same_parameters_everywh
             assert mine[column] == expected[column]
     assert numbers(two.run_dir / "eval.csv")["episodes"][-1] == config.eval_episodes
     assert summary(two.run_dir)["processes"] == 2
-    (mine, _), (expected, _) = (checkpoint.load(result.run_dir) for result in (two, one))
-    assert [t.shape for t in mine["replay"].values()] == [t.shape for t in expected["replay"].values()]
+    replay, whole = (checkpoint.load(result.run_dir)[0]["replay"] for result in (two, one))
+    assert [t.shape for t in replay.values()] == [t.shape for t in whole.values()]
     count = config.num_random_steps // config.num_envs
     for column in ("rows.obs", "rows.action", "rows.reward"):
-        assert torch.equal(mine["replay"][column][:, :count], expected["replay"][column][:, :count])
+        assert torch.equal(replay[column][:, :count], whole[column][:, :count])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
@@ -226,9 +228,7 @@ def stopped(tmp_path_factory):
     for kind, config in KINDS.items():
         folder = tmp_path_factory.mktemp(kind)
         values(launch(folder / "out", 2, trained, at(folder, config, "whole")))
-        ended = launch(
-            folder / "out", 2, command, flags(at(folder, config, "stopped")), Fate(1, 50, signal.SIGTERM)
-        )
+        ended = launch(folder / "out", 2, command, flags(at(folder, config, "stopped")), Fate(1, 50, signal.SIGTERM))
         assert values(ended) == [143, 143]
         assert complaints(ended) == []
         found[kind] = folder / "whole", folder / "stopped"
@@ -281,7 +281,7 @@ def valid(state: Any) -> Any:
 def test_all_commands_read_the_checkpoint_of_several_ranks(by_size, tmp_path, capsys):
     folder = by_size[2]
     actions = [fastsac.load(each, member=2).act(np.zeros(5, np.float32)) for each in (folder, by_size[1])]
-    np.testing.assert_allclose(*actions, **CLOSE)
+    np.testing.assert_allclose(actions[0], actions[1], **CLOSE)
     assert main(["eval", str(folder), "--member", "1", "--episodes", "2", "--trust-env"]) == 0
     assert "return" in capsys.readouterr().out
     config = extract(folder, 2, tmp_path / "one")
@@ -369,16 +369,12 @@ def test_a_fault_of_the_program_on_one_rank_ends_all(tmp_path, kind):
 @pytest.mark.parametrize("what", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_rank_that_is_killed_or_hangs_is_named_by_one_of_the_others(tmp_path, kind, what):
-    ended = launch(
-        tmp_path / "out", 3, command, flags(at(tmp_path, KINDS[kind])), Fate(1, 60, what), lost_s=QUICK_S
-    )
+    ended = launch(tmp_path / "out", 3, command, flags(at(tmp_path, KINDS[kind])), Fate(1, 60, what), lost_s=QUICK_S)
     assert [each.status for each in ended][1] == -signal.SIGKILL
     assert [each.value or each.status for each in (ended[0], ended[2])] == [1, 1]
     (line,) = complaints(ended)
-    assert re.fullmatch(
-        r"fastsac(?: train)?: rank 1 \(.+:\d+\) is gone: no sign of life for 2 s\. Checkpoints written so far are kept\.",
-        line,
-    )
+    words = r"rank 1 \(.+:\d+\) is gone: no sign of life for 2 s\. Checkpoints written so far are kept\."
+    assert re.fullmatch(f"fastsac(?: train)?: {words}", line)
 
 
 # Wrong calls --------------------------------------------------------------------------------------------------------

@@ -41,7 +41,10 @@ def start(config: Config, folder: Path, max_restarts: int) -> subprocess.Popen[b
     train = ["-m", "fastsac", "train", "--config", str(settings), "--run-dir", str(folder), "--trust-env", "--quiet"]
     with folder.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(
-            [*torchrun, *port, "--max-restarts", str(max_restarts), *train], stdout=log, stderr=log, start_new_session=True
+            [*torchrun, *port, "--max-restarts", str(max_restarts), *train],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
 

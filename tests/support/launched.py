@@ -20,13 +20,15 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch.distributed import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it is there
 
 from fastsac.runtime import peers
 
 PATIENCE_S = 120.0
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["fastsac.cli.train", "fastsac.run.trainer", "fastsac.runtime.reduction", "tests.support.rank_runs"])
+CONTEXT.set_forkserver_preload(
+    ["fastsac.cli.train", "fastsac.run.trainer", "fastsac.runtime.reduction", "tests.support.rank_runs"]
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def launch(
     processes, pipes = list[BaseProcess](), list[Any]()
     for rank in range(size):
         ours, theirs = CONTEXT.Pipe(duplex=False)
-        work = (_variables(rank, size, store.port) | variables, lost_s, folder / f"{rank}", theirs, function, args)
+        work = ({**_variables(rank, size, store.port), **variables}, lost_s, folder / f"{rank}", theirs, function, args)
         processes.append(CONTEXT.Process(target=_work, args=work))
         processes[-1].start()
         theirs.close()
@@ -145,5 +147,3 @@ def _work(
         pipe.send((function(*args), None))
     except BaseException:
         pipe.send((None, traceback.format_exc()))
-    with open("/tmp/x/cpu_faults", "a") as f:
-        f.write(f"{time.process_time()} {function.__name__}\n")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch.utils import _pytree as pytree
 
@@ -20,7 +19,7 @@ from fastsac.run.callbacks import Callback, LogEvent, Stop
 from fastsac.run.result import Result
 from fastsac.run.trainer import Run, train
 from tests.support.poison import Poison
-from tests.support.runs import go_wrong
+from tests.support.runs import Hook, go_wrong
 
 
 @dataclass(frozen=True)
@@ -45,22 +44,23 @@ class Fate:
             setattr(env, self.what, (1, env._vec_step + 1))
 
 
-def meet(hook: Fate | None) -> None:
-    """Let every run of this process come to its fate, if that is of this rank."""
-    if hook is None or os.environ["RANK"] != str(hook.rank):
+def hook_up(hook: Hook, rank: int) -> None:
+    """Call `hook(run)` after every vector step of all runs of this process, if it is of this rank, to its end."""
+    if os.environ["RANK"] != str(rank):
         return
     start = Run.start
 
-    def start_and_wait(run: Run) -> None:
-        go_wrong(run, hook)
-        start(run)
+    def start_and_go_wrong(self: Run) -> None:
+        go_wrong(self, hook)
+        start(self)
 
-    Run.start = start_and_wait  # type: ignore[method-assign]  # in a process that ends after it
+    Run.start = start_and_go_wrong  # type: ignore[method-assign]
 
 
 def command(args: Sequence[str], fate: Fate | None = None) -> int:
     """The exit status of `fastsac ...`."""
-    meet(fate)
+    if fate is not None:
+        hook_up(fate, fate.rank)
     return main(args)
 
 
@@ -77,7 +77,8 @@ def commands(*calls: Sequence[str]) -> list[tuple[int, str]]:
 
 def trained(config: Config, fate: Fate | None = None) -> tuple[Result, str]:
     """What a run came to, and a fingerprint of what it has learned."""
-    meet(fate)
+    if fate is not None:
+        hook_up(fate, fate.rank)
     sums: list[str] = []
     close = Run.__exit__
 
@@ -112,14 +113,7 @@ def called(config: Config, callback: Callback) -> Result:
 
 def poisoned(config: Config, rank: int, at: int) -> Result:
     """One rank has NaN for rewards in its first member for one vector step."""
-    if os.environ["RANK"] == str(rank):
-        start, poison = Run.start, Poison(at)
-
-        def start_and_wait(run: Run) -> None:
-            go_wrong(run, poison)
-            start(run)
-
-        Run.start = start_and_wait  # type: ignore[method-assign]
+    hook_up(Poison(at), rank)
     return train(config, quiet=True)
 
 
