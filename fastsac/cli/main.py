@@ -86,8 +86,8 @@ def unknown(command: str) -> str:
 
 
 def speaks() -> bool:
-    """Whether this process says what all those find out that torchrun has started."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this process says what all find out that torchrun has started on this machine."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def say(prog: str, message: str) -> None:

@@ -102,5 +102,5 @@ def _best(returns: Sequence[float]) -> int:
 
 def _path(run: "Run", member: int) -> Path:
     """Of the film of one member, within the run directory."""
-    whose = f"-member{member}" if run.config.num_members > 1 else ""
+    whose = f"-member{member}" if run.plan.config.num_members > 1 else ""
     return Path(FOLDER) / f"step-{run.env_steps:09d}{whose}.mp4"

@@ -1,9 +1,12 @@
 """Runs of several processes leave what one would have, however they end, and whatever befalls one of them."""
 
 import json
+import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,8 @@ MEMBERS = BASE.replace(seeds=3, **OFTEN)
 DATA = BASE.replace(num_envs=6, batch_size=12, buffer_size=600, total_steps=120, obs_norm=True, **OFTEN)
 KINDS = {"members": MEMBERS.replace(total_steps=120), "data": DATA}
 CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}
+KILLS = int(os.environ.get("FASTSAC_RANK_KILLS", "2"))
+ROOT = Path(__file__).parents[2]
 QUICK_S = 2.0  # after which a process is lost, in tests of that
 
 
@@ -436,6 +441,18 @@ def test_a_restart_goes_on_and_of_a_complete_run_it_does_nothing(stopped, tmp_pa
         assert_same_run(again, whole)
 
 
+def test_a_run_directory_that_one_rank_does_not_see_is_told_with_its_name(stopped, tmp_path):
+    _, folder = stopped["members"]
+    copied(folder, tmp_path / "0" / "run")
+    (tmp_path / "1").mkdir()
+    args = flags(at(tmp_path, KINDS["members"]), "--resume", "auto")
+    args[args.index("--run-dir") + 1] = "run"
+    ended = launch(tmp_path / "out", 2, rank_runs.command_apart, tmp_path, args)
+    assert values(ended) == [2, 2]
+    (line,) = complaints(ended)
+    assert line.startswith("fastsac train: rank 1: run has no checkpoint"), line
+
+
 def test_settings_that_differ_between_ranks_are_refused(tmp_path):
     ended = launch(tmp_path / "out", 2, rank_runs.different, at(tmp_path, MEMBERS))
     messages = [(each.error or "").strip().splitlines()[-1] for each in ended]
@@ -464,3 +481,12 @@ def test_with_parallel_off_each_trains_a_run_of_its_own(tmp_path):
     assert sorted(each.value for each in ended) == [0, 2]
     (line,) = complaints(ended)
     assert str(tmp_path / "run") in line
+
+
+@pytest.mark.slow
+def test_killed_ranks_are_started_again_and_nothing_is_lost(tmp_path):
+    """FASTSAC_RANK_KILLS=20 for more of them."""
+    script = [sys.executable, "-m", "tests.support.killed_ranks", str(tmp_path), str(KILLS), "1"]
+    done = subprocess.run(script, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert sum(len(run["killed"]) for run in json.loads(done.stdout)) >= KILLS

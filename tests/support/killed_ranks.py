@@ -80,10 +80,11 @@ def wait_for_moment(process: subprocess.Popen[bytes], folder: Path, moment: str,
     elif moment == "row":
         before = num_rows(folder / "metrics.csv")
         wait_for(process, lambda: num_rows(folder / "metrics.csv") not in (0, before))
-        time.sleep(rng.uniform(0, 1))
+        time.sleep(rng.uniform(0, 6))
     else:
-        before_it = names(folder)
-        wait_for(process, lambda: names(folder) != before_it)
+        for _ in range(rng.randint(1, 3)):
+            before_it = names(folder)
+            wait_for(process, lambda: names(folder) != before_it)  # noqa: B023  # called at once
         time.sleep(rng.uniform(0, 0.02))
 
 

@@ -129,6 +129,11 @@ def command_in(folder: Path, args: Sequence[str]) -> int:
     return main(args)
 
 
+def command_apart(folder: Path, args: Sequence[str]) -> int:
+    """Likewise, each rank in a folder of its own, as on machines that do not see each other's files."""
+    return command_in(folder / os.environ["RANK"], args)
+
+
 def different(config: Config) -> Result:
     """Each rank has a seed of its own."""
     return train(config.replace(seed=1 + int(os.environ["RANK"])), quiet=True)
