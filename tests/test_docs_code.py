@@ -98,7 +98,7 @@ def test_training_commands_are_understood(command: str, world: Path, trained: Pa
         assert fastsac.train(resume=config.resume, total_steps=160).env_steps >= 160
     elif own or config.env in SMALL_TASKS:
         if config.prefill:
-            fastsac.collect("demo:pendulum", config.prefill, steps=100)
+            fastsac.collect("demo:pendulum", Path(config.prefill), steps=100)
         assert fastsac.train(config.replace(**tiny(config))).env_steps > 0
 
 
