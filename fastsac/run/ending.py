@@ -104,7 +104,8 @@ def recover_from(run: "Run", error: Exception) -> None:
 def leaving_word(run: "Run") -> Iterator[None]:
     """Write an error that ends the run into its folder, as far as that can be done: the error is what to report."""
     try:
-        yield
+        with run.plan.world.explaining():
+            yield
     except (Exception, SystemExit) as error:
         if not isinstance(error, PeerError):
             run.plan.world.fail(_text(error))

@@ -265,7 +265,7 @@ class Run:
         began = time.perf_counter()
         compile_cache.remove_broken(older_than_s=BEING_LINKED_S)
         try:
-            with self.display.stage("compiling the update"), beside:
+            with self.display.stage("compiling the update"), beside, self.plan.world.explaining():
                 self.learner.warm_up()
                 self.collector.warm_up()
         except BaseException:  # a terminal sends Ctrl-C to the linker, too

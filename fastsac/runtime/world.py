@@ -9,7 +9,8 @@ import pickle
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
 from typing import Any, Self, TypeVar
@@ -95,6 +96,11 @@ class World:
     def explained(self, error: RuntimeError) -> RuntimeError:
         """A PeerError for what torch.distributed raises where a connection broke; may wait until it is known whose."""
         return error
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Let an error inside that comes of a lost process be the PeerError that says so."""
+        yield
 
     def fail(self, reason: str) -> None:
         """Tell the others that this process ends by an error; they do, too."""
@@ -243,6 +249,16 @@ class Ranks(World):
                 return known
             time.sleep(peers.BEAT_S)
         return PeerError(f"the connection to another rank broke ({_line(error)})", None)
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """As of `World`: what an operator raises, compiled code passes on as a RuntimeError."""
+        try:
+            yield
+        except RuntimeError as error:
+            if type(error) is RuntimeError:
+                self.check()
+            raise
 
     def device_group(self, device: torch.device, is_shared: bool) -> dist.ProcessGroup | None:
         """What tensors of a device are reduced over: NCCL where each process has a GPU of its own, else gloo."""

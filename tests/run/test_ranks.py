@@ -382,6 +382,14 @@ def test_a_rank_that_is_killed_or_hangs_is_named_by_one_of_the_others(tmp_path, 
     assert re.fullmatch(f"fastsac(?: train)?: {words}", line)
 
 
+def test_compiled_code_hides_no_lost_rank(tmp_path):
+    ended = launch(
+        tmp_path / "out", 2, rank_runs.called_by_compiled_code, at(tmp_path, DATA), Fate(1, 60, signal.SIGKILL),
+        lost_s=QUICK_S,
+    )  # fmt: skip
+    assert (ended[0].error or "").splitlines()[-2].startswith("fastsac.runtime.peers.PeerError: rank 1 (")
+
+
 # Wrong calls --------------------------------------------------------------------------------------------------------
 
 

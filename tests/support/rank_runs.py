@@ -15,9 +15,11 @@ from torch.utils import _pytree as pytree
 from fastsac.checkpoint.reader import sha256
 from fastsac.cli.main import main
 from fastsac.config.settings import Config
+from fastsac.learning.learner import Learner
 from fastsac.run.callbacks import Callback, LogEvent, Stop
 from fastsac.run.result import Result
 from fastsac.run.trainer import Run, train
+from fastsac.runtime.peers import PeerError
 from tests.support.poison import Poison
 from tests.support.runs import Hook, go_wrong
 
@@ -137,3 +139,18 @@ def command_apart(folder: Path, args: Sequence[str]) -> int:
 def different(config: Config) -> Result:
     """Each rank has a seed of its own."""
     return train(config.replace(seed=1 + int(os.environ["RANK"])), quiet=True)
+
+
+def called_by_compiled_code(config: Config, fate: Fate) -> Result:
+    """As training whose update is compiled to C++, which passes on what an operator raises as a RuntimeError."""
+    hook_up(fate, fate.rank)
+    launch = Learner.launch
+
+    def launch_from_cpp(self: Learner, due: list[int]) -> None:
+        try:
+            launch(self, due)
+        except PeerError as error:
+            raise RuntimeError(f"PeerError: {error}") from None
+
+    Learner.launch = launch_from_cpp  # type: ignore[method-assign]
+    return train(config, quiet=True)
