@@ -145,6 +145,10 @@ class Actor:
         """Compile and capture now; changes no number."""
         self._launch.warm_up([0, 1])
 
+    def release(self) -> None:
+        """Let go of the CUDA graphs."""
+        self._launch.release()
+
     def act(self) -> FloatArray:
         """Actions [M * N, A] for the newest obs.  The one wait of the loop for the device: environments need them."""
         slot = self.coming

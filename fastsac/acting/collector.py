@@ -83,6 +83,11 @@ class Collector:
         self.actor.warm_up()
         self.store.warm_up()
 
+    def release(self) -> None:
+        """Let go of the CUDA graphs."""
+        self.actor.release()
+        self.store.release()
+
     def start(self) -> None:
         """Resume the episodes of the loaded state, or else reset."""
         if self._saved is None:

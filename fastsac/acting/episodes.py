@@ -6,8 +6,8 @@ Axes: M members, N environments per member.
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -25,6 +25,12 @@ class Episodes:
     lengths: list[list[float]]
     last_returns: list[list[float]]
     successes: list[list[float]]  # 1 or 0, of those of which it is known
+
+    @classmethod
+    def none(cls, num_members: int) -> Self:
+        """Those of a run in which none has finished."""
+        lists: list[list[list[float]]] = [[[] for _ in range(num_members)] for _ in fields(cls)]
+        return cls(*lists)
 
 
 class EpisodeStats:
@@ -102,8 +108,7 @@ class EpisodeStats:
     def hand_over(self) -> Episodes:
         """The finished episodes, which are somebody else's from now on."""
         episodes = self.finished()
-        nothing: list[list[list[float]]] = [[[] for _ in lists] for lists in vars(episodes).values()]
-        self.load_finished(Episodes(*nothing))
+        self.load_finished(Episodes.none(len(episodes.returns)))
         return episodes
 
     def running(self) -> dict[str, Tensor]:

@@ -111,6 +111,10 @@ class Store:
             store_step_(self._scratch(), self._rules, self._gamma, policy, slots, 0)
         self._launch.warm_up([0, 1])
 
+    def release(self) -> None:
+        """Let go of the CUDA graphs."""
+        self._launch.release()
+
     def _scratch(self) -> Intake:
         """One of the same sizes, with a replay of two rows."""
         slot, device = self._actor.slots[0], self._learner.device

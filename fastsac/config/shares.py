@@ -150,10 +150,11 @@ def _check_demonstrated(config: Config, num_ranks: int) -> None:
     if (count := config.num_demonstrated) % num_ranks:
         below = count // num_ranks * num_ranks
         fitting = [n for n in (below, below + num_ranks) if 0 < n < config.batch_size]
+        shares = " or ".join(f"{n / config.batch_size:.6g}" for n in fitting)
         raise ValueError(
             f"prefill_share {shown(config.prefill_share)} is {count} of the {config.batch_size} transitions of a "
             f"batch, which cannot be divided among {num_ranks} processes. "
-            f"Give {' or '.join(f'{n / config.batch_size:.6g}' for n in fitting)}."
+            f"{f'Give {shares}' if fitting else 'Raise batch_size'}."
         )
 
 

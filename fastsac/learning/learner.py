@@ -109,6 +109,10 @@ class Learner:
         """Compile and capture now; changes no number."""
         self._launch.warm_up([k % self.algorithm.actor_delay == 0 for k in range(self.algorithm.actor_delay)])
 
+    def release(self) -> None:
+        """Let go of the CUDA graphs."""
+        self._launch.release()
+
     def rehearse(self, num_steps: int) -> None:
         """Run gradient steps that change nothing, to see how long they take."""
         self._launch.rehearse([k % self.algorithm.actor_delay == 0 for k in range(num_steps)])

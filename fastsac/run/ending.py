@@ -15,6 +15,7 @@ from fastsac.env import first_line
 from fastsac.report.statistics import iqm_of_finite, mean_of_finite
 from fastsac.run.result import Result
 from fastsac.run.run_state import Row
+from fastsac.run.together import DivergedError
 from fastsac.runtime.launch import CaptureError
 from fastsac.runtime.machine import describe_machine
 from fastsac.runtime.peers import PeerError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from fastsac.run.trainer import Run
 
 ENVIRONMENTS = (BadStepError, NotFiniteError)  # any error may be the cause of these
-FAILURES = (*ENVIRONMENTS, CaptureError, CheckpointError, PeerError)  # whose message says all
+FAILURES = (*ENVIRONMENTS, CaptureError, CheckpointError, DivergedError, PeerError)  # whose message says all
 EVALUATED = ("return_mean", "return_std", "episodes_cut", "success_rate")  # columns of eval.csv, in summary.json too
 ERROR_FILES = ("error.txt", "error-fastsac.txt")  # why a run ended; the second where the first is somebody else's
 ERROR_HEAD = b"fastsac: the run ended by an error.\n"

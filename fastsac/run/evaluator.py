@@ -59,7 +59,7 @@ def evaluate(run: "Run") -> Evaluation:
     locate = of_members(config, n, lambda: run.collector.env_steps, " in an evaluation", first)
 
     def act(obs: FloatArray) -> FloatArray:
-        if not run.update_stop_rule():
+        if run.together.interrupts():
             raise EvaluationStoppedError
         members = torch.from_numpy(obs).view(m, n, -1).to(run.plan.device)
         return run.learner.act_deterministic(members).flatten(0, 1).cpu().numpy()

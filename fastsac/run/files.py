@@ -95,7 +95,13 @@ class NoFiles(RunFiles):
     def evaluation(self, rows: Sequence[Row]) -> None:
         """Nothing."""
 
+    def film(self, path: Path, env_steps: int) -> None:
+        """Nothing."""
+
     def flush(self) -> None:
+        """Nothing."""
+
+    def sync(self) -> None:
         """Nothing."""
 
     @property

@@ -84,7 +84,7 @@ class Films:
     def _act(self, member: int, obs: FloatArray) -> FloatArray:
         """Actions [1, A] for obs [1, O], computed among as many rows as in an evaluation, so that they round alike."""
         run = self._run
-        if not run.update_stop_rule():
+        if run.together.interrupts():
             raise EvaluationStoppedError
         rows = torch.from_numpy(obs).expand(run.config.eval_episodes, -1).to(run.plan.device)
         actions: FloatArray = run.learner.act_of_member(member, rows)[:1].cpu().numpy()

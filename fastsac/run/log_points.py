@@ -8,7 +8,7 @@ from fastsac.acting.errors import BadStepError, NotFiniteError
 from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.report.sinks import METRIC_COLUMNS
 from fastsac.report.statistics import mean_of_finite
-from fastsac.run.evaluator import EvaluationStoppedError, Evaluator
+from fastsac.run.evaluator import Evaluation, EvaluationStoppedError, Evaluator
 from fastsac.run.films import Films
 from fastsac.run.run_state import Row
 
@@ -76,15 +76,19 @@ class LogPoints:
             return
         run.catch_up()
         run.guard.check()
+        episodes: Evaluation | None = None
         try:
             with run.aside("evaluating"):
                 episodes = self._evaluator(run)
         except EvaluationStoppedError:
-            return
+            pass
         except (BadStepError, NotFiniteError):
             run.guard.check(parameters=True)  # a policy of NaNs makes environments fail: that is what to report
             run.checkpointer.rescue()
             raise
+        if not run.together.is_true_of_all(episodes is not None) or episodes is None:
+            run.together.agree()  # on the end that interrupted it
+            return
         self.evaluation_due = False
         is_filmed = self._films.is_due(before=min((int(row["env_steps"]) for row in self.last_evals), default=0))
         self.last_evals = run.together.rows(run.clock.evaluations(run.together.evaluation(episodes)))

@@ -21,7 +21,7 @@ def member_bytes(config: Config, spec: EnvSpec, fuse_for_gpu: bool) -> tuple[int
     return ring, networks
 
 
-def check_memory(config: Config, spec: EnvSpec, device: torch.device, prefill_bytes: int = 0) -> str:
+def check_memory(config: Config, spec: EnvSpec, device: torch.device, prefill_bytes: int = 0, sharing: int = 1) -> str:
     """The memory that the members take, in words; a ValueError where the device has less, which says what fits.
 
     Args:
@@ -29,14 +29,19 @@ def check_memory(config: Config, spec: EnvSpec, device: torch.device, prefill_by
         spec: of the task.
         device: of the learner.
         prefill_bytes: what all members share beside that, and is still to be allocated.
+        sharing: processes that have the device together, and as much each.
     """
     m = config.num_members
     ring, networks = member_bytes(config, spec, fuse_for_gpu=device.type != "cpu")
     needed, free = m * (ring + networks), free_memory(device)
-    if free is not None and needed > (left := 0.9 * free.num_bytes - prefill_bytes):
+    if free is not None and needed > (left := 0.9 * free.num_bytes / sharing - prefill_bytes):
         fits = int(left / (ring + networks))
         transitions = int((left / m - networks) / ring * config.buffer_size)
-        has = free.text + (f", of which the prefill takes {format_bytes(prefill_bytes)}" if prefill_bytes else "")
+        has = (
+            free.text
+            + f" for {sharing} processes" * (sharing > 1)
+            + (f", of which the prefill takes {format_bytes(prefill_bytes)}" if prefill_bytes else "")
+        )
         may_be = transitions >= max(config.values_of("learning_starts"))  # any smaller replay is refused
         if m > 1 and fits >= 1:
             smaller = f", or all with --buffer-size {transitions}" if may_be else ""

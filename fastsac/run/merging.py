@@ -7,7 +7,7 @@ there if there are as many processes again, and begin new episodes otherwise.
 Axes: M members, N environments, L rows of the replay.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +36,7 @@ def merged(trees: Sequence[Tree], share: Config) -> Tree:
 
 
 def own(tree: Tree, share: Config, rank: int, size: int) -> Tree:
-    """The part of one of `size` processes of what `merged` gave, or a single process wrote."""
+    """The part of one of `size` processes of what `merged` gave, or a single process wrote; copies, to let go of it."""
     if (envs := _own_envs(tree.get("env"), rank, size)) is None:
         tree = _without_envs(tree)
     else:
@@ -49,7 +49,7 @@ def own(tree: Tree, share: Config, rank: int, size: int) -> Tree:
         mine = _own_part(mine, slice(share.first_env, share.first_env + share.num_envs))
     else:
         members = slice(share.first_member, share.first_member + share.num_members)
-        mine = pytree.tree_map(lambda t: t[members] if t.dim() else t, mine)
+        mine = pytree.tree_map(lambda t: t[members].clone() if t.dim() else t, mine)
     return mine if environments is None else {**mine, "env": environments}
 
 
@@ -75,7 +75,7 @@ def merged_state(states: Sequence[RunState], share: Config) -> RunState:
 def own_state(state: RunState, share: Config, rank: int) -> RunState:
     """The part of one process of what `merged_state` gave; the rows of evaluations are those of all members."""
     if isinstance(share, PartOfAgent):
-        return state if rank == 0 else replace(state, episodes=Episodes([[]], [[]], [[]], [[]]))
+        return state if rank == 0 else replace(state, episodes=Episodes.none(num_members=1))
     members = slice(share.first_member, share.first_member + share.num_members)
     lists: dict[str, Any] = {name: getattr(state, name)[members] for name in PER_MEMBER}
     return replace(state, **lists, episodes=Episodes(*(values[members] for values in vars(state.episodes).values())))
@@ -123,8 +123,12 @@ def _own_part(tree: Tree, envs: slice) -> Tree:
         returns = mine["return_normalizer"]["returns"][:, envs]
         mine["return_normalizer"] = {**mine["return_normalizer"], "returns": returns}
     if "replay" in mine:
-        cut: Callable[[str, Tensor], Tensor] = lambda name, t: t[:, :, envs] if name.startswith("rows.") else t[:, envs]  # noqa: E731
         names = [name for name in mine["replay"] if name.startswith("rows.") or name in OF_ENVS]
-        replay = {**mine["replay"], **{name: cut(name, mine["replay"][name]) for name in names}}
+        replay = {**mine["replay"], **{name: _of_envs(name, mine["replay"][name], envs) for name in names}}
         mine["replay"] = {**replay, "count": valid_rows(replay).sum((1, 2)), "tail": torch.zeros_like(replay["tail"])}
     return mine
+
+
+def _of_envs(name: str, whole: Tensor, envs: slice) -> Tensor:
+    """Rows [M, L, N, ...] or a part of the cursor [M, N], of some environments."""
+    return (whole[:, :, envs] if name.startswith("rows.") else whole[:, envs]).clone()

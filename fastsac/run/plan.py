@@ -23,7 +23,7 @@ from fastsac.run.forecast import forecast
 from fastsac.run.memory import check_memory
 from fastsac.run.mode import choose_mode
 from fastsac.run.prefill import Prefill, plan_prefill, ring_bytes
-from fastsac.run.processes import about_processes, check_equal_settings, is_shared, share_with_others
+from fastsac.run.processes import about_processes, check_equal, check_equal_settings, is_shared, share_with_others
 from fastsac.run.run_dir import RunDir
 from fastsac.run.run_state import Resume, check_resume
 from fastsac.runtime import compile_cache
@@ -90,11 +90,17 @@ def make_plan(config: Config, notes: Sequence[str] = (), world: World | None = N
     choice = world.agreed(lambda: _choose(config, world))
     config, share, spec, device = choice.config, choice.share, choice.spec, choice.device
     about = about_processes(share, device, world)
+    how = f"{device.type}, {choice.mode}" + ", sharing a GPU" * is_shared(config, device, world)
+    check_equal(f"would train on {how}", world)
     place, is_resumed = claim_together(config, world)
+    sharing = world.local_size if device.type == "cpu" or is_shared(config, device, world) else 1
     try:
         resume = world.agreed(lambda: check_resume(config, spec, place.path) if is_resumed else None)
+        if resume is not None:
+            replay = "" if resume.found.with_replay else " without its replay"
+            check_equal(f"finds checkpoint {resume.found.folder.name}{replay} in {place.path}", world)
         prefill = world.agreed(lambda: plan_prefill(share, spec, device, resume))
-        memory = world.agreed(lambda: check_memory(share, spec, device, ring_bytes(prefill, share)))
+        memory = world.agreed(lambda: check_memory(share, spec, device, ring_bytes(prefill, share), sharing))
     except BaseException:
         place.release()
         raise

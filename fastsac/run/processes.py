@@ -34,6 +34,14 @@ def check_equal_settings(config: Config, world: World) -> None:
             )
 
 
+def check_equal(fact: str, world: World) -> None:
+    """Raise an AgreedError where another process than rank 0 has another `fact`, a predicate in words."""
+    said = world.gather(fact)
+    if differing := [rank for rank, each in enumerate(said) if each != said[0]]:
+        rank = differing[0]
+        raise AgreedError(f"rank {rank} {said[rank]}, and rank 0 {said[0]}. All processes must do the same.")
+
+
 def share_with_others(config: Config, world: World) -> Config:
     """What this process trains; `config` where it is alone.  A ValueError where the run cannot be divided."""
     if world.is_alone:

@@ -30,6 +30,12 @@ T = TypeVar("T")
 Counters = dict[str, Any]  # a `Row`, and goal_at, which may be None
 
 
+class DivergedError(RuntimeError):
+    """The processes of one agent have come to have different parameters; all of them raise it."""
+
+    is_everywhere = True
+
+
 class Together:
     """The part of a run that knows of other processes."""
 
@@ -93,6 +99,13 @@ class Together:
         collector.wants_stop = rule.wanted is not None
         return collector.is_stop_wanted
 
+    def interrupts(self) -> bool:
+        """Whether an evaluation or a film, in which processes do not meet, is to be given up for the end of the run."""
+        is_interrupted = not self._run.update_stop_rule()
+        if (wanted := self._run.stop_rule.wanted) is not None:
+            self.world.ask(wanted)
+        return is_interrupted or self.world.wish is not None
+
     def counters(self) -> list[Counters]:
         """Counters, and the goals that were reached, of all members: now, or when the processes met last."""
         if self.world.is_alone or not self._counters:
@@ -143,7 +156,7 @@ class Together:
         """The state of all processes on rank 0; None elsewhere.
 
         Raises:
-            RuntimeError: the processes of one agent have come to have different parameters.
+            DivergedError: the processes of one agent have come to have different parameters.
         """
         states = self.world.gather(state)
         if self._is_of_agent and not self.world.is_alone:
@@ -154,10 +167,11 @@ class Together:
         return merged(trees, self._run.config), merged_state(states, self._run.config)
 
     def _check_equal(self) -> None:
-        leaves = pytree.tree_leaves(self._run.learner.buffers["state"])
-        sums = self.world.gather([_fingerprint(leaf) for leaf in leaves])
+        buffers = self._run.learner.buffers
+        shared = [buffers["state"], buffers["norm"], buffers.get("return_scale")]
+        sums = self.world.gather([_fingerprint(leaf) for leaf in pytree.tree_leaves(shared) if leaf is not None])
         if differing := [rank for rank, each in enumerate(sums) if each != sums[0]]:
-            raise RuntimeError(
+            raise DivergedError(
                 f"the parameters of rank {differing[0]} are not those of rank 0 any more. Checkpoints written so far "
                 "are kept. Are the versions and the GPUs of all machines the same?"
             )
@@ -178,8 +192,10 @@ class Together:
             return
         try:
             yield Rows(replay.span(), replay.row_bytes * world.size, read)
-        finally:
+        except Exception:
             world.tell(None)
+            raise
+        world.tell(None)  # not after a second signal, which ends this process wherever its threads are
 
     def give_rows(self) -> None:
         """Give rank 0 the rows that it asks for."""

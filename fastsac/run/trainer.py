@@ -15,6 +15,7 @@ from fastsac.checkpoint.reader import Tree
 from fastsac.config.settings import Config
 from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.learning.learner import make_parts
+from fastsac.nn.reduction import ALONE
 from fastsac.report.displays import Display, QuietDisplay, make_display
 from fastsac.run import ending
 from fastsac.run.callbacks import Callback, Callbacks, check_callbacks
@@ -119,6 +120,9 @@ class Run:
                 self.env = world.agreed(lambda: make_training_envs(config, vec_steps))
             self._open.callback(lambda: self.env.close())  # whichever it is then
             self.collector = Collector(config, self.env, *self.parts, tally)
+            if reduction is not ALONE:  # whose graphs must go before the processes part
+                self._open.callback(self.learner.release)
+                self._open.callback(self.collector.release)
             self.display.follow(lambda: (min(self.collector.env_steps), self.grad_steps))
             self.guard = NanGuard(self.parts, self.collector, plan.run_dir, warn)
             self.best_policies = BestPolicies(self.learner)

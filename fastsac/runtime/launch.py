@@ -268,6 +268,10 @@ class Launch:
             self._graph(tuple(keys[start : start + size]))()
             start += size
 
+    def release(self) -> None:
+        """Let go of the graphs, which hold what was captured in them; the next launch captures anew."""
+        self._graphs.clear()
+
     def _run(self, keys: Iterable[Hashable]) -> None:
         for key in keys:
             if key in self._again:  # the tensors never change, so there is nothing to look at

@@ -95,7 +95,7 @@ def test_episodes_of_an_evaluation_are_divided(size):
     for rank, number in [(0, 1), *((rank, size) for rank in range(size))]:
         run: Any = SimpleNamespace(
             config=share_of(config, rank, number), learner=learner, plan=SimpleNamespace(device=CPU),
-            collector=SimpleNamespace(vec_steps=5, env_steps=[30]), update_stop_rule=lambda: True,
+            collector=SimpleNamespace(vec_steps=5, env_steps=[30]), together=SimpleNamespace(interrupts=lambda: False),
         )  # fmt: skip
         found.append(evaluate(run))
     whole, *parts = found

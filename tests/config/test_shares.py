@@ -38,6 +38,12 @@ def test_more_processes_than_members_are_refused() -> None:
         SomeMembers.of(Config(env="Pendulum-v1", seeds=2), 0, 3)
 
 
+def test_a_batch_too_small_for_demonstrations_of_each_process_is_refused() -> None:
+    config = Config(env="Pendulum-v1", num_envs=4, batch_size=2, prefill="x.npz", prefill_share=0.5)
+    with pytest.raises(ValueError, match=r"cannot be divided among 2 processes\. Raise batch_size\.$"):
+        PartOfAgent.of(config, 0, 2)
+
+
 def test_data_of_one_agent_are_divided_and_budgets_are_not() -> None:
     whole = Config(env="HalfCheetah-v5", num_envs=8, batch_size=256, utd_ratio=1.0)
     part = PartOfAgent.of(whole, 1, 2)

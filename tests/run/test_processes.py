@@ -8,8 +8,8 @@ import torch
 from fastsac.config.settings import Config
 from fastsac.config.shares import share_of
 from fastsac.learning.learner import make_parts
-from fastsac.run.processes import about_processes, about_reductions
-from fastsac.runtime.world import World
+from fastsac.run.processes import about_processes, about_reductions, check_equal
+from fastsac.runtime.world import AgreedError, World
 from tests.support.learners import BASE, CPU, SPEC
 from tests.support.ranks import reduction_of
 
@@ -52,6 +52,26 @@ def test_who_trains_what_and_where(seeds, names, expected):
     share = share_of(Config(env="Pendulum-v1", num_envs=8, seeds=seeds), 0, 4)
     text = about_processes(share, torch.device(names[0]), Four(names))
     assert text == expected.format(socket.gethostname())
+
+
+class Told(World):
+    """Rank 0 of two, of which the other says something of its own."""
+
+    size = 2
+
+    def __init__(self, other):
+        self.other = other
+
+    def gather(self, value):
+        """What both say."""
+        return [value, self.other]
+
+
+def test_processes_that_do_not_do_the_same_are_told():
+    check_equal("finds checkpoint 7", Told("finds checkpoint 7"))
+    with pytest.raises(AgreedError, match=r"^rank 1 finds checkpoint 6, and rank 0 finds checkpoint 7\. All processes"):
+        check_equal("finds checkpoint 7", Told("finds checkpoint 6"))
+    check_equal("alone", World())
 
 
 def test_a_process_alone_says_nothing():

@@ -36,7 +36,7 @@ MEMBERS = BASE.replace(seeds=3, **OFTEN)
 DATA = BASE.replace(num_envs=6, batch_size=12, buffer_size=600, total_steps=120, obs_norm=True, **OFTEN)
 KINDS = {"members": MEMBERS.replace(total_steps=120), "data": DATA}
 CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}
-KILLS = int(os.environ.get("FASTSAC_RANK_KILLS", "2"))
+KILLS = int(os.environ.get("FASTSAC_RANK_KILLS", "1"))
 ROOT = Path(__file__).parents[2]
 QUICK_S = 2.0  # after which a process is lost, in tests of that
 
@@ -256,6 +256,19 @@ def test_a_signal_to_one_rank_stops_all_and_the_resumed_run_is_one_that_was_not_
     results = values(launch(tmp_path / "out", 2, trained, resumed(again)))
     assert results[0][1] == results[1][1] or kind == "members"
     assert_same_run(again, whole)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_signal_within_an_evaluation_gives_it_up_in_all_ranks_and_the_resumed_run_makes_it(stopped, tmp_path, kind):
+    config = at(tmp_path, KINDS[kind])
+    ended = launch(tmp_path / "out", 2, rank_runs.interrupted_in_an_evaluation, flags(config), 1)
+    assert values(ended) == [143, 143]
+    told = summary(tmp_path / "run")
+    assert (told["interrupted"], told["stopped_by"]) == (True, "SIGTERM")
+    assert 20 <= told["env_steps"] < 40
+    assert rows(tmp_path / "run" / "eval.csv", TIME_COLUMNS) == []
+    values(launch(tmp_path / "again", 2, trained, resumed(tmp_path / "run")))
+    assert_same_run(tmp_path / "run", stopped[kind][0])
 
 
 @pytest.mark.parametrize(("kind", "size"), [("members", 1), ("members", 3), ("data", 1), ("data", 3)])

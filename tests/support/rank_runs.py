@@ -17,6 +17,7 @@ from fastsac.cli.main import main
 from fastsac.config.settings import Config
 from fastsac.learning.learner import Learner
 from fastsac.run.callbacks import Callback, LogEvent, Stop
+from fastsac.run.log_points import LogPoints
 from fastsac.run.result import Result
 from fastsac.run.trainer import Run, train
 from fastsac.runtime.peers import PeerError
@@ -57,6 +58,19 @@ def hook_up(hook: Hook, rank: int) -> None:
         start(self)
 
     Run.start = start_and_go_wrong  # type: ignore[method-assign]
+
+
+def interrupted_in_an_evaluation(args: Sequence[str], rank: int) -> int:
+    """The exit status of `fastsac ...`, of which one rank gets a SIGTERM as its first evaluation begins."""
+    evaluate = LogPoints.evaluate
+
+    def interrupted(self: LogPoints) -> None:
+        if os.environ["RANK"] == str(rank) and not self.last_evals:
+            os.kill(os.getpid(), signal.SIGTERM)
+        evaluate(self)
+
+    LogPoints.evaluate = interrupted  # type: ignore[method-assign]
+    return main(args)
 
 
 def command(args: Sequence[str], fate: Fate | None = None) -> int:
