@@ -69,11 +69,11 @@ def test_the_functions_of_a_vector_environment_take_turns():
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it forks, as Gymnasium does by default
 def test_an_asynchronous_vector_environment_has_processes_that_leave_ctrl_c_alone():
-    given, others = AsyncVectorEnv([pendulum] * 2), {*multiprocessing.active_children()}
+    given, before = AsyncVectorEnv([pendulum] * 2), {*multiprocessing.active_children()}
     given.close()
     with closing(make_env(register_env(given), [3, 4, 5], env_kwargs={"max_episode_steps": 5})) as env:
         first, steps = rollout(env, actions(env))
-        processes = {*multiprocessing.active_children()} - others
+        processes = {*multiprocessing.active_children()} - before
         assert len(processes) == 3
         for process in processes:
             assert process.pid is not None

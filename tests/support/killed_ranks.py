@@ -106,22 +106,21 @@ def kill_one(process: subprocess.Popen[bytes], rng: random.Random) -> bool:
 
 
 def main(folder: Path, kills: int, seed: int) -> None:
-    rng, whole, told = random.Random(seed), {}, list[dict[str, Any]]()
-    for kind, config in KINDS.items():
-        whole[kind] = folder / f"{kind}-whole"
-        assert start(config, whole[kind], 0).wait() == 0
+    rng, told = random.Random(seed), list[dict[str, Any]]()
     for number, kind in zip(itertools.count(), itertools.cycle(KINDS)):
-        if sum(len(run["killed"]) for run in told) >= kills:
+        if (most := min(PER_RUN, kills - sum(len(run["killed"]) for run in told))) <= 0:
             break
+        if not (whole := folder / f"{kind}-whole").exists():
+            assert start(KINDS[kind], whole, 0).wait() == 0
         run, killed, began = folder / f"{kind}-{number}", list[str](), time.monotonic()
-        process = start(KINDS[kind], run, PER_RUN)
-        while len(killed) < PER_RUN and process.poll() is None:
+        process = start(KINDS[kind], run, most)
+        while len(killed) < most and process.poll() is None:
             moment = rng.choice(MOMENTS)
             wait_for_moment(process, run, moment, rng)
             killed += [moment] * kill_one(process, rng)
         status = process.wait()
         assert status == 0, f"{run} ended with {status}: {run.with_suffix('.log')}"
-        assert_same_run(run, whole[kind])
+        assert_same_run(run, whole)
         told.append({"kind": kind, "killed": killed, "wall_s": round(time.monotonic() - began)})
         print(json.dumps(told[-1]), file=sys.stderr, flush=True)
     print(json.dumps(told))
