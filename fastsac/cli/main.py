@@ -69,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from fastsac.runtime.signals import Stopped, exit_status
 
         name, has_written = (stop.name, stop.was_armed) if isinstance(stop, Stopped) else ("SIGINT", False)
-        say(prog, f"{name}: stopped at once{'; files written before are kept' * has_written}.")
+        if speaks():
+            say(prog, f"{name}: stopped at once{'; files written before are kept' * has_written}.")
         return exit_status(name)
     except BrokenPipeError:  # `fastsac envs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor is there a traceback at the end

@@ -13,9 +13,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
+from fastsac.runtime import vitals
+from fastsac.runtime.vitals import Life, Process
+
 BEAT_S = 0.5  # between two looks
-LOST_S = 15.0  # without a sign of life a process counts as lost
+LOST_S = 15.0  # without a sign of life a process that is stopped counts as lost
+AWAY_S = 60.0  # likewise, one of another machine, where nobody sees whether it is only busy in C code
+SILENT_S = 600.0  # likewise, one that is seen to live
 GRACE_S = 8.0  # in which this process notices by itself that it is to end
+ENDING_S = 60.0  # further, in which it ends once it has noticed: a checkpoint may be under way
 STORE_FAILURES = 2  # in a row, after which the store counts as gone
 FAILED = 1  # exit status
 
@@ -52,10 +58,18 @@ class Sign:
     """What a process tells of itself."""
 
     name: str  # host and process
+    process: Process | None = None  # where its machine can tell
     beat: int = 0
+    met: int = 0  # how often it has come to where all wait for each other
     wish: str | None = None  # why it wants all to stop, at the next moment that suits all
     failure: str | None = None  # why it ends; all others do, too
     has_left: bool = False  # it is done
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Sign":
+        """As it was told."""
+        told = json.loads(text)
+        return cls(**{**told, "process": Process(*told["process"]) if told.get("process") else None})
 
 
 @dataclass
@@ -64,6 +78,22 @@ class _Seen:
 
     sign: Sign
     at: float = field(default_factory=time.monotonic)
+    has_ended: bool = False
+
+    def take(self, sign: Sign) -> str | None:
+        """Look at the process, whose sign was read just now; how it was lost, in words, if it was."""
+        now = time.monotonic()
+        if sign.beat != self.sign.beat:
+            self.at = now
+        self.sign = sign
+        if sign.has_left:
+            return None
+        if self.has_ended:  # when the sign was read: it would say so
+            return "its process has ended without a word"
+        life = vitals.look(sign.process)
+        self.has_ended = life is Life.ENDED
+        limit = {Life.LIVES: SILENT_S, Life.UNKNOWN: AWAY_S}.get(life, LOST_S)
+        return f"no sign of life for {limit:.0f} s" if now - self.at > limit else None
 
 
 class Peers:
@@ -87,10 +117,11 @@ class Peers:
     ) -> None:
         self._store, self._rank, self._leave = store, rank, leave
         self._keys = [f"peer/{other}" for other in range(size)]
-        self._mine = Sign(name)
+        self._mine = Sign(name, vitals.this_process())
         self._tell()
         self._seen = {other: _Seen(sign) for other, sign in self._read().items()}  # waits until all are there
         self._error: PeerError | None = None
+        self._has_noticed = False  # that there is one: `check` has raised it
         self._closed = threading.Event()
         self._changed = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
@@ -109,6 +140,29 @@ class Peers:
         """Why a process wants all to stop; None if none does."""
         wishes = [self._mine.wish, *(seen.sign.wish for seen in self._seen.values())]
         return next((wish for wish in wishes if wish is not None), None)
+
+    @property
+    def behind(self) -> list[int]:
+        """The ranks that have not come to where this one is, as far as is known; the last one first."""
+        met = {rank: seen.sign.met for rank, seen in self._seen.items() if rank != self._rank}
+        return sorted((rank for rank in met if met[rank] < self._mine.met), key=lambda rank: met[rank])
+
+    @property
+    def lost_s(self) -> float:
+        """In which it is known which process has ended or was stopped."""
+        lives = [vitals.look(seen.sign.process) for seen in self._seen.values()]
+        return AWAY_S if Life.UNKNOWN in lives else LOST_S
+
+    def missing(self, seconds: float) -> PeerError:
+        """Of the process that has come least far, when the others have waited for it so long."""
+        waited = f"for {seconds / 60:.0f} minutes"
+        if not (behind := self.behind):
+            return PeerError(f"all ranks are there, but what they send has not arrived {waited}", None)
+        return PeerError(f"{self.names[behind[0]]} has not come to where the others wait {waited}", behind[0])
+
+    def meet(self) -> None:
+        """Tell that this process has come to where all wait for each other."""
+        self._mine.met += 1
 
     def ask(self, reason: str) -> None:
         """Wish that all stop."""
@@ -137,13 +191,14 @@ class Peers:
     def check(self) -> None:
         """Raise a PeerError if another process is lost or has failed."""
         if self._error is not None:
+            self._has_noticed = True
             raise self._error
 
     def _tell(self) -> None:
         self._store.set(self._keys[self._rank], json.dumps(asdict(self._mine)))
 
     def _read(self) -> dict[int, Sign]:
-        return {rank: Sign(**json.loads(value)) for rank, value in enumerate(self._store.multi_get(self._keys))}
+        return {rank: Sign.from_json(value) for rank, value in enumerate(self._store.multi_get(self._keys))}
 
     def _watch(self) -> None:
         """The thread: look, until this process ends or another one has to be reported."""
@@ -166,23 +221,18 @@ class Peers:
 
     def _look(self, signs: dict[int, Sign]) -> PeerError | None:
         """Take in what the processes tell; returns what is to be reported of one."""
-        now = time.monotonic()
         for rank, sign in signs.items():
-            seen = self._seen[rank]
-            if sign.beat != seen.sign.beat or rank == self._rank:
-                seen.at = now
-            seen.sign = sign
-            whose = f"rank {rank} ({sign.name})"
+            whose, how = f"rank {rank} ({sign.name})", self._seen[rank].take(sign)
             if sign.failure is not None:
                 return PeerError(f"{whose} has ended: {sign.failure}", rank, is_told=True)
-            if not sign.has_left and now - seen.at > LOST_S:
-                return PeerError(f"{whose} is gone: no sign of life for {LOST_S:.0f} s", rank)
+            if how is not None and rank != self._rank:
+                return PeerError(f"{whose} is gone: {how}", rank)
         return None
 
     def _report(self, error: PeerError) -> None:
         """Let `check` raise it; end this process if it does not come to that, for instance as it waits for a GPU."""
         self._error = error
-        if not self._closed.wait(GRACE_S):
+        if not (self._closed.wait(GRACE_S) or (self._has_noticed and self._closed.wait(ENDING_S))):
             if error.is_told_by(self._rank):
                 print(f"fastsac: {error}. Checkpoints written so far are kept.", file=sys.stderr, flush=True)
             self._leave(FAILED)

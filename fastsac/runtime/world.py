@@ -29,6 +29,8 @@ T = TypeVar("T")
 JOIN_S = 300.0  # in which all processes must have started
 LEAVE_S = 2.0  # in which connections are closed
 HANG_S = 1800.0  # in which all come to where one waits: compiling and evaluating take their time
+BREAK_S = 2 * HANG_S  # after which torch.distributed ends a reduction
+TALK_S = 1e7  # likewise, what the processes tell each other
 _WORLDS = count()  # that this process has joined
 _WAITS_S = (0.0, 1e-4, 1e-3, 5e-3)  # between two looks at what is under way
 
@@ -141,14 +143,19 @@ class Ranks(World):
             prefix = f"fastsac/{self.restarts}/{next(_WORLDS)}"
             dist.init_process_group(
                 "gloo", store=PrefixStore(f"{prefix}/group", store), rank=self.rank, world_size=self.size,
-                timeout=timedelta(seconds=HANG_S),
+                timeout=timedelta(seconds=BREAK_S),
             )  # fmt: skip
+            self._talk: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=timedelta(seconds=TALK_S))
             name = f"{socket.gethostname()}:{os.getpid()}"
             told = store.clone()  # a connection of its own for the thread
             self._peers = Peers(PrefixStore(f"{prefix}/peers", told), self.rank, self.size, name)
             told.set_timeout(timedelta(seconds=peers.LOST_S))
         except (RuntimeError, OSError) as error:  # torch's DistError is a RuntimeError
-            raise ValueError(f"rank {self.rank} of {self.size} does not find the others: {_line(error)}") from error
+            address = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+            raise ValueError(
+                f"rank {self.rank} of {self.size} does not find the others by way of {address}. Start all of them by "
+                "torchrun, with an address that every machine reaches."
+            ) from error
         self._peers.start()
 
     @property
@@ -173,11 +180,11 @@ class Ranks(World):
         """As of `World`."""
         data = torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8)
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        self.wait(dist.all_gather(sizes, torch.tensor([len(data)]), async_op=True))
+        self.wait(dist.all_gather(sizes, torch.tensor([len(data)]), self._talk, async_op=True), is_talk=True)
         padded = torch.zeros(int(max(sizes)), dtype=torch.uint8)
         padded[: len(data)] = data
         parts = [torch.zeros_like(padded) for _ in range(self.size)]
-        self.wait(dist.all_gather(parts, padded, async_op=True))
+        self.wait(dist.all_gather(parts, padded, self._talk, async_op=True), is_talk=True)
         return [pickle.loads(part[: int(n)].numpy().tobytes()) for part, n in zip(parts, sizes, strict=True)]
 
     def tell(self, value: T) -> T:
@@ -192,7 +199,7 @@ class Ranks(World):
         padded = torch.zeros(max(sum(n for *_, n in outline) for outline in outlines), dtype=torch.uint8)
         padded[: len(blob)] = blob
         blobs = [torch.empty_like(padded) for _ in range(self.size)] if self.is_first else None
-        self.wait(dist.gather(padded, blobs, async_op=True))
+        self.wait(dist.gather(padded, blobs, group=self._talk, async_op=True), is_talk=True)
         if blobs is None:
             return None
         trees = []
@@ -218,21 +225,26 @@ class Ranks(World):
         rank, text = found[0]
         raise AgreedError(text if rank == 0 else f"rank {rank}: {text}") from failure
 
-    def wait(self, work: "dist.Work | None") -> None:
+    def wait(self, work: "dist.Work | None", is_talk: bool = False) -> None:
         """Wait for something that all take part in.
+
+        Before they talk, rank 0 may take its time, as a process alone may: for locks, files, callbacks and films.
 
         Raises:
             PeerError: another process is lost, has failed, or does not come for HANG_S.
         """
         assert work is not None
+        self._peers.meet()
         began, looks = time.monotonic(), 0
         try:
             while not work.is_completed():
                 self.check()
                 time.sleep(_WAITS_S[min(looks // 50, len(_WAITS_S) - 1)])
                 looks += 1
+                if is_talk and 0 in self._peers.behind:
+                    began = time.monotonic()
                 if time.monotonic() - began > HANG_S:
-                    raise PeerError(f"rank {self.rank} waited for the others for {HANG_S:.0f} s in vain", None)
+                    raise self._peers.missing(HANG_S)
             work.wait()
         except RuntimeError as error:
             raise self.explained(error) from error
@@ -241,14 +253,14 @@ class Ranks(World):
         """As of `World`: a broken connection does not say whose it was, but its process gives no sign of life then."""
         if isinstance(error, PeerError):
             return error
-        until = time.monotonic() + peers.LOST_S + 4 * peers.BEAT_S
+        until = time.monotonic() + self._peers.lost_s + 4 * peers.BEAT_S
         while time.monotonic() < until:
             try:
                 self.check()
             except PeerError as known:
                 return known
             time.sleep(peers.BEAT_S)
-        return PeerError(f"the connection to another rank broke ({_line(error)})", None)
+        return PeerError("the connection to another rank broke", None)
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
@@ -264,7 +276,7 @@ class Ranks(World):
         """What tensors of a device are reduced over: NCCL where each process has a GPU of its own, else gloo."""
         if device.type != "cuda" or is_shared:
             return None
-        group: dist.ProcessGroup = dist.new_group(backend="nccl", timeout=timedelta(seconds=HANG_S))
+        group: dist.ProcessGroup = dist.new_group(backend="nccl", timeout=timedelta(seconds=BREAK_S))
         return group
 
     def fail(self, reason: str) -> None:
@@ -302,9 +314,4 @@ def _on_host(tensor: Tensor) -> Tensor:
 
 
 def _bytes(tensor: Tensor) -> Tensor:
-    """Its bytes."""
     return tensor.reshape(-1).view(torch.uint8)
-
-
-def _line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

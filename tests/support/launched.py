@@ -141,7 +141,7 @@ def _work(
         with open(f"{prefix}.{name}", "w") as file:
             os.dup2(file.fileno(), number)
     torch.set_num_threads(1)
-    peers.LOST_S = lost_s
+    peers.LOST_S = peers.AWAY_S = lost_s
     peers.BEAT_S, peers.GRACE_S = min(peers.BEAT_S, lost_s / 10), min(peers.GRACE_S, lost_s)
     try:
         pipe.send((function(*args), None))
