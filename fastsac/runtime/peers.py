@@ -18,7 +18,7 @@ from fastsac.runtime.vitals import Life, Process
 
 BEAT_S = 0.5  # between two looks
 LOST_S = 15.0  # without a sign of life a process that is stopped counts as lost
-AWAY_S = 60.0  # likewise, one of another machine, where nobody sees whether it is only busy in C code
+AWAY_S = 25.0  # likewise, one of another machine, where nobody sees whether it is only busy in C code
 SILENT_S = 600.0  # likewise, one that is seen to live
 GRACE_S = 8.0  # in which this process notices by itself that it is to end
 ENDING_S = 60.0  # further, in which it ends once it has noticed: a checkpoint may be under way
