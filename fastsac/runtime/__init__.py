@@ -1,1 +1,1 @@
-"""How code runs on this machine: launches, device, threads, compile cache, signals.  Knows no learning."""
+"""How code runs, alone and beside other processes: launches, device, threads, signals, worlds.  Knows no learning."""
