@@ -49,6 +49,10 @@ class World:
     restarts = 0  # by torchrun, so far
     max_restarts = 0
 
+    def __init__(self) -> None:
+        self.restarts = _number("TORCHELASTIC_RESTART_COUNT", 0)
+        self.max_restarts = _number("TORCHELASTIC_MAX_RESTARTS", 0)
+
     @property
     def is_first(self) -> bool:
         """Whether this is the process that writes, and speaks, for all."""
@@ -127,10 +131,9 @@ class Ranks(World):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.rank, self.size = _number("RANK"), _number("WORLD_SIZE")
         self.local_rank, self.local_size = _number("LOCAL_RANK"), _number("LOCAL_WORLD_SIZE")
-        self.restarts = _number("TORCHELASTIC_RESTART_COUNT", 0)
-        self.max_restarts = _number("TORCHELASTIC_MAX_RESTARTS", 0)
         if dist.is_initialized():
             raise ValueError(
                 "torch.distributed is in use by this program already, so that its processes cannot train one run "

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fastsac.runtime.peers import PeerError
-from fastsac.runtime.world import Ranks
+from fastsac.runtime.world import Ranks, join
 
 
 class FakePeers:
@@ -80,3 +80,10 @@ def test_words_of_torch_are_not_in_the_line(clock):
     error = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
     with pytest.raises(PeerError, match=r"^the connection to another rank broke$"):
         ranks(FakePeers([])).wait(FakeWork(0, error))
+
+
+def test_a_process_alone_knows_of_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "2", "TORCHELASTIC_MAX_RESTARTS": "3"}.items():
+        monkeypatch.setenv(name, value)
+    with join("auto") as world:
+        assert (world.is_alone, world.restarts, world.max_restarts) == (True, 2, 3)
