@@ -59,8 +59,8 @@ class Learner:
         algo = registry.resolve_algorithm(config.algo, spec.discrete)
         self.algorithm = registry.get_algorithm(algo)(config, spec, device.type != "cpu", reduction)
         seeds = torch.tensor(config.member_seeds, device=device)  # [M]
-        alphas = [member.init_alpha for member in config.members]
-        states = [step.init(self.algorithm, *each) for each in zip(seeds, alphas, strict=True)]
+        members = zip(seeds, config.members, strict=True)
+        states = [step.init(self.algorithm, seed, member.init_alpha) for seed, member in members]
         self.buffers: Buffers = {
             "state": pytree.tree_map(lambda *leaves: torch.stack(leaves), *states),
             "hyper": make_hyper(self.algorithm, config, device),

@@ -1,6 +1,5 @@
 """Who does what where several processes train a run: checks of the settings, and words for it."""
 
-import hashlib
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -23,10 +22,9 @@ if TYPE_CHECKING:
 
 def check_equal_settings(config: Config, world: World) -> None:
     """Raise an AgreedError where processes were given other settings, or other versions of packages, than rank 0."""
-    mine = {"settings": _digest(config.to_json()), "versions": _digest(repr(versions()))}
-    said = world.gather(mine)
-    for what in mine:
-        if differing := [rank for rank, each in enumerate(said) if each[what] != said[0][what]]:
+    for what, mine in (("settings", config.to_json()), ("versions", repr(versions()))):
+        said = world.gather(mine)
+        if differing := _differing(said):
             ranks = ", ".join(map(str, differing))
             raise AgreedError(
                 f"rank {ranks} has other {what} than rank 0. Start all processes by the same command, "
@@ -37,8 +35,7 @@ def check_equal_settings(config: Config, world: World) -> None:
 def check_equal(fact: str, world: World) -> None:
     """Raise an AgreedError where another process than rank 0 has another `fact`, a predicate in words."""
     said = world.gather(fact)
-    if differing := [rank for rank, each in enumerate(said) if each != said[0]]:
-        rank = differing[0]
+    for rank in _differing(said):
         raise AgreedError(f"rank {rank} {said[rank]}, and rank 0 {said[0]}. All processes must do the same.")
 
 
@@ -70,7 +67,8 @@ def is_shared(config: Config, device: torch.device, world: World) -> bool:
 def about_processes(share: Config, device: torch.device, world: World) -> str:
     """How the run is divided, and where its processes are, in words; all call it together."""
     if world.is_alone:
-        return ""
+        asked = share.parallel in ("members", "data")
+        return f"parallel {share.parallel} divides nothing: this process is alone; torchrun starts several" * asked
     hosts: dict[str, list[str]] = {}
     for host, name in world.gather((socket.gethostname(), str(device))):
         hosts.setdefault(host, []).append(name)
@@ -106,5 +104,6 @@ def _devices(names: Sequence[str]) -> str:
     return f"{len(names)} on {names[0]}" if len({*names}) == 1 else f"{names[0]} to {names[-1]}"
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _differing(said: Sequence[str]) -> list[int]:
+    """Ranks that say something else than rank 0."""
+    return [rank for rank, each in enumerate(said) if each != said[0]]

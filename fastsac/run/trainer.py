@@ -15,6 +15,7 @@ from fastsac.checkpoint.reader import Tree
 from fastsac.config.settings import Config
 from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.learning.learner import make_parts
+from fastsac.learning.replay import Ring
 from fastsac.nn.reduction import ALONE
 from fastsac.report.displays import Display, QuietDisplay, make_display
 from fastsac.run import ending
@@ -98,31 +99,14 @@ class Run:
             self.display = display or self._make_display()
             self._open.callback(self.display.close)
             say, warn = self.display.info, self.display.warn
-            for note in plan.notes:
-                say(note)
-            if plan.resume and plan.resume.found.note and plan.world.is_first:
-                warn(plan.resume.found.note)
+            self._say_plan()
             tolerance = DiskErrorTolerance(warn)
             # Kernels are compiled for all the threads that they may get.
             self._open.enter_context(torch_settings(plan.device, plan.cpu_threads[-1], config.matmul_precision))
             demonstrations = plan.prefill.take() if plan.prefill else None
-            ring = ring_of(demonstrations, config)
-            reduction, tally = shared_by(plan)
-            self.parts = make_parts(config, plan.spec, plan.device, plan.mode, ring, reduction)
-            self.learner, self.replay = self.parts.learner, self.parts.replay
-            if about := about_reductions(self.learner):
-                say(about)
             world = plan.world
             tensors = world.agreed(self._read_checkpoint)
-            # A resumed run goes on with episodes of its own rather than with the first ones again.
-            with self.display.aside("making the environments"):
-                vec_steps = plan.resume.state.vec_steps if plan.resume else 0
-                self.env = world.agreed(lambda: make_training_envs(config, vec_steps))
-            self._open.callback(lambda: self.env.close())  # whichever it is then
-            self.collector = Collector(config, self.env, *self.parts, tally)
-            if reduction is not ALONE:  # whose graphs must go before the processes part
-                self._open.callback(self.learner.release)
-                self._open.callback(self.collector.release)
+            self._make_agent(ring_of(demonstrations, config))
             self.display.follow(lambda: (min(self.collector.env_steps), self.grad_steps))
             self.guard = NanGuard(self.parts, self.collector, plan.run_dir, warn)
             self.best_policies = BestPolicies(self.learner)
@@ -141,6 +125,31 @@ class Run:
             else:
                 begin_(demonstrations, self.parts)
             self._open = self._open.pop_all()
+
+    def _say_plan(self) -> None:
+        for note in self.plan.notes:
+            self.display.info(note)
+        resume = self.plan.resume
+        if resume and resume.found.note and self.plan.world.is_first:
+            self.display.warn(resume.found.note)
+
+    def _make_agent(self, ring: Ring | None) -> None:
+        """The learner, the environments, and what collects from them; `ring` is of demonstrations."""
+        plan, config = self.plan, self.config
+        reduction, tally = shared_by(plan)
+        self.parts = make_parts(config, plan.spec, plan.device, plan.mode, ring, reduction)
+        self.learner, self.replay = self.parts.learner, self.parts.replay
+        if about := about_reductions(self.learner):
+            self.display.info(about)
+        # A resumed run goes on with episodes of its own rather than with the first ones again.
+        with self.display.aside("making the environments"):
+            vec_steps = plan.resume.state.vec_steps if plan.resume else 0
+            self.env = plan.world.agreed(lambda: make_training_envs(config, vec_steps))
+        self._open.callback(lambda: self.env.close())  # whichever it is then
+        self.collector = Collector(config, self.env, *self.parts, tally)
+        if reduction is not ALONE:  # whose graphs must go before the processes part
+            self._open.callback(self.learner.release)
+            self._open.callback(self.collector.release)
 
     def __enter__(self) -> Self:
         return self

@@ -76,6 +76,9 @@ def test_processes_that_do_not_do_the_same_are_told():
 
 def test_a_process_alone_says_nothing():
     assert about_processes(BASE, CPU, World()) == ""
+    assert about_processes(BASE.replace(parallel="off"), CPU, World()) == ""
+    expected = "parallel data divides nothing: this process is alone; torchrun starts several"
+    assert about_processes(BASE.replace(parallel="data"), CPU, World()) == expected
     assert about_reductions(make_parts(BASE, SPEC, CPU, "eager").learner) == ""
 
 
