@@ -102,14 +102,16 @@ def _results(processes: Sequence[BaseProcess], pipes: Sequence["Connection[Any, 
     """Value and error of each, once all have ended but for those that are stopped."""
     found: list[tuple[Any, str | None]] = [(None, None)] * len(pipes)
     deadline = time.monotonic() + PATIENCE_S
-    while left := [process for process in processes if process.is_alive() and not _is_stopped(process.pid)]:
-        assert time.monotonic() < deadline, f"{len(left)} processes do not end"
-        for rank, pipe in enumerate(pipes):
+    while True:
+        left = [process for process in processes if process.is_alive() and not _is_stopped(process.pid)]
+        for rank, pipe in enumerate(pipes):  # once more after the last one has ended: it may just have sent its own
             with suppress(EOFError, OSError):
                 if pipe.poll():
                     found[rank] = pipe.recv()
+        if not left:
+            return found
+        assert time.monotonic() < deadline, f"{len(left)} processes do not end"
         left[0].join(0.01)
-    return found
 
 
 def _is_stopped(pid: int | None) -> bool:
