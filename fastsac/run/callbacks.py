@@ -88,7 +88,7 @@ class Callbacks:
     """Calls the functions, in their order; an error of theirs ends the run after a checkpoint, with its traceback."""
 
     def __init__(self, run: "Run", functions: Sequence[Callback]) -> None:
-        self._run, self._functions = run, check_callbacks(functions)
+        self._run, self._functions = run, functions
 
     def log(self, rows: Sequence[Row]) -> None:
         """Tell rows of metrics.csv."""

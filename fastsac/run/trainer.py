@@ -78,7 +78,8 @@ class Run:
         callbacks: called with each `Event`; an error of theirs ends the run after a checkpoint.
 
     Raises:
-        ValueError: the environments cannot be made, or the checkpoint to resume from cannot be read.
+        ValueError: a callback cannot be called, the environments cannot be made, or the checkpoint to resume from
+            cannot be read.  The run directory is let go of then.
     """
 
     def __init__(
@@ -92,10 +93,11 @@ class Run:
         self.plan, self.config = plan, config
         self.compile_s = 0.0
         self.threads: Threads | None = None
-        self.callbacks = Callbacks(self, callbacks if plan.world.is_first else ())
         self._open = ExitStack()
         self._open.callback(plan.place.release)
         with self._open:  # closes what is open if something below fails
+            callbacks = check_callbacks(callbacks)
+            self.callbacks = Callbacks(self, callbacks if plan.world.is_first else ())
             self.display = display or self._make_display()
             self._open.callback(self.display.close)
             say, warn = self.display.info, self.display.warn

@@ -140,6 +140,10 @@ def test_what_cannot_be_called_is_refused_before_any_work(tmp_path, callbacks, m
     with pytest.raises(ValueError, match=message):
         train(BASE.replace(run_dir=str(tmp_path / "run")), callbacks=callbacks)
     assert not (tmp_path / "run").exists()
+    plan = make_plan(BASE.replace(run_dir=str(tmp_path / "run")))
+    with pytest.raises(ValueError, match=message):
+        Run(plan, callbacks=callbacks)
+    assert not plan.place.is_held
 
 
 @pytest.mark.parametrize("reason", ["", " ", None])
