@@ -5,6 +5,7 @@ Stable-Baselines3; and learners alone, compiled and eager, which back the choice
 """
 
 import math
+import shutil
 import subprocess
 import tempfile
 import time
@@ -74,13 +75,17 @@ def first_rows(settings: Settings, env: str, device: str) -> list[harness.Row]:
     flags = ["--env", env, "--device", device, "--cpu-threads", str(settings.threads)]
     flags += ["--learning-starts", str(LEARNING_STARTS), "--log-every", str(LOG_ROW), "--compile"]
     with tempfile.TemporaryDirectory() as folder:
-        filled = Path(folder)
+        cache = Path(folder) / "cache"
+
+        def from_nothing() -> float:
+            shutil.rmtree(cache, ignore_errors=True)
+            return seconds_to_row([*flags, "on"], cache)
+
         turns: dict[str, harness.Turn] = {
-            "empty compile cache": partial(seconds_to_row, [*flags, "on"]),
-            "filled compile cache": partial(seconds_to_row, [*flags, "on"], filled),
-            "--compile off": partial(seconds_to_row, [*flags, "off"]),
+            "empty compile cache": from_nothing,
+            "filled compile cache": partial(seconds_to_row, [*flags, "on"], cache),  # by the turn before
+            "--compile off": partial(seconds_to_row, [*flags, "off"], cache),
         }
-        seconds_to_row([*flags, "on"], filled)
         python = python_of("sb3") if settings.peers == "sb3" else None
         if python is not None:
             turns[NAMES["sb3"]] = partial(seconds_of_sb3, python, settings.threads, env.rpartition(":")[2], device)
@@ -90,8 +95,8 @@ def first_rows(settings: Settings, env: str, device: str) -> list[harness.Row]:
     return [row | {"name": f"{env}: {row['name']}"} for row in rows]
 
 
-def seconds_to_row(flags: Sequence[str], cache: Path | None = None) -> float:
-    """Seconds from the start of `fastsac train`, with this compile cache or an empty one, until its first row."""
+def seconds_to_row(flags: Sequence[str], cache: Path) -> float:
+    """Seconds from the start of `fastsac train`, with this compile cache, until its first row."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = folder / "run" / "metrics.csv"
@@ -99,7 +104,7 @@ def seconds_to_row(flags: Sequence[str], cache: Path | None = None) -> float:
         def has_row(_: int) -> bool:
             return table.exists() and table.read_text().count("\n") > 1  # its head, and a row
 
-        return processes.train(folder, *flags, look=has_row, every=0.01, cache=cache or folder / "cache")
+        return processes.train(folder, *flags, look=has_row, every=0.01, cache=cache)
 
 
 def seconds_of_sb3(python: Path, threads: int, env: str, device: str) -> float:
