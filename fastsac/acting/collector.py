@@ -26,7 +26,8 @@ from fastsac.acting.store import Store
 from fastsac.acting.tally import OwnTally, Tally
 from fastsac.config.budget import update_budget
 from fastsac.config.settings import Config
-from fastsac.env import SavesState, Step, VectorEnv
+from fastsac.config.shares import PartOfAgent
+from fastsac.env import FloatArray, SavesState, Step, VectorEnv
 from fastsac.learning.learner import Learner, copy_tree_
 from fastsac.learning.replay import Replay
 from fastsac.nn.normalizer import Normalizer
@@ -58,6 +59,7 @@ class Collector:
         self.env_steps = [0] * config.num_members
         self.wants_stop = self.is_stop_wanted = False
         self._tally = tally or OwnTally()
+        self._goes_back_with_others = isinstance(config, PartOfAgent) and config.on_nan == "rollback"
         self.learn_from = [0] * config.num_members  # env steps before which the replay holds too little to learn from
         self.stats = EpisodeStats(config.num_members, config.num_envs)
         self._on_cuda = learner.device.type == "cuda"
@@ -139,6 +141,8 @@ class Collector:
         action = self.actor.act()
         acted = time.perf_counter()
         try:
+            if self._goes_back_with_others:
+                self._check_with_others(action)
             self._checked.send(action)
         except ActionError:
             self.undo_act()
@@ -147,6 +151,22 @@ class Collector:
             self._early = self._checked.recv()
         self._act_s += acted - began
         self._env_s += time.perf_counter() - acted
+
+    def _check_with_others(self, action: FloatArray) -> None:
+        """Raise an ActionError in all processes where one has an action that is not finite.
+
+        They have the same parameters, but for other observations these may give finite actions; one that went back
+        alone would be a vector step behind.
+        """
+        failure: ActionError | None = None
+        try:
+            self._checked.check_action(action)
+        except ActionError as error:
+            failure = error
+        if self._tally.add_up(int(failure is not None)) > 0:
+            place = self._locate(0)
+            elsewhere = f"the policy{place.owner} gave another process an action that is not finite{place.when}."
+            raise failure or ActionError(elsewhere)
 
     def recv(self) -> None:
         """Wait for the environments, and store what they returned."""

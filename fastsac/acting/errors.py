@@ -31,13 +31,7 @@ class EnvFailedError(BadStepError):
 
 
 class NotFiniteError(RuntimeError):
-    """A number that is NaN or infinite came from an environment or out of a loss.
-
-    Attributes:
-        is_everywhere: whether all processes of the run have it, as they have the same parameters.
-    """
-
-    is_everywhere = False
+    """A number that is NaN or infinite came from an environment or out of a loss."""
 
 
 class ActionError(NotFiniteError):
@@ -169,10 +163,14 @@ class CheckedEnv:
 
     def send(self, action: FloatArray) -> None:
         """As of `VectorEnv`; an ActionError where an action is not finite, which the environments do not see."""
+        self.check_action(action)
+        self._call(partial(self._env.send, action), "step")
+
+    def check_action(self, action: FloatArray) -> None:
+        """Raise an ActionError where an action is not finite."""
         if not np.isfinite(action).all():
             place = self._locate(_first_not_finite(action))
             raise ActionError(f"the policy{place.owner} gave an action that is not finite{place.when}.")
-        self._call(partial(self._env.send, action), "step")
 
     def recv(self) -> Step:
         """As of `VectorEnv`."""

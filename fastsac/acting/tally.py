@@ -13,6 +13,9 @@ class Tally(Protocol):
     def finish(self) -> list[int]:
         """The sums of what was begun.  Waits for the other processes."""
 
+    def add_up(self, value: int) -> int:
+        """The sum of this, beside what was begun.  Waits for the other processes."""
+
 
 class OwnTally:
     """Of a single process."""
@@ -27,3 +30,7 @@ class OwnTally:
     def finish(self) -> list[int]:
         """As of `Tally`."""
         return self._values
+
+    def add_up(self, value: int) -> int:
+        """As of `Tally`."""
+        return value

@@ -104,9 +104,8 @@ def _train(config: Config, notes: Sequence[str], quiet: bool, world: "World") ->
             if message is None:
                 raise
             training.display.close()
-            if world.is_first or not getattr(error, "is_everywhere", False):
+            if world.fail(message):
                 say(PROG, message if world.is_alone else f"rank {world.rank}: {message}")
-            world.fail(message)
             return 1
         except ValueError as error:  # a fault of ours, not a wrong call: keep the traceback
             raise RuntimeError("training failed") from error

@@ -123,19 +123,14 @@ class NanGuard:
             what = f"{self._describe(fault)}. {self._dump(fault)}"
             if self._held is None:
                 advice = "try a smaller learning rate, --max-grad-norm 1 or --on-nan rollback."
-                raise self._error(f"{what} Checkpoints written so far are kept; {advice}")
+                raise NotFiniteError(f"{what} Checkpoints written so far are kept; {advice}")
             if self.rollbacks[fault.member] == MAX_ROLLBACKS:
                 advice = "try a smaller learning rate or --max-grad-norm 1."
-                raise self._error(f"{what} {MAX_ROLLBACKS} rollbacks did not help: {advice}")
+                raise NotFiniteError(f"{what} {MAX_ROLLBACKS} rollbacks did not help: {advice}")
             self._roll_back(fault.member)
             to, number = self.learner.grad_steps[fault.member], self.rollbacks[fault.member]
             self._say(f"{what} Back to gradient step {to:,}, for time {number} of {MAX_ROLLBACKS}.")
         return bool(faults)
-
-    def _error(self, message: str) -> NotFiniteError:
-        error = NotFiniteError(message)
-        error.is_everywhere = self._rank is not None
-        return error
 
     def _roll_back(self, member: int) -> None:
         self.rollbacks[member] += 1

@@ -33,8 +33,6 @@ Counters = dict[str, Any]  # a `Row`, and goal_at, which may be None
 class DivergedError(RuntimeError):
     """The processes of one agent have come to have different parameters; all of them raise it."""
 
-    is_everywhere = True
-
 
 class Together:
     """The part of a run that knows of other processes."""

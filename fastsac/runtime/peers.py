@@ -24,6 +24,7 @@ GRACE_S = 8.0  # in which this process notices by itself that it is to end
 ENDING_S = 60.0  # further, in which it ends once it has noticed: a checkpoint may be under way
 STORE_FAILURES = 2  # in a row, after which the store counts as gone
 FAILED = 1  # exit status
+FAILURES = "failures"  # key of the number of processes that have failed
 
 
 class PeerError(RuntimeError):
@@ -51,6 +52,9 @@ class Store(Protocol):
 
     def multi_get(self, keys: list[str]) -> list[bytes]:
         """The values of keys, once all have one."""
+
+    def add(self, key: str, amount: int) -> int:
+        """Count up, and the number that it is then."""
 
 
 @dataclass
@@ -122,6 +126,7 @@ class Peers:
         self._seen = {other: _Seen(sign) for other, sign in self._read().items()}  # waits until all are there
         self._error: PeerError | None = None
         self._has_noticed = False  # that there is one: `check` has raised it
+        self._is_first_to_fail = False
         self._closed = threading.Event()
         self._changed = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
@@ -168,9 +173,18 @@ class Peers:
         """Wish that all stop."""
         self._mine.wish = self._mine.wish or reason
 
-    def fail(self, reason: str) -> None:
-        """Tell the others that this process ends by an error; they do, too.  The first reason counts."""
-        self._end(failure=self._mine.failure or reason)
+    def fail(self, reason: str) -> bool:
+        """Tell the others that this process ends by an error; they do, too.  The first reason counts.
+
+        Returns whether no other process has failed before: that one says why, where all may have the same error.
+        """
+        if self._mine.failure is None:
+            self._end(failure=reason)
+            try:
+                self._is_first_to_fail = self._store.add(FAILURES, 1) == 1
+            except Exception:  # the store has gone: nobody else is known to say it
+                self._is_first_to_fail = True
+        return self._is_first_to_fail
 
     def close(self) -> None:
         """Tell the others that this process is done."""

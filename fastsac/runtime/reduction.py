@@ -133,3 +133,11 @@ class GroupTally:
             self._wait(work)
         sums: list[int] = self._sums.tolist()
         return sums
+
+    def add_up(self, value: int) -> int:
+        """The sum of this, beside what was begun."""
+        total = torch.tensor([value])
+        work = dist.all_reduce(total, group=self._group, async_op=True)
+        assert work is not None
+        self._wait(work)
+        return int(total)

@@ -108,8 +108,12 @@ class World:
         """Let an error inside that comes of a lost process be the PeerError that says so."""
         yield
 
-    def fail(self, reason: str) -> None:
-        """Tell the others that this process ends by an error; they do, too."""
+    def fail(self, reason: str) -> bool:
+        """Tell the others that this process ends by an error; they do, too.
+
+        Returns whether it is the one to say why: the first that has failed.
+        """
+        return True
 
     def close(self) -> None:
         """Leave, when all are done."""
@@ -282,9 +286,9 @@ class Ranks(World):
         group: dist.ProcessGroup = dist.new_group(backend="nccl", timeout=timedelta(seconds=BREAK_S))
         return group
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str) -> bool:
         """As of `World`."""
-        self._peers.fail(reason)
+        return self._peers.fail(reason)
 
     def close(self) -> None:
         """As of `World`."""

@@ -1,5 +1,6 @@
 """Acting and storing of two processes with half of the environments each, beside one process with all of them."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from fastsac.acting.collector import Collector
+from fastsac.acting.errors import ActionError
 from fastsac.config.settings import Config
 from fastsac.config.shares import PartOfAgent
 from fastsac.env import make_spec
@@ -85,6 +87,45 @@ def test_steps_are_counted_over_all_and_alike_where_episodes_end_at_different_ti
     assert [wanted for *_, wanted in counted(whole)] == [step == 10 for step in range(25)]
     for name, value in first[1].items():
         assert torch.equal(value, second[1][name])
+
+
+def fail_once(rank, size, config, failing):
+    """What one process is told where the policy gives NaN in some of them, and its counters before and after."""
+    share, spec = share_of(config, rank, size), make_spec(config.env)
+    parts = make_parts(share, spec, CPU, "eager", reduction=reduction_of(size))
+    collector = Collector(share, make_training_envs(share, 0), *parts, tally_of(size))
+    collector.start()
+    counters, told = [], None
+    for step in range(6):
+        copies = [slot.policy.params for slot in collector.actor.slots]
+        kept = [params.clone() for params in copies]
+        if step == 3 and rank in failing:
+            for params in copies:
+                params.fill_(math.nan)
+        try:
+            collector.send()
+        except ActionError as error:
+            told = str(error)
+            for params, value in zip(copies, kept, strict=True):
+                params.copy_(value)
+            collector.send()
+        collector.recv()
+        counters.append((collector.env_steps[0], collector.vec_steps))
+    collector.env.close()
+    return told, counters
+
+
+@pytest.mark.parametrize("failing", [(), (1,), (0, 1)])
+def test_all_take_a_vector_step_back_where_the_policy_gives_one_of_them_nan(ranks, failing):
+    config = SCRIPTED.replace(random_steps=0, on_nan="rollback")
+    (first, counted), (second, also) = ranks.call(fail_once, 2, config, failing)
+    assert counted == also == fail_once(0, 1, config, ())[1]
+    own = "the policy of member 0 (seed 3) gave an action that is not finite at env step 17."
+    if not failing:
+        assert first is second is None
+    else:
+        assert second == own
+        assert first == (own if 0 in failing else own.replace("gave", "gave another process"))
 
 
 @pytest.mark.parametrize("size", [2, 3])

@@ -23,7 +23,7 @@ from tests.support.rank_checks import (
     flags,
     summary,
 )
-from tests.support.rank_runs import Fate, command, commands, in_use, poisoned
+from tests.support.rank_runs import Fate, command, commands, in_use, poisoned, trained
 from tests.support.runs import BASE
 
 KILLS = int(os.environ.get("FASTSAC_RANK_KILLS", "1"))
@@ -47,7 +47,7 @@ def test_a_loss_of_one_agent_is_told_once(tmp_path):
     ended = launch(tmp_path / "out", 2, command, flags(at(tmp_path, DATA.replace(critic_lr=1e30))))
     assert [each.value for each in ended] == [1, 1]
     (line,) = complaints(ended)
-    assert re.match(r"fastsac train: rank 0: .*critic_loss.* of member 0 \(seed 1\) w.* not finite at gradient", line)
+    assert re.match(r"fastsac train: rank \d: .*critic_loss.* of member 0 \(seed 1\) w.* not finite at gradient", line)
     found = sorted((tmp_path / "run").glob("nan-*/*.pt"))
     assert "rank0-member0.pt" in [path.name for path in found]
     assert torch.load(found[0], weights_only=True)["batch"]["reward"].shape == (6,)
@@ -65,6 +65,50 @@ def test_all_go_on_after_a_rollback_on_one_rank(tmp_path, kind):
     state, meta = checkpoint.load(tmp_path / "run")
     assert meta["rollbacks"] == ([0, 0, 1] if kind == "members" else [1])
     assert all(value.isfinite().all() for value in state["state"]["params"].values())
+
+
+# At 70 env steps rank 1 has an environment at the first step of its episode, and rank 0 has none.
+SPLIT = DATA.replace(obs_norm=False, log_every=1000, eval_every=0, checkpoint_every=0)
+FIRST_STEPS = Fate(None, 70, "first steps")
+FOUND = r"params.actor of member 0 \(seed 1\) was not finite at gradient step \d+\."
+
+
+def test_actions_that_are_nan_on_one_rank_take_all_back_together(tmp_path):
+    config = at(tmp_path, SPLIT.replace(on_nan="rollback"))
+    ended = launch(tmp_path / "out", 2, trained, config, FIRST_STEPS)
+    (first, learned), (_, other) = values(ended)
+    assert learned == other
+    (line,) = complaints(ended)
+    assert re.match(rf"{FOUND} .* for time 1 of 3", line)
+    assert (first.env_steps >= 120, first.interrupted) == (True, False)
+    state, meta = checkpoint.load(tmp_path / "run")
+    assert meta["rollbacks"] == [1]
+    assert state["state"]["params"]["actor"].isfinite().all()
+    assert state["replay"]["rows.action"].isfinite().all()
+
+
+def test_actions_that_are_nan_on_one_rank_end_all_with_one_line(tmp_path):
+    ended = launch(tmp_path / "out", 2, command, flags(at(tmp_path, SPLIT)), FIRST_STEPS)
+    assert [each.value for each in ended] == [1, 1]
+    (line,) = complaints(ended)
+    assert re.match(rf"fastsac train: rank 1: {FOUND}", line)
+
+
+def test_actions_that_are_nan_in_an_evaluation_on_all_ranks_are_told_once(tmp_path):
+    config = at(tmp_path, SPLIT.replace(eval_every=60, learning_starts=100, random_steps=16))  # 63 steps follow 57
+    ended = launch(tmp_path / "out", 2, command, flags(config), Fate(None, 63, "first steps"))
+    assert [each.value for each in ended] == [1, 1]
+    (line,) = complaints(ended)
+    assert re.match(rf"fastsac train: rank \d: {FOUND}", line)
+
+
+def test_actions_that_no_rollback_helps_against_end_all_with_one_line(tmp_path):
+    config = at(tmp_path, SPLIT.replace(on_nan="rollback"))
+    ended = launch(tmp_path / "out", 2, command, flags(config), Fate(1, 70, "copies"))
+    assert [each.value for each in ended] == [1, 1]
+    (line,) = complaints(ended)
+    gave = r"(1: the policy of member 0 \(seed 1\) gave|0: the policy of member 0 \(seed 1\) gave another process)"
+    assert re.match(rf"fastsac train: rank {gave} an action that is not finite at env step \d+\.", line)
 
 
 @pytest.mark.parametrize("kind", KINDS)

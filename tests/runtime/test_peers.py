@@ -33,6 +33,12 @@ class DictStore:
             raise RuntimeError("Connection reset by peer")
         return [self.values[key].encode() for key in keys]
 
+    def add(self, key: str, amount: int) -> int:
+        if self.is_broken:
+            raise RuntimeError("Connection reset by peer")
+        self.values[key] = str(int(self.values.get(key, 0)) + amount)
+        return int(self.values[key])
+
 
 def until(fact: Callable[[], object]) -> None:
     """Wait for something that a thread brings about."""
@@ -113,6 +119,19 @@ def test_a_failure_is_told_with_its_words(pair: tuple[Peers, Peers, DictStore]) 
     with pytest.raises(PeerError, match=r"^rank 1 \(host:1\) has ended: critic_loss was not finite$") as found:
         first.check()
     assert (found.value.rank, found.value.is_told) == (1, True)
+
+
+def test_the_first_to_fail_says_why(pair: tuple[Peers, Peers, DictStore]) -> None:
+    first, second, store = pair
+    assert [second.fail("a NaN"), first.fail("the same NaN"), second.fail("and more")] == [True, False, True]
+    assert json.loads(store.values["peer/1"])["failure"] == "a NaN"
+
+
+def test_a_failure_that_no_store_takes_is_said(pair: tuple[Peers, Peers, DictStore]) -> None:
+    first, second, store = pair
+    first.fail("a NaN")
+    store.is_broken = True
+    assert second.fail("no connection")
 
 
 def test_a_process_without_sign_of_life_is_lost(pair: tuple[Peers, Peers, DictStore]) -> None:

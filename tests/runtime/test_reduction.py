@@ -116,9 +116,10 @@ def tally(rank):
         sums.append(both.finish())
     both.begin([100, 100])
     both.begin([7, 8])  # drops what was begun
-    return [*sums, both.finish()], len(waited)
+    beside = both.add_up(10 + rank)
+    return [*sums, both.finish(), beside], len(waited)
 
 
 def test_whole_numbers_are_added_up_beside_other_work(ranks):
     for found in ranks.call(tally):
-        assert found == ([[0, 1], [2, 1], [4, 1], [14, 16]], 5)
+        assert found == ([[0, 1], [2, 1], [4, 1], [14, 16], 21], 6)

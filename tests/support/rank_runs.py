@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,18 @@ from fastsac.run.log_points import LogPoints
 from fastsac.run.result import Result
 from fastsac.run.trainer import Run, train
 from fastsac.runtime.peers import PeerError
-from tests.support.poison import Poison
+from tests.support.poison import Poison, spoil_first_steps, spoil_policy_copies
 from tests.support.runs import Hook, go_wrong
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What befalls one rank when its first member has made so many env steps: a signal, or what an environment does."""
+    """What befalls one rank, or each, when its first member has made so many env steps.
 
-    rank: int
+    It is a signal, a fault of the program, one of the scripted environment, or what `POISONS` do to the policy.
+    """
+
+    rank: int | None
     at: int
     what: signal.Signals | str
 
@@ -42,14 +45,19 @@ class Fate:
             os.kill(os.getpid(), self.what)
         elif self.what == "error":
             raise ZeroDivisionError("a fault of the program")
+        elif self.what in POISONS:
+            POISONS[self.what](run)
         else:  # of the scripted environment
             env: Any = run.env
             setattr(env, self.what, (1, env._vec_step + 1))
 
 
-def hook_up(hook: Hook, rank: int) -> None:
-    """Call `hook(run)` after every vector step of all runs of this process, if it is of this rank, to its end."""
-    if os.environ["RANK"] != str(rank):
+POISONS: dict[str, Callable[[Run], None]] = {"first steps": spoil_first_steps, "copies": spoil_policy_copies}
+
+
+def hook_up(hook: Hook, rank: int | None) -> None:
+    """Call `hook(run)` after every vector step of all runs of this process, to its end, on one rank, or on all."""
+    if rank is not None and os.environ["RANK"] != str(rank):
         return
     start = Run.start
 
