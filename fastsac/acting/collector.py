@@ -59,9 +59,10 @@ class Collector:
         self.env_steps = [0] * config.num_members
         self.wants_stop = self.is_stop_wanted = False
         self._tally = tally or OwnTally()
-        self._goes_back_with_others = isinstance(config, PartOfAgent) and config.on_nan == "rollback"
+        is_part = isinstance(config, PartOfAgent)
+        self._goes_back_with_others = is_part and config.on_nan == "rollback"
         self.learn_from = [0] * config.num_members  # env steps before which the replay holds too little to learn from
-        self.stats = EpisodeStats(config.num_members, config.num_envs)
+        self.stats = EpisodeStats(config.num_members, config.num_envs, is_part)
         self._on_cuda = learner.device.type == "cuda"
         self._overlap = self._on_cuda if config.overlap == "auto" else config.overlap == "on"
         self._is_dummy = np.zeros((config.num_members, config.num_envs), np.bool_)

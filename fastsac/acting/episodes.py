@@ -3,11 +3,12 @@
 Axes: M members, N environments per member.
 """
 
+import heapq
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,17 +27,29 @@ class Episodes:
     last_returns: list[list[float]]
     successes: list[list[float]]  # 1 or 0, of those of which it is known
 
-    @classmethod
-    def none(cls, num_members: int) -> Self:
-        """Those of a run in which none has finished."""
-        lists: list[list[list[float]]] = [[[] for _ in range(num_members)] for _ in fields(cls)]
-        return cls(*lists)
+
+class Ended(NamedTuple):
+    """One episode that is over."""
+
+    vec_step: int  # of this process, with which it ended
+    member: int
+    total: float
+    length: float
+    success: float | None  # 1 or 0, where it is known
 
 
 class EpisodeStats:
-    """Episodes that are under way, and those that are over."""
+    """Episodes that are under way, and those that are over.
 
-    def __init__(self, num_members: int, num_envs: int) -> None:
+    Args:
+        num_members: M.
+        num_envs: N.
+        is_part: these are a part of an agent's environments; episodes count when `take_in` has those of all parts.
+    """
+
+    def __init__(self, num_members: int, num_envs: int, is_part: bool = False) -> None:
+        self._held: list[Ended] | None = [] if is_part else None  # that do not count yet
+        self._vec_step = 0
         self._running_return = np.zeros((num_members, num_envs))
         self.running_length = np.zeros((num_members, num_envs), np.int64)
         self._returns: list[list[float]] = [[] for _ in range(num_members)]
@@ -57,18 +70,38 @@ class EpisodeStats:
         success: NDArray[np.bool_] | None = None,
     ) -> None:
         """Take in one vector step: reward, done, whether the row is a transition, and success where done, [M, N]."""
+        self._vec_step += 1
         self._running_return += np.where(valid, reward, 0.0)
         self.running_length += valid
         if not done.any():
             return
         for m, n in np.argwhere(done):
-            for returns in (self._returns[m], self.last_returns[m]):
-                returns.append(float(self._running_return[m, n]))
-            self._lengths[m].append(float(self.running_length[m, n]))
-            if success is not None:
-                self._successes[m].append(float(success[m, n]))
+            figures = float(self._running_return[m, n]), float(self.running_length[m, n])
+            ended = Ended(self._vec_step, int(m), *figures, None if success is None else float(success[m, n]))
+            if self._held is None:
+                self._count(ended)
+            else:
+                self._held.append(ended)
         self._running_return[done] = 0.0
         self.running_length[done] = 0
+
+    def _count(self, ended: Ended) -> None:
+        self._returns[ended.member].append(ended.total)
+        self.last_returns[ended.member].append(ended.total)
+        self._lengths[ended.member].append(ended.length)
+        if ended.success is not None:
+            self._successes[ended.member].append(ended.success)
+
+    def hand_over(self) -> list[Ended]:
+        """The episodes of this part that ended since the last call, for `take_in`."""
+        assert self._held is not None
+        held, self._held = self._held, []
+        return held
+
+    def take_in(self, parts: Sequence[Sequence[Ended]]) -> None:
+        """Count what all parts have handed over, in the order in which one process with all environments would have."""
+        for ended in heapq.merge(*parts, key=lambda ended: ended.vec_step):  # keeps the order of parts
+            self._count(ended)
 
     def last_means(self) -> list[float]:
         """Mean return of the last 100 episodes, per member; nan where there were fewer."""
@@ -97,19 +130,6 @@ class EpisodeStats:
         self._returns, self._lengths = [*map(list, episodes.returns)], [*map(list, episodes.lengths)]
         self._successes = [*map(list, episodes.successes)]
         self.last_returns = [deque(returns, maxlen=RECENT_EPISODES) for returns in episodes.last_returns]
-
-    def take_in(self, others: Episodes) -> None:
-        """Count finished episodes of other environments of the same members, too."""
-        mine: tuple[Any, ...] = (self._returns, self._lengths, self.last_returns, self._successes)
-        for lists, more in zip(mine, vars(others).values(), strict=True):
-            for values, new in zip(lists, more, strict=True):
-                values.extend(new)
-
-    def hand_over(self) -> Episodes:
-        """The finished episodes, which are somebody else's from now on."""
-        episodes = self.finished()
-        self.load_finished(Episodes.none(len(episodes.returns)))
-        return episodes
 
     def running(self) -> dict[str, Tensor]:
         """Returns and lengths so far of the episodes that are under way, [M, N] each; views."""

@@ -51,6 +51,7 @@ class LogPoints:
         run.guard.check()
         run.guard.hold()
         together.take_episodes()
+        run.update_stop_rule()  # for one that goes by the episodes of all processes
         self.logged_at = run.env_steps
         restored = False
         with self._tolerance.allow(str(run.plan.run_dir)):

@@ -60,7 +60,7 @@ def merged_rows(parts: Sequence[dict[str, Tensor]], share: Config) -> dict[str, 
 
 
 def merged_state(states: Sequence[RunState], share: Config) -> RunState:
-    """Counters of all processes as those of one: of one agent all have the same, and rank 0 all episodes."""
+    """Counters and episodes of all processes as those of one: of one agent all have the same."""
     first = states[0]
     if isinstance(share, PartOfAgent):
         return first
@@ -72,10 +72,10 @@ def merged_state(states: Sequence[RunState], share: Config) -> RunState:
     return replace(first, **lists, episodes=Episodes(*together))
 
 
-def own_state(state: RunState, share: Config, rank: int) -> RunState:
+def own_state(state: RunState, share: Config) -> RunState:
     """The part of one process of what `merged_state` gave; the rows of evaluations are those of all members."""
     if isinstance(share, PartOfAgent):
-        return state if rank == 0 else replace(state, episodes=Episodes.none(num_members=1))
+        return state
     members = slice(share.first_member, share.first_member + share.num_members)
     lists: dict[str, Any] = {name: getattr(state, name)[members] for name in PER_MEMBER}
     return replace(state, **lists, episodes=Episodes(*(values[members] for values in vars(state.episodes).values())))

@@ -131,14 +131,10 @@ class Together:
         return all(self.world.gather(fact))
 
     def take_episodes(self) -> None:
-        """Let rank 0 have all finished episodes of an agent."""
+        """Let every process of an agent count the episodes of all that have finished."""
         if self._is_of_agent:
             stats = self._run.collector.stats
-            gathered = self.world.gather(None if self.world.is_first else stats.hand_over())
-            if self.world.is_first:
-                for episodes in gathered[1:]:
-                    assert episodes is not None
-                    stats.take_in(episodes)
+            stats.take_in(self.world.gather(stats.hand_over()))
 
     def evaluation(self, episodes: Evaluation) -> Evaluation:
         """All episodes of an evaluation of the members of this process."""

@@ -123,7 +123,7 @@ class Run:
             self._open.push(self.checkpointer.close)
             self.log_points = LogPoints(self, evaluator, tolerance)
             if plan.resume:
-                restore(self, tensors, own_state(plan.resume.state, config, world.rank))
+                restore(self, tensors, own_state(plan.resume.state, config))
             else:
                 begin_(demonstrations, self.parts)
             self._open = self._open.pop_all()

@@ -1,9 +1,7 @@
 """Checkpoints of several processes as those of one, and back."""
 
-from dataclasses import replace
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -128,12 +126,10 @@ def test_counters_of_members_are_joined_and_divided() -> None:
     states = [state_of(2, 10), state_of(1, 12)]
     whole = merged_state(states, parts[0])
     assert (whole.env_steps, whole.episodes.returns) == ([10, 11, 12], [[10.0], [11.0], [12.0]])
-    assert [own_state(whole, part, rank) for rank, part in enumerate(parts)] == states
+    assert [own_state(whole, part) for part in parts] == states
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_counters_of_an_agent_are_the_same_and_rank_0_has_its_episodes(rank: int) -> None:
-    part, state = shares(PartOfAgent, 2)[rank], state_of(1, 10)
-    assert merged_state([state, state_of(1, 10)], part) == state
-    expected = state if rank == 0 else replace(state, episodes=Episodes([[]], [[]], [[]], [[]]))
-    assert own_state(state, part, rank) == expected
+def test_counters_and_episodes_of_an_agent_are_the_same_in_all_processes() -> None:
+    parts, state = shares(PartOfAgent, 2), state_of(1, 10)
+    assert merged_state([state, state_of(1, 10)], parts[0]) == state
+    assert [own_state(state, part) for part in parts] == [state, state]

@@ -122,8 +122,9 @@ def test_one_agent_has_the_budget_of_one_process_and_the_same_parameters_everywh
     for table in ("metrics.csv", "eval.csv"):
         mine, expected = (numbers(result.run_dir / table) for result in (two, one))
         assert [*mine] == [*expected]
-        for column in ("env_steps", "grad_steps", *(["episodes"] if table == "eval.csv" else [])):
-            assert mine[column] == expected[column]
+        of_table = {"metrics.csv": ["episode_return", "episode_length"], "eval.csv": ["episodes"]}[table]
+        for column in ("env_steps", "grad_steps", *of_table):  # rewards do not depend on actions
+            np.testing.assert_array_equal(mine[column], expected[column])
     assert numbers(two.run_dir / "eval.csv")["episodes"][-1] == config.eval_episodes
     assert summary(two.run_dir)["processes"] == 2
     replay, whole = (checkpoint.load(result.run_dir)[0]["replay"] for result in (two, one))
@@ -165,6 +166,27 @@ def test_a_goal_ends_all_where_it_ends_one_process(by_size, tmp_path, when):
     for result, _ in results:
         assert (result.stopped_by, result.env_steps) == ("goal", one.env_steps)
         assert [m["goal_at"] for m in result.members] == [m["goal_at"] for m in one.members]
+
+
+def test_a_goal_of_training_episodes_goes_by_those_of_all_ranks_where_they_meet(tmp_path):
+    config = DATA.replace(
+        total_steps=2_000, learning_starts=1_900, buffer_size=2_000, eval_every=0, checkpoint_every=150, log_every=100,
+        stop_at_episode_return=180.0,
+    )  # fmt: skip
+    one = train(at(tmp_path, config, "one"), quiet=True)
+    assert one.stopped_by == "goal"
+    results = values(launch(tmp_path / "out", 2, trained, at(tmp_path, config, "two")))
+    for result, _ in results:
+        assert (result.stopped_by, result.env_steps) == ("goal", results[0][0].env_steps)
+        assert result.members[0]["goal_at"] == result.env_steps
+    ended = results[0][0].env_steps
+    assert ended // 100 == one.env_steps // 100 + 1, "at the next log point"
+    without = config.replace(stop_at_episode_return=None, total_steps=ended, learning_starts=400)
+    whole = train(at(tmp_path, without, "whole"), quiet=True)
+    last, expected = (
+        checkpoint.load_meta(result.run_dir)["episodes"]["last_returns"][0] for result in (results[0][0], whole)
+    )
+    assert (len(last), last) == (100, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
