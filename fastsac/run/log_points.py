@@ -57,11 +57,11 @@ class LogPoints:
         with self._tolerance.allow(str(run.plan.run_dir)):
             restored = run.files.restore()
         run.checkpointer.look(renew=restored)
-        rows = together.rows(run.clock.metrics())
+        rows = together.of_all(run.clock.metrics())
         with self._tolerance.allow("metrics.csv"):
             run.files.metrics(rows)
         mean = {key: mean_of_finite(row.get(key, math.nan) for row in rows) for key in METRIC_COLUMNS}
-        recent = (list(returns)[-RECENT_EPISODES:] for returns in run.collector.stats.last_returns)
+        recent = together.of_all([list(each)[-RECENT_EPISODES:] for each in run.collector.stats.last_returns])
         mean["episode_return"] = mean_of_finite(chain.from_iterable(recent))
         mean["eval_return"] = mean_of_finite(e["return_mean"] for e in self.last_evals)
         run.display.update({**mean, "env_steps": run.env_steps, "grad_steps": run.grad_steps})
@@ -92,7 +92,7 @@ class LogPoints:
             return
         self.evaluation_due = False
         is_filmed = self._films.is_due(before=min((int(row["env_steps"]) for row in self.last_evals), default=0))
-        self.last_evals = run.together.rows(run.clock.evaluations(run.together.evaluation(episodes)))
+        self.last_evals = run.together.of_all(run.clock.evaluations(run.together.evaluation(episodes)))
         with self._tolerance.allow("eval.csv"):
             run.files.evaluation(self.last_evals)
         returns = [float(row["return_mean"]) for row in self.last_evals]

@@ -1,9 +1,18 @@
 """When and why a run ends before its steps are done: goals, signals, the limit on its time, and callbacks."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from fastsac.config.settings import Config
 from fastsac.runtime.signals import Deadline, StopSignals
+
+
+class Said(NamedTuple):
+    """What a process says to the others where all meet."""
+
+    asked: str | None
+    wanted: str | None
+    reached: list[str]
 
 
 class StopRule:
@@ -21,6 +30,7 @@ class StopRule:
         self._config, self._signals, self._deadline, self._say = config, signals, deadline, say
         self._is_alone = is_alone
         self._goals: list[int | None] = []  # as goal_at, of all processes when they last met
+        self._reached: list[str] = []  # in words, which members have reached their goal since it was last said
         self.wanted: str | None = None  # why this process wants the run to be interrupted
         # Of the end: "goal", "max_wall_time", a signal's name or "callback: ..."; None: the run goes on.
         self.reason: str | None = None
@@ -63,20 +73,26 @@ class StopRule:
             elif self._deadline.is_near(checkpoint_bytes, checkpoint_s):
                 self.wanted = "max_wall_time"
         if self._is_alone:
+            self._tell(self.hand_over().reached, self._config.num_members)
             self._decide(min(env_steps), self.asked, self.wanted)
 
-    def agree(
-        self, env_steps: int, goal_at: Sequence[int | None], said: Sequence[tuple[str | None, str | None]]
-    ) -> None:
+    def hand_over(self) -> Said:
+        """What to say to the others, each goal that was reached once."""
+        reached, self._reached = self._reached, []
+        return Said(self.asked, self.wanted, reached)
+
+    def agree(self, env_steps: int, goal_at: Sequence[int | None], said: Sequence[Said]) -> None:
         """Decide as all processes do, which have met.
 
         Args:
             env_steps: of the member that has made the fewest.
             goal_at: of all members.
-            said: what `asked` and `wanted` are in each process.
+            said: what each process has handed over.
         """
         self._goals = list(goal_at)
-        asked, wanted = (next((why for why in whys if why is not None), None) for whys in zip(*said, strict=True))
+        self._tell([text for each in said for text in each.reached], len(goal_at))
+        asked = next((each.asked for each in said if each.asked is not None), None)
+        wanted = next((each.wanted for each in said if each.wanted is not None), None)
         self._decide(env_steps, asked, wanted)
 
     def _decide(self, env_steps: int, asked: str | None, wanted: str | None) -> None:
@@ -89,10 +105,14 @@ class StopRule:
             self.reason = wanted
 
     def _note(self, env_steps: Sequence[int], returns: Sequence[float], goal: float | None) -> None:
-        """Keep, and say, which members reach the goal for the first time; they go on as the others do."""
+        """Keep which members reach the goal for the first time; they go on as the others do."""
         for member, value in enumerate(returns):
             if goal is not None and value >= goal and self.goal_at[member] is None:
                 self.goal_at[member] = env_steps[member]
-                if self._config.num_members > 1:
-                    name = self._config.member_name(member)
-                    self._say(f"{name} reached {goal:g} with {value:.1f} at {env_steps[member]:,} steps")
+                name = self._config.member_name(member)
+                self._reached.append(f"{name} reached {goal:g} with {value:.1f} at {env_steps[member]:,} steps")
+
+    def _tell(self, reached: Sequence[str], num_members: int) -> None:
+        """Say which of several members have reached their goal; with one the run ends, and says so itself."""
+        for text in reached if num_members > 1 else ():
+            self._say(text)

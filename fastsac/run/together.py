@@ -21,7 +21,7 @@ from fastsac.checkpoint.writer import Rows
 from fastsac.config.shares import PartOfAgent
 from fastsac.run.evaluator import Evaluation
 from fastsac.run.merging import merged, merged_rows, merged_state
-from fastsac.run.run_state import Row, RunState
+from fastsac.run.run_state import RunState
 
 if TYPE_CHECKING:
     from fastsac.run.trainer import Run
@@ -76,10 +76,10 @@ class Together:
         rule = self._run.stop_rule
         if self.world.is_alone:
             return
-        said = self.world.gather((self._own_env_steps, self._own_counters(), (rule.asked, rule.wanted)))
+        said = self.world.gather((self._own_env_steps, self._own_counters(), rule.hand_over()))
         self._env_steps = min(steps for steps, _, _ in said)
         self._counters = said[0][1] if self._is_of_agent else [row for _, rows, _ in said for row in rows]
-        rule.agree(self._env_steps, [row["goal_at"] for row in self._counters], [whys for _, _, whys in said])
+        rule.agree(self._env_steps, [row["goal_at"] for row in self._counters], [each for _, _, each in said])
 
     def _next_log_point(self) -> int:
         """Environment steps at which something is due next."""
@@ -116,10 +116,10 @@ class Together:
 
     # What is brought together -----------------------------------------------------------------------------------------
 
-    def rows(self, rows: Sequence[Row]) -> list[Row]:
-        """Rows of tables, one for each member, of all members."""
-        gathered = self.world.gather(list(rows))
-        return gathered[0] if self._is_of_agent else [row for each in gathered for row in each]
+    def of_all(self, values: Sequence[T]) -> list[T]:
+        """Of values of the members of each process, those of all members."""
+        gathered = self.world.gather(list(values))
+        return gathered[0] if self._is_of_agent else [value for each in gathered for value in each]
 
     def own(self, values: Sequence[T]) -> Sequence[T]:
         """Of values of all members, those of the members of this process."""

@@ -104,6 +104,23 @@ def test_a_sweep_of_18_settings_has_all_rows(tmp_path, size):
         assert all(row["env_steps"] for row in table)
 
 
+def returns_and_goals(out: str) -> list[str]:
+    """What is shown of them, without rates."""
+    lines = re.findall(r"\d+ steps.*?return +\S+|.* reached 19 with .*", out)
+    return [re.sub(r"\(.*(?=return)", "", line) for line in lines]
+
+
+def test_rank_0_shows_the_returns_and_goals_of_all_members(tmp_path, capsys):
+    config = MEMBERS.replace(stop_at_return=19.0)
+    assert main(flags(at(tmp_path, config, "one"), quiet=False)) == 0
+    expected = returns_and_goals(capsys.readouterr().out)
+    ended = launch(tmp_path / "out", 3, command, flags(at(tmp_path, config, "three"), quiet=False))
+    assert values(ended) == [0, 0, 0]
+    assert returns_and_goals(ended[0].out) == expected
+    assert sum("reached" in line for line in expected) >= 2, "of several ranks"
+    assert [each.out for each in ended[1:]] == ["", ""]
+
+
 # One agent --------------------------------------------------------------------------------------------------------
 
 VARIANTS: dict[str, dict[str, Any]] = {

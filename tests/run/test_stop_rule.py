@@ -12,12 +12,12 @@ from tests.support.runs import BASE
 class Rule:
     """A rule with a clock and signals that the test moves."""
 
-    def __init__(self, **changes):
+    def __init__(self, is_alone=True, **changes):
         self.config, self.now = BASE.replace(total_steps=100, **changes), 0.0
         self.said: list[str] = []
         self.signals = StopSignals()
         deadline = Deadline(self.config.max_wall_time, clock=lambda: self.now)
-        self.rule = StopRule(self.config, self.signals, deadline, self.said.append)
+        self.rule = StopRule(self.config, self.signals, deadline, self.said.append, is_alone)
 
     def update(self, env_steps, **returns):
         self.rule.update(env_steps, lambda: 0.0, 0.5, **returns)
@@ -46,6 +46,30 @@ def test_members_reach_the_goal_at_some_time(kind, when):
     assert rule.rule.goal_at == [20, 31]
     assert rule.rule.reason == "goal"
     assert not rule.rule.is_interrupted
+
+
+def test_several_processes_agree_and_each_says_the_goals_of_all_once():
+    first, second = Rule(is_alone=False, stop_at_return=5.0), Rule(is_alone=False, stop_at_return=5.0)
+    assert [rule.update([20], eval_returns=[7.0]) for rule in (first, second)] == [None, None]
+    assert first.said == []
+    second.rule.asked, first.signals.received = "enough", "SIGTERM"
+    first.update([20])
+    said = [rule.rule.hand_over() for rule in (first, second)]
+    for rule in (first, second):
+        rule.rule.agree(20, [20, None, 20], said)
+        assert rule.said == ["member 0 (seed 1) reached 5 with 7.0 at 20 steps"] * 2  # each is the first of its process
+        assert rule.rule.reason == "callback: enough"
+    first.rule.agree(40, [20, None, 20], [rule.rule.hand_over() for rule in (first, second)])
+    assert len(first.said) == 2
+
+
+def test_one_agent_that_reaches_its_goal_is_not_said_to_be_a_member():
+    for is_alone in (True, False):
+        rule = Rule(is_alone=is_alone, stop_at_return=5.0)
+        rule.update([20], eval_returns=[7.0])
+        if not is_alone:
+            rule.rule.agree(20, [20], [rule.rule.hand_over()] * 2)
+        assert (rule.rule.reason, rule.said) == ("goal", [])
 
 
 def test_the_other_kind_of_return_is_no_goal():

@@ -23,11 +23,12 @@ def at(folder: Path, config: Config, name: str = "run") -> Config:
     return config.replace(run_dir=str(folder / name))
 
 
-def flags(config: Config, *more: str) -> list[str]:
+def flags(config: Config, *more: str, quiet: bool = True) -> list[str]:
     """The command that trains as a file of settings says."""
     path = Path(str(config.run_dir)).with_suffix(".json")
     path.write_text(config.replace(run_dir=None).to_json())
-    return ["train", "--config", str(path), "--run-dir", str(config.run_dir), "--trust-env", "--quiet", *more]
+    more = ("--quiet", *more) if quiet else more
+    return ["train", "--config", str(path), "--run-dir", str(config.run_dir), "--trust-env", *more]
 
 
 def numbers(path: Path) -> dict[str, list[float]]:
