@@ -109,10 +109,7 @@ class World:
         yield
 
     def fail(self, reason: str) -> bool:
-        """Tell the others that this process ends by an error; they do, too.
-
-        Returns whether it is the one to say why: the first that has failed.
-        """
+        """Tell the others that this process ends by an error; they do, too.  True of the first, which is to say why."""
         return True
 
     def close(self) -> None:
@@ -212,9 +209,7 @@ class Ranks(World):
         trees = []
         for outline, each in zip(outlines, blobs, strict=True):
             parts = each.split([*(n for *_, n in outline), len(each) - sum(n for *_, n in outline)])[:-1]
-            there = [
-                part.clone().view(dtype).view(shape) for part, (shape, dtype, _) in zip(parts, outline, strict=True)
-            ]
+            there = [x.clone().view(dtype).view(shape) for x, (shape, dtype, _) in zip(parts, outline, strict=True)]
             trees.append(pytree.tree_unflatten(there, form))
         return trees
 
