@@ -4,10 +4,11 @@ Axes: B batch, O obs_dim, A action_dim, C channels, H height, W width.
 """
 
 import copy
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 import torch
 from torch import Tensor, nn
@@ -93,12 +94,12 @@ def in_float32(policy: Policy) -> Policy:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what torch says of its own parts: that some are deprecated, and that torchvision is not there."""
+    """Without what torch says of its own parts, and onnxscript prints of its rules: who exports cannot mend it."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -48,7 +48,8 @@ def test_several_members_are_not_compiled_where_that_is_wrong(monkeypatch, versi
         ("compiled", 2_000, {"hidden_dims": (256, 256), "seeds": 5}),
     ],
 )
-def test_a_cpu_compiles_where_that_saves_more_than_it_takes(chosen, updates, changes):
+def test_a_cpu_compiles_where_that_saves_more_than_it_takes(monkeypatch, chosen, updates, changes):
+    monkeypatch.setattr(mode, "TORCH", TorchVersion("2.13.0"))
     config = LONG.replace(batch_size=256, learning_starts=256, buffer_size=1_000, **changes)
     assert choose_mode(config.replace(total_steps=256 + updates), CPU)[0] == chosen
 
