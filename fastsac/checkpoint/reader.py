@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,25 +191,54 @@ def check_files(folder: Path, meta: Meta, with_replay: bool) -> None:
 
 def read(found: Found) -> Tree:
     """The tensors of a checkpoint, on the CPU; the rows of the replay oldest first, unless it was found without."""
-    folder, parts = found.folder, Parts.of(found.meta)
-    state = _tensors(folder, folder / LEARNER, parts.learner)
-    if parts.replay is None or not found.with_replay:
-        state.pop("replay", None)
+    state, replay = read_state(found), Parts.of(found.meta).replay
+    if replay is None or not found.with_replay:
         return state
-    first, last = parts.replay.span
+    first, last = replay.span
     rows: dict[str, Tensor] = {}
-    for path, segment in _segments(folder, parts.replay):
-        begin, end = max(first, segment.first), segment.last
-        for name, value in _tensors(folder, path, segment).items():
-            if not isinstance(value, Tensor) or value.dim() < 3 or value.shape[1] != end - segment.first:
-                raise _damaged(folder, f"{segment.file} holds something else")
+    for begin, piece in read_rows(found):
+        for name, value in piece.items():
             if name not in rows:
                 rows[name] = value.new_empty(len(value), last - first, *value.shape[2:])
-            mine, new = rows[name][:, begin - first : end - first], value[:, begin - segment.first :]
-            if mine.shape != new.shape:
-                raise _damaged(folder, f"{segment.file} has another shape than those before")
-            mine.copy_(new)
-    return {**state, "replay": {**state.get("replay", {}), **rows}}
+            mine = rows[name][:, begin - first : begin - first + value.shape[1]]
+            if mine.shape != value.shape:
+                raise _damaged(found.folder, f"files with rows of the replay have {name} of several shapes")
+            mine.copy_(value)
+    return {**state, "replay": {**state["replay"], **rows}}
+
+
+def read_state(found: Found) -> Tree:
+    """As `read`, without the rows: of the replay there is the cursor."""
+    parts = Parts.of(found.meta)
+    state = _tensors(found.folder, found.folder / LEARNER, parts.learner)
+    replay = state.pop("replay", {})
+    return state if parts.replay is None or not found.with_replay else {**state, "replay": replay}
+
+
+def read_rows(found: Found) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """The rows of the replay, oldest first and a file at a time, so that all are never held at once.
+
+    Yields:
+        The number of the first row, counted since the replay's start, and the rows from there on by name, on the CPU,
+        [M, L, N, ...].  Rows that come again are right the second time.
+
+    Raises:
+        DamagedError: a file is missing, or not what was written.
+    """
+    replay = Parts.of(found.meta).replay
+    if replay is not None and found.with_replay:
+        for path, segment in _segments(found.folder, replay):
+            begin = max(replay.span[0], segment.first)
+            yield begin, _rows(found.folder, path, segment, begin)
+
+
+def _rows(folder: Path, path: Path, segment: Segment, begin: int) -> dict[str, Tensor]:
+    """The rows of a file from number `begin` on."""
+    rows = _tensors(folder, path, segment)
+    for value in rows.values():
+        if not isinstance(value, Tensor) or value.dim() < 3 or value.shape[1] != segment.last - segment.first:
+            raise _damaged(folder, f"{segment.file} holds something else")
+    return {name: value[:, begin - segment.first :] for name, value in rows.items()}
 
 
 def _segments(folder: Path, replay: ReplayFiles) -> list[tuple[Path, Segment]]:

@@ -11,6 +11,7 @@ that one uniform integer draws a valid transition: no rejection, no mask, no wai
 Axes: M members, T ring rows, N environments, R = T * N positions, O obs_dim, A action_dim.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ from torch import Tensor
 
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
+
+Piece = tuple[int, dict[str, Tensor]]
+"""Rows of a state, by name, and the number of the first of them since the replay's start."""
 
 
 class Rows(NamedTuple):
@@ -183,24 +187,63 @@ class Replay:
         """Take over what `state_dict` gave.
 
         Raises:
-            ValueError: of other sizes, or its parts do not fit together.
+            ValueError: of other sizes, or its parts do not fit together.  The replay is of no use then.
         """
-        self._check(state)
-        device, n = self.table.device, self.num_envs
-        added, length = int(state["added"]), state["rows.reward"].shape[1]
-        place = torch.arange(added + 1 - length, added + 1) % self.num_rows  # [L], on the CPU as all that follows
-        for name, column in self._named_rows().items():
-            column.index_copy_(1, place.to(device), state[name].to(device))
-        valid = valid_rows(state)  # [M, L, N]
+        rows = {name: value for name, value in state.items() if name.startswith("rows.")}
+        cursor = {name: value for name, value in state.items() if name not in rows}
+        self.load(cursor, [(self._check_cursor(cursor)[0], rows)])
+
+    def load(self, cursor: dict[str, Tensor], pieces: Iterable[Piece]) -> None:
+        """Take over rows, some at a time, so that no more than some are held beside the ring.  Waits for the device.
+
+        Args:
+            cursor: what `cursor` gave; `count` may be left out.
+            pieces: numbers of first rows, counted since the start, and the rows [M, L, N, ...] from there on by name;
+                oldest first.  Rows that come again are right the second time.
+
+        Raises:
+            ValueError: as of `load_state_dict`.
+        """
+        first, last = self._check_cursor(cursor)
+        done, reached = torch.zeros(len(self.table), last - first, self.num_envs, dtype=torch.bool), first
+        for begin, rows in pieces:
+            end = begin + self._write(begin, rows)
+            if not first <= begin <= reached < end <= last:
+                raise ValueError(f"the replay has rows {begin} to {end}, needs {reached} to {last}.")
+            done[:, begin - first : end - first] = rows["rows.terminated"] | rows["rows.truncated"]
+            reached = end
+            del rows  # before the next ones are read
+        if reached != last:
+            raise ValueError(f"the replay's rows end at {reached}, need to at {last}.")
+        self._restore_table(first, valid_rows(done, cursor["oldest_valid"]), cursor["tail"])
+        if not torch.equal(self.count.cpu(), cursor.get("count", self.count).cpu()):
+            raise ValueError("the replay's counts do not fit its rows.")
+        for name in ("added", "tail", "is_dummy"):
+            getattr(self, name).copy_(cursor[name])
+        self.head.fill_((last - 1) % self.num_rows)
+
+    def _write(self, begin: int, rows: dict[str, Tensor]) -> int:
+        """Put rows into the ring, of which the first has this number since the start; returns how many there are."""
+        lengths = [value.shape[1] for value in rows.values() if isinstance(value, Tensor) and value.dim() > 1]
+        length, columns = max(lengths, default=0), self._named_rows()
+        _check_parts(rows, {name: column[:, :length] for name, column in columns.items()})
+        place = torch.arange(begin, begin + length, device=self.table.device) % self.num_rows
+        for name, column in columns.items():
+            column.index_copy_(1, place, rows[name].to(column.device))
+        return length
+
+    def _restore_table(self, first: int, valid: Tensor, tail: Tensor) -> None:
+        """Make the table and its counts anew: which rows are transitions, [M, L, N], and the number of the first."""
+        device, n, capacity = self.table.device, self.num_envs, self.table.shape[1] - 1
+        place = torch.arange(first, first + valid.shape[1]) % self.num_rows  # [L]
         self.row_count.zero_().index_copy_(1, place.to(device), valid.sum(-1).to(device))
-        positions = place.unsqueeze(-1) * n + torch.arange(n)  # [L, N]
-        for m, (mine, tail) in enumerate(zip(valid, state["tail"].tolist(), strict=True)):
-            entries = positions[mine].int()
-            slots = (tail + torch.arange(len(entries))) % (self.table.shape[1] - 1)
-            self.table[m, slots.to(device)] = entries.to(device)
-        for name, value in self._counters().items():
-            value.copy_(state[name])
-        self.head.fill_(added % self.num_rows)
+        self.count.copy_(valid.sum((1, 2)))
+        positions = place.int().unsqueeze(-1) * n + torch.arange(n, dtype=torch.int32)  # [L, N]
+        for table, mine, begin in zip(self.table, valid, tail.tolist(), strict=True):
+            entries = positions[mine].to(device)
+            before_end = min(len(entries), capacity - begin)
+            table[begin : begin + before_end] = entries[:before_end]
+            table[: len(entries) - before_end] = entries[before_end:]
 
     def _named_rows(self) -> dict[str, Tensor]:
         return {f"rows.{name}": column for name, column in self.rows._asdict().items()}
@@ -208,27 +251,35 @@ class Replay:
     def _counters(self) -> dict[str, Tensor]:
         return {"added": self.added, "tail": self.tail, "count": self.count, "is_dummy": self.is_dummy}
 
-    def _check(self, state: dict[str, Tensor]) -> None:
-        """Raise ValueError where sizes differ or the parts of a state do not fit together."""
-        mine = {**self._named_rows(), **self.cursor()}
-        if state.keys() != mine.keys() or any(not isinstance(value, Tensor) for value in state.values()):
-            raise ValueError(f"the replay has parts {sorted(state)}, needs {sorted(mine)}.")
-        added = int(state["added"]) if state["added"].shape == () else -1
-        length = min(added + 1, self.num_rows)
-        for name, value in mine.items():
-            shape = [value.shape[0], length, *value.shape[2:]] if name.startswith("rows.") else list(value.shape)
-            if list(state[name].shape) != shape or state[name].dtype != value.dtype:
-                raise ValueError(f"the replay's {name} is {list(state[name].shape)}, needs {shape} ({value.dtype}).")
-        count, tail = valid_rows(state).sum((1, 2)), state["tail"].cpu()
-        in_table = bool(((tail >= 0) & (tail < self.table.shape[1] - 1)).all())
-        if not torch.equal(count, state["count"].cpu()) or not in_table:
-            raise ValueError("the replay's counts do not fit its rows.")
+    def _check_cursor(self, cursor: dict[str, Tensor]) -> tuple[int, int]:
+        """The rows [first, last) that belong to a cursor; a ValueError where it is not one of this replay."""
+        mine = {**self._counters(), "oldest_valid": self.is_dummy}
+        _check_parts(cursor, {name: value for name, value in mine.items() if name in cursor or name != "count"})
+        last, tail = int(cursor["added"]) + 1, cursor["tail"]
+        if last < 1 or not bool(((tail >= 0) & (tail < self.table.shape[1] - 1)).all()):
+            raise ValueError("the replay's counters are out of range.")
+        return max(0, last - self.num_rows), last
 
 
-def valid_rows(state: dict[str, Tensor]) -> Tensor:
-    """Which rows of a state are transitions, [M, L, N]: those that follow no done, but for the head."""
-    done = (state["rows.terminated"] | state["rows.truncated"]).cpu()
-    valid = torch.cat([state["oldest_valid"].cpu().unsqueeze(1), ~done[:, :-1]], dim=1)
+def _check_parts(parts: dict[str, Tensor], like: dict[str, Tensor]) -> None:
+    """Raise a ValueError where parts of a state have not the names, shapes and types that they should."""
+    if parts.keys() != like.keys() or any(not isinstance(value, Tensor) for value in parts.values()):
+        raise ValueError(f"the replay has parts {sorted(parts)}, needs {sorted(like)}.")
+    for name, value in parts.items():
+        if (value.shape, value.dtype) != (like[name].shape, like[name].dtype):
+            raise ValueError(
+                f"the replay's {name} is {list(value.shape)}, needs {list(like[name].shape)} ({like[name].dtype})."
+            )
+
+
+def valid_rows(done: Tensor, oldest_valid: Tensor) -> Tensor:
+    """Which rows are transitions, [M, L, N] on the CPU: those that follow no done, but for the head.
+
+    Args:
+        done: [M, L, N], whether an episode ends with the row.
+        oldest_valid: [M, N], of the first rows.
+    """
+    valid = torch.cat([oldest_valid.cpu().unsqueeze(1), ~done.cpu()[:, :-1]], dim=1)
     valid[:, -1] = False
     return valid
 

@@ -2,14 +2,17 @@
 
 import time
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastsac import checkpoint
 from fastsac.checkpoint.reader import Tree
 from fastsac.checkpoint.thread import CheckpointThread
 from fastsac.checkpoint.writer import Writer
 from fastsac.disk.errors import DiskErrorTolerance
 from fastsac.learning.learner import copy_tree_
+from fastsac.run.merging import own_piece
 from fastsac.run.run_state import RunState, goals_of, sizes_of
 from fastsac.run.task_record import PartRecord
 
@@ -154,7 +157,11 @@ def state_of(run: "Run") -> RunState:
 
 
 def restore(run: "Run", tensors: Tree, state: RunState) -> None:
-    """Let a new run take over a checkpoint; a ValueError where its parts are not those of this run."""
+    """Let a new run take over a checkpoint, whose rows are read meanwhile.
+
+    Raises:
+        ValueError: its parts are not those of this run, or its rows cannot be read.
+    """
     collector = run.collector
     run.learner.load_state_dict(tensors)
     for name, statistics in run.parts.normalizers().items():
@@ -164,7 +171,9 @@ def restore(run: "Run", tensors: Tree, state: RunState) -> None:
     run.guard.load(tensors, state.rollbacks)
     collector.env_steps, collector.learn_from = list(state.env_steps), list(state.learn_from)
     if "replay" in tensors:
-        run.replay.load_state_dict(tensors["replay"])
+        assert run.plan.resume is not None
+        pieces = map(partial(own_piece, share=run.config), checkpoint.read_rows(run.plan.resume.found))
+        run.replay.load(tensors["replay"], pieces)
     else:  # learning waits until there is a batch again
         collector.learn_from = [steps + run.plan.config.batch_size for steps in state.env_steps]
     collector.stats.load_finished(state.episodes)

@@ -19,7 +19,7 @@ from fastsac.acting.episodes import Episodes
 from fastsac.checkpoint.reader import Tree
 from fastsac.config.settings import Config
 from fastsac.config.shares import PartOfAgent
-from fastsac.learning.replay import valid_rows
+from fastsac.learning.replay import Piece
 from fastsac.run.run_state import PER_MEMBER, RunState
 
 OF_ENVS = ("is_dummy", "oldest_valid")  # [M, N], of a replay's cursor
@@ -36,7 +36,10 @@ def merged(trees: Sequence[Tree], share: Config) -> Tree:
 
 
 def own(tree: Tree, share: Config, rank: int, size: int) -> Tree:
-    """The part of one of `size` processes of what `merged` gave, or a single process wrote; copies, to let go of it."""
+    """The part of one of `size` processes of what `merged` gave, or a single process wrote; copies, to let go of it.
+
+    Of one agent's replay the count of transitions is left out: it follows from the rows, see `own_piece`.
+    """
     if (envs := _own_envs(tree.get("env"), rank, size)) is None:
         tree = _without_envs(tree)
     else:
@@ -46,9 +49,9 @@ def own(tree: Tree, share: Config, rank: int, size: int) -> Tree:
     mine = {**tree}
     environments = mine.pop("env", None)
     if isinstance(share, PartOfAgent):
-        mine = _own_part(mine, slice(share.first_env, share.first_env + share.num_envs))
+        mine = _own_part(mine, _envs_of(share))
     else:
-        members = slice(share.first_member, share.first_member + share.num_members)
+        members = _members_of(share)
         mine = pytree.tree_map(lambda t: t[members].clone() if t.dim() else t, mine)
     return mine if environments is None else {**mine, "env": environments}
 
@@ -57,6 +60,13 @@ def merged_rows(parts: Sequence[dict[str, Tensor]], share: Config) -> dict[str, 
     """Rows [M, L, N, ...] of the replays of all processes as those of one."""
     axis = 2 if isinstance(share, PartOfAgent) else 0
     return {name: torch.cat([part[name] for part in parts], axis) for name in parts[0]}
+
+
+def own_piece(piece: Piece, share: Config) -> Piece:
+    """Of some rows that `merged_rows` gave the part of one process; views."""
+    begin, rows = piece
+    part = (slice(None), slice(None), _envs_of(share)) if isinstance(share, PartOfAgent) else _members_of(share)
+    return begin, {name: value[part] for name, value in rows.items()}
 
 
 def merged_state(states: Sequence[RunState], share: Config) -> RunState:
@@ -76,7 +86,7 @@ def own_state(state: RunState, share: Config) -> RunState:
     """The part of one process of what `merged_state` gave; the rows of evaluations are those of all members."""
     if isinstance(share, PartOfAgent):
         return state
-    members = slice(share.first_member, share.first_member + share.num_members)
+    members = _members_of(share)
     lists: dict[str, Any] = {name: getattr(state, name)[members] for name in PER_MEMBER}
     return replace(state, **lists, episodes=Episodes(*(values[members] for values in vars(state.episodes).values())))
 
@@ -123,12 +133,17 @@ def _own_part(tree: Tree, envs: slice) -> Tree:
         returns = mine["return_normalizer"]["returns"][:, envs]
         mine["return_normalizer"] = {**mine["return_normalizer"], "returns": returns}
     if "replay" in mine:
-        names = [name for name in mine["replay"] if name.startswith("rows.") or name in OF_ENVS]
-        replay = {**mine["replay"], **{name: _of_envs(name, mine["replay"][name], envs) for name in names}}
-        mine["replay"] = {**replay, "count": valid_rows(replay).sum((1, 2)), "tail": torch.zeros_like(replay["tail"])}
+        cursor = {name: value for name, value in mine["replay"].items() if name != "count"}
+        parts = {name: cursor[name][:, envs].clone() for name in OF_ENVS}
+        mine["replay"] = {**cursor, **parts, "tail": torch.zeros_like(cursor["tail"])}
     return mine
 
 
-def _of_envs(name: str, whole: Tensor, envs: slice) -> Tensor:
-    """Rows [M, L, N, ...] or a part of the cursor [M, N], of some environments."""
-    return (whole[:, :, envs] if name.startswith("rows.") else whole[:, envs]).clone()
+def _envs_of(share: PartOfAgent) -> slice:
+    """Its environments among those of the agent."""
+    return slice(share.first_env, share.first_env + share.num_envs)
+
+
+def _members_of(share: Config) -> slice:
+    """Its members among those of the run."""
+    return slice(share.first_member, share.first_member + share.num_members)

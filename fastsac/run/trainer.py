@@ -123,7 +123,8 @@ class Run:
             self._open.push(self.checkpointer.close)
             self.log_points = LogPoints(self, evaluator, tolerance)
             if plan.resume:
-                restore(self, tensors, own_state(plan.resume.state, config))
+                state = own_state(plan.resume.state, config)
+                world.agreed(lambda: restore(self, tensors, state))
             else:
                 begin_(demonstrations, self.parts)
             self._open = self._open.pop_all()
@@ -261,11 +262,11 @@ class Run:
         return min(self.learner.grad_steps)
 
     def _read_checkpoint(self) -> Tree:
-        """The part of this process of the checkpoint to go on from; nothing where the run is new."""
+        """The part of this process of the checkpoint to go on from, without rows; nothing where the run is new."""
         plan = self.plan
         if plan.resume is None:
             return {}
-        return own(checkpoint.read(plan.resume.found), self.config, plan.world.rank, plan.world.size)
+        return own(checkpoint.read_state(plan.resume.found), self.config, plan.world.rank, plan.world.size)
 
     def _make_display(self) -> Display:
         config = self.plan.config

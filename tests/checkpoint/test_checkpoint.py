@@ -77,6 +77,31 @@ def test_large_states_go_into_several_files_and_later_rows_win(tmp_path, monkeyp
     assert checkpoint.load(tmp_path)[0]["replay"]["rows.reward"].flatten().tolist() == expected
 
 
+def test_rows_are_read_a_file_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_writer, "PIECE", 4 * 10)
+    writer = Writer(tmp_path)
+    save(writer, 1, 0, 38)
+    save(writer, 2, 5, 40)
+    found = checkpoint.find(tmp_path)
+    files = [(begin, piece["rows.reward"].flatten().tolist()) for begin, piece in checkpoint.read_rows(found)]
+    spans = [(5, 10), (10, 20), (20, 30), (30, 38), (36, 40)]  # those of the first checkpoint serve on
+    assert files == [(begin, list(range(begin, end))) for begin, end in spans]
+    assert checkpoint.read_state(found)["replay"].keys() == {"added"}
+    assert not [*checkpoint.read_rows(dataclasses.replace(found, with_replay=False))]
+
+
+def test_rows_are_checked_when_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_writer, "PIECE", 4 * 10)
+    save(Writer(tmp_path), 1, 0, 20)
+    found = checkpoint.find(tmp_path)
+    last = max(checkpoint.replay_dir(tmp_path).iterdir())
+    last.write_bytes(last.read_bytes()[:-1] + b"?")
+    rows = checkpoint.read_rows(found)
+    assert next(rows)[0] == 0
+    with pytest.raises(checkpoint.DamagedError, match="is not what was written"):
+        next(rows)
+
+
 @pytest.mark.parametrize("piece", [1, 12, 40])
 def test_rows_larger_than_a_file_should_be_are_read_again(tmp_path, monkeypatch, piece):
     monkeypatch.setattr(checkpoint_writer, "PIECE", piece)

@@ -1,5 +1,6 @@
 """The ring against a plain Python model: exactly the valid transitions are drawn, each with its own window."""
 
+import weakref
 from typing import TypedDict
 
 import pytest
@@ -220,12 +221,60 @@ def test_parts_of_a_state_that_do_not_fit_together_are_refused(steps):
     state = stream.replay.state_dict()
     damages = {
         "added": state["added"] + 100 * (steps < 27) - 50, "count": state["count"] - 1, "tail": state["tail"] - 1000,
-        "rows.obs": state["rows.obs"].double(), "rows.reward": state["rows.reward"][:, 1:],
+        "rows.obs": state["rows.obs"].double(), "rows.reward": state["rows.reward"][:, 1:], "rows.action": None,
         "oldest_valid": state["oldest_valid"][:1], "is_dummy": None,
     }  # fmt: skip
     for name, value in damages.items():
         with pytest.raises(ValueError, match="the replay"):
             stream.replay.load_state_dict({**state, name: value})
+
+
+@pytest.mark.parametrize("steps", [5, 40])
+def test_rows_come_a_few_at_a_time(steps):
+    """Each piece once, none held while the next is made, rows that come again as they are the second time."""
+    stream = Stream(27)
+    for _ in range(steps):
+        stream.step()
+    whole = stream.replay
+    held: list[weakref.ref[Tensor]] = []
+    first, last = whole.span()
+
+    def pieces():
+        for begin in range(first, last, 3):
+            assert all(piece() is None for piece in held)
+            yield rows_from(max(first, begin - 1), min(begin + 3, last), spoilt=begin + 3 < last)
+
+    def rows_from(begin, end, spoilt):
+        rows = whole.read(begin, end)
+        rows["rows.reward"][:, -1] += spoilt  # which comes again
+        held.extend(weakref.ref(rows[name]) for name in rows)
+        return begin, rows
+
+    other = Replay(M, N, 27, 5, 2, torch.device("cpu"))
+    other.load(whole.cursor(), pieces())
+    assert len(held) == 5 * -(-(last - first) // 3)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value)
+    for m in range(M):
+        assert torch.equal(draw_all(whole, m, 2).reward, draw_all(other, m, 2).reward)
+
+
+@pytest.mark.parametrize(
+    ("spans", "line"),
+    [
+        ([(0, 4)], "rows end at 4, need to at 6"),
+        ([(0, 2), (3, 6)], "has rows 3 to 6, needs 2 to 6"),
+        ([(1, 6)], "has rows 1 to 6, needs 0 to 6"),
+        ([(0, 6), (4, 6)], "has rows 4 to 6, needs 6 to 6"),
+    ],
+)
+def test_rows_that_do_not_follow_each_other_are_refused(spans, line):
+    stream = Stream(27)
+    for _ in range(5):
+        stream.step()
+    pieces = [(begin, stream.replay.read(begin, end)) for begin, end in spans]
+    with pytest.raises(ValueError, match=f"^the replay.* {line}"):
+        Replay(M, N, 27, 5, 2, torch.device("cpu")).load(stream.replay.cursor(), pieces)
 
 
 def test_addresses_never_change():

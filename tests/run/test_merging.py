@@ -1,15 +1,17 @@
 """Checkpoints of several processes as those of one, and back."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from fastsac.acting.episodes import Episodes
 from fastsac.config.settings import Config
 from fastsac.config.shares import PartOfAgent, Share, SomeMembers
-from fastsac.learning.replay import Replay
-from fastsac.run.merging import merged, merged_rows, merged_state, own, own_state
+from fastsac.learning.replay import Piece, Replay
+from fastsac.run.merging import merged, merged_rows, merged_state, own, own_piece, own_state
 from fastsac.run.run_state import LastRow, RunState
 
 CPU = torch.device("cpu")
@@ -37,11 +39,24 @@ def tree_of(replay: Replay, returns: Tensor, params: Tensor) -> dict[str, Any]:
     }
 
 
-def joined(replays: list[Replay], trees: list[dict[str, Any]], share: Config) -> dict[str, Any]:
-    """As a checkpoint gives it back."""
-    whole = merged(trees, share)
-    rows = merged_rows([replay.read(*replay.span()) for replay in replays], share)
-    return {**whole, "replay": {**whole["replay"], **rows}}
+def rows_of(replays: list[Replay], share: Config) -> list[Piece]:
+    """As a checkpoint gives the rows of all back: in two pieces, of which the second has one of the first again."""
+    first, last = replays[0].span()
+    spans = [(first, first + 4), (first + 3, last)]
+    return [(begin, merged_rows([replay.read(begin, end) for replay in replays], share)) for begin, end in spans]
+
+
+def part_of(rows: list[Piece], share: Config) -> list[Piece]:
+    return [own_piece(piece, share) for piece in rows]
+
+
+def drawn(replay: Replay) -> list[Tensor]:
+    """Of each member the entries of the table, oldest first: what a draw sees."""
+    size = replay.table.shape[1] - 1
+    return [
+        table[(tail + torch.arange(int(count))) % size]
+        for table, tail, count in zip(replay.table, replay.tail, replay.count, strict=True)
+    ]
 
 
 def assert_equal(one: Any, other: Any) -> None:
@@ -54,7 +69,8 @@ def assert_equal(one: Any, other: Any) -> None:
 
 
 def shares(kind: type[SomeMembers] | type[PartOfAgent], size: int) -> list[Share]:
-    config = Config(env="Pendulum-v1", num_envs=4, seeds=3 if kind is SomeMembers else 1)
+    num_envs, seeds = (4, 3) if kind is SomeMembers else (6, 1)
+    config = Config(env="Pendulum-v1", num_envs=num_envs, batch_size=12, seeds=seeds)
     return [kind.of(config, rank, size) for rank in range(size)]
 
 
@@ -65,7 +81,7 @@ def test_members_of_processes_lie_side_by_side_and_come_back() -> None:
         tree_of(replay, torch.rand(part.num_members, 4), torch.rand(part.num_members, 5))
         for replay, part in zip(replays, parts, strict=True)
     ]
-    whole = joined(replays, trees, parts[0])
+    whole, rows = merged(trees, parts[0]), rows_of(replays, parts[0])
     assert_equal(whole["state"]["params"]["actor"], torch.cat([tree["state"]["params"]["actor"] for tree in trees]))
     assert whole["actor"]["vec_steps"].shape == ()
 
@@ -74,33 +90,50 @@ def test_members_of_processes_lie_side_by_side_and_come_back() -> None:
         assert_equal(mine["env"], tree["env"])
         for name in ("state", "actor", "return_normalizer"):
             assert_equal(mine[name], tree[name])
-        assert_equal(mine["replay"], replay.state_dict())
-    for rank, part in enumerate(shares(SomeMembers, 3)):
-        mine = own(whole, part, rank, 3)
-        assert "env" not in mine  # simulators were divided otherwise
-        again = Replay(1, 4, 24, 2, 1, CPU)
-        again.load_state_dict(mine["replay"])  # which checks that all fits together
+        again = Replay(part.num_members, 4, 24, 2, 1, CPU)
+        again.load(mine["replay"], part_of(rows, part))  # which checks that all fits together
+        assert_equal(again.state_dict(), replay.state_dict())
+        assert_equal({"drawn": torch.cat(drawn(again))}, {"drawn": torch.cat(drawn(replay))})
 
 
 def test_environments_of_an_agent_lie_side_by_side_and_come_back() -> None:
     parts = shares(PartOfAgent, 2)
-    replays, params = [filled(1, 2, seed) for seed in (3, 4)], torch.rand(1, 5)
-    trees = [tree_of(replay, torch.rand(1, 2), params) for replay in replays]
-    whole = joined(replays, trees, parts[0])
-    assert whole["return_normalizer"]["returns"].shape == (1, 4)
-    alone = Replay(1, 4, 24, 2, 1, CPU)
-    alone.load_state_dict(own(whole, parts[0].whole, 0, 1)["replay"])
-    assert int(alone.count) == sum(int(replay.count) for replay in replays)
+    replays, params = [filled(1, 3, seed) for seed in (3, 4)], torch.rand(1, 5)
+    trees = [tree_of(replay, torch.rand(1, 3), params) for replay in replays]
+    whole, rows = merged(trees, parts[0]), rows_of(replays, parts[0])
+    assert whole["return_normalizer"]["returns"].shape == (1, 6)
 
     for rank, (replay, tree, part) in enumerate(zip(replays, trees, parts, strict=True)):
         mine = own(whole, part, rank, 2)
         assert_equal(mine["return_normalizer"], tree["return_normalizer"])
         assert_equal(mine["env"], tree["env"])
-        again = Replay(1, 2, 12, 2, 1, CPU)
-        again.load_state_dict(mine["replay"])
+        again = Replay(1, 3, 18, 2, 1, CPU)
+        again.load(mine["replay"], part_of(rows, part))
         assert_equal(again.read(*again.span()), replay.read(*replay.span()))
-        in_order = lambda r: r.table[0, (r.tail + torch.arange(int(r.count))) % 14]  # noqa: E731
-        assert torch.equal(in_order(again), in_order(replay))  # what a draw sees
+        assert torch.equal(drawn(again)[0], drawn(replay)[0])
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("kind", [SomeMembers, PartOfAgent])
+def test_another_number_of_processes_has_the_same_rows_and_transitions(
+    kind: type[SomeMembers] | type[PartOfAgent], size: int
+) -> None:
+    before = shares(kind, 2)
+    replays = [filled(part.num_members, part.num_envs, rank) for rank, part in enumerate(before)]
+    trees = [tree_of(each, torch.rand(each.is_dummy.shape), torch.rand(len(each.tail), 5)) for each in replays]
+    whole, rows = merged(trees, before[0]), rows_of(replays, before[0])
+    parts: Sequence[Config] = [before[0].whole] if size == 1 else shares(kind, size)
+    found = []
+    for rank, part in enumerate(parts):
+        mine = own(whole, part, rank, size)
+        assert "env" not in mine  # simulators were divided otherwise
+        again = Replay(part.num_members, part.num_envs, 6 * part.num_envs, 2, 1, CPU)
+        again.load(mine["replay"], part_of(rows, part))
+        found.append(again)
+    span = replays[0].span()
+    as_one = merged_rows([each.read(*span) for each in replays], before[0])
+    assert_equal(merged_rows([each.read(*span) for each in found], before[0]), as_one)
+    assert sum(int(each.count.sum()) for each in found) == sum(int(each.count.sum()) for each in replays)
 
 
 def test_environments_that_one_process_had_go_on_in_one_alone() -> None:

@@ -291,7 +291,8 @@ def test_another_number_of_ranks_goes_on_from_the_same_checkpoint(stopped, tmp_p
 
 def valid(state: Any) -> Any:
     """Which rows of the first member are transitions."""
-    return valid_rows(state["replay"])[0]
+    replay = state["replay"]
+    return valid_rows(replay["rows.terminated"] | replay["rows.truncated"], replay["oldest_valid"])[0]
 
 
 def test_all_commands_read_the_checkpoint_of_several_ranks(by_size, tmp_path, capsys):

@@ -4,13 +4,19 @@ Environments cannot save their state, but for those that can: the other run make
 """
 
 import math
+import weakref
 from typing import Any
 
 import pytest
+from torch import Tensor
 
+from fastsac import checkpoint
+from fastsac.checkpoint import read_rows
 from fastsac.config.settings import Config
+from fastsac.learning.replay import Piece
 from fastsac.run import plan
-from fastsac.run.trainer import train
+from fastsac.run.plan import make_plan
+from fastsac.run.trainer import Run, train
 from tests.support.interrupted_runs import EXACT, assert_same_run, drive, interrupt, resumed
 from tests.support.runs import BASE
 
@@ -80,6 +86,39 @@ def test_checkpoints_change_no_number(tmp_path):
         for every in (0, 7)
     ]
     assert_same_run(*(result.run_dir for result in results))
+
+
+class OneAtATime:
+    """The pieces of a replay; each must be gone when the next is asked for."""
+
+    def __init__(self, found: checkpoint.Found) -> None:
+        self.pieces = read_rows(found)
+        self.given: list[weakref.ref[Tensor]] = []
+
+    def __iter__(self) -> "OneAtATime":
+        return self
+
+    def __next__(self) -> Piece:
+        assert all(column() is None for column in self.given)
+        begin, rows = next(self.pieces)
+        self.given += [weakref.ref(value) for value in rows.values()]
+        return begin, rows
+
+
+def test_no_more_than_a_file_of_the_replay_is_held_beside_the_ring(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastsac.checkpoint.writer.PIECE", 1000)
+    folder = interrupt(EXACT.replace(run_dir=str(tmp_path / "run")), 110)
+    read: list[OneAtATime] = []
+
+    def watched(found: checkpoint.Found) -> OneAtATime:
+        read.append(OneAtATime(found))
+        return read[-1]
+
+    monkeypatch.setattr(checkpoint, "read_rows", watched)
+    with Run(make_plan(resumed(folder))):
+        pass
+    assert len(read) == 1
+    assert len(read[0].given) >= 3 * 5  # files, and columns
 
 
 @pytest.mark.parametrize("by", ["name", "auto"])
