@@ -79,7 +79,8 @@ def merged_state(states: Sequence[RunState], share: Config) -> RunState:
     together = [
         [value for each in values for value in each] for values in zip(*(e.values() for e in episodes), strict=True)
     ]
-    return replace(first, **lists, episodes=Episodes(*together))
+    steps = {name: min(getattr(state.last_row, name) for state in states) for name in ("env_steps", "grad_steps")}
+    return replace(first, **lists, episodes=Episodes(*together), last_row=replace(first.last_row, **steps))
 
 
 def own_state(state: RunState, share: Config) -> RunState:

@@ -15,6 +15,7 @@ from fastsac.run.merging import merged, merged_rows, merged_state, own, own_piec
 from fastsac.run.run_state import LastRow, RunState
 
 CPU = torch.device("cpu")
+NO_ROW = LastRow(0, 0, 0.0, {})
 
 
 def filled(num_members: int, num_envs: int, seed: int) -> Replay:
@@ -143,14 +144,14 @@ def test_environments_that_one_process_had_go_on_in_one_alone() -> None:
     assert own({"env": {"0": tree["env"], "1": tree["env"]}}, config, 0, 1) == {}
 
 
-def state_of(num_members: int, first: int) -> RunState:
+def state_of(num_members: int, first: int, last_row: LastRow = NO_ROW) -> RunState:
     counts = [first + m for m in range(num_members)]
     figures = [[float(count)] for count in counts]
     return RunState(
         env_id="Pendulum-v1", sizes={}, action_bounds=[[-2.0, 2.0]], obs_parts=[], action_shape=None, action_start=0,
         env_steps=counts, grad_steps=counts, vec_steps=7, learn_from=counts, rollbacks=counts, goal_at=[*counts],
         goals=None, prefill=None, evaluation_due=False, last_evals=[], tables={"eval.csv": 3},
-        episodes=Episodes(figures, figures, figures, figures), last_row=LastRow(0, 0, 0.0, {}), wall_s=1.0,
+        episodes=Episodes(figures, figures, figures, figures), last_row=last_row, wall_s=1.0,
     )  # fmt: skip
 
 
@@ -160,6 +161,12 @@ def test_counters_of_members_are_joined_and_divided() -> None:
     whole = merged_state(states, parts[0])
     assert (whole.env_steps, whole.episodes.returns) == ([10, 11, 12], [[10.0], [11.0], [12.0]])
     assert [own_state(whole, part) for part in parts] == states
+
+
+def test_the_last_row_is_of_the_member_that_had_made_the_fewest_steps() -> None:
+    rows = [LastRow(14, 3, 0.5, {"env": 0.1}), LastRow(12, 4, 0.6, {"env": 0.2})]
+    whole = merged_state([state_of(2, 14, rows[0]), state_of(1, 12, rows[1])], shares(SomeMembers, 2)[0])
+    assert whole.last_row == LastRow(12, 3, 0.5, {"env": 0.1})  # times are those of rank 0
 
 
 def test_counters_and_episodes_of_an_agent_are_the_same_in_all_processes() -> None:

@@ -4,11 +4,10 @@ Environments cannot save their state, but for those that can: the other run make
 """
 
 import math
-import weakref
 from typing import Any
 
 import pytest
-from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from fastsac import checkpoint
 from fastsac.checkpoint import read_rows
@@ -93,15 +92,15 @@ class OneAtATime:
 
     def __init__(self, found: checkpoint.Found) -> None:
         self.pieces = read_rows(found)
-        self.given: list[weakref.ref[Tensor]] = []
+        self.given: list[StorageWeakRef] = []
 
     def __iter__(self) -> "OneAtATime":
         return self
 
     def __next__(self) -> Piece:
-        assert all(column() is None for column in self.given)
+        assert all(storage.expired() for storage in self.given)
         begin, rows = next(self.pieces)
-        self.given += [weakref.ref(value) for value in rows.values()]
+        self.given += [StorageWeakRef(value.untyped_storage()) for value in rows.values()]
         return begin, rows
 
 
