@@ -21,7 +21,7 @@ from bench.lib.tables import Figures, extent, number, plural
 from fastsac.cli.train import train_config
 from fastsac.config.settings import Config
 from fastsac.env import make_spec
-from fastsac.runtime.device import choose_device
+from fastsac.runtime.gpus import View, choose_placement, visible_gpus
 
 Kind = Literal["members", "data"]
 HEADING = "Processes"
@@ -92,7 +92,9 @@ def main(argv: Sequence[str] | None = None) -> harness.Report:
         report = reporter.finish(rows=[], model=paper())
         return reporter.show(report, figures(report))
     with harness.one_line("scale"):
-        choose_device(settings.device, 0, max(settings.ranks))  # whether there are as many
+        gpus = visible_gpus(settings.device)
+        views = [View("", rank, gpus) for rank in range(max(settings.ranks))]
+        choose_placement(settings.device, views, 0)  # whether there are as many
         each, _ = train_config(settings.flags()), make_spec(settings.env)
     sizes = {name: getattr(each, name) for name in ("num_envs", "batch_size", "utd_ratio")}
     sizes |= {"hidden_dims": each.critic_dims, "members": settings.members}

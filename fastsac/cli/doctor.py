@@ -208,7 +208,7 @@ def check_processes() -> Check:
 
 def try_processes() -> Check:
     """Let the processes of torchrun find each other, and reduce vectors as those of one agent do."""
-    from fastsac.runtime.device import choose_device
+    from fastsac.runtime.gpus import choose_placement, look
     from fastsac.runtime.peers import PeerError
     from fastsac.runtime.reduction import GroupReduction
     from fastsac.runtime.reduction_speed import measured_text
@@ -216,9 +216,12 @@ def try_processes() -> Check:
 
     try:
         with Ranks() as world:
-            device = world.agreed(lambda: choose_device("auto", world.local_rank, world.local_size))
-            devices = world.gather(str(device))
-            reduction = GroupReduction("doctor", device, world.device_group(device, is_shared=False))
+            views = look("auto", world)
+            placement = world.agreed(lambda: choose_placement("auto", views, world.rank))
+            device = placement.device
+            devices = world.gather(f"{device} {placement.gpu}".rstrip())
+            group = world.device_group(device, placement.is_gpu_shared)
+            reduction = GroupReduction("doctor", device, group)
             speed = measured_text(reduction, [VECTOR_BYTES], device)
             ranks = "; ".join(f"{name} {on}" for name, on in zip(world.names, devices, strict=True))
             return Check("ok", f"{ranks}; by {reduction.backend}: {speed}")

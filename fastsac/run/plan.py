@@ -23,11 +23,12 @@ from fastsac.run.forecast import forecast
 from fastsac.run.memory import check_memory
 from fastsac.run.mode import choose_mode
 from fastsac.run.prefill import Prefill, plan_prefill, ring_bytes
-from fastsac.run.processes import about_processes, check_equal, check_equal_settings, is_shared, share_with_others
+from fastsac.run.processes import about_processes, check_equal, check_equal_settings, share_with_others
 from fastsac.run.run_dir import RunDir
 from fastsac.run.run_state import Resume, check_resume
 from fastsac.runtime import compile_cache
-from fastsac.runtime.device import choose_device, num_cpus
+from fastsac.runtime.device import num_cpus
+from fastsac.runtime.gpus import Placement, View, choose_placement, look
 from fastsac.runtime.launch import Mode
 from fastsac.runtime.versions import is_installed
 from fastsac.runtime.world import World
@@ -46,7 +47,7 @@ class Plan:
     share: Config  # the part of this process, sizes included; `config` where it is alone
     world: World
     spec: EnvSpec
-    device: torch.device
+    placement: Placement
     mode: Mode
     cpu_threads: tuple[int, ...]  # of torch on a CPU; of several, the run takes what it measures to be faster
     place: RunDir  # held by this process: `Run` lets it go, or who has no use for the plan
@@ -54,6 +55,11 @@ class Plan:
     prefill: Prefill | None  # what it draws from or begins with
     notes: tuple[str, ...]
     began: float  # when planning did, on `time.perf_counter`: max_wall_time counts from there, waiting included
+
+    @property
+    def device(self) -> torch.device:
+        """What this process trains on."""
+        return self.placement.device
 
     @property
     def is_complete(self) -> bool:
@@ -87,13 +93,15 @@ def make_plan(config: Config, notes: Sequence[str] = (), world: World | None = N
     began, world = time.perf_counter(), world or World()
     check_equal_settings(config, world)
     config = world.agreed(lambda: of_restart(config, world))
-    choice = world.agreed(lambda: _choose(config, world))
-    config, share, spec, device = choice.config, choice.share, choice.spec, choice.device
-    about = about_processes(share, device, world)
-    how = f"{device.type}, {choice.mode}" + ", sharing a GPU" * is_shared(config, device, world)
+    views = look(config.device, world)
+    choice = world.agreed(lambda: _choose(config, world, views))
+    config, share, spec, placement = choice.config, choice.share, choice.spec, choice.placement
+    device = placement.device
+    about = about_processes(share, placement, world)
+    how = f"{device.type}, {choice.mode}" + ", sharing a GPU" * placement.is_gpu_shared
     check_equal(f"would train on {how}", world)
     place, is_resumed = claim_together(config, world)
-    sharing = world.local_size if device.type == "cpu" or is_shared(config, device, world) else 1
+    sharing = world.local_size if device.type == "cpu" else placement.num_sharing
     try:
         resume = world.agreed(lambda: check_resume(config, spec, place.path) if is_resumed else None)
         if resume is not None:
@@ -106,7 +114,7 @@ def make_plan(config: Config, notes: Sequence[str] = (), world: World | None = N
         raise
     said = (*notes, *choice.notes, about, memory, prefill.note if prefill else "")
     return Plan(
-        config, share, world, spec, device, choice.mode, choice.threads, place, resume, prefill,
+        config, share, world, spec, placement, choice.mode, choice.threads, place, resume, prefill,
         tuple(filter(None, said)), began,
     )  # fmt: skip
 
@@ -117,27 +125,28 @@ class _Choice(NamedTuple):
     config: Config
     share: Config
     spec: EnvSpec
-    device: torch.device
+    placement: Placement
     mode: Mode
     threads: tuple[int, ...]
     notes: tuple[str, ...]
 
 
-def _choose(config: Config, world: World) -> _Choice:
+def _choose(config: Config, world: World, views: Sequence[View]) -> _Choice:
     """Check what is known without the run directory."""
     if (starts := max(config.values_of("learning_starts"))) >= config.total_steps:
         raise ValueError(
             f"learning_starts {starts:,} must be below total_steps {config.total_steps:,}, or nothing "
             "is learned. Raise --total-steps or lower --learning-starts."
         )
-    device = choose_device(config.device, world.local_rank, world.local_size)
+    placement = choose_placement(config.device, views, world.rank)
+    device = placement.device
     spec = make_spec(config.env, config.env_kwargs_of_training, config.action_limit)
     _check_evaluation(config, spec)
     check_films(config)
     config, left_out = settle(config.replace(algo=_choose_algo(config, spec)), spec, settings_before(config))
     _check_sweep(config, spec)
     share = share_with_others(config, world)
-    mode, why = choose_mode(config, device, isinstance(share, PartOfAgent) and is_shared(config, device, world))
+    mode, why = choose_mode(config, device, isinstance(share, PartOfAgent) and placement.is_gpu_shared)
     if mode != "eager":
         compile_cache.check()
     threads = choose_threads(share, spec, mode)
@@ -150,7 +159,7 @@ def _choose(config: Config, world: World) -> _Choice:
         f"device {device} ({device_name}), update {mode}: {why}{precision}",
         forecast(share, spec, threads[-1]) if device.type == "cpu" and config.resume is None else "",
     )
-    return _Choice(config, share, spec, device, mode, threads, notes)
+    return _Choice(config, share, spec, placement, mode, threads, notes)
 
 
 def _env_notes(config: Config, spec: EnvSpec) -> Iterator[str]:

@@ -4,8 +4,6 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
 from fastsac.acting.tally import Tally
 from fastsac.algorithms.step import reduced_sizes
 from fastsac.config.settings import Config
@@ -13,6 +11,7 @@ from fastsac.config.shares import PartOfAgent, SomeMembers, share_of
 from fastsac.learning.learner import Learner
 from fastsac.nn.reduction import ALONE, Reduction
 from fastsac.runtime.device import num_cpus
+from fastsac.runtime.gpus import Placement
 from fastsac.runtime.versions import versions
 from fastsac.runtime.world import AgreedError, Ranks, World
 
@@ -55,24 +54,20 @@ def shared_by(plan: "Plan") -> tuple[Reduction, Tally | None]:
 
     world = plan.world
     assert isinstance(world, Ranks)
-    group = world.device_group(plan.device, is_shared(plan.config, plan.device, world))
+    group = world.device_group(plan.device, plan.placement.is_gpu_shared)
     return GroupReduction("agent", plan.device, group, world.explained), GroupTally(wait=world.wait)
 
 
-def is_shared(config: Config, device: torch.device, world: World) -> bool:
-    """Whether processes share a GPU, which NCCL cannot have."""
-    return device.type == "cuda" and world.local_size > 1 and torch.device(config.device).index is not None
-
-
-def about_processes(share: Config, device: torch.device, world: World) -> str:
+def about_processes(share: Config, placement: Placement, world: World) -> str:
     """How the run is divided, and where its processes are, in words; all call it together."""
     if world.is_alone:
         asked = share.parallel in ("members", "data")
         return f"parallel {share.parallel} divides nothing: this process is alone; torchrun starts several" * asked
     hosts: dict[str, list[str]] = {}
-    for host, name in world.gather((socket.gethostname(), str(device))):
+    for host, name in world.gather((socket.gethostname(), str(placement.device))):
         hosts.setdefault(host, []).append(name)
-    where = "; ".join(f"{host}: {_devices(names)}" for host, names in hosts.items())
+    is_own = placement.device.type == "cuda" and not placement.is_gpu_shared
+    where = "; ".join(f"{host}: {_devices(names, is_own)}" for host, names in hosts.items())
     if isinstance(share, PartOfAgent):
         return (
             f"{world.size} processes train one agent: {share.num_envs} of {share.all_envs} environments and "
@@ -99,9 +94,11 @@ def about_reductions(learner: Learner) -> str:
     return f"gradients are reduced by {reduction.backend}: {measured_text(reduction, sizes, learner.device)}"
 
 
-def _devices(names: Sequence[str]) -> str:
-    """`cuda:0 to cuda:7`, or `2 on cpu`."""
-    return f"{len(names)} on {names[0]}" if len({*names}) == 1 else f"{names[0]} to {names[-1]}"
+def _devices(names: Sequence[str], is_own: bool) -> str:
+    """`cuda:0 to cuda:7`, or `2 on cpu`; processes that are shown a GPU each may all call their own cuda:0."""
+    if len({*names}) > 1:
+        return f"{names[0]} to {names[-1]}"
+    return f"{len(names)} on {names[0]}" + " of their own" * (is_own and len(names) > 1)
 
 
 def _differing(said: Sequence[str]) -> list[int]:

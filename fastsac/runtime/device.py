@@ -10,13 +10,11 @@ from pathlib import Path
 import torch
 
 
-def choose_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.device:
-    """The device for `--device name`; "auto" is cuda where there is one.
+def choose_device(name: str) -> torch.device:
+    """The device for `--device name`, of a process alone; "auto" is cuda where there is one.
 
     Args:
         name: auto, cpu, cuda or cuda:N.
-        local_rank: of this process among those of this machine, which take a GPU each unless one is named.
-        local_size: number of those processes.
 
     Raises:
         ValueError: cuda was asked for and is not there, or there are too few GPUs.
@@ -26,13 +24,6 @@ def choose_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.
     device = torch.device(name)
     if device.type != "cuda":
         return device
-    if local_size > 1 and device.index is None and torch.cuda.is_available():
-        if local_size > (count := torch.cuda.device_count()):
-            raise ValueError(
-                f"{local_size} processes need {local_size} GPUs, and there {'is' if count == 1 else 'are'} {count}. "
-                f"Start torchrun with --nproc-per-node {count}, or share one by --device cuda:0."
-            )
-        return torch.device("cuda", local_rank)
     if not torch.cuda.is_available():
         raise ValueError(f"device {name} was asked for, but torch finds no CUDA GPU here. Give --device cpu.")
     index, count = device.index or 0, torch.cuda.device_count()

@@ -92,11 +92,13 @@ def test_a_process_alone_says_what_others_would_reduce_by(monkeypatch: pytest.Mo
 
 
 DOCTOR = """import sys
+from types import SimpleNamespace
 from fastsac.cli import doctor
 doctor.PROBES = {"gpu": doctor.check_gpu, "processes": doctor.check_processes}
 if "many" in sys.argv:
     import torch
     torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 1
+    torch.cuda.get_device_properties = lambda number: SimpleNamespace(uuid="a")
     doctor.PROBES.pop("gpu")
 sys.exit(doctor.run([]))
 """

@@ -9,6 +9,7 @@ from fastsac.config.settings import Config
 from fastsac.config.shares import share_of
 from fastsac.learning.learner import make_parts
 from fastsac.run.processes import about_processes, about_reductions, check_equal
+from fastsac.runtime.gpus import Placement
 from fastsac.runtime.world import AgreedError, World
 from tests.support.learners import BASE, CPU, SPEC
 from tests.support.ranks import reduction_of
@@ -29,28 +30,46 @@ class Four(World):
 
 
 GPUS = ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+ON_CPU = Placement(CPU)
 
 
 @pytest.mark.parametrize(
-    ("seeds", "names", "expected"),
+    ("seeds", "names", "is_shared", "expected"),
     [
         (
             1,
             GPUS,
+            False,
             "4 processes train one agent: 2 of 8 environments and 64 of 256 transitions of a batch in each "
             "({}: cuda:0 to cuda:1; b: cuda:0 to cuda:1)",
         ),
         (
             6,
             ["cpu"] * 4,
+            False,
             "4 processes share the members, 1 or 2 each ({}: 2 on cpu; b: 2 on cpu); they talk at log points alone, "
             "by gloo",
         ),
+        (
+            6,
+            ["cuda:0"] * 4,
+            False,
+            "4 processes share the members, 1 or 2 each ({}: 2 on cuda:0 of their own; b: 2 on cuda:0 of their own); "
+            "they talk at log points alone, by gloo",
+        ),
+        (
+            6,
+            ["cuda:0"] * 4,
+            True,
+            "4 processes share the members, 1 or 2 each ({}: 2 on cuda:0; b: 2 on cuda:0); they talk at log points "
+            "alone, by gloo",
+        ),
     ],
 )
-def test_who_trains_what_and_where(seeds, names, expected):
+def test_who_trains_what_and_where(seeds, names, is_shared, expected):
     share = share_of(Config(env="Pendulum-v1", num_envs=8, seeds=seeds), 0, 4)
-    text = about_processes(share, torch.device(names[0]), Four(names))
+    placement = Placement(torch.device(names[0]), is_gpu_shared=is_shared)
+    text = about_processes(share, placement, Four(names))
     assert text == expected.format(socket.gethostname())
 
 
@@ -75,10 +94,10 @@ def test_processes_that_do_not_do_the_same_are_told():
 
 
 def test_a_process_alone_says_nothing():
-    assert about_processes(BASE, CPU, World()) == ""
-    assert about_processes(BASE.replace(parallel="off"), CPU, World()) == ""
+    assert about_processes(BASE, ON_CPU, World()) == ""
+    assert about_processes(BASE.replace(parallel="off"), ON_CPU, World()) == ""
     expected = "parallel data divides nothing: this process is alone; torchrun starts several"
-    assert about_processes(BASE.replace(parallel="data"), CPU, World()) == expected
+    assert about_processes(BASE.replace(parallel="data"), ON_CPU, World()) == expected
     assert about_reductions(make_parts(BASE, SPEC, CPU, "eager").learner) == ""
 
 
