@@ -11,7 +11,7 @@ that one uniform integer draws a valid transition: no rejection, no mask, no wai
 Axes: M members, T ring rows, N environments, R = T * N positions, O obs_dim, A action_dim.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
 
+AT_ONCE = 1 << 20  # rows of all environments that are looked at when the table is made anew
 Piece = tuple[int, dict[str, Tensor]]
 """Rows of a state, by name, and the number of the first of them since the replay's start."""
 
@@ -184,11 +185,7 @@ class Replay:
         return {**self.read(*self.span()), **self.cursor()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take over what `state_dict` gave.
-
-        Raises:
-            ValueError: of other sizes, or its parts do not fit together.  The replay is of no use then.
-        """
+        """Take over what `state_dict` gave; a ValueError as of `load`."""
         rows = {name: value for name, value in state.items() if name.startswith("rows.")}
         cursor = {name: value for name, value in state.items() if name not in rows}
         self.load(cursor, [(self._check_cursor(cursor)[0], rows)])
@@ -202,48 +199,39 @@ class Replay:
                 oldest first.  Rows that come again are right the second time.
 
         Raises:
-            ValueError: as of `load_state_dict`.
+            ValueError: of other sizes, or the parts do not fit together.  The replay is of no use then.
         """
         first, last = self._check_cursor(cursor)
-        done, reached = torch.zeros(len(self.table), last - first, self.num_envs, dtype=torch.bool), first
+        # [M, L + 1, N] on the CPU, whether a row is a transition: those that follow no done, but for the head.
+        valid, reached = torch.zeros(len(self.table), last - first + 1, self.num_envs, dtype=torch.bool), first
+        valid[:, 0] = cursor["oldest_valid"]
         for begin, rows in pieces:
-            end = begin + self._write(begin, rows)
+            end = begin + _write(self._named_rows(), begin, rows)
             if not first <= begin <= reached < end <= last:
                 raise ValueError(f"the replay has rows {begin} to {end}, needs {reached} to {last}.")
-            done[:, begin - first : end - first] = rows["rows.terminated"] | rows["rows.truncated"]
+            valid[:, begin - first + 1 : end - first + 1] = ~(rows["rows.terminated"] | rows["rows.truncated"])
             reached = end
             del rows  # before the next ones are read
         if reached != last:
             raise ValueError(f"the replay's rows end at {reached}, need to at {last}.")
-        self._restore_table(first, valid_rows(done, cursor["oldest_valid"]), cursor["tail"])
+        valid[:, last - first - 1] = False
+        self._restore_table(first, valid[:, :-1], cursor["tail"])
         if not torch.equal(self.count.cpu(), cursor.get("count", self.count).cpu()):
             raise ValueError("the replay's counts do not fit its rows.")
         for name in ("added", "tail", "is_dummy"):
             getattr(self, name).copy_(cursor[name])
         self.head.fill_((last - 1) % self.num_rows)
 
-    def _write(self, begin: int, rows: dict[str, Tensor]) -> int:
-        """Put rows into the ring, of which the first has this number since the start; returns how many there are."""
-        lengths = [value.shape[1] for value in rows.values() if isinstance(value, Tensor) and value.dim() > 1]
-        length, columns = max(lengths, default=0), self._named_rows()
-        _check_parts(rows, {name: column[:, :length] for name, column in columns.items()})
-        place = torch.arange(begin, begin + length, device=self.table.device) % self.num_rows
-        for name, column in columns.items():
-            column.index_copy_(1, place, rows[name].to(column.device))
-        return length
-
     def _restore_table(self, first: int, valid: Tensor, tail: Tensor) -> None:
         """Make the table and its counts anew: which rows are transitions, [M, L, N], and the number of the first."""
-        device, n, capacity = self.table.device, self.num_envs, self.table.shape[1] - 1
         place = torch.arange(first, first + valid.shape[1]) % self.num_rows  # [L]
-        self.row_count.zero_().index_copy_(1, place.to(device), valid.sum(-1).to(device))
+        self.row_count.zero_().index_copy_(1, place.to(self.head.device), valid.sum(-1).to(self.head.device))
         self.count.copy_(valid.sum((1, 2)))
-        positions = place.int().unsqueeze(-1) * n + torch.arange(n, dtype=torch.int32)  # [L, N]
-        for table, mine, begin in zip(self.table, valid, tail.tolist(), strict=True):
-            entries = positions[mine].to(device)
-            before_end = min(len(entries), capacity - begin)
-            table[begin : begin + before_end] = entries[:before_end]
-            table[: len(entries) - before_end] = entries[before_end:]
+        for table, mine, slot in zip(self.table, valid, tail.tolist(), strict=True):
+            for entries in _positions(mine, place):
+                slots = (slot + torch.arange(len(entries))) % (self.table.shape[1] - 1)
+                table[slots.to(table.device)] = entries.to(table.device)
+                slot += len(entries)
 
     def _named_rows(self) -> dict[str, Tensor]:
         return {f"rows.{name}": column for name, column in self.rows._asdict().items()}
@@ -272,16 +260,22 @@ def _check_parts(parts: dict[str, Tensor], like: dict[str, Tensor]) -> None:
             )
 
 
-def valid_rows(done: Tensor, oldest_valid: Tensor) -> Tensor:
-    """Which rows are transitions, [M, L, N] on the CPU: those that follow no done, but for the head.
+def _write(columns: dict[str, Tensor], begin: int, rows: dict[str, Tensor]) -> int:
+    """Put rows into a ring, of which the first has this number since the start; returns how many there are."""
+    lengths = [value.shape[1] for value in rows.values() if isinstance(value, Tensor) and value.dim() > 1]
+    length = max(lengths, default=0)
+    _check_parts(rows, {name: column[:, :length] for name, column in columns.items()})
+    for name, column in columns.items():
+        place = torch.arange(begin, begin + length, device=column.device) % column.shape[1]
+        column.index_copy_(1, place, rows[name].to(column.device))
+    return length
 
-    Args:
-        done: [M, L, N], whether an episode ends with the row.
-        oldest_valid: [M, N], of the first rows.
-    """
-    valid = torch.cat([oldest_valid.cpu().unsqueeze(1), ~done.cpu()[:, :-1]], dim=1)
-    valid[:, -1] = False
-    return valid
+
+def _positions(valid: Tensor, place: Tensor) -> Iterator[Tensor]:
+    """The positions of transitions, int32, some at a time: `valid` [L, N] says which rows are, `place` [L] where."""
+    env, some = torch.arange(valid.shape[1]), max(1, AT_ONCE // valid.shape[1])
+    for rows, are_valid in zip(place.split(some), valid.split(some), strict=True):
+        yield (rows.unsqueeze(-1) * len(env) + env)[are_valid].int()
 
 
 def make_replay(config: Config, spec: EnvSpec, device: torch.device) -> Replay:

@@ -97,7 +97,8 @@ def about_reductions(learner: Learner) -> str:
 def _devices(names: Sequence[str], is_own: bool) -> str:
     """`cuda:0 to cuda:7`, or `2 on cpu`; processes that are shown a GPU each may all call their own cuda:0."""
     if len({*names}) > 1:
-        return f"{names[0]} to {names[-1]}"
+        in_order = names == [f"cuda:{number}" for number in range(len(names))]
+        return f"{names[0]} to {names[-1]}" if in_order else ", ".join(names)
     return f"{len(names)} on {names[0]}" + " of their own" * (is_own and len(names) > 1)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from fastsac.algorithms.batch import Batch
+from fastsac.learning import replay as replay_module
 from fastsac.learning.draw import draw
 from fastsac.learning.replay import Replay
 from tests.support.rollouts import arrays
@@ -230,8 +231,9 @@ def test_parts_of_a_state_that_do_not_fit_together_are_refused(steps):
 
 
 @pytest.mark.parametrize("steps", [5, 40])
-def test_rows_come_a_few_at_a_time(steps):
+def test_rows_come_a_few_at_a_time(steps, monkeypatch):
     """Each piece once, none held while the next is made, rows that come again as they are the second time."""
+    monkeypatch.setattr(replay_module, "AT_ONCE", 2 * N)
     stream = Stream(27)
     for _ in range(steps):
         stream.step()

@@ -59,6 +59,13 @@ ON_CPU = Placement(CPU)
         ),
         (
             6,
+            ["cuda:1", "cuda:0", "cuda:0", "cuda:2"],
+            False,
+            "4 processes share the members, 1 or 2 each ({}: cuda:1, cuda:0; b: cuda:0, cuda:2); they talk at log "
+            "points alone, by gloo",
+        ),
+        (
+            6,
             ["cuda:0"] * 4,
             True,
             "4 processes share the members, 1 or 2 each ({}: 2 on cuda:0; b: 2 on cuda:0); they talk at log points "

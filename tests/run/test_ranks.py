@@ -15,7 +15,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import fastsac
 from fastsac import checkpoint
 from fastsac.cli.main import main
-from fastsac.learning.replay import valid_rows
 from fastsac.run.extract import extract
 from fastsac.run.trainer import train
 from tests.support import demonstrations, rank_runs
@@ -292,7 +291,10 @@ def test_another_number_of_ranks_goes_on_from_the_same_checkpoint(stopped, tmp_p
 def valid(state: Any) -> Any:
     """Which rows of the first member are transitions."""
     replay = state["replay"]
-    return valid_rows(replay["rows.terminated"] | replay["rows.truncated"], replay["oldest_valid"])[0]
+    done = replay["rows.terminated"] | replay["rows.truncated"]
+    found = torch.cat([replay["oldest_valid"].unsqueeze(1), ~done[:, :-1]], 1)  # what follows no done
+    found[:, -1] = False  # the head
+    return found[0]
 
 
 def test_all_commands_read_the_checkpoint_of_several_ranks(by_size, tmp_path, capsys):
