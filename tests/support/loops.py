@@ -8,6 +8,8 @@ from fastsac.acting.store import Store
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec, FloatArray, Step
 from fastsac.learning.learner import make_parts
+from fastsac.learning.replay import Ring
+from fastsac.nn.reduction import ALONE, Reduction
 from fastsac.runtime.launch import Mode
 from tests.support.learners import CPU, SPEC, A, N, O
 
@@ -21,9 +23,17 @@ ALL_OPTIONS = {
 class Loop:
     """Acting, learning and storing without environments."""
 
-    def __init__(self, config: Config, spec: EnvSpec = SPEC, mode: Mode = "eager") -> None:
+    def __init__(
+        self,
+        config: Config,
+        spec: EnvSpec = SPEC,
+        mode: Mode = "eager",
+        device: torch.device = CPU,
+        demonstrations: Ring | None = None,
+        reduction: Reduction = ALONE,
+    ) -> None:
         self.config = config
-        self.parts = make_parts(config, spec, CPU, mode)
+        self.parts = make_parts(config, spec, device, mode, demonstrations, reduction)
         self.learner, self.replay, self.normalizer, self.return_normalizer = self.parts
         self.actor = Actor(config, self.learner)
         self.store = Store(config, self.learner, self.actor, *self.parts[1:])
