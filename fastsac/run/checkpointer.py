@@ -74,7 +74,8 @@ class Checkpointer:
                 together.give_rows()
             return
         tensors, state = whole
-        with together.replay_rows() if keeps_rows else nullcontext() as rows:
+        # The next actions, of another stream, write counters that are copied here.
+        with run.collector.actor.idle(), together.replay_rows() if keeps_rows else nullcontext() as rows:
             self.thread.submit(run.env_steps, tensors, state.to_json(), rows)
 
     def try_to_write(self) -> None:

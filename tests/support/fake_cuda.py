@@ -12,9 +12,10 @@ seen, and has to be told by `host_writes` and `host_reads`.
 """
 
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
+from types import SimpleNamespace
 from typing import Any, Self
 from unittest.mock import patch
 
@@ -28,6 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fastsac.runtime import launch
 
 META = torch.device("meta")
+FREE = 8 << 30  # bytes of memory
 READ_BY_HOST = {"_local_scalar_dense", "equal", "is_nonzero"}  # the result is a number of Python
 SIZED_BY_HOST = {"nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive"}  # its size is one
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
@@ -78,6 +80,11 @@ class Stream:
 
     def wait_event(self, event: Event) -> None:
         self.clock = merged(self.clock, event.clock)
+
+    def record_event(self) -> Event:
+        event = Event(self._gpu)
+        event.record(self)
+        return event
 
     def wait_stream(self, other: "Stream") -> None:
         self.clock = merged(self.clock, other.clock)
@@ -209,7 +216,7 @@ class FakeCuda:
             raise FakeCudaError(f"{func} has tensors on the host and on the device")
         if devices == {META} and about.name in SIZED_BY_HOST:
             raise FakeCudaError(f"{func} has a size that the host has to read")
-        if about.name in INDEXING and any(leaf.dtype == torch.bool for leaf in _tensors(args[1])):
+        if devices == {META} and about.name in INDEXING and any(leaf.dtype == torch.bool for leaf in _tensors(args[1])):
             raise FakeCudaError(f"{func} by a mask has a size that the host has to read")
         if devices == {META} and about.name in READ_BY_HOST:
             self._wait(str(func), inputs)
@@ -305,10 +312,27 @@ class Recorder:
         return lambda: self._gpu.runs("a graph", reads, writes)
 
 
+class Thread:
+    """As `threading.Thread`, but that it is over when it has started; what it waits for, only it has waited for."""
+
+    def __init__(
+        self, gpu: FakeCuda, target: Callable[..., object], args: Sequence[Any], name: str, daemon: bool
+    ) -> None:
+        self._gpu, self._target, self._args = gpu, target, args
+
+    def start(self) -> None:
+        host, current = self._gpu.host, self._gpu.current
+        self._gpu.current = self._gpu.streams[0]
+        self._target(*self._args)
+        self._gpu.host, self._gpu.current = host, current
+
+
 class _Names(TorchFunctionMode):
     """Devices named cuda are of this machine."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.device:
+            return func(*args, **(kwargs or {}))
         args, kwargs = [*map(_renamed, args)], {name: _renamed(value) for name, value in (kwargs or {}).items()}
         if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") == META:
             return func(*args, **{**kwargs, "device": None}).to(META)  # numbers of the host, which are copied there
@@ -337,7 +361,11 @@ class fake_cuda(ExitStack):  # noqa: N801  # a context manager, as torch.no_grad
         replaced: dict[str, Any] = {
             "torch.cuda.Stream": lambda *_, **__: Stream(gpu), "torch.cuda.Event": lambda *_, **__: Event(gpu),
             "torch.cuda.stream": gpu.stream, "torch.cuda.current_stream": lambda *_: gpu.current,
-            "torch.cuda.synchronize": gpu.synchronize,
+            "torch.cuda.synchronize": gpu.synchronize, "torch.cuda.is_available": lambda: True,
+            "torch.cuda.device_count": lambda: 1, "torch.cuda.device": lambda _: nullcontext(),
+            "torch.cuda.get_device_name": lambda *_: "nothing", "torch.cuda.mem_get_info": lambda *_: (FREE, FREE),
+            "torch.cuda.get_device_properties": lambda *_: SimpleNamespace(name="nothing", total_memory=FREE),
+            "fastsac.checkpoint.thread.threading": SimpleNamespace(Thread=partial(Thread, gpu)),
         }  # fmt: skip
         for name, value in replaced.items():
             self.enter_context(patch(name, value))
