@@ -106,7 +106,7 @@ class Settings:
     overlap: Auto = setting("auto", affects="speed", group="performance")
     """Step the environments while the gradient steps run, with the same results; auto does so on a GPU."""
     matmul_precision: Literal["highest", "high"] = setting("high", group="expert")
-    """Precision of float32 matrix products on a GPU: high is TensorFloat-32, highest is full float32."""
+    """Precision of float32 matrix products and convolutions on a GPU: high is TensorFloat-32, highest full float32."""
     bf16: bool = setting(False, group="performance")
     """Compute matrix products in bfloat16, which is faster for large batches on a GPU; targets, log-probabilities and
     the temperature stay in float32."""

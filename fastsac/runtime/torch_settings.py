@@ -1,22 +1,35 @@
-"""Settings of torch that hold for the whole process: threads, current device, precision of matrix products."""
+"""Settings of torch that hold for the whole process: threads, current device, how products and convolutions are made."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
+from torch.backends import cudnn
 
 
 @contextmanager
 def torch_settings(device: torch.device, threads: int, matmul_precision: str) -> Iterator[None]:
     """Inside, torch computes with these; afterwards as before.  Graphs are captured on the current device."""
-    before, precision_before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    on_cuda = device.type == "cuda"
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    if on_cuda:
-        torch.set_float32_matmul_precision(matmul_precision)
     try:
-        with torch.cuda.device(device) if on_cuda else nullcontext():
+        if device.type != "cuda":
             yield
+        else:
+            with torch.cuda.device(device), _on_cuda(matmul_precision):
+                yield
     finally:
         torch.set_num_threads(before)
-        torch.set_float32_matmul_precision(precision_before)
+
+
+@contextmanager
+def _on_cuda(matmul_precision: str) -> Iterator[None]:
+    """Products and convolutions of this precision; convolutions by algorithms that give the same numbers again."""
+    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic
+    torch.set_float32_matmul_precision(matmul_precision)
+    cudnn.allow_tf32, cudnn.deterministic = matmul_precision != "highest", True
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        cudnn.allow_tf32, cudnn.deterministic = before[1:]
