@@ -18,8 +18,8 @@ from fastsac.nn.reduction import ALONE
 from fastsac.runtime.reduction import GroupReduction
 from tests.support import fake_cuda
 from tests.support.demonstrations import transitions
-from tests.support.fake_cuda import FakeCuda, FakeCudaError, RaceError, Recorder
-from tests.support.learners import BASE, SPEC, A, N, O
+from tests.support.fake_cuda import FakeCudaError, RaceError, Recorder
+from tests.support.learners import BASE, SPEC, A, O
 from tests.support.loops import ALL_OPTIONS, Loop
 from tests.support.recipes import tiny
 

@@ -1,4 +1,4 @@
-"""Settings of torch that hold for the whole process: threads, current device, how products and convolutions are made."""
+"""Settings of torch that hold for the whole process: threads, current device, products and convolutions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

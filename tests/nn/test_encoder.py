@@ -123,17 +123,3 @@ def test_a_recorded_run_from_pixels_equals_an_eager_one(tmp_path, recorder, monk
     assert state["rows.obs"].dtype == torch.uint8
     assert state["rows.reward"].max() == 0.5  # clipped on the way in ...
     assert max(float(r["episode_return"]) for r in first) > 2  # ... and only there
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_captured_convolutions_learn_on_a_gpu(tmp_path):
-    settings = {"total_steps": 4_000, "learning_starts": 300, "buffer_size": 4_000, "batch_size": 32, "utd_ratio": 0.25}
-    changes = {"gamma": 0.5, "init_alpha": 0.1, "learn_alpha": False, "conv_channels": (8, 8), "hidden_dims": (32,)}
-    result = train(
-        TINY.replace(
-            **settings, **changes, num_envs=8, eval_episodes=10, reward_clip=0.0, n_step=1, actor_lr=5e-4,
-            critic_lr=5e-4, compile="on", device="cuda", run_dir=str(tmp_path / "run"),
-        )
-    )  # fmt: skip
-    assert result.eval_return_mean == 8.0
