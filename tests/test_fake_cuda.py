@@ -156,19 +156,13 @@ def test_memory_that_a_step_would_be_given_outside_of_graphs_is_counted(gpu):
     assert drive(gpu, make("bf16", "eager")) > 100
 
 
-def drive_without(gpu, monkeypatch, owner, name, **changes):
-    """The loop, once one of its ways to keep order does nothing."""
-    loop = make("all options", **changes)
-    monkeypatch.setattr(owner, name, lambda *_: None)
-    drive(gpu, loop, turns=6)
-
-
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [("wait_event", r"a graph on stream \d+ is in no order with an access on stream"),
-     ("synchronize", r"on the host is in no order with an access on stream")],
+    ("owner", "name", "message"),
+    [(fake_cuda.Stream, "wait_event", r"a graph on stream \d+ is in no order with an access on stream"),
+     (fake_cuda.Event, "synchronize", r"on the host is in no order with an access on stream")],
 )  # fmt: skip
-def test_streams_and_events_that_keep_no_order_are_found(gpu, monkeypatch, name, message):
-    owner = fake_cuda.Event if name == "synchronize" else fake_cuda.Stream
+def test_streams_and_events_that_keep_no_order_are_found(gpu, monkeypatch, owner, name, message):
+    loop = make("all options")
+    monkeypatch.setattr(owner, name, lambda *_: None)
     with pytest.raises(RaceError, match=message):
-        drive_without(gpu, monkeypatch, owner, name)
+        drive(gpu, loop)

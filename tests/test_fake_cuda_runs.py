@@ -23,7 +23,7 @@ ALL = {
 @pytest.fixture
 def faults(monkeypatch):
     """What the guard finds, where the host reads zeros from the device."""
-    faults = []
+    faults: list[Fault] = []
     monkeypatch.setattr(nan_guard, "find", lambda *_: [faults.pop()] if faults else [])
     return faults
 

@@ -10,6 +10,7 @@ changes between launches is in the tensors.
 import gc
 import os
 import traceback
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
@@ -82,7 +83,9 @@ class Inductor:
         from torch._inductor.compile_fx import compile_fx
 
         compile_cache.move_headers()
-        compiled: Any = compile_fx(graph, inputs, config_patches=self._options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"\s*Online softmax is disabled")  # what PyTorch's developers may mend
+            compiled: Any = compile_fx(graph, inputs, config_patches=self._options)
 
         def run(*tensors: torch.Tensor) -> object:
             if self._calls is not None:

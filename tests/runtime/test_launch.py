@@ -1,5 +1,7 @@
 """Launches: order, variants, sizes of graphs, warm-up without effect, errors.  The step here is a counter."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -64,6 +66,16 @@ def test_steps_run_in_order_once_each_on_a_gpu(mode, options):
 @pytest.mark.parametrize("options", [{}, {"compiled": False}])
 def test_recorded_steps_run_in_order_once_each(recorder, options):
     check(*make("captured", **options))
+
+
+def test_what_a_user_cannot_mend_is_no_warning(monkeypatch):
+    def compile_fx(graph, inputs, config_patches):
+        warnings.warn("\nOnline softmax is disabled on the fly since Inductor decides to\nsplit", stacklevel=2)
+        return graph
+
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", compile_fx)
+    graph = torch.fx.symbolic_trace(lambda x: x + 1)
+    assert launch.Inductor({})(graph, [])(torch.ones(1)) == 2
 
 
 def test_what_is_left_over_runs_in_graphs_of_half_the_size_and_so_on(recorder):

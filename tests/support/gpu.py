@@ -33,7 +33,6 @@ NEEDS_GPU = [
         "default::ResourceWarning",
         "default::pytest.PytestUnraisableExceptionWarning",
         "default:::(torch|triton|tensordict|torchrl|numpy|envpool)",
-        "default:.*Online softmax is disabled on the fly:UserWarning",  # of Inductor, by the line that compiles
         "ignore:TensorFloat32 tensor cores for float32 matrix multiplication available:UserWarning",
         "ignore:Synchronization debug mode is a prototype feature:UserWarning",
     ),
