@@ -215,18 +215,19 @@ class Replay:
         if reached != last:
             raise ValueError(f"the replay's rows end at {reached}, need to at {last}.")
         valid[:, last - first - 1] = False
-        self._restore_table(first, valid[:, :-1], cursor["tail"])
-        if not torch.equal(self.count.cpu(), cursor.get("count", self.count).cpu()):
+        count = valid[:, :-1].sum((1, 2))
+        if not torch.equal(count, cursor.get("count", count).cpu()):
             raise ValueError("the replay's counts do not fit its rows.")
+        self.count.copy_(count)
+        self._restore_table(first, valid[:, :-1], cursor["tail"])
         for name in ("added", "tail", "is_dummy"):
             getattr(self, name).copy_(cursor[name])
         self.head.fill_((last - 1) % self.num_rows)
 
     def _restore_table(self, first: int, valid: Tensor, tail: Tensor) -> None:
-        """Make the table and its counts anew: which rows are transitions, [M, L, N], and the number of the first."""
+        """Make the table anew from which rows are transitions, [M, L, N]; `first` is the number of the first."""
         place = torch.arange(first, first + valid.shape[1]) % self.num_rows  # [L]
         self.row_count.zero_().index_copy_(1, place.to(self.head.device), valid.sum(-1).to(self.head.device))
-        self.count.copy_(valid.sum((1, 2)))
         for table, mine, slot in zip(self.table, valid, tail.tolist(), strict=True):
             for entries in _positions(mine, place):
                 slots = (slot + torch.arange(len(entries))) % (self.table.shape[1] - 1)
