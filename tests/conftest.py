@@ -1,7 +1,5 @@
 """Fixtures that several files use."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import torch
 from fastsac.runtime import launch
 from fastsac.runtime.launch import Mode
 from tests.support.fixtures import Call, Start, T
+from tests.support.forked import Forked, command
 from tests.support.graph_recorder import GraphRecorder
 from tests.support.ranks import Ranks
 from tests.support.runs import TINY
@@ -73,16 +72,16 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """`fastsac train` in processes of their own, which do not outlive the test."""
-    processes: list[subprocess.Popen[str]] = []
+    processes, printed = list[Forked](), tmp_path_factory.mktemp("printed")
 
-    def start(folder: Path, *args: str, env: str = "tests.support.scripted_env:5c") -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "fastsac", "train", "--env", env, "--run-dir", str(folder), *TINY, *args]
-        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    def start(folder: Path, *args: str, env: str = "tests.support.scripted_env:5c") -> Forked:
+        flags = ["train", "--env", env, "--run-dir", str(folder), *TINY, *args]
+        processes.append(command(printed / f"{len(processes)}", *flags))
         return processes[-1]
 
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()

@@ -53,7 +53,7 @@ def test_a_second_process_ends_at_once_and_a_third_one_waits(start, tmp_path, ca
     assert fastsac.load(folder).obs_dim == 5  # who reads needs no lock
     assert main(["eval", str(folder), "--episodes", "1"]) == 0
     third = start(folder, *args, "--wait-for-lock", "60")
-    assert f"waiting up to 60 s for process {first.pid} on" in third.stdout.readline()
+    wait_for(third, lambda: f"waiting up to 60 s for process {first.pid} on" in third.printed()[0])
     first.send_signal(signal.SIGKILL)
     first.communicate()
     reached = checkpoint.load_meta(folder)["env_steps"][0]
@@ -149,7 +149,7 @@ def test_a_second_process_waits_also_for_a_run_without_checkpoints(start, tmp_pa
     first = start(folder, "--checkpoint-every", "0")
     wait_for(first, lambda: num_rows(folder / "metrics.csv") > 3)
     second = start(folder, "--checkpoint-every", "0", "--resume", "auto", "--wait-for-lock", "60")
-    assert f"waiting up to 60 s for process {first.pid} on" in second.stdout.readline()
+    wait_for(second, lambda: f"waiting up to 60 s for process {first.pid} on" in second.printed()[0])
     first.terminate()  # with a checkpoint
     first.communicate(timeout=20)
     reached = checkpoint.load_meta(folder)["env_steps"][0]

@@ -1,9 +1,10 @@
 """Types of the fixtures in tests/conftest.py."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+from tests.support.forked import Forked
 
 T = TypeVar("T")
 
@@ -17,4 +18,4 @@ class Call(Protocol):
 class Start(Protocol):
     """See the fixture `start`."""
 
-    def __call__(self, folder: Path, *args: str, env: str = ...) -> subprocess.Popen[str]: ...
+    def __call__(self, folder: Path, *args: str, env: str = ...) -> Forked: ...

@@ -1,12 +1,6 @@
-"""Whole runs over several processes, as torchrun starts them.
+"""Whole runs over several forked processes, as torchrun starts them."""
 
-Each process is forked from one that has imported everything, so that a run takes about a second; each has its own
-environment variables, its own output, and may be killed.
-"""
-
-import multiprocessing
-import os
-import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -14,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,12 +16,9 @@ import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it is there
 
 from fastsac.runtime import peers
+from tests.support.forked import CONTEXT, Forked
 
 PATIENCE_S = 120.0
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["fastsac.cli.train", "fastsac.run.trainer", "fastsac.runtime.reduction", "tests.support.rank_runs"]
-)
 
 
 @dataclass(frozen=True)
@@ -70,12 +60,11 @@ def launch(
     """
     folder.mkdir(parents=True, exist_ok=True)
     store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # as torchrun keeps it
-    processes, pipes = list[BaseProcess](), list[Any]()
+    processes, pipes = list[Forked](), list[Any]()
     for rank in range(size):
         ours, theirs = CONTEXT.Pipe(duplex=False)
-        work = ({**_variables(rank, size, store.port), **variables}, lost_s, folder / f"{rank}", theirs, function, args)
-        processes.append(CONTEXT.Process(target=_work, args=work))
-        processes[-1].start()
+        ranked = {**_variables(rank, size, store.port), **variables}
+        processes.append(Forked(folder / f"{rank}", _work, lost_s, theirs, function, args, variables=ranked))
         theirs.close()
         pipes.append(ours)
     try:
@@ -83,10 +72,9 @@ def launch(
     finally:
         for process in processes:
             process.kill()
-            process.join()
-    texts = [[(folder / f"{rank}.{name}").read_text() for name in ("out", "err")] for rank in range(size)]
+            process.wait()
     return [
-        Ended(process.exitcode, *result, *text) for process, result, text in zip(processes, found, texts, strict=True)
+        Ended(process.returncode, *result, *process.printed()) for process, result in zip(processes, found, strict=True)
     ]
 
 
@@ -98,12 +86,12 @@ def values(ended: Sequence[Ended]) -> list[Any]:
     return [each.value for each in ended]
 
 
-def _results(processes: Sequence[BaseProcess], pipes: Sequence["Connection[Any, Any]"]) -> list[tuple[Any, str | None]]:
+def _results(processes: Sequence[Forked], pipes: Sequence["Connection[Any, Any]"]) -> list[tuple[Any, str | None]]:
     """Value and error of each, once all have ended but for those that are stopped."""
     found: list[tuple[Any, str | None]] = [(None, None)] * len(pipes)
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        left = [process for process in processes if process.is_alive() and not _is_stopped(process.pid)]
+        left = [process for process in processes if process.poll() is None and not _is_stopped(process.pid)]
         for rank, pipe in enumerate(pipes):  # once more after the last one has ended: it may just have sent its own
             with suppress(EOFError, OSError):
                 if pipe.poll():
@@ -111,10 +99,11 @@ def _results(processes: Sequence[BaseProcess], pipes: Sequence["Connection[Any, 
         if not left:
             return found
         assert time.monotonic() < deadline, f"{len(left)} processes do not end"
-        left[0].join(0.01)
+        with suppress(subprocess.TimeoutExpired):
+            left[0].wait(0.01)
 
 
-def _is_stopped(pid: int | None) -> bool:
+def _is_stopped(pid: int) -> bool:
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     return False
@@ -128,20 +117,8 @@ def _variables(rank: int, size: int, port: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _work(
-    variables: dict[str, str],
-    lost_s: float,
-    prefix: Path,
-    pipe: "Connection[Any, Any]",
-    function: Callable[..., Any],
-    args: Sequence[Any],
-) -> None:
+def _work(lost_s: float, pipe: "Connection[Any, Any]", function: Callable[..., Any], args: Sequence[Any]) -> None:
     """In a process of its own."""
-    os.environ.update(variables)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number, name in ((1, "out"), (2, "err")):
-        with open(f"{prefix}.{name}", "w") as file:
-            os.dup2(file.fileno(), number)
     torch.set_num_threads(1)
     peers.LOST_S = peers.AWAY_S = lost_s
     peers.BEAT_S, peers.GRACE_S = min(peers.BEAT_S, lost_s / 10), min(peers.GRACE_S, lost_s)

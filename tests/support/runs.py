@@ -17,6 +17,7 @@ from fastsac.config.settings import Config
 from fastsac.run.plan import make_plan
 from fastsac.run.result import Result
 from fastsac.run.trainer import Run, train
+from tests.support.forked import Forked
 
 TIME_COLUMNS = {"wall_s", "env_steps_per_s", "grad_steps_per_s", "env_wait_s", "device_wait_s", "host_s"}
 BASE = Config(
@@ -82,7 +83,7 @@ def go_wrong(training: Run, hook: Hook) -> None:
     training.collector.recv = recv_then_hook  # type: ignore[method-assign]  # of this run's collector alone
 
 
-def wait_for(process: subprocess.Popen[str], condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(process: subprocess.Popen[str] | Forked, condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()
