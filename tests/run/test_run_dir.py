@@ -239,7 +239,10 @@ def test_copies_that_a_user_keeps_among_the_checkpoints_stay(tmp_path):
 
 # Disappearing in the middle ------------------------------------------------------------------------------------------
 
-LONG = {"total_steps": 400, "buffer_size": 1000, "checkpoint_every": 90, "log_every": 20, "eval_every": 60}
+LONG = {
+    "total_steps": 400, "buffer_size": 1000, "checkpoint_every": 90, "log_every": 20, "eval_every": 60,
+    "utd_ratio": 0.25,
+}  # fmt: skip
 
 
 def once_at(env_steps, act):
@@ -374,7 +377,7 @@ def test_a_run_directory_that_becomes_read_only(tmp_path, in_time):
     folder = tmp_path / "run"
     command = [
         sys.executable, "-m", "fastsac", "train", "--env", "tests.support.scripted_env:5c",
-        "--run-dir", str(folder), *TINY, "--checkpoint-every", "500", "--utd-ratio", "0.25",
+        "--run-dir", str(folder), *TINY, "--checkpoint-every", "500", "--utd-ratio", "0.05",
     ]  # fmt: skip
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=without_the_right_to_override

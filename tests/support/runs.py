@@ -50,7 +50,7 @@ def complaints(err: str) -> str:
 TINY = [
     "--preset", "none", "--num-envs", "4", "--total-steps", "100000000", "--learning-starts", "16", "--batch-size", "8",
     "--hidden-dims", "8", "--compile", "off", "--log-every", "50", "--buffer-size", "1000", "--no-tensorboard",
-    "--eval-every", "0", "--device", "cpu",
+    "--eval-every", "0", "--device", "cpu", "--utd-ratio", "0.25",
 ]  # fmt: skip
 
 
