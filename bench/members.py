@@ -107,8 +107,9 @@ def trainings(settings: Settings, config: Config, device: str) -> list[harness.R
         for count in settings.processes:
             alone = [[*flags, "--seed", str(config.seed + i)] for i in range(count)]
             together = [[*flags, "--seeds", str(count)]]
-            short = ["--total-steps", str(config.learning_starts + 1)]
-            run([[*together[0], *short], [*alone[0], *short]], 1)  # fills the cache
+            if config.compile != "off":
+                short = ["--total-steps", str(config.learning_starts + 1)]
+                run([[*together[0], *short], [*alone[0], *short]], 1)  # fills the cache
             cpu_s: dict[str, list[float]] = {}
             turns = {
                 f"{count} members in one process": partial(run, together, 1),

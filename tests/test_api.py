@@ -14,6 +14,7 @@ import fastsac
 from fastsac.cli.main import main
 from fastsac.config.fields import docs_of
 from tests.support import user_script
+from tests.support.forked import command
 from tests.support.python_envs import Endless, pendulum, scripted, vector
 from tests.support.runs import rows
 
@@ -72,14 +73,15 @@ def test_other_objects_train_too(capsys):
     assert not capsys.readouterr().err
 
 
-def test_another_process_says_what_to_do(capsys):
+def test_another_process_says_what_to_do(tmp_path, capsys):
     fastsac.train(Endless, **TINY, max_episode_steps=5, run_dir="run")
-    for command in (["eval", "run"], ["train", "--resume", "run", "--total-steps", "90"]):
-        done = subprocess.run([sys.executable, "-m", "fastsac", *command], capture_output=True, text=True, timeout=120)
-        assert done.returncode == 2
+    for args in (["eval", "run"], ["train", "--resume", "run", "--total-steps", "90"]):
+        process = command(tmp_path / "printed", *args)
+        err = process.communicate(timeout=120)[1]
+        assert process.returncode == 2
         assert re.fullmatch(
             r"fastsac \w+: python:Endless was made in a Python script, and exists only there\. In that script, .*\n",
-            done.stderr,
+            err,
         )
 
 

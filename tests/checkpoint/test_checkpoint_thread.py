@@ -2,10 +2,7 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,11 +13,12 @@ from fastsac.checkpoint.thread import CheckpointError, CheckpointThread
 from fastsac.checkpoint.writer import Rows, Writer
 from fastsac.cli.main import main
 from fastsac.run.trainer import train
+from tests.support import killed_run
 from tests.support.checkpoints import META, STATE, rows_of
+from tests.support.forked import Forked
 from tests.support.interrupted_runs import EXACT, assert_same_run
 from tests.support.runs import BASE
 
-ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("FASTSAC_KILLS", "8"))
 CPU = torch.device("cpu")
 
@@ -152,11 +150,10 @@ def test_a_run_that_never_copies_gives_the_same(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_kills_at_random_moments_lose_little(tmp_path):
     """FASTSAC_KILLS=100 for more of them."""
-    command = [sys.executable, "-m", "tests.support.killed_run", str(tmp_path / "run"), str(KILLS), "1"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    told = json.loads(done.stdout)
+    process = Forked(tmp_path / "printed", killed_run.main, tmp_path / "run", KILLS, 1)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    told = json.loads(out)
     print(told)
     assert told["alive"] == KILLS  # each life ended by the kill, not by itself
     assert told["passed_over"] == 0

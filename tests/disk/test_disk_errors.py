@@ -4,7 +4,6 @@ import errno
 import json
 import re
 import resource
-import subprocess
 import sys
 from pathlib import Path
 
@@ -28,6 +27,8 @@ from fastsac.run.memory import member_bytes
 from fastsac.run.nan_guard import NanGuard
 from fastsac.run.run_dir import RunDir
 from fastsac.run.trainer import train
+from fastsac.runtime import device
+from tests.support.forked import Forked
 from tests.support.runs import BASE, TINY, file_size_limit, rows, run, run_with
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -190,16 +191,11 @@ def test_the_estimate_of_memory_is_near_the_truth(tmp_path, task, changes):
     assert estimate == pytest.approx(truth, rel=0.1), json.dumps({"estimate": estimate, "truth": truth})
 
 
-LIMITED = """
-import resource, sys
-from fastsac.cli.main import main
-from fastsac.run import plan, trainer
-from fastsac.runtime import device
-kind, counter, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
-used = device.proc_bytes("/proc/self/status", counter)
-resource.setrlimit(getattr(resource, kind), (used + left, used + left))
-sys.exit(main(["train", *sys.argv[4:]]))
-"""
+def train_within(kind, counter, left, args):
+    """In a process of its own, which may have so many bytes more than it has."""
+    used = device.proc_bytes("/proc/self/status", counter)
+    resource.setrlimit(getattr(resource, kind), (used + left, used + left))
+    sys.exit(main(["train", *args]))
 
 
 SPACE = ("RLIMIT_AS", "VmSize", "address space (ulimit -v)")
@@ -219,13 +215,14 @@ DATA = ("RLIMIT_DATA", "VmData", "data (ulimit -d)")
 def test_limits_of_the_process_count(tmp_path, limit, left, buffer_size, outcome):
     kind, counter, name = limit
     args = [*TINY, "--env", "tests.support.scripted_env:5c", "--total-steps", "60", "--buffer-size", str(buffer_size)]
-    command = [sys.executable, "-c", LIMITED, kind, counter, str(left), *args, "--run-dir", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    args += ["--run-dir", str(tmp_path / "run")]
+    process = Forked(tmp_path / "printed", train_within, kind, counter, left, args)
+    err = process.communicate(timeout=60)[1]
     if outcome == "ok":
-        assert done.returncode == 0, done.stderr
+        assert process.returncode == 0, err
         return
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
+    assert process.returncode == 2
+    assert len(err.splitlines()) == 1
     beside = rf"but the limit of the {re.escape(name)} leaves .*\. {outcome}.*, or raise the limit\."
-    assert re.search(beside, done.stderr)
+    assert re.search(beside, err)
     assert not (tmp_path / "run").exists()

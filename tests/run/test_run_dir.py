@@ -26,9 +26,10 @@ from fastsac.run import run_dir
 from fastsac.run.plan import make_plan
 from fastsac.run.run_dir import RunDir
 from fastsac.run.trainer import train
+from tests.support import paired_runs
+from tests.support.forked import Forked
 from tests.support.runs import BASE, TINY, complaints, contents, num_rows, rows, run, run_with, wait_for
 
-ROOT = Path(__file__).parents[2]
 PAIRS = int(os.environ.get("FASTSAC_PAIRS", "3"))
 LOSSES = int(os.environ.get("FASTSAC_LOSSES", "6"))
 
@@ -77,12 +78,12 @@ def test_waiting_has_an_end(tmp_path):
 @pytest.mark.slow
 def test_pairs_of_processes_lose_no_checkpoint(tmp_path):
     """FASTSAC_PAIRS=40 for more of them."""
-    command = [sys.executable, "-m", "tests.support.paired_runs", str(tmp_path / "run"), str(PAIRS), "1"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    process = Forked(tmp_path / "printed", paired_runs.main, tmp_path / "run", PAIRS, 1)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    told = json.loads(out)
     print(told)
-    assert done.stderr.count("is in use by") == PAIRS
+    assert err.count("is in use by") == PAIRS
     assert (told["both_alive"], told["none_alive"], told["damaged"], told["lost"]) == (0, 0, 0, 0)
     assert told["saved"] > 0
 

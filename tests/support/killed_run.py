@@ -1,7 +1,7 @@
 """A training process that is killed at random moments and resumed, again and again; one JSON object at the end.
 
-Usage: python -m tests.support.killed_run RUN_DIR KILLS SEED.  Each life is a fork of this process, which has
-imported everything and uses no threads, so that a hundred lives take a minute or two.
+For a process of its own.  Each life is a fork of it, which has imported everything and uses no threads, so that a
+hundred lives take a minute or two.
 """
 
 import csv
@@ -85,7 +85,3 @@ def main(folder: Path, kills: int, seed: int) -> None:
         lost.append(reached(folder) - found.meta["env_steps"][0])
         saved.append(found.meta["env_steps"][0])
     print(json.dumps({"alive": sum(alive), "lost": lost, "passed_over": passed_over, "saved": saved}))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

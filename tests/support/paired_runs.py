@@ -1,13 +1,12 @@
 """Pairs of processes that are started on one run directory, and killed, at random moments; a JSON object at the end.
 
-Usage: python -m tests.support.paired_runs RUN_DIR PAIRS SEED.
+For a process of its own.
 """
 
 import json
 import os
 import random
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -65,7 +64,3 @@ def main(folder: Path, pairs: int, seed: int) -> None:
         told["lost"] += len(after) < min(2, len(before)) or (bool(before) and after[-1].name < before[-1].name)
     told["saved"] = checkpoint.serial(checkpoint.checkpoint_dirs(folder)[-1])
     print(json.dumps(told))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
