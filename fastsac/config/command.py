@@ -68,7 +68,7 @@ def plain_text(value: object) -> str:
     """A setting as people write it: `256, 256`, `on`, `none`."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return ", ".join(map(plain_text, value)) or "none"
     if isinstance(value, dict):
         return json.dumps(value) if value else "none"

@@ -4,12 +4,13 @@ Knows the columns of eval.csv and metrics.csv; draws nothing, and needs neither 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from fastsac.config import seeds
+from fastsac.config.history import Resumed, read_history, settings_that_count
 from fastsac.config.settings import Config
 from fastsac.config.stored import check_run_dir
 from fastsac.disk.tables import read_numbers
@@ -53,6 +54,12 @@ class Run:
     path: Path
     config: Config
     members: list[Member]
+    history: list[Resumed] = field(default_factory=list)
+
+    @property
+    def detours(self) -> list[str]:
+        """What makes it another run than one that had its settings always."""
+        return [*filter(None, (each.difference(self.config) for each in self.history))]
 
 
 @dataclass
@@ -116,7 +123,8 @@ def open_run(path: Path) -> Run:
     evals = read_curves(path / "eval.csv", config.num_members, "return_mean", "return_std")
     episodes = read_curves(path / "metrics.csv", config.num_members, "episode_return")
     numbers = range(config.num_members)
-    return Run(path, config, [Member(*of) for of in zip(numbers, config.members, evals, episodes, strict=True)])
+    members = [Member(*of) for of in zip(numbers, config.members, evals, episodes, strict=True)]
+    return Run(path, config, members, read_history(path))
 
 
 def read_curves(path: Path, num_members: int, mean: str, std: str | None = None) -> list[Curve]:
@@ -177,12 +185,13 @@ def runs_text(names: list[str]) -> str:
 def group_members(runs: list[Run]) -> list[Group]:
     """Put members together that differ only in settings that affect nothing, whether of one run or of several.
 
+    Runs that were continued with other settings differ from those that had them always.
     A seed counts once, by the member that has the most evaluations: repeats tell no more.
     """
     groups: dict[str, dict[int, tuple[Member, Run]]] = {}
     for run in runs:
         for member in run.members:
-            mine = groups.setdefault(repr(settings(member.config)), {})
+            mine = groups.setdefault(repr((settings_that_count(member.config), run.detours)), {})
             before = mine.get(member.config.seed)
             if before is None or member.evals.mean.size > before[0].evals.mean.size:
                 mine[member.config.seed] = member, run
@@ -223,16 +232,10 @@ def by_task(groups: list[Group]) -> dict[str, list[Group]]:
     return tasks
 
 
-def settings(config: Config) -> Setting:
-    """All settings that affect learning, its speed or evaluations, by name."""
-    no_effect = Config.names(affects="nothing")
-    return {name: value for name, value in asdict(config).items() if name not in no_effect}
-
-
 def differences(groups: list[Group]) -> list[Setting]:
     """The settings that tell each group from the others: swept ones, then others; of many others the run's folder."""
     swept = dict.fromkeys(name for group in groups for run in group.runs for name in run.config.settings[0])
-    every = [settings(group.config) for group in groups]
+    every = [settings_that_count(group.config) for group in groups]
     names = [n for n in swept | every[0] if any(other[n] != every[0][n] for other in every)]
     many = len(names) > max(MOST_NAMED, len(swept))
     names = [n for n in names if n in swept or not many]

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from fastsac import checkpoint
 from fastsac.checkpoint.writer import save
+from fastsac.config.history import read_history, write_history
 from fastsac.config.settings import Config
 from fastsac.config.stored import check_run_dir
 from fastsac.disk.tables import Table, read_numbers, table_with
@@ -61,6 +62,7 @@ def extract(run_dir: Path, member: int, out: Path) -> Config:
     place.acquire()
     place.start()
     save(out, min(mine.env_steps), tensors, mine.to_json())
+    write_history(out, read_history(run_dir))
     (out / "config.json").write_text(alone.to_json())
     for name, table in tables.items():
         write_table(out / name, table, without=config.member_setting(member))
@@ -81,6 +83,7 @@ def extract_policy(stored: StoredPolicy, run_dir: Path, out: Path, card: policy_
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_table(out / "eval.csv", evals, without=setting)
+        write_history(out, read_history(run_dir))
         policy_dir.write(out, config, stored.task.of_policy(), stored.numbers, card)
     except OSError as error:
         raise ValueError(f"cannot write {out}: {error.strerror}.") from error

@@ -1,8 +1,10 @@
-"""The files of a run beside its checkpoints: config.json and the tables, put back where they disappear."""
+"""The files of a run beside its checkpoints: settings and tables, put back where they disappear."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastsac.config.history import NAME as HISTORY
+from fastsac.config.history import write_history
 from fastsac.config.settings import Config
 from fastsac.disk.files import write_file
 from fastsac.disk.new_files import check_writable
@@ -65,20 +67,23 @@ class RunFiles:
 
     def restore(self) -> bool:
         """Put back what is gone of the run directory, or raise an OSError; returns whether there was anything."""
-        place, gone = self._plan.place, []
+        place = self._plan.place
         if not place.is_held:
             place.acquire_again(is_ours=self._sinks.are_there())
         check_writable(self.folder)
-        if not (self.folder / "config.json").exists():
+        settings = [HISTORY, "config.json"] if self._plan.history else ["config.json"]
+        if gone := [name for name in settings if not (self.folder / name).exists()]:
             self._write_config()
-            gone = ["config.json"]
         if gone := [*gone, *self._sinks.restore()]:
             self._display.warn(f"{', '.join(gone)} of {self._plan.run_dir} had disappeared: written again")
         return bool(gone)
 
     def _write_config(self) -> Config:
-        """Write config.json; returns its content."""
+        """Write resumed.json, if there is to be one, and config.json; returns the content of the latter."""
         config = self._plan.config.of_no_call().replace(run_dir=str(self._plan.run_dir))
+        write_history(
+            self.folder, self._plan.history
+        )  # before the settings, which would not tell the old ones any more
         write_file(self.folder / "config.json", config.to_json().encode())
         return config
 

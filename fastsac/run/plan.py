@@ -13,6 +13,7 @@ import torch
 
 from fastsac.acting.evaluation import MAX_STEPS
 from fastsac.algorithms import registry
+from fastsac.config.history import Resumed
 from fastsac.config.settings import Config
 from fastsac.config.shares import PartOfAgent
 from fastsac.env import EnvSpec, make_spec, why_only_here
@@ -74,6 +75,11 @@ class Plan:
         return None if self.resume is None else self.resume.state.prefill
 
     @property
+    def history(self) -> list[Resumed]:
+        """How the run was continued so far, and is now."""
+        return [] if self.resume is None else self.resume.history
+
+    @property
     def run_dir(self) -> Path:
         """The folder that the run writes to."""
         return self.place.path
@@ -112,7 +118,7 @@ def make_plan(config: Config, notes: Sequence[str] = (), world: World | None = N
     except BaseException:
         place.release()
         raise
-    said = (*notes, *choice.notes, about, memory, prefill.note if prefill else "")
+    said = (*notes, *choice.notes, about, memory, prefill.note if prefill else "", *(resume.notes if resume else ()))
     return Plan(
         config, share, world, spec, placement, choice.mode, choice.threads, place, resume, prefill,
         tuple(filter(None, said)), began,

@@ -4,6 +4,7 @@
     policy.npz     float32 arrays by name: parameters and statistics of the network that acts, and obs_mean and obs_rstd
                    where observations are normalised
     eval.csv       the evaluations of its run, if there were any
+    resumed.json   how its run was continued, if it was
     policy.json    the task, the card, and the SHA-256 of policy.npz; written last
 
 Reading it runs no code.

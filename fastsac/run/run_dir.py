@@ -31,7 +31,7 @@ NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what network file s
 OWNER_S = 0.2  # in which a process that has just got the lock has written who it is
 _KEPT: list["RunDir"] = []  # held until the process ends
 # What a run writes before its first checkpoint, and may leave behind when it ends without one.
-LEFT_OVER = ("config.json", "metrics.csv", "eval.csv", "tensorboard", "videos", "summary.json")
+LEFT_OVER = ("config.json", "resumed.json", "metrics.csv", "eval.csv", "tensorboard", "videos", "summary.json")
 
 
 class InUseError(ValueError):

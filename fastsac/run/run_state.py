@@ -7,9 +7,11 @@ from typing import Any, Self
 
 from fastsac import checkpoint
 from fastsac.acting.episodes import Episodes
+from fastsac.config.history import Resumed, continued, read_history
 from fastsac.config.kinds import conform
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
+from fastsac.report.progress import duration
 from fastsac.run.result import read_summary
 from fastsac.run.task_record import TaskRecord
 
@@ -122,6 +124,16 @@ class Resume:
     found: checkpoint.Found
     state: RunState
     complete: bool  # nothing is left to do
+    history: list[Resumed]  # of the run; the last is this time
+
+    @property
+    def notes(self) -> list[str]:
+        """What the run goes on from, and with which other settings."""
+        now = self.history[-1]
+        replay = "with its replay" if now.with_replay else "without a replay"
+        took = duration(self.state.wall_s)
+        number = now.checkpoint.partition("_")[0]
+        return [f"continues from checkpoint {number}, {now.env_steps:,} steps, after {took}, {replay}", now.changes]
 
 
 def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> Resume:
@@ -147,7 +159,19 @@ def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> Resume:
     at_goal = closed and summary.get("stopped_by") == "goal" and state.is_of_goals(config)
     if config.resume != "auto" and at_goal:
         raise ValueError(f"{run_dir} has reached its goal. Give {goal_flag(config)} none, or another goal, to go on.")
-    return Resume(found, state, config.resume == "auto" and ((closed and at_end) or at_goal))
+    complete = config.resume == "auto" and ((closed and at_end) or at_goal)
+    return Resume(found, state, complete, _history(config, run_dir, found, state))
+
+
+def _history(config: Config, run_dir: Path, found: checkpoint.Found, state: RunState) -> list[Resumed]:
+    """The continuations of a run that goes on now."""
+    try:
+        stored = Config.load(run_dir)
+    except ValueError:  # nothing is known of the settings until now
+        stored = config
+    with_replay = found.with_replay and found.meta["replay"] is not None
+    earlier = read_history(run_dir)
+    return continued(earlier, stored, config, min(state.env_steps), found.folder.name, with_replay)
 
 
 def goals_of(config: Config) -> list[float | None]:

@@ -11,6 +11,7 @@ from fastsac import policies
 from fastsac.cli.main import main
 from fastsac.cli.report import story_of
 from fastsac.config.command import repeat_command
+from fastsac.config.history import continued, write_history
 from fastsac.config.settings import Config
 from fastsac.report.page.page import page, write_page
 from fastsac.report.page.results import NOTHING
@@ -106,6 +107,27 @@ def test_settings_that_differ_come_first_then_the_presets_then_all(run: Path) ->
     (run / "config.json").write_text(config.replace(algo="sac-v1").to_json())
     assert ["algo", "sac-v1", "auto"] in page_of(run).tables[0]
     assert names == {*Config.names()} - {"env", "preset", "run_dir", "resume", "wait_for_lock"}
+
+
+def test_a_run_that_was_continued_with_other_settings_says_so(run: Path) -> None:
+    before = Config.load(run)
+    config = before.replace(gamma=0.5, tau=0.02)
+    (run / "config.json").write_text(config.to_json())
+    earlier = continued([], before.replace(tau=0.1), config, 1000, "000001_step_000000001000", with_replay=True)
+    write_history(run, continued(earlier, config, config, 2000, "000002_step_000000002000", with_replay=False))
+    found = page_of(run)
+    given, of_preset, _ = (rows for rows in found.tables if rows[0][0] == "setting")
+    assert ["gamma", "0.5 (0.99 until step 1,000)", "0.99"] in given
+    assert ["tau", "0.02 (0.1 until step 1,000)", "0.005"] in of_preset
+    assert "Continued after steps 1,000, 2,000." in found.text
+    told = "gamma 0.99 -> 0.5, tau 0.1 -> 0.02 from step 1,000; an empty replay from step 2,000."
+    assert f"That alone is another run: this one went on with {told}" in found.text
+
+
+def test_a_setting_that_is_as_at_first_again_is_still_shown(run: Path) -> None:
+    config = Config.load(run)
+    write_history(run, continued([], config.replace(batch_size=8), config, 1000, "000001", with_replay=True))
+    assert ["batch_size", "256 (8 until step 1,000)", "256"] in page_of(run).tables[0]
 
 
 def test_versions_machine_and_commit(run: Path) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from fastsac.config.command import plain_text
+from fastsac.config.history import until
 from fastsac.config.settings import Config
 from fastsac.report.page import curves, results
 from fastsac.report.page.html import Content, Html, element, join, table
@@ -10,7 +11,7 @@ from fastsac.report.page.sections import Section
 from fastsac.report.page.story import Story
 from fastsac.report.progress import count, duration
 from fastsac.report.ranking import rank
-from fastsac.report.runs import by_task, make_groups, names_of, seeds_text
+from fastsac.report.runs import Run, by_task, make_groups, names_of, seeds_text
 
 
 def comparison(stories: list[Story], prefixes: list[str]) -> list[Section]:
@@ -52,15 +53,20 @@ def _figures(stories: list[Story], prefixes: list[str]) -> Html:
 
 def differences(stories: list[Story]) -> Html:
     """A row for each setting that is not the same in all runs."""
-    values = [asdict(story.run.config) for story in stories]
+    values = [_values(story.run) for story in stories]
     skipped = Config.names(affects="nothing", fixed=False)  # those that are fixed tell repeats apart
     names = [name for name in values[0] if name not in skipped and any(of[name] != values[0][name] for of in values)]
     if not names:
         return element("p", "All settings that affect the runs are the same.")
-    rows = [[element("code", name), *(plain_text(of[name]) for of in values)] for name in names]
+    rows = [[element("code", name), *(of[name] for of in values)] for name in names]
     return table(
         "Settings that differ", ["setting", *(title(stories, story) for story in stories)], rows, len(values) + 1
     )
+
+
+def _values(run: Run) -> dict[str, str]:
+    """All settings as text, with those that the run had earlier."""
+    return {name: plain_text(value) + until(run.history, name) for name, value in asdict(run.config).items()}
 
 
 def title(stories: list[Story], story: Story) -> str:

@@ -3,20 +3,20 @@
 import base64
 import math
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from fastsac.config.algorithms import OF_AUTO
 from fastsac.config.command import Choice, every, given, of_preset, plain_text, repeat_command
-from fastsac.config.settings import Config
+from fastsac.config.history import Resumed, until
 from fastsac.report.page import curves, results
 from fastsac.report.page.chart import stacked
 from fastsac.report.page.html import Content, Html, details, element, exact, join, table
 from fastsac.report.page.story import Story
 from fastsac.report.progress import count, duration, percent, rate
 from fastsac.report.ranking import like, rank
-from fastsac.report.runs import make_groups, seeds_text
+from fastsac.report.runs import Run, make_groups, seeds_text
 from fastsac.report.style import MINUS
 
 MOST_FILM_BYTES = 16 << 20  # of a film within the page
@@ -35,7 +35,7 @@ def sections(story: Story) -> list[Section]:
     """All parts that there is something to say in, in order."""
     groups = make_groups([story.run])
     found = [
-        Section("settings", "What was run", settings(story.run.config)),
+        Section("settings", "What was run", settings(story.run)),
         Section("returns", "Returns", curves.returns(groups)),
         *_film(story),
         *(Section("sweep", "Settings by final return", results.ranking(of)) for of in rank([story.run])),
@@ -89,21 +89,32 @@ def _of_card(story: Story) -> Iterator[tuple[str, Html]]:
 # What was run ---------------------------------------------------------------------------------------------------------
 
 
-def settings(config: Config) -> Html:
-    """Settings that differ from preset and defaults, then those of the preset, then all, folded."""
+def settings(run: Run) -> Html:
+    """Settings that differ from preset and defaults, then those of the preset, then all, folded.
+
+    Beside values stand earlier ones, which the run had until it was continued with others.
+    """
+    config = run.config
     env, whose = Choice("env", config.env, results.NOTHING), f"preset {config.preset} and the defaults"
     is_auto = config.algo in OF_AUTO.values()  # which a run resolves: nobody need have given it
     chosen = [each for each in given(config) if not (each.name == "algo" and is_auto)]
-    parts = [_settings(f"Different from {whose}", "otherwise", [env, *chosen])]
+    named = {each.name for each in (*chosen, *of_preset(config))}
+    chosen += [each for each in every(config) if each.name not in named and until(run.history, each.name)]
+    parts = [_settings(f"Different from {whose}", "otherwise", [env, *chosen], run.history)]
     if values := of_preset(config):
-        parts.append(_settings(f"Of the preset {config.preset}", "default", values))
+        parts.append(_settings(f"Of the preset {config.preset}", "default", values, run.history))
     everything = every(config)
-    folded = details(f"All {len(everything)} settings", _settings("All settings", "default", everything))
-    return join([element("div", *parts, class_="beside"), folded])
+    folded = details(f"All {len(everything)} settings", _settings("All settings", "default", everything, run.history))
+    steps = ", ".join(f"{each.env_steps:,}" for each in run.history)
+    continued = [element("p", f"Continued after steps {steps}.", class_="note")] if steps else []
+    return join([element("div", *parts, class_="beside"), *continued, folded])
 
 
-def _settings(caption: str, other: str, rows: Iterable[Choice]) -> Html:
-    cells = [[element("code", row.name), plain_text(row.value), plain_text(row.otherwise)] for row in rows]
+def _settings(caption: str, other: str, rows: Iterable[Choice], history: Sequence[Resumed]) -> Html:
+    cells = [
+        [element("code", row.name), plain_text(row.value) + until(history, row.name), plain_text(row.otherwise)]
+        for row in rows
+    ]
     return table(caption, ["setting", "value", other], cells, texts=3)
 
 
@@ -171,14 +182,16 @@ def throughput(story: Story) -> Html:
 
 
 def repeat(story: Story) -> Html:
-    """The commands that repeat the run."""
+    """The commands that repeat the run, and what they do not repeat."""
     config, path = story.run.config, story.run.path / "config.json"
+    detours = "; ".join(story.run.detours)
+    alone = [element("p", f"That alone is another run: this one went on with {detours}.")] if detours else []
     if config.env.startswith("python:"):
         why = "The environment is an object of a Python script"
-        return element("p", f"{why}: repeat the run there, by fastsac.train with this object.")
+        return join([element("p", f"{why}: repeat the run there, by fastsac.train with this object."), *alone])
     commands = repeat_command(config, between=" \\\n  "), f"fastsac train --config {shlex.quote(str(path))}"
     first, second = (element("pre", element("code", command), tabindex=0) for command in commands)
-    return join([first, element("p", "or, with the file of its settings,"), second])
+    return join([first, element("p", "or, with the file of its settings,"), second, *alone])
 
 
 def versions(story: Story) -> Html:
