@@ -1,7 +1,7 @@
 """How a run was continued, and with which other settings: resumed.json in its directory.
 
-It has an entry for each continuation that the run is made of.  One that came to no checkpoint leaves none: its steps are
-lost, and the next one begins where it began.
+It has an entry for each continuation that the run is made of.  One that came to no checkpoint leaves none: its steps
+are lost, and the next one begins where it began.
 """
 
 import json

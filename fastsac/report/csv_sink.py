@@ -29,15 +29,15 @@ class CsvSink:
     def __init__(self, path: Path, columns: tuple[str, ...], keep: int = 0) -> None:
         kept, self.note = rows_to_keep(path, columns, keep)
         self.num_rows = len(kept)
-        self._path, self._columns = path.absolute(), columns
+        self.path, self._columns = path.absolute(), columns
         self._header = _lines(columns, [dict(zip(columns, columns, strict=True))])
         self._waiting: list[Row] = []  # that are not in the file
         self._begin(self._header + _lines(columns, kept))
 
     def _begin(self, content: bytes) -> None:
-        write_file(self._path, content)
+        write_file(self.path, content)
         self._size = len(content)  # of the file
-        self._file = self._path.open("a+b", buffering=0)
+        self._file = self.path.open("a+b", buffering=0)
 
     def write(self, *rows: Row) -> None:
         """Append rows, or raise an OSError and append them with the next call; keys that are no columns are ignored."""
@@ -47,7 +47,7 @@ class CsvSink:
     def is_there(self) -> bool:
         """The path still leads to the file that the rows go to, and nobody cut it short."""
         try:
-            there = self._path.stat()
+            there = self.path.stat()
             return os.path.samestat(there, os.fstat(self._file.fileno())) and there.st_size >= self._size
         except OSError:
             return False
@@ -57,8 +57,8 @@ class CsvSink:
         before = self._file
         before.seek(0)
         content = before.read()  # also of one that was removed or moved
-        if self._path.exists():
-            set_aside(self._path)
+        if self.path.exists():
+            set_aside(self.path)
         self._begin(content if len(content) >= self._size else self._header)
         before.close()
         self.flush()

@@ -33,19 +33,28 @@ class EventFiles:
     """TensorBoard's event files, in `tensorboard/`.  A writer ends with its first error; later another one begins.
 
     Each file has the settings as the text "config" and as hyper-parameters.
+
+    Args:
+        run_dir: where the folder goes.
+        config: the settings.
+        goes_on_at: env steps from which on earlier files hold what a resumed run does again, which is not to be shown.
     """
 
-    def __init__(self, run_dir: Path, config: Config) -> None:
+    def __init__(self, run_dir: Path, config: Config, goes_on_at: int | None = None) -> None:
         self._run_dir, self._config, self._reopen_at = run_dir, config, 0.0
-        self._open()
+        self._open(goes_on_at)
 
-    def _open(self) -> None:
+    def _open(self, goes_on_at: int | None = None) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from torch.utils.tensorboard.summary import hparams
 
         with keeping_start_method():
             from torchrl.record.loggers.tensorboard import TensorboardLogger
 
         self._writer: Any = TensorboardLogger(exp_name="tensorboard", log_dir=str(self._run_dir))
+        if goes_on_at is not None:  # as SummaryWriter(purge_step=...) does, which torchrl does not take
+            began = Event(session_log=SessionLog(status=SessionLog.START))
+            self._writer.experiment.file_writer.add_event(began, goes_on_at)
         self._writer.experiment.add_text("config", f"```json\n{self._config.to_json()}```")
         for summary in hparams(hyper_parameters(self._config), dict.fromkeys(FINAL)):
             self._writer.experiment.file_writer.add_summary(summary)

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from fastsac.config.settings import Config
+from fastsac.disk.tables import read_numbers
 from fastsac.report import scalars
 from fastsac.report.csv_sink import CsvSink, Row
 from fastsac.report.loggers import EventFiles, WandbRun
@@ -21,6 +24,7 @@ EVAL_COLUMNS = (
     "success_rate",
 )  # fmt: skip
 """The success rates are empty where no episode told whether it succeeded."""
+MOST_STEPS = 2**53  # whatever damage makes of a number
 MEMBER_COLUMNS = ("seed",)  # of both, and one for each setting that a sweep changes
 
 
@@ -39,9 +43,15 @@ class Sinks:
             name: CsvSink(run_dir / name, (*columns, *describing), keep.get(name, 0))
             for name, columns in (("metrics.csv", METRIC_COLUMNS), ("eval.csv", EVAL_COLUMNS))
         }
-        self._events = EventFiles(run_dir, config) if config.tensorboard else None
+        self._events = EventFiles(run_dir, config, self._next_step() if keep else None) if config.tensorboard else None
         wandb_runs = [WandbRun(run_dir, config)] if config.wandb else []
         self._loggers: list[EventFiles | WandbRun] = [*wandb_runs, *([self._events] if self._events else [])]
+
+    def _next_step(self) -> int:
+        """The first env step that no row of member 0, by which scalars go, has."""
+        rows = np.concatenate([read_numbers(file.path, ("member", "env_steps")) for file in self._files.values()])
+        steps = rows[rows[:, 0] == 0, 1]
+        return int(steps[steps < MOST_STEPS].max(initial=-1)) + 1
 
     def metrics(self, rows: Sequence[Row]) -> None:
         """Write rows of metrics.csv, one per member, and their scalars."""

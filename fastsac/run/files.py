@@ -81,9 +81,7 @@ class RunFiles:
     def _write_config(self) -> Config:
         """Write resumed.json, if there is to be one, and config.json; returns the content of the latter."""
         config = self._plan.config.of_no_call().replace(run_dir=str(self._plan.run_dir))
-        write_history(
-            self.folder, self._plan.history
-        )  # before the settings, which would not tell the old ones any more
+        write_history(self.folder, self._plan.history)  # before the old settings are gone
         write_file(self.folder / "config.json", config.to_json().encode())
         return config
 

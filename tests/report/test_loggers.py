@@ -13,8 +13,10 @@ from fastsac.config.settings import Config
 from fastsac.report import scalars
 from fastsac.report.loggers import EventFiles, WandbRun, hyper_parameters
 from fastsac.run.plan import make_plan
+from fastsac.run.trainer import Run, train
 from fastsac.runtime.versions import is_installed
-from tests.support.runs import BASE
+from tests.support.interrupted_runs import resumed
+from tests.support.runs import BASE, rows
 
 METRICS = {name: float(i) for i, name in enumerate(scalars.LEARNING)} | {"env_steps_per_s": 100.0, "host_s": 1.0}
 EVAL = {"return_mean": -150.0, "return_std": 20.0, "episodes": 10, "wall_s": 3.0}
@@ -61,6 +63,24 @@ def test_event_files_have_the_settings_as_text_and_as_hyper_parameters(tmp_path:
     assert (values["gamma"].number_value, values["hidden_dims"].string_value) == (0.9, "(32, 32)")
     experiment = next(d.experiment for d in data.values() if d.HasField("experiment"))
     assert [metric.name.tag for metric in experiment.metric_infos] == list(scalars.FINAL)
+
+
+@pytest.mark.parametrize("first", [20, 1000])
+def test_what_a_resumed_run_does_again_is_shown_once(tmp_path: Path, first: int) -> None:
+    """Killed after rows that no checkpoint counts on, if it came to a row before its only checkpoint."""
+    config = BASE.replace(run_dir=str(tmp_path / "run"), tensorboard=True, log_every=first, total_steps=200)
+    with Run(make_plan(config)) as killed:
+        killed.start()
+        while killed.env_steps < 60:
+            killed.step()
+        killed.checkpointer.write_last()
+        while killed.env_steps < 110:
+            killed.step()
+        killed.log_points.log()
+    train(resumed(tmp_path / "run", log_every=10))
+    expected = [float(row["env_steps"]) for row in rows(tmp_path / "run" / "metrics.csv")]
+    assert [scalar.step for scalar in written(tmp_path / "run").Scalars("train/alpha")] == expected
+    assert len(expected) >= 14
 
 
 def test_hyper_parameters_are_what_affects_learning() -> None:
