@@ -42,12 +42,11 @@ class ActionError(NotFiniteError):
 
 
 class Place(NamedTuple):
-    """Parts of a sentence: "ENVIRONMENT OWNER failed in a step WHEN. AFTER"."""
+    """Parts of a sentence: "ENVIRONMENT OWNER failed in a step WHEN."."""
 
     env: str
     owner: str = ""
     when: str = ""
-    after: str = ""
 
 
 Locate = Callable[[int | None], Place]  # from the number of an environment; None where that is not known
@@ -67,12 +66,11 @@ def of_members(
     """
 
     def locate(index: int | None) -> Place:
-        kept = " Checkpoints written so far are kept."
         if index is None:
-            return Place("the environments", "", f"{during} at env step {min(env_steps())}", kept)
+            return Place("the environments", "", f"{during} at env step {min(env_steps())}")
         member, env = divmod(index, num_envs)
         owner, when = f" of {config.member_name(member)}", f"{during} at env step {env_steps()[member]}"
-        return Place(f"environment {first + env}", owner, when, kept)
+        return Place(f"environment {first + env}", owner, when)
 
     return locate
 
@@ -102,7 +100,7 @@ def try_make(make: Callable[[], T]) -> T:
 
 def _env_failed(error: BaseException, doing: str, place: Place) -> EnvFailedError:
     said = _describe_error(error)
-    return EnvFailedError(f"{place.env}{place.owner} failed in {doing}{place.when}: {said}.{place.after}")
+    return EnvFailedError(f"{place.env}{place.owner} failed in {doing}{place.when}: {said}.")
 
 
 def _describe_error(error: BaseException) -> str:
@@ -212,7 +210,7 @@ class CheckedEnv:
         place = self._locate(None)
         raise BadStepError(
             f"{self._env.spec.env_id} must return {wanted}, got {_describe_value(value)} in {doing}{place.when}. Its "
-            f"back end must keep to the contract in fastsac/env/contract.py.{place.after}"
+            f"back end must keep to the contract in fastsac/env/contract.py."
         )
 
     def _check_finite(self, name: str, value: NDArray[np.float32], doing: str) -> None:
@@ -220,9 +218,7 @@ class CheckedEnv:
             return
         index = _first_not_finite(value)
         place, doing = self._locate(index), self._doing(doing, index)
-        raise NotFiniteError(
-            f"{place.env}{place.owner} returned {name} that is not finite in {doing}{place.when}.{place.after}"
-        )
+        raise NotFiniteError(f"{place.env}{place.owner} returned {name} that is not finite in {doing}{place.when}.")
 
     def _doing(self, doing: str, index: int | None) -> str:
         """Of one environment in a vector step: a step of its episode, or the reset to its next one."""

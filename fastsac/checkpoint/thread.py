@@ -115,9 +115,7 @@ class CheckpointThread:
                 self.newest = self._pending.result()  # where a signal ends the wait, it goes on
         except Exception as error:
             self._pending, self._failed_at = None, self._clock()
-            raise CheckpointError(
-                f"a checkpoint could not be written ({type(error).__name__}: {error}). Those written before are kept."
-            ) from error
+            raise CheckpointError(f"a checkpoint could not be written ({type(error).__name__}: {error}).") from error
         self._pending = None
 
     def should_retry(self) -> bool:

@@ -49,11 +49,10 @@ def run(args: list[str]) -> int:
 
 def story_of(path: Path) -> "Story":
     """What a run directory tells, or the folder of a policy alone; a ValueError where that is nothing."""
+    from fastsac.report.failure import error_text
     from fastsac.report.page.story import tell
-    from fastsac.run.ending import error_files
     from fastsac.run.policy_dir import is_policy_dir, read_about
     from fastsac.run.result import read_summary
 
-    errors = [file.read_text(errors="replace") for file in error_files(path)]
     card = asdict(read_about(path).card) if is_policy_dir(path) else None
-    return tell(path, read_summary(path), "\n".join(errors), card)
+    return tell(path, read_summary(path), error_text(path), card)

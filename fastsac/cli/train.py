@@ -70,7 +70,7 @@ def run(args: list[str]) -> int:
             return _train(config, given[0].notes, quiet, world)
         except PeerError as error:
             if world.speaks_of(error):
-                say(PROG, f"{error}. Checkpoints written so far are kept.")
+                say(PROG, with_notes(f"{error}.", error))
             return 1
         except ValueError as error:
             if world.is_first or not isinstance(error, AgreedError):
@@ -224,19 +224,22 @@ def first_flags(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def explanation(error: Exception, run_dir: Path) -> str | None:
     """What to say of an error that ended a run; None for a fault of the program."""
-    from fastsac.run.ending import ENVIRONMENTS, FAILURES
+    from fastsac.run.ending import ENVIRONMENTS, FAILURES, kept
 
     cause = None if isinstance(error, ENVIRONMENTS) else disk_error(error)
     if cause is not None:
-        message = (
-            f"cannot write to {run_dir}: {cause.strerror}. Checkpoints written so far are kept: make room and continue "
-            f"with --resume {run_dir}."
-        )
+        how = f"continue with --resume {run_dir}" if kept(run_dir) else "start again"
+        message = f"cannot write to {run_dir}: {cause.strerror}. Make room and {how}."
     elif isinstance(error, FAILURES):
         message = str(error)
     else:
         return None
-    return " ".join([message, *getattr(error, "__notes__", ())])  # notes name the file with the traceback
+    return with_notes(message, error)
+
+
+def with_notes(message: str, error: Exception) -> str:
+    """A message, and what was noted of an error: what is left of the run, and the file with the traceback."""
+    return " ".join([message, *getattr(error, "__notes__", ())])
 
 
 def show_result(result: "Result", quiet: bool = False) -> None:

@@ -14,6 +14,7 @@ from fastsac.config.history import Resumed, read_history, settings_that_count
 from fastsac.config.settings import Config
 from fastsac.config.stored import check_run_dir
 from fastsac.disk.tables import read_numbers
+from fastsac.report.failure import error_text, why_failed
 from fastsac.report.statistics import Array, iqm
 from fastsac.report.style import COLOURS
 
@@ -112,6 +113,8 @@ def read_run(path: Path) -> Run:
     """As `open_run`; raises ValueError also if there is nothing to draw yet."""
     run = open_run(path)
     if not any(curve.mean.size for member in run.members for curve in (member.evals, member.episodes)):
+        if why := why_failed(error_text(path)):
+            raise ValueError(f"{path} has no returns: an error ended the run before its first evaluation ({why}).")
         raise ValueError(f"{path} has no returns yet, in eval.csv or metrics.csv. Wait for the first evaluation.")
     return run
 

@@ -10,6 +10,7 @@ from fastsac import checkpoint
 from fastsac.config.settings import Config
 from fastsac.run.result import read_summary
 from fastsac.run.run_dir import InUseError, RunDir, last_steps
+from fastsac.run.run_state import before_first_checkpoint
 from fastsac.runtime.world import World
 
 
@@ -96,17 +97,28 @@ def settings_before(config: Config) -> Config | None:
 
 
 def _check_free(place: RunDir) -> None:
-    if not place.is_free:
-        raise ValueError(
-            f"run_dir {place.path} exists and is not empty. Give another one, or --resume {place.path} to continue."
-        )
+    if place.is_free:
+        return
+    _check_has_begun(place)
+    raise ValueError(
+        f"run_dir {place.path} exists and is not empty. Give another one, or --resume {place.path} to continue."
+    )
 
 
 def _check_resumable(place: RunDir) -> None:
     """Refuse what is no run; what is wrong with a run is told by who reads its checkpoints."""
+    _check_has_begun(place)
     if not place.is_run():
         checkpoint.find(place.path, with_replay=False)
         raise ValueError(f"{place.path} is not a run directory: it has no config.json that this version reads.")
+
+
+def _check_has_begun(place: RunDir) -> None:
+    """Refuse a run of ours that ended before its first checkpoint, which nothing but a new start leads out of."""
+    is_ours = place.is_marked and (place.path / "config.json").is_file()
+    if is_ours and not checkpoint.checkpoint_dirs(place.path) and not worth_keeping(place.path):
+        about = before_first_checkpoint(place.path)
+        raise ValueError(f"run_dir {place.path} has no checkpoint: {about} Or give another --run-dir.")
 
 
 def _check_auto(place: RunDir) -> None:

@@ -7,11 +7,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastsac import checkpoint
 from fastsac.acting.errors import ActionError, BadStepError, NotFiniteError
 from fastsac.acting.evaluation import MAX_STEPS
 from fastsac.checkpoint.thread import CheckpointError
 from fastsac.disk.files import write_file
 from fastsac.env import first_line
+from fastsac.report import failure
 from fastsac.report.statistics import iqm_of_finite, mean_of_finite
 from fastsac.run.result import Result
 from fastsac.run.run_state import Row
@@ -27,15 +29,13 @@ if TYPE_CHECKING:
 ENVIRONMENTS = (BadStepError, NotFiniteError)  # any error may be the cause of these
 FAILURES = (*ENVIRONMENTS, CaptureError, CheckpointError, DivergedError, PeerError)  # whose message says all
 EVALUATED = ("return_mean", "return_std", "episodes_cut", "success_rate")  # columns of eval.csv, in summary.json too
-ERROR_FILES = ("error.txt", "error-fastsac.txt")  # why a run ended; the second where the first is somebody else's
-ERROR_HEAD = b"fastsac: the run ended by an error.\n"
 
 
 def close(run: "Run", interrupted: bool, stopped_by: str) -> Result:
     """Write the result, and remove word of an error that ended the run which this one continued."""
     result = write_result(run, interrupted, stopped_by)
     if run.plan.world.is_first:
-        for path in error_files(run.files.folder):
+        for path in failure.error_files(run.files.folder):
             path.unlink()
     return run.plan.world.tell(result)
 
@@ -110,16 +110,23 @@ def leaving_word(run: "Run") -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if not isinstance(error, PeerError):
             run.plan.world.fail(_text(error))
+        if words := kept(run.plan.run_dir):
+            error.add_note(words)
         if run.plan.place.is_held:
             _leave_word(run, error)
         raise
 
 
+def kept(run_dir: Path) -> str:
+    """What to say of the checkpoints of a run that an error ends; nothing where it has none."""
+    return "Checkpoints written so far are kept." if checkpoint.checkpoint_dirs(run_dir) else ""
+
+
 def _leave_word(run: "Run", error: BaseException) -> None:
     with suppress(Exception):
-        paths = [run.files.folder / name for name in ERROR_FILES]
-        path = next((p for p in paths if not p.exists() or p in error_files(run.files.folder)), paths[-1])
-        write_file(path, ERROR_HEAD + "".join(traceback.format_exception(error)).encode(errors="replace"))
+        paths = [run.files.folder / name for name in failure.FILES]
+        path = next((p for p in paths if not p.exists() or p in failure.error_files(run.files.folder)), paths[-1])
+        write_file(path, failure.content(_text(error), "".join(traceback.format_exception(error))))
         error.add_note(f"See {run.plan.run_dir / path.name}.")
     with suppress(Exception):
         write_result(run, interrupted=True, stopped_by="error", error=_text(error))
@@ -128,12 +135,6 @@ def _leave_word(run: "Run", error: BaseException) -> None:
 def _text(error: BaseException) -> str:
     text = str(error) if isinstance(error, FAILURES) else f"{type(error).__name__}: {first_line(error)}"
     return " ".join(text.split())
-
-
-def error_files(run_dir: Path) -> list[Path]:
-    """Those that are there and are ours: a user may have files of such names."""
-    paths = [run_dir / name for name in ERROR_FILES]
-    return [path for path in paths if path.is_file() and path.read_bytes().startswith(ERROR_HEAD)]
 
 
 def closing_table(result: Result, last_evals: Sequence[Row]) -> dict[str, str]:

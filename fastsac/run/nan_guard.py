@@ -122,8 +122,8 @@ class NanGuard:
         for fault in faults:
             what = f"{self._describe(fault)}. {self._dump(fault)}"
             if self._held is None:
-                advice = "try a smaller learning rate, --max-grad-norm 1 or --on-nan rollback."
-                raise NotFiniteError(f"{what} Checkpoints written so far are kept; {advice}")
+                advice = "Try a smaller learning rate, --max-grad-norm 1 or --on-nan rollback."
+                raise NotFiniteError(f"{what} {advice}")
             if self.rollbacks[fault.member] == MAX_ROLLBACKS:
                 advice = "try a smaller learning rate or --max-grad-norm 1."
                 raise NotFiniteError(f"{what} {MAX_ROLLBACKS} rollbacks did not help: {advice}")

@@ -11,6 +11,7 @@ from fastsac.config.history import Resumed, continued, read_history
 from fastsac.config.kinds import conform
 from fastsac.config.settings import Config
 from fastsac.env import EnvSpec
+from fastsac.report.failure import error_text, why_failed
 from fastsac.report.progress import duration
 from fastsac.run.result import read_summary
 from fastsac.run.task_record import TaskRecord
@@ -186,7 +187,16 @@ def goal_flag(config: Config) -> str:
 
 def find(run_dir: Path, with_replay: bool = True) -> checkpoint.Found:
     """The newest checkpoint whose files are whole and whose meta.json is that of a run, as `checkpoint.find`."""
+    if why_failed(error_text(run_dir)) and not checkpoint.checkpoint_dirs(run_dir):
+        raise ValueError(f"{run_dir} has no checkpoint: {before_first_checkpoint(run_dir)}")
     return checkpoint.find(run_dir, with_replay, RunState.from_json)
+
+
+def before_first_checkpoint(run_dir: Path) -> str:
+    """What to say of a run that ended before its first checkpoint."""
+    why = why_failed(error_text(run_dir))
+    ended = f"the run ended before its first one{f' ({why})' if why else ''}"
+    return f"{ended}. --run-dir {run_dir} --resume auto starts it afresh."
 
 
 def find_checkpoint(run_dir: Path, with_replay: bool) -> checkpoint.Found:

@@ -166,8 +166,8 @@ class Together:
         sums = self.world.gather([_fingerprint(leaf) for leaf in pytree.tree_leaves(shared) if leaf is not None])
         if differing := [rank for rank, each in enumerate(sums) if each != sums[0]]:
             raise DivergedError(
-                f"the parameters of rank {differing[0]} are not those of rank 0 any more. Checkpoints written so far "
-                "are kept. Are the versions and the GPUs of all machines the same?"
+                f"the parameters of rank {differing[0]} are not those of rank 0 any more. Are the versions and the "
+                "GPUs of all machines the same?"
             )
 
     @contextmanager

@@ -248,5 +248,5 @@ class Peers:
         self._error = error
         if not (self._closed.wait(GRACE_S) or (self._has_noticed and self._closed.wait(ENDING_S))):
             if error.is_told_by(self._rank):
-                print(f"fastsac: {error}. Checkpoints written so far are kept.", file=sys.stderr, flush=True)
+                print(f"fastsac: {error}.", file=sys.stderr, flush=True)
             self._leave(FAILED)

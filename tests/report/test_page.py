@@ -13,11 +13,11 @@ from fastsac.cli.report import story_of
 from fastsac.config.command import repeat_command
 from fastsac.config.history import continued, write_history
 from fastsac.config.settings import Config
+from fastsac.report.failure import content
 from fastsac.report.page.page import page, write_page
 from fastsac.report.page.results import NOTHING
 from fastsac.report.page.sections import MOST_FILM_BYTES
 from fastsac.report.page.story import Story, read_columns, tell
-from fastsac.run.ending import ERROR_HEAD
 from fastsac.run.policy_dir import read_about
 from fastsac.run.result import Result, read_summary
 from tests.support.html_page import Page
@@ -236,7 +236,8 @@ def test_a_run_that_was_interrupted_and_one_that_reached_its_goal(run: Path) -> 
 
 def test_a_run_that_failed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_run(tmp_path / "run", returns=())
-    (path / "error.txt").write_bytes(ERROR_HEAD + b"Traceback\n  line 3\nArithmeticError: joint <3> came off\n")
+    line = "ArithmeticError: joint <3> came off"
+    (path / "error.txt").write_bytes(content(line, f"Traceback\n  line 3\n{line}\n"))
     assert main(["report", str(path)]) == 0
     found = Page((path / "report.html").read_text())
     assert "failed after 0 of 20,000 environment steps: ArithmeticError: joint <3> came off" in found.text

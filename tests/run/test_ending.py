@@ -10,10 +10,11 @@ from fastsac import checkpoint
 from fastsac.acting.errors import EnvFailedError, NotFiniteError
 from fastsac.checkpoint.thread import CheckpointError
 from fastsac.checkpoint.writer import Writer
+from fastsac.cli.main import main
 from fastsac.run.plan import make_plan
 from fastsac.run.result import Result
-from fastsac.run.trainer import train
-from tests.support.runs import BASE, rows, run, run_with
+from fastsac.run.trainer import Run, train
+from tests.support.runs import BASE, TINY, complaints, rows, run, run_with
 
 
 def summary_of(folder):
@@ -46,7 +47,7 @@ def test_a_failed_run_says_so_and_can_be_resumed(tmp_path, changes, kind, told, 
     assert summary["eval_return_mean"] == float(rows(folder / "eval.csv")[-1]["return_mean"])
     assert summary["versions"]
     assert str(error.value) in (folder / "error.txt").read_text()
-    assert error.value.__notes__ == [f"See {folder / 'error.txt'}."]
+    assert error.value.__notes__[-1] == f"See {folder / 'error.txt'}."
     healed = {**settings, "env_kwargs": {}, "critic_lr": 3e-4}
     if resume == "auto":
         result = run(tmp_path, **healed, resume="auto")
@@ -78,6 +79,40 @@ def test_a_run_that_fails_before_its_first_checkpoint_is_made_afresh(tmp_path):
     assert summary_of(tmp_path / "run")["stopped_by"] == "error"
     assert run(tmp_path, resume="auto").env_steps >= 60
     assert not (tmp_path / "run" / "error.txt").exists()
+
+
+def test_every_way_out_of_a_run_that_failed_before_its_first_checkpoint_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = [
+        "train", "--env", "tests.support.scripted_env:5c", "--preset", "none", *TINY[2:], "--run-dir", "run",
+        "--total-steps", "100",
+    ]  # fmt: skip
+    assert main([*command, "--env-kwargs", '{"fail": [1, 0]}']) == 1
+    failed = capsys.readouterr().err
+    assert "are kept" not in failed
+    why = failed.removeprefix("fastsac train: ").removesuffix(". See run/error.txt.\n")
+    assert why.startswith("environment 1 of member 0 (seed 1) failed in reset at env step 0: RuntimeError: ")
+    says = (
+        f"has no checkpoint: the run ended before its first one ({why}). --run-dir run --resume auto starts it afresh."
+    )
+    for args, expected in (
+        (command, f"run_dir run {says} Or give another --run-dir.\n"),
+        (["train", "--resume", "run"], f"run_dir run {says} Or give another --run-dir.\n"),
+        (["eval", "run"], f"run {says}\n"),
+        (["plot", "run"], f"run has no returns: an error ended the run before its first evaluation ({why}).\n"),
+    ):
+        assert main(args) in (1, 2)
+        assert complaints(capsys.readouterr().err).endswith(expected)
+    assert main([*command, "--resume", "auto"]) == 0
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_can_be_started_again(tmp_path):
+    with Run(make_plan(BASE.replace(run_dir=str(tmp_path / "run")))) as killed:
+        killed.start()
+    told = r"has no checkpoint: the run ended before its first one\. --run-dir .* --resume auto starts it afresh\."
+    with pytest.raises(ValueError, match=told):
+        run(tmp_path)
+    assert run(tmp_path, resume="auto").env_steps >= 60
 
 
 def test_an_error_that_nobody_thought_of_leaves_word_too(tmp_path):
@@ -113,6 +148,6 @@ def test_word_that_cannot_be_left_does_not_hide_the_error(tmp_path, name):
 
     with pytest.raises(EnvFailedError, match="the simulator exploded") as error:
         run_with(tmp_path, block, env_kwargs={"fail": [1, 11]})
-    folder, told = tmp_path / "run", hasattr(error.value, "__notes__")
+    folder, told = tmp_path / "run", any(note.startswith("See ") for note in error.value.__notes__)
     assert (told, (folder / "error.txt").is_file()) == (name != "error.txt",) * 2
     assert (folder / "summary.json").is_file() == (name == "error.txt")

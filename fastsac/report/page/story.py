@@ -11,6 +11,7 @@ import numpy as np
 
 from fastsac.config.command import plain_text
 from fastsac.disk.tables import read_numbers, read_table
+from fastsac.report.failure import why_failed
 from fastsac.report.runs import Run, open_run
 from fastsac.report.statistics import Array
 
@@ -107,7 +108,7 @@ class Story:
         stopped_by = self.summary.get("stopped_by") if self.is_over else None
         if stopped_by == "error" or (self.error and not stopped_by):
             told = str(self.summary.get("error", "")) if self.is_over else ""
-            return State("failed", f"{of}: {told or last_line(self.error)}", is_good=False)
+            return State("failed", f"{of}: {told or why_failed(self.error)}", is_good=False)
         if stopped_by is None:
             return State("not over", f"{of}: it is still going on, or was ended without a word")
         if self.summary["interrupted"]:
@@ -191,8 +192,3 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
     numbers = read_numbers(path, have) if have else np.zeros((0, 0))
     nothing = np.full(len(numbers), np.nan)
     return {name: numbers[:, have.index(name)] if name in have else nothing for name in names}
-
-
-def last_line(text: str) -> str:
-    """The last line of a traceback: the error."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
