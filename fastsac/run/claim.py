@@ -88,12 +88,17 @@ def _new_one(config: Config) -> RunDir:
 
 def settings_before(config: Config) -> Config | None:
     """The settings that the run which goes on has had; None where there are none that can be read."""
-    folder = config.run_dir if config.resume == "auto" else config.resume
-    if config.resume is None or folder is None:
-        return None
-    with suppress(ValueError):
-        return Config.load(Path(folder))
+    folder = folder_before(config)
+    if folder is not None:
+        with suppress(ValueError):
+            return Config.load(folder)
     return None
+
+
+def folder_before(config: Config) -> Path | None:
+    """Where the run is that goes on, if there is one; None of a new run."""
+    folder = config.run_dir if config.resume == "auto" else config.resume
+    return None if config.resume is None or folder is None else Path(folder)
 
 
 def _check_free(place: RunDir) -> None:

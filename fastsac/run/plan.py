@@ -17,7 +17,7 @@ from fastsac.config.history import Resumed
 from fastsac.config.settings import Config
 from fastsac.config.shares import PartOfAgent
 from fastsac.env import EnvSpec, make_spec, why_only_here
-from fastsac.run.claim import claim_together, of_restart, settings_before
+from fastsac.run.claim import claim_together, folder_before, of_restart, settings_before
 from fastsac.run.effects import settle
 from fastsac.run.films import check_films
 from fastsac.run.forecast import forecast
@@ -26,7 +26,7 @@ from fastsac.run.mode import choose_mode
 from fastsac.run.prefill import Prefill, plan_prefill, ring_bytes
 from fastsac.run.processes import about_processes, check_equal, check_equal_settings, share_with_others
 from fastsac.run.run_dir import RunDir
-from fastsac.run.run_state import Resume, check_resume
+from fastsac.run.run_state import Resume, check_resume, check_task
 from fastsac.runtime import compile_cache
 from fastsac.runtime.device import num_cpus
 from fastsac.runtime.gpus import Placement, View, choose_placement, look
@@ -147,6 +147,8 @@ def _choose(config: Config, world: World, views: Sequence[View]) -> _Choice:
     placement = choose_placement(config.device, views, world.rank)
     device = placement.device
     spec = make_spec(config.env, config.env_kwargs_of_training, config.action_limit)
+    if (folder := folder_before(config)) is not None:
+        check_task(folder, spec)
     _check_evaluation(config, spec)
     check_films(config)
     config, left_out = settle(config.replace(algo=_choose_algo(config, spec)), spec, settings_before(config))

@@ -141,10 +141,7 @@ def check_resume(config: Config, spec: EnvSpec, run_dir: Path) -> Resume:
     """The newest checkpoint of `run_dir`; a ValueError where there is none, or it does not fit the configuration."""
     found = find_checkpoint(run_dir, with_replay=config.checkpoint_replay == "full")
     state = RunState.from_json(found.meta)
-    if state.env_id != spec.env_id:
-        raise ValueError(
-            f"the checkpoint in {run_dir} is of {state.env_id}, got env {spec.env_id}. Resume without --env."
-        )
+    check_task(run_dir, spec)
     had = defaults_of_sizes() | state.sizes
     differing = [f"{k} {had.get(k)}, got {v}" for k, v in sizes_of(config, spec).items() if had.get(k) != v]
     if differing:
@@ -173,6 +170,23 @@ def _history(config: Config, run_dir: Path, found: checkpoint.Found, state: RunS
     with_replay = found.with_replay and found.meta["replay"] is not None
     earlier = read_history(run_dir)
     return continued(earlier, stored, config, min(state.env_steps), found.folder.name, with_replay)
+
+
+def check_task(run_dir: Path, spec: EnvSpec) -> None:
+    """Refuse to go on in another task than that of the newest checkpoint, with a ValueError.
+
+    Whether that can be read at all is for others to tell.
+    """
+    try:
+        *_, newest = checkpoint.checkpoint_dirs(run_dir)
+        env_id = RunState.from_json(checkpoint.read_meta(newest)).env_id
+    except ValueError:
+        return
+    if env_id != spec.env_id:
+        raise ValueError(
+            f"the checkpoint in {run_dir} is of {env_id}, and a run keeps its task, got env {spec.env_id}. Leave --env "
+            "out, or give another --run-dir without --resume."
+        )
 
 
 def goals_of(config: Config) -> list[float | None]:

@@ -204,6 +204,8 @@ def test_resume_refuses_other_environments_and_sizes(tmp_path):
     config = Config.load(folder).replace(resume=str(folder))
     with pytest.raises(ValueError, match=r"the checkpoint in .* is of tests.support.scripted_env:3t"):
         train(config.replace(env="tests.support.scripted_env:4t"))
+    with pytest.raises(ValueError, match=r"and a run keeps its task, got env envpool:CartPole-v1\. Leave --env out"):
+        train(config.replace(env="CartPole-v1"))  # whatever its algorithm would be
     with pytest.raises(ValueError, match=r"has hidden_dims \[8\], got \[9\]"):
         train(config.replace(hidden_dims=(9,)))
     with pytest.raises(ValueError, match=r"is at its 60 steps already. Give a larger --total-steps"):
