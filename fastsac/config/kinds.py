@@ -1,7 +1,7 @@
 """Whether a value is of the type that an annotation names, or one that JSON can hold, and how to say it of others.
 
-Values come from Python, from JSON and from command lines: equivalents (a list for a tuple, a whole number for a float,
-numpy's scalars) become the plain Python value of the type.  Knows no field by name.
+Values come from Python, from JSON and from command lines: equivalents (a list for a tuple, 1 for a float, 1e4 for a
+whole number, numpy's scalars) become the plain Python value of the type.  Knows no field by name.
 """
 
 import json
@@ -61,7 +61,7 @@ def _plain(value: Any, kind: Any) -> Any:
         value = value.tolist()
     origin = get_origin(kind) or kind
     if origin in (Union, UnionType):
-        for each in get_args(kind):
+        for each in sorted(get_args(kind), key=lambda each: each is not type(value)):  # 1.0 stays a float if it may
             with suppress(TypeError):
                 return _plain(value, each)
     if origin is Literal and isinstance(value, str) and value in get_args(kind):
@@ -82,13 +82,14 @@ def _plain(value: Any, kind: Any) -> Any:
         if NOT_TEXT.search(value):
             raise ValueError(f"must be text without control characters, got {shown(value)}")
         return str.__str__(value)
-    if origin in (int, float) and isinstance(value, int | float if origin is float else int):
+    if origin in (int, float) and isinstance(value, int | float):
         return _number(value, origin)
     raise TypeError
 
 
 def _number(value: int | float, kind: type) -> int | float:
-    if isinstance(value, bool):
+    is_broken = isinstance(value, float) and not value.is_integer()  # also NaN and infinity
+    if isinstance(value, bool) or (kind is int and is_broken):
         raise TypeError
     if kind is int and not -(2**63) <= value < 2**63:
         raise OverflowError

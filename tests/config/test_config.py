@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fastsac.config.fields import GROUPS, docs_of
+from fastsac.config.kinds import as_kind
 from fastsac.config.presets import PRESETS, find_preset
 from fastsac.config.seeds import seeds_text
 from fastsac.config.settings import Config
@@ -31,6 +32,9 @@ SWEEP_101 = "{}=" + ",".join(f"0.{i}1" for i in range(101))
         ({"total_steps": 0}, "total_steps must be at least 1, got 0."),
         ({"seed": -1}, "seed must be at least 0, got -1."),
         ({"num_envs": 2.5}, "num_envs must be a whole number, got 2.5."),
+        ({"total_steps": float("inf")}, "total_steps must be a whole number, got inf."),
+        ({"total_steps": 1e30}, "total_steps must be a number that fits into 64 bits, got 1e+30."),
+        ({"hidden_dims": (8, 8.5)}, "hidden_dims must be a list of whole numbers, got (8, 8.5)."),
         ({"utd_ratio": 0.0}, "utd_ratio must be above 0, got 0.0."),
         ({"critic_lr": -1e-3}, "critic_lr must be above 0, got -0.001."),
         ({"gamma": 1.5}, "gamma must be in [0, 1], got 1.5."),
@@ -110,6 +114,15 @@ def test_numbers_and_paths_of_other_libraries_become_plain():
     )
     assert repr(given) == repr(plain)
     assert Config.from_json(given.to_json()) == given
+
+
+def test_whole_numbers_may_be_written_as_floats_in_python_and_in_json():
+    given = BASE.replace(total_steps=1e4, hidden_dims=(8.0, 8), seeds=2.0, updates_per_launch=np.float32(4))
+    for config in (given, Config.from_json(given.to_json().replace('steps": 10000', 'steps": 1e4'))):
+        values = (config.total_steps, *config.hidden_dims, config.seeds, config.updates_per_launch)
+        assert values == (10_000, 8, 8, 2, 4)
+        assert all(type(value) is int for value in values)
+    assert type(as_kind(3.0, int | float)) is float  # where it may be either
 
 
 def test_json_round_trip():
