@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import shlex
 import shutil
 import sys
@@ -261,8 +262,9 @@ def next_commands(result: "Result") -> Iterator[tuple[str, str]]:
     if result.interrupted:
         yield "continue with", f"{fastsac} train --resume {run_dir}"
     else:
-        yield "evaluate with", f"{fastsac} eval {run_dir}"
-        yield "watch it with", f"{fastsac} play {run_dir}"
+        best = " --member best" if len(result.members) > 1 and math.isfinite(result.eval_return_mean) else ""
+        yield "evaluate with", f"{fastsac} eval {run_dir}{best}"
+        yield "watch it with", f"{fastsac} play {run_dir}{best}"
         yield "all on a page with", f"{fastsac} report {run_dir}"
         more = f"--total-steps {2 * result.env_steps}"
         if result.stopped_by == "goal":

@@ -175,6 +175,8 @@ def test_closing_lines_say_what_may_be_done_with_a_run(tmp_path):
     assert [command.split()[1] for command in commands[:3]] == ["eval", "play", "report"]
     assert commands[3].endswith(f"fastsac train --resume '{folder}' --total-steps 80")
     assert commands[5].endswith(f"tensorboard --logdir '{folder}'")
+    several = dict(next_commands(dataclasses.replace(result, members=[{}, {}])))
+    assert all(several[name].endswith(" --member best") for name in ("evaluate with", "watch it with"))
     stopped = dict(next_commands(dataclasses.replace(result, interrupted=True)))
     assert list(stopped) == ["continue with", "look at it in"]
 
