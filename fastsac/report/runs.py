@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fastsac.config import seeds
+from fastsac.config.command import plain_text
 from fastsac.config.history import Resumed, read_history, settings_that_count
 from fastsac.config.settings import Config
 from fastsac.config.stored import check_run_dir
@@ -252,8 +253,10 @@ def setting_text(setting: Setting) -> str:
 
 
 def short(value: object) -> str:
-    """A setting as text."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """A setting as text; other than `plain_text`, without commas of its own."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) if isinstance(value, int | tuple) and not isinstance(value, bool) else plain_text(value)
 
 
 def seeds_text(group: Group) -> str:

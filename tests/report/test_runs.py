@@ -8,8 +8,10 @@ import pytest
 from matplotlib.colors import to_hex
 
 from fastsac.cli.main import main
+from fastsac.config.history import continued, write_history
+from fastsac.config.settings import Config
 from fastsac.report.curves import draw, plot
-from fastsac.report.runs import OTHER, make_groups, read_run, read_runs
+from fastsac.report.runs import OTHER, make_groups, read_run, read_runs, setting_text
 from fastsac.report.style import COLOURS
 from fastsac.report.traces import along, stack
 from tests.support.figures import drawn, is_png, legend, x_of, y_of
@@ -140,6 +142,22 @@ def test_seeds_are_grouped_and_settings_told(tmp_path: Path) -> None:
     assert [[m.config.seed for m in group.members] for group in groups] == [[1, 3, 4], [2]]
     assert [group.label for group in groups] == ["a, c: seeds 1, 3, 4, utd_ratio 1", "b: seed 2, utd_ratio 2"]
     assert [group.colour for group in groups] == list(COLOURS[:2])
+
+
+def test_a_setting_looks_in_a_label_as_in_a_table(tmp_path: Path) -> None:
+    values = {"env_kwargs": {"bug": "raise"}, "bf16": True, "hidden_dims": (8, 8), "target_entropy": None, "tau": 1e-5}
+    config = Config(env="Pendulum-v1", **values)
+    told = setting_text({name: getattr(config, name) for name in values})
+    assert told == 'env_kwargs {"bug": "raise"}, bf16 on, hidden_dims (8, 8), target_entropy none, tau 1e-05'
+
+
+def test_runs_that_went_on_with_other_settings_are_no_repeats(tmp_path: Path) -> None:
+    paths = [write_run(tmp_path / name, seed=seed, total_steps=9) for seed, name in enumerate("abc", start=1)]
+    now = Config.load(paths[2])
+    write_history(paths[1], continued([], now.replace(total_steps=5), now, 5, "000001", with_replay=True))
+    write_history(paths[2], continued([], now.replace(gamma=0.5), now, 5, "000001", with_replay=True))
+    groups = make_groups(read_runs(paths))
+    assert [[run.path.name for run in group.runs] for group in groups] == [["a", "b"], ["c"]]
 
 
 def test_a_seed_counts_once_by_the_member_that_was_evaluated_most_often(
