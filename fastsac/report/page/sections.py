@@ -136,7 +136,7 @@ def _film(story: Story) -> Iterator[Section]:
         "video", src=source, controls=True, loop=True, muted=True, playsinline=True, preload="metadata",
         aria_label=f"The policy in {story.run.config.task}",
     )  # fmt: skip
-    yield Section("film", "Film", join([film, element("p", words, class_="note")]))
+    yield Section("film", "Film", element("div", film, element("p", words, class_="note"), class_="film"))
 
 
 # Time -----------------------------------------------------------------------------------------------------------------
