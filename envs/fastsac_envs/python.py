@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 import gymnasium
@@ -148,19 +149,35 @@ _ADOPTED: dict[str, tuple[object, Copies | Own]] = {}  # by task: what was hande
 def adopt(env: object, task: str | None = None) -> str:
     """Take in an environment under `task`, or under a name after what it is; returns the name.
 
-    Another environment of the same name gets a number before it: "MyEnv", "2:MyEnv".
+    Another environment of the same name gets a number before it: "MyEnv", "2:MyEnv".  A lambda that is written, or
+    comes by, once more is the same one.
 
     Raises:
         ValueError: it is none of those that the module names, or cannot be made.
     """
     if task is None:
-        task = next((name for name, (known, _) in _ADOPTED.items() if known is env), None)
-    if task not in _ADOPTED or _ADOPTED[task][0] is not env:
+        task = next((name for name, (known, _) in _ADOPTED.items() if _are_same(known, env)), None)
+    if task not in _ADOPTED or not _are_same(_ADOPTED[task][0], env):
         maker, title = _look(env)
         free = (name for name in itertools.chain([title], map(f"{{}}:{title}".format, itertools.count(2))))
         task = task or next(name for name in free if name not in _ADOPTED)
         _ADOPTED[task] = (env, maker)
     return task
+
+
+def _are_same(known: object, env: object) -> bool:
+    """Whether two are one object, or functions of the same code over the same variables."""
+    if not (isinstance(known, FunctionType) and isinstance(env, FunctionType)):
+        return known is env
+    return known.__globals__ is env.__globals__ and _parts(known) == _parts(env)
+
+
+def _parts(function: FunctionType) -> list[object]:
+    """What a function does, wherever it stands, and the objects that it does it with, by identity."""
+    code = function.__code__.replace(co_firstlineno=1, co_linetable=b"")
+    used = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    used += [cell.cell_contents for cell in function.__closure__ or ()]
+    return [code, *map(id, used)]
 
 
 def _look(env: Any) -> tuple[Copies | Own, str]:

@@ -31,6 +31,19 @@ def test_every_kind_gives_the_numbers_of_the_name(kind):
     assert make_spec(name).max_episode_steps == 200
 
 
+def test_a_function_that_comes_by_once_more_is_the_same():
+    def of(pay):
+        return lambda: Endless(pay)
+
+    one, other = object(), object()
+    names = [register_env(lambda: Endless(3.25)) for _ in range(3)]
+    names.append(register_env(lambda: Endless(3.25)))  # on another line
+    assert len(set(names)) == 1
+    assert register_env(lambda: Endless(3)) != names[0]
+    assert register_env(lambda: Endless(3)) != register_env(lambda: Endless(3.0))
+    assert register_env(of(one)) == register_env(of(one)) != register_env(of(other))
+
+
 def test_a_name_is_kept_for_its_object():
     class Mine(Endless):
         pass
