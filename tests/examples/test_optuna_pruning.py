@@ -22,7 +22,7 @@ def somewhere_else(tmp_path, monkeypatch):
 
 
 def test_the_script_prints_the_best_trial():
-    command = [sys.executable, SCRIPT, "--trials", "2", "--steps", str(STEPS), "--out", "search"]
+    command = [sys.executable, str(SCRIPT), "--trials", "2", "--steps", str(STEPS), "--out", "search"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "'actor_lr': " in done.stdout.splitlines()[-1]

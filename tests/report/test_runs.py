@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,7 +146,13 @@ def test_seeds_are_grouped_and_settings_told(tmp_path: Path) -> None:
 
 
 def test_a_setting_looks_in_a_label_as_in_a_table(tmp_path: Path) -> None:
-    values = {"env_kwargs": {"bug": "raise"}, "bf16": True, "hidden_dims": (8, 8), "target_entropy": None, "tau": 1e-5}
+    values: dict[str, Any] = {
+        "env_kwargs": {"bug": "raise"},
+        "bf16": True,
+        "hidden_dims": (8, 8),
+        "target_entropy": None,
+        "tau": 1e-5,
+    }
     config = Config(env="Pendulum-v1", **values)
     told = setting_text({name: getattr(config, name) for name in values})
     assert told == 'env_kwargs {"bug": "raise"}, bf16 on, hidden_dims (8, 8), target_entropy none, tau 1e-05'

@@ -405,7 +405,7 @@ def test_a_run_directory_that_becomes_read_only(tmp_path, in_time):
     if not in_time:
         assert err.count("\n") == 1
         assert err.startswith(f"fastsac train: cannot write to {folder}: Permission denied.")
-        assert f"make room and continue with --resume {folder}" in err
+        assert f"Make room and continue with --resume {folder}" in err
 
 
 # Rows of the replay that are gone ---------------------------------------------------------------------------------
