@@ -110,10 +110,9 @@ def leaving_word(run: "Run") -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if not isinstance(error, PeerError):
             run.plan.world.fail(_text(error))
-        if words := kept(run.plan.run_dir):
-            error.add_note(words)
-        if run.plan.place.is_held:
-            _leave_word(run, error)
+        see = _leave_word(run, error) if run.plan.place.is_held else ""
+        if note := " ".join(filter(None, [kept(run.plan.run_dir), see])):
+            error.add_note(note)
         raise
 
 
@@ -122,14 +121,17 @@ def kept(run_dir: Path) -> str:
     return "Checkpoints written so far are kept." if checkpoint.checkpoint_dirs(run_dir) else ""
 
 
-def _leave_word(run: "Run", error: BaseException) -> None:
+def _leave_word(run: "Run", error: BaseException) -> str:
+    """Write an error down; says where it is, if that could be done."""
+    see = ""
     with suppress(Exception):
         paths = [run.files.folder / name for name in failure.FILES]
         path = next((p for p in paths if not p.exists() or p in failure.error_files(run.files.folder)), paths[-1])
         write_file(path, failure.content(_text(error), "".join(traceback.format_exception(error))))
-        error.add_note(f"See {run.plan.run_dir / path.name}.")
+        see = f"See {run.plan.run_dir / path.name}."
     with suppress(Exception):
         write_result(run, interrupted=True, stopped_by="error", error=_text(error))
+    return see
 
 
 def _text(error: BaseException) -> str:

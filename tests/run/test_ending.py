@@ -47,7 +47,7 @@ def test_a_failed_run_says_so_and_can_be_resumed(tmp_path, changes, kind, told, 
     assert summary["eval_return_mean"] == float(rows(folder / "eval.csv")[-1]["return_mean"])
     assert summary["versions"]
     assert str(error.value) in (folder / "error.txt").read_text()
-    assert error.value.__notes__[-1] == f"See {folder / 'error.txt'}."
+    assert error.value.__notes__[-1].endswith(f"See {folder / 'error.txt'}.")
     healed = {**settings, "env_kwargs": {}, "critic_lr": 3e-4}
     if resume == "auto":
         result = run(tmp_path, **healed, resume="auto")
@@ -148,6 +148,6 @@ def test_word_that_cannot_be_left_does_not_hide_the_error(tmp_path, name):
 
     with pytest.raises(EnvFailedError, match="the simulator exploded") as error:
         run_with(tmp_path, block, env_kwargs={"fail": [1, 11]})
-    folder, told = tmp_path / "run", any(note.startswith("See ") for note in error.value.__notes__)
+    folder, told = tmp_path / "run", any("See " in note for note in error.value.__notes__)
     assert (told, (folder / "error.txt").is_file()) == (name != "error.txt",) * 2
     assert (folder / "summary.json").is_file() == (name == "error.txt")
