@@ -8,6 +8,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 
+from fastsac_envs._info import KEY, figures
+
 NUMBERS = {float, int, np.float64, np.float32}
 TRUTHS = {bool, np.bool_}
 
@@ -23,6 +25,7 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
         self.index = 0  # among the copies
+        self.info_metrics: list[str] = []  # names of figures that its info is to hold under KEY
         self._space = env.observation_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -44,6 +47,8 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
                 terminated = self._truth("terminated", terminated)
             if type(truncated) not in TRUTHS:
                 truncated = self._truth("truncated", truncated)
+            if self.info_metrics:
+                info = {**info, KEY: figures(info, self.info_metrics)}
             return self._fitting("step", obs), reward, terminated, truncated, info
         except BaseException as error:
             error.env_index = self.index  # type: ignore[attr-defined]

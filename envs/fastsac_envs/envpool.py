@@ -54,6 +54,7 @@ from fastsac.env import (
 from fastsac_envs._opengl import NO_DRIVER, has_opengl, load_opengl
 from fastsac_envs._speeds import steps_per_s
 
+INFO = "info:"  # before the names of what beside observations a state holds
 NO_TIME_LIMIT = 2**31 - 1  # written by envpool where there is none
 MAX_RANGE = 2**20  # an integer with more values than this has no bounds: envpool's own rule
 ATARI, MUJOCO = "envpool.atari", "envpool.mujoco."
@@ -63,10 +64,7 @@ ENDLESS_TASKS = {"LaneKeeping-v0", "lane-keeping-v0"}
 RESERVED_KWARGS = {
     "num_envs", "batch_size", "num_threads", "seed", "env_seed", "max_num_players", "gym_reset_return_info"
 }  # fmt: skip
-RENDER_KWARGS = {
-    "from_pixels", "render_mode", "render_env_id", "render_width", "render_height", "render_camera_id"
-}  # fmt: skip
-
+RENDER_KWARGS = {"from_pixels", "render_mode", "render_env_id", "render_width", "render_height", "render_camera_id"}
 
 # envpool has no types: a spec has `config`, a named tuple, and `action_array_spec` and `state_array_spec`, dictionaries
 # of arrays, which have `shape`, `dtype`, `minimum`, `maximum` and `is_discrete`.
@@ -147,7 +145,12 @@ class EnvpoolEnv:
         names = ("done", "trunc", "reward", "elapsed_step")
         self._done, self._trunc, self._reward, self._elapsed = (keys.index(name) for name in names)
         self._obs = [keys.index(key) for key in _obs_keys(pool.spec)]
-        self._success = next((keys.index(f"info:{key}") for key in SUCCESS_KEYS if f"info:{key}" in keys), None)
+        self.info_names, self._info = adapter.spec.info_names or (), dict[str, int]()  # places of those asked for
+        self._success = next((keys.index(INFO + key) for key in SUCCESS_KEYS if INFO + key in keys), None)
+
+    def report_info(self, names: Sequence[str]) -> None:
+        """Let steps tell these of `info_names`."""
+        self._info = {name: self._pool._state_keys.index(f"{INFO}{name}") for name in names}
 
     def reset(self) -> ObsArray:
         """Start a new episode in every environment; returns obs [N, O]."""
@@ -165,7 +168,8 @@ class EnvpoolEnv:
         # dm_control tasks give a reward to the reset row, which is no transition.
         reward[state[self._elapsed] == 0] = 0.0
         success = None if self._success is None else success_of(state[self._success])
-        return Step(self._join(state), reward, done & ~truncated, truncated, success)
+        info = {name: state[i].astype(np.float32) for name, i in self._info.items()} or None
+        return Step(self._join(state), reward, done & ~truncated, truncated, success, info)
 
     def close(self) -> None:
         """Free threads and memory."""
@@ -277,7 +281,7 @@ def _adapter(task: str, env_kwargs: EnvKwargs, action_limit: float | None) -> Ad
                 f"{name} has an integer observation ({part.name}) without bounds, which cannot be made one-hot. "
                 "`fastsac envs` lists the tasks that can be trained."
             )
-    return Adapter(name, parts, action_map, _shape(action), _time_limit(task, native))
+    return Adapter(name, parts, action_map, _shape(action), _time_limit(task, native), (), _info_names(native))
 
 
 def _action_map(name: str, action: NativeArray, action_limit: float | None) -> ActionScale | ActionChoice:
@@ -296,6 +300,12 @@ def _action_map(name: str, action: NativeArray, action_limit: float | None) -> A
 def _obs_keys(native: NativeSpec) -> list[str]:
     keys = sorted(k for k in native.state_array_spec if k == "obs" or k.startswith("obs:"))
     return ["obs:state"] if set(keys) == {"obs:state", "obs:privileged_state"} else keys
+
+
+def _info_names(native: NativeSpec) -> list[str]:
+    """What a step tells one number of for each environment."""
+    keys = (key for key, array in native.state_array_spec.items() if not _shape(array))
+    return [key.removeprefix(INFO) for key in keys if key.startswith(INFO) and not key.endswith("env_id")]
 
 
 def _shape(array: NativeArray) -> tuple[int, ...]:

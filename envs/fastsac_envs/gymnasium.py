@@ -42,6 +42,7 @@ from fastsac.env import (
     success_of,
 )
 from fastsac_envs._checked_env import CheckedEnv, number_copies
+from fastsac_envs._info import names_in, of_all
 from fastsac_envs._opengl import choose_mujoco_gl
 
 RESERVED_KWARGS = {"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker"}
@@ -130,6 +131,13 @@ class GymnasiumEnv:
         self._seeds: list[int | None] | None = list(seeds)
         self._action: FloatArray | None = None
         self._tells_success = False  # some episode has told so far
+        self._info_metrics: Sequence[str] = ()
+        self.info_names: Sequence[str] = ()  # of the first step
+
+    def report_info(self, names: Sequence[str]) -> None:
+        """Let steps tell these figures of the environments' infos."""
+        self._info_metrics = names
+        self._env.set_attr("info_metrics", [list(names)] * self.num_envs)
 
     def reset(self) -> ObsArray:
         """Start a new episode in every environment; returns obs [N, O].  The first call seeds them."""
@@ -148,7 +156,8 @@ class GymnasiumEnv:
         self._action = None
         obs, reward, terminated, truncated, info = self._env.step(action)
         success = self._success(info) if (terminated | truncated).any() else None
-        return Step(self._join(obs), reward.astype(np.float32), terminated, truncated, success)
+        figures = self._figures(info) if self._info_metrics else None
+        return Step(self._join(obs), reward.astype(np.float32), terminated, truncated, success, figures)
 
     def close(self) -> None:
         """Close every environment."""
@@ -161,6 +170,11 @@ class GymnasiumEnv:
                 self._tells_success = True
                 return success_of(values)
         return np.zeros(self.num_envs, np.bool_) if self._tells_success else None
+
+    def _figures(self, info: Mapping[str, Any]) -> dict[str, FloatArray]:
+        """Those that were asked for, by name."""
+        self.info_names = self.info_names or sorted(names_in(info))
+        return of_all(info, self._info_metrics, self.num_envs)
 
     def _join(self, obs: Any) -> ObsArray:
         """The observation [N, O], of copies: the vector env writes its arrays again."""

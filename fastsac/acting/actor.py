@@ -184,7 +184,7 @@ class Actor:
         """Enqueue the copy of a step into the coming slot `after` its last read; the current stream waits for it."""
         slot = self.coming
         # The host has waited for actions since: the copy before this one is over.
-        obs, reward, terminated, truncated, _ = step
+        obs, reward, terminated, truncated, *_ = step
         self.staging.write(slot, obs=obs, reward=reward, terminated=terminated, truncated=truncated, random=is_random)
         with self._acting():
             if self.stream is not None and after is not None:

@@ -62,7 +62,7 @@ class Collector:
         is_part = isinstance(config, PartOfAgent)
         self._goes_back_with_others = is_part and config.on_nan == "rollback"
         self.learn_from = [0] * config.num_members  # env steps before which the replay holds too little to learn from
-        self.stats = EpisodeStats(config.num_members, config.num_envs, is_part)
+        self.stats = EpisodeStats(config.num_members, config.num_envs, is_part, config.info_metrics)
         self._on_cuda = learner.device.type == "cuda"
         self._overlap = self._on_cuda if config.overlap == "auto" else config.overlap == "on"
         self._is_dummy = np.zeros((config.num_members, config.num_envs), np.bool_)
@@ -179,6 +179,8 @@ class Collector:
         valid = ~self._is_dummy
         success = None if step.success is None else step.success.reshape(done.shape)
         self.stats.add(step.reward.reshape(done.shape), done, valid, success)
+        if step.info is not None:
+            self.stats.info.add(step.info, valid)
         self.env_steps = [s + v for s, v in zip(self.env_steps, num_valid, strict=True)]
         self.is_stop_wanted = num_wanting > 0
         self._is_dummy = done
@@ -218,7 +220,7 @@ class Collector:
 
     def _check_env(self) -> CheckedEnv:
         shape = (self._is_dummy.size, self._learner.algorithm.encoder.obs_dim)
-        return CheckedEnv(self.env, self._locate, self._ages, shape)
+        return CheckedEnv(self.env, self._locate, self._ages, shape, self.config.info_metrics)
 
     def _ages(self) -> NDArray[np.int64]:
         """Steps that the episode of each environment has had, [M * N]; -1 where it is over."""

@@ -1,4 +1,4 @@
-"""Returns and lengths of episodes.
+"""Returns and lengths of episodes, and means of what environments tell of their steps.
 
 Axes: M members, N environments per member.
 """
@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastsac.acting.info_means import InfoMeans, Totals
+
 RECENT_EPISODES = 100
 
 
@@ -26,6 +28,7 @@ class Episodes:
     lengths: list[list[float]]
     last_returns: list[list[float]]
     successes: list[list[float]]  # 1 or 0, of those of which it is known
+    info: list[Totals]  # of the transitions since that row, also of episodes under way
 
 
 class Ended(NamedTuple):
@@ -45,9 +48,13 @@ class EpisodeStats:
         num_members: M.
         num_envs: N.
         is_part: these are a part of an agent's environments; episodes count when `take_in` has those of all parts.
+        info_metrics: names of the figures whose means `info` has.
     """
 
-    def __init__(self, num_members: int, num_envs: int, is_part: bool = False) -> None:
+    def __init__(
+        self, num_members: int, num_envs: int, is_part: bool = False, info_metrics: Sequence[str] = ()
+    ) -> None:
+        self.info = InfoMeans(info_metrics, num_members, is_part)
         self._held: list[Ended] | None = [] if is_part else None  # that do not count yet
         self._vec_step = 0
         self._running_return = np.zeros((num_members, num_envs))
@@ -123,13 +130,15 @@ class EpisodeStats:
     def finished(self) -> Episodes:
         """Copies of the figures of finished episodes."""
         every = (self._returns, self._lengths, self.last_returns, self._successes)
-        return Episodes(*([*map(list, lists)] for lists in every))
+        returns, lengths, last_returns, successes = ([*map(list, lists)] for lists in every)
+        return Episodes(returns, lengths, last_returns, successes, self.info.totals())
 
     def load_finished(self, episodes: Episodes) -> None:
         """Take over what `finished` gave."""
         self._returns, self._lengths = [*map(list, episodes.returns)], [*map(list, episodes.lengths)]
         self._successes = [*map(list, episodes.successes)]
         self.last_returns = [deque(returns, maxlen=RECENT_EPISODES) for returns in episodes.last_returns]
+        self.info.load(episodes.info)
 
     def running(self) -> dict[str, Tensor]:
         """Returns and lengths so far of the episodes that are under way, [M, N] each; views."""

@@ -7,7 +7,7 @@ Axes: N environments, O obs_dim, A action_dim.
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import FrameType
 from typing import NamedTuple, NoReturn, TypeVar
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsac.config.settings import Config
-from fastsac.env import OWN_BACKENDS, FloatArray, ObsArray, Step, VectorEnv, first_line
+from fastsac.env import OWN_BACKENDS, FloatArray, ObsArray, Step, VectorEnv, check_info_metrics, first_line
 from fastsac.runtime.signals import Stopped
 
 T = TypeVar("T")
@@ -145,12 +145,18 @@ class CheckedEnv:
         locate: for the errors.
         ages: gives the steps that each one's episode has had, [N]; -1 where it is over and the next step resets.
         obs_shape: (N, O).
+        info_metrics: names of figures that its steps must tell.
     """
 
     def __init__(
-        self, env: VectorEnv, locate: Locate, ages: Callable[[], NDArray[np.int64]], obs_shape: tuple[int, int]
+        self,
+        env: VectorEnv,
+        locate: Locate,
+        ages: Callable[[], NDArray[np.int64]],
+        obs_shape: tuple[int, int],
+        info_metrics: Sequence[str] = (),
     ) -> None:
-        self._env, self._locate, self._ages = env, locate, ages
+        self._env, self._locate, self._ages, self._info_metrics = env, locate, ages, info_metrics
         self._obs_shape, self._has_images = obs_shape, env.spec.image is not None
 
     def reset(self) -> ObsArray:
@@ -179,6 +185,8 @@ class CheckedEnv:
             self._check_array(name, getattr(step, name), dtype, self._obs_shape[:1], "step")
         if step.success is not None:
             self._check_array("success", step.success, np.bool_, self._obs_shape[:1], "step")
+        if self._info_metrics:
+            self._check_info(step)
         self.check_obs(step.obs, "step")
         self._check_finite("a reward", step.reward, "step")
         return step
@@ -188,6 +196,17 @@ class CheckedEnv:
         self._check_array("obs", obs, np.uint8 if self._has_images else np.float32, self._obs_shape, doing)
         if not self._has_images:
             self._check_finite("an observation", obs, doing)
+
+    def _check_info(self, step: Step) -> None:
+        info = {} if step.info is None else step.info
+        if not isinstance(info, Mapping):
+            self._refuse("info as a dictionary of figures", info, "step")
+        try:
+            check_info_metrics(self._info_metrics, self._env.spec.env_id, [*info])
+        except ValueError as error:
+            raise BadStepError(str(error)) from None
+        for name in self._info_metrics:
+            self._check_array(f"info[{name!r}]", info[name], np.float32, self._obs_shape[:1], "step")
 
     def _call(self, call: Callable[[], T], doing: str) -> T:
         try:

@@ -73,6 +73,10 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
         "max_episode_steps stands in env_kwargs too. Give it once.",
     )
     yield (
+        all(c.info_metrics) and len({*c.info_metrics}) == len(c.info_metrics),
+        f"info_metrics must be different names, got {shown(c.info_metrics)}.",
+    )
+    yield (
         re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?", c.device) is not None,
         f"device must be auto, cpu, cuda or cuda:N, got {shown(c.device)}.",
     )

@@ -276,6 +276,10 @@ class Settings:
     its replay collects batch_size transitions first, then catches up on the gradient steps due meanwhile."""
     log_every: int = setting(1_000, at_least=1, affects="nothing", group="logging", metavar="STEPS")
     """Environment steps between rows of metrics.csv."""
+    info_metrics: tuple[str, ...] = setting((), affects="nothing", group="logging", metavar="NAME ...")
+    """Figures in the info of the environments, such as terms of the reward, whose means over the steps since the last
+    row become columns of metrics.csv, and go to TensorBoard and Weights & Biases: reward_forward as
+    info/reward_forward."""
     tensorboard: bool = setting(True, affects="nothing", group="logging")
     """Write TensorBoard event files."""
     wandb: bool = setting(False, affects="nothing", group="logging", common=True)

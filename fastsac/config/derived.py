@@ -9,6 +9,8 @@ from fastsac.config.budget import update_budget
 from fastsac.config.presets import find_ranges
 from fastsac.config.seeds import seed_list
 
+INFO = "info/"  # before the names of info_metrics, in columns and tags
+
 
 class Derived:
     """Properties of a `Config`."""

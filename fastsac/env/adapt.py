@@ -97,6 +97,7 @@ class Adapter:
         parts: of the observation, in the order of concatenation.
         action_shape: of the simulator's actions, for one environment.
         joint_names: as in `EnvSpec`.
+        info_names: as in `EnvSpec`.
 
     Raises:
         ValueError: as `find_image`.
@@ -110,6 +111,7 @@ class Adapter:
         action_shape: tuple[int, ...],
         max_episode_steps: int | None,
         joint_names: Sequence[str] = (),
+        info_names: Sequence[str] | None = None,
     ) -> None:
         self._action_map, self._action_shape = action_map, action_shape
         self.spec = EnvSpec(
@@ -125,6 +127,7 @@ class Adapter:
             action_shape=action_shape,
             action_start=action_map.start,
             joint_names=tuple(joint_names),
+            info_names=None if info_names is None else tuple(info_names),
         )
 
     def action(self, action: FloatArray) -> AnyArray:

@@ -33,6 +33,9 @@ The contract of a `VectorEnv`
    step, `is_success` or `success`.
 11. A back end may be able to draw its tasks (`make_rendered`).  Drawing changes no number: the same seed and actions
    give the same episode, drawn or not.
+12. `info` holds figures of the step by name, such as terms of the reward: float32 `[N]` each, NaN where an environment
+   does not tell one, and anything in a dummy row.  Names are the same at every step.  It is None, or may lack figures,
+   where nobody asked for them: an environment for which telling costs something offers `ReportsInfo`.
 
 A back end is a module with the functions of `Backend`.  Register it under the entry-point group `fastsac.envs`, or name
 it as `"package.module:task"`; such a module may also lie in the working directory, which is looked into last.
@@ -86,6 +89,7 @@ class EnvSpec:
     action_shape: tuple[int, ...] | None = None  # for one environment; None is (A,), and () of a discrete task
     action_start: int = 0  # the number of a discrete task's first choice
     joint_names: tuple[str, ...] = ()  # of the joint that each actuator moves; empty where the simulator tells none
+    info_names: tuple[str, ...] | None = None  # of all figures that steps can tell; None where steps must show it
 
     def difference(self, other: "EnvSpec") -> str | None:
         """Name of the first size or bound in which `other` differs; None if a policy of this task fits it."""
@@ -101,6 +105,7 @@ class Step(NamedTuple):
     terminated: BoolArray  # [N]
     truncated: BoolArray  # [N]
     success: BoolArray | None = None  # [N], of the episodes that end; None where it is not known
+    info: Mapping[str, FloatArray] | None = None  # [N] each, figures by name; None where there are none
 
 
 class VectorEnv(Protocol):
@@ -137,6 +142,16 @@ class SavesState(Protocol):
 
         Raises ValueError if it is not of such an environment.
         """
+
+
+@runtime_checkable
+class ReportsInfo(Protocol):
+    """An addition that a `VectorEnv` may offer: its steps tell those figures alone that are asked for."""
+
+    info_names: Sequence[str]  # of the figures that are known so far
+
+    def report_info(self, names: Sequence[str]) -> None:
+        """Let `info` of all steps hold these figures.  Asked for once, before the first `reset`."""
 
 
 class RenderedEnv(VectorEnv, Protocol):

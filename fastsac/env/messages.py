@@ -1,8 +1,8 @@
-"""Errors of back ends in one line: misspelt names and keywords, and the messages of simulators."""
+"""Errors of back ends in one line: misspelt names, keywords and figures, and the messages of simulators."""
 
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from fastsac.env.contract import EnvKwargs
 
@@ -35,6 +35,23 @@ def check_known_kwargs(
         if key not in known and key not in unlisted:
             choices = f"; choose from {', '.join(known)}." if known else "; it takes none."
             raise ValueError(f"{env_id} takes no env_kwargs {key!r}{near_matches(key, known) or choices}")
+
+
+def check_info_metrics(wanted: Iterable[str], env_id: str, names: Sequence[str]) -> None:
+    """Raise a ValueError for a figure that is not among the `names` of those that an environment tells."""
+    for name in wanted:
+        if name not in names:
+            raise ValueError(
+                f"info_metrics must name figures that {env_id} tells of its steps, got {name!r}{told(name, names)}"
+            )
+
+
+def told(name: str, names: Sequence[str]) -> str:
+    """The figures there are, after a name that is not among them."""
+    if not names:
+        return "; it tells none."
+    near = near_matches(name, names)
+    return f"{near} There are {', '.join(names)}." if near else f"; choose from {', '.join(names)}."
 
 
 def first_line(error: BaseException) -> str:

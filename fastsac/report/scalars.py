@@ -6,6 +6,7 @@ Of several members a tag is their mean; the tables have the figures of each.
 import math
 from collections.abc import Sequence
 
+from fastsac.config.derived import INFO
 from fastsac.report.csv_sink import Row
 from fastsac.report.statistics import mean_of_finite
 
@@ -21,8 +22,9 @@ Scalars = dict[str, float]  # by tag, all finite
 
 def of_metrics(rows: Sequence[Row]) -> Scalars:
     """Scalars of rows of metrics.csv, one per member."""
-    learning = {f"train/{name}": mean_of_finite(_column(rows, name)) for name in LEARNING}
-    return _finite({**learning, f"time/{SPEED}": mean_of_finite(_column(rows, SPEED))})
+    tags = {f"train/{name}": name for name in LEARNING}
+    tags |= {f"time/{SPEED}": SPEED, **{name: name for name in rows[0] if name.startswith(INFO)}}
+    return _finite({tag: mean_of_finite(_column(rows, name)) for tag, name in tags.items()})
 
 
 def of_evaluation(rows: Sequence[Row]) -> Scalars:

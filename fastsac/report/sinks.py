@@ -1,12 +1,14 @@
 """Where numbers go at log points: CSV files, TensorBoard, Weights & Biases.  Never touches a device tensor."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from fastsac.config.derived import INFO
 from fastsac.config.settings import Config
-from fastsac.disk.tables import read_numbers
+from fastsac.disk.tables import read_numbers, read_table
 from fastsac.report import scalars
 from fastsac.report.csv_sink import CsvSink, Row
 from fastsac.report.loggers import EventFiles, WandbRun
@@ -39,9 +41,10 @@ class Sinks:
 
     def __init__(self, run_dir: Path, config: Config, keep: Mapping[str, int]) -> None:
         describing = (*MEMBER_COLUMNS, *config.member_setting(0))
+        info = info_columns(config, run_dir / "metrics.csv" if keep.get("metrics.csv") else None)
         self._files = {
             name: CsvSink(run_dir / name, (*columns, *describing), keep.get(name, 0))
-            for name, columns in (("metrics.csv", METRIC_COLUMNS), ("eval.csv", EVAL_COLUMNS))
+            for name, columns in (("metrics.csv", (*METRIC_COLUMNS, *info)), ("eval.csv", EVAL_COLUMNS))
         }
         self._events = EventFiles(run_dir, config, self._next_step() if keep else None) if config.tensorboard else None
         wandb_runs = [WandbRun(run_dir, config)] if config.wandb else []
@@ -113,3 +116,12 @@ class Sinks:
             file.close()
         for logger in reversed(self._loggers):
             logger.close()
+
+
+def info_columns(config: Config, table: Path | None) -> list[str]:
+    """The columns of info_metrics, and those of a table that goes on, whose figures are not asked for any more."""
+    before: list[str] = []
+    if table is not None:
+        with suppress(OSError):
+            before = [name for name in read_table(table, limit=0).columns if name.startswith(INFO)]
+    return [*dict.fromkeys([*(INFO + name for name in config.info_metrics), *before])]

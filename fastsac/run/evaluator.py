@@ -16,7 +16,7 @@ from torch import Tensor
 from fastsac.acting.errors import call_env, of_members, try_make
 from fastsac.acting.evaluation import rollout
 from fastsac.config.settings import Config
-from fastsac.env import FloatArray, VectorEnv, make_env
+from fastsac.env import FloatArray, ReportsInfo, VectorEnv, make_env
 from fastsac.learning.learner import Learner
 from fastsac.nn.philox import Purpose, derive_seeds
 
@@ -43,7 +43,10 @@ class EvaluationStoppedError(Exception):
 def make_training_envs(config: Config, counter: int) -> VectorEnv:
     """num_envs of each member, or a ValueError; another counter gives other episodes."""
     span = config.first_env, config.first_env + config.num_envs
-    return try_make(partial(_make, config, Purpose.ENV_SEED, span, counter, config.env_kwargs_of_training))
+    env = try_make(partial(_make, config, Purpose.ENV_SEED, span, counter, config.env_kwargs_of_training))
+    if config.info_metrics and isinstance(env, ReportsInfo):
+        try_make(partial(env.report_info, config.info_metrics))
+    return env
 
 
 def evaluate(run: "Run") -> Evaluation:

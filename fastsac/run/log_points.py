@@ -1,11 +1,14 @@
 """Log points: rows of the tables, evaluations, checkpoints.  The only places that wait for the device."""
 
 import math
+from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from fastsac.acting.errors import BadStepError, NotFiniteError
+from fastsac.config.derived import INFO
 from fastsac.disk.errors import DiskErrorTolerance
+from fastsac.env import ReportsInfo, told
 from fastsac.report.sinks import METRIC_COLUMNS
 from fastsac.report.statistics import mean_of_finite
 from fastsac.run.evaluator import Evaluation, EvaluationStoppedError, Evaluator
@@ -52,7 +55,7 @@ class LogPoints:
         run.guard.hold()
         together.take_episodes()
         run.update_stop_rule()  # for one that goes by the episodes of all processes
-        self.logged_at = run.env_steps
+        is_first, self.logged_at = self.logged_at == 0, run.env_steps
         restored = False
         with self._tolerance.allow(str(run.plan.run_dir)):
             restored = run.files.restore()
@@ -60,6 +63,8 @@ class LogPoints:
         rows = together.of_all(run.clock.metrics())
         with self._tolerance.allow("metrics.csv"):
             run.files.metrics(rows)
+        if is_first and run.plan.world.is_first:
+            self._warn_of_untold(rows)
         mean = {key: mean_of_finite(row.get(key, math.nan) for row in rows) for key in METRIC_COLUMNS}
         recent = together.of_all([list(each)[-RECENT_EPISODES:] for each in run.collector.stats.last_returns])
         mean["episode_return"] = mean_of_finite(chain.from_iterable(recent))
@@ -68,6 +73,17 @@ class LogPoints:
         run.callbacks.log(rows)
         run.checkpointer.tell()
         together.agree()  # what callbacks asked for
+
+    def _warn_of_untold(self, rows: Sequence[Row]) -> None:
+        """Say which of info_metrics no environment has told so far."""
+        run = self._run
+        names = run.env.info_names if isinstance(run.env, ReportsInfo) else ()
+        for name in run.config.info_metrics:
+            if all(math.isnan(row[INFO + name]) for row in rows):
+                run.display.warn(
+                    f"no environment has told {name!r}, which info_metrics asks for, in {self.logged_at:,} steps: it "
+                    f"stays nan until one does{told(name, names) if names and name not in names else '.'}"
+                )
 
     def evaluate(self) -> None:
         """Evaluate the policies as they are after all gradient steps that are due; raises as `train`."""

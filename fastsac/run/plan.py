@@ -16,7 +16,7 @@ from fastsac.algorithms import registry
 from fastsac.config.history import Resumed
 from fastsac.config.settings import Config
 from fastsac.config.shares import PartOfAgent
-from fastsac.env import EnvSpec, make_spec, why_only_here
+from fastsac.env import EnvSpec, check_info_metrics, make_spec, why_only_here
 from fastsac.run.claim import claim_together, folder_before, of_restart, settings_before
 from fastsac.run.effects import settle
 from fastsac.run.films import check_films
@@ -150,6 +150,8 @@ def _choose(config: Config, world: World, views: Sequence[View]) -> _Choice:
     if (folder := folder_before(config)) is not None:
         check_task(folder, spec)
     _check_evaluation(config, spec)
+    if spec.info_names is not None:
+        check_info_metrics(config.info_metrics, spec.env_id, spec.info_names)
     check_films(config)
     config, left_out = settle(config.replace(algo=_choose_algo(config, spec)), spec, settings_before(config))
     _check_sweep(config, spec)

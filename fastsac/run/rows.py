@@ -43,8 +43,9 @@ class RowClock:
     def metrics(self) -> list[Row]:
         """Rows of metrics.csv; means over the steps and episodes since the last ones.  Waits for the device."""
         rates, losses, episodes = self._rates(), self._learner.read_metrics(), self._collector.stats.take()
-        losses = [{name: _single(value) for name, value in row.items()} for row in losses]
-        return [{**self.counters(m), **rates, **losses[m], **episodes[m]} for m in range(self._config.num_members)]
+        means = zip(losses, self._collector.stats.info.take(), strict=True)
+        singles = [{name: _single(value) for name, value in {**loss, **info}.items()} for loss, info in means]
+        return [{**self.counters(m), **rates, **singles[m], **episodes[m]} for m in range(self._config.num_members)]
 
     def _rates(self) -> Row:
         """Columns of the time since the last row, which is now."""

@@ -61,7 +61,7 @@ class RunState(TaskRecord):
     @classmethod
     def from_json(cls, meta: Mapping[str, Any]) -> Self:
         """That of a meta.json; a ValueError where it is not that of a run."""
-        state: Self = conform("meta.json", {**NOT_IN_EARLIER_VERSIONS, **_with_successes(meta)}, cls)
+        state: Self = conform("meta.json", {**NOT_IN_EARLIER_VERSIONS, **_with_later_figures(meta)}, cls)
         lists = [getattr(state, name) for name in PER_MEMBER] + list(vars(state.episodes).values())
         needed = {"return_mean", "return_std", "grad_steps"}
         if len({len(values) for values in lists}) > 1 or not all(needed <= set(row) for row in state.last_evals):
@@ -90,12 +90,13 @@ class RunState(TaskRecord):
         )
 
 
-def _with_successes(meta: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A meta.json of a version that did not count successes had none."""
+def _with_later_figures(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A meta.json of a version that did not count successes, or figures of infos, had none."""
     episodes = meta.get("episodes")
     if not isinstance(episodes, dict) or not isinstance(episodes.get("returns"), list):
         return meta
-    return {**meta, "episodes": {"successes": [[] for _ in episodes["returns"]], **episodes}}
+    none = {"successes": [[] for _ in episodes["returns"]], "info": [{} for _ in episodes["returns"]]}
+    return {**meta, "episodes": {**none, **episodes}}
 
 
 def sizes_of(config: Config, spec: EnvSpec) -> dict[str, Any]:

@@ -131,10 +131,12 @@ class Together:
         return all(self.world.gather(fact))
 
     def take_episodes(self) -> None:
-        """Let every process of an agent count the episodes of all that have finished."""
+        """Let every process of an agent count the episodes of all that have finished, and what their steps told."""
         if self._is_of_agent:
             stats = self._run.collector.stats
             stats.take_in(self.world.gather(stats.hand_over()))
+            if stats.info.names:
+                stats.info.take_in(self.world.gather(stats.info.hand_over()))
 
     def evaluation(self, episodes: Evaluation) -> Evaluation:
         """All episodes of an evaluation of the members of this process."""

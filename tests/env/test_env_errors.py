@@ -125,7 +125,8 @@ def test_images_must_be_bytes(monkeypatch):
 
 
 def test_checked_arrays_are_the_environments_own():
-    step = make().reset(), np.zeros(2, np.float32), np.zeros(2, bool), np.zeros(2, bool), np.ones(2, bool)
+    flags = np.zeros(2, bool), np.zeros(2, bool), np.ones(2, bool)
+    step = make().reset(), np.zeros(2, np.float32), *flags, {"height": np.zeros(2, np.float32)}
     env = patched("recv", lambda _: Step(*step))
     checked = CheckedEnv(env, of_nobody, lambda: np.zeros(2, np.int64), (2, 5))
     checked.send(act(None))

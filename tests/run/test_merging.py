@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fastsac.acting.episodes import Episodes
+from fastsac.acting.info_means import Total
 from fastsac.config.settings import Config
 from fastsac.config.shares import PartOfAgent, Share, SomeMembers
 from fastsac.learning.replay import Piece, Replay
@@ -147,11 +148,12 @@ def test_environments_that_one_process_had_go_on_in_one_alone() -> None:
 def state_of(num_members: int, first: int, last_row: LastRow = NO_ROW) -> RunState:
     counts = [first + m for m in range(num_members)]
     figures = [[float(count)] for count in counts]
+    info = [{"height": Total(float(count), 2)} for count in counts]
     return RunState(
         env_id="Pendulum-v1", sizes={}, action_bounds=[[-2.0, 2.0]], obs_parts=[], action_shape=None, action_start=0,
         env_steps=counts, grad_steps=counts, vec_steps=7, learn_from=counts, rollbacks=counts, goal_at=[*counts],
         goals=None, prefill=None, evaluation_due=False, last_evals=[], tables={"eval.csv": 3},
-        episodes=Episodes(figures, figures, figures, figures), last_row=last_row, wall_s=1.0,
+        episodes=Episodes(figures, figures, figures, figures, info), last_row=last_row, wall_s=1.0,
     )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def rollout(env: VectorEnv, action: Iterable[FloatArray]) -> tuple[NDArray[Any],
 
 
 def arrays(step: Step) -> list[NDArray[Any]]:
-    return [array for array in step if array is not None]
+    return [array for array in (*step[:5], *(step.info or {}).values()) if array is not None]
 
 
 def same(a: Iterable[NDArray[Any]] | Step, b: Iterable[NDArray[Any]] | Step) -> bool:

@@ -35,6 +35,8 @@ fail         [env, vec_step]: that environment raises an exception instead of st
 error        which exception that is: RuntimeError (default), SystemExit, KeyboardInterrupt, or LinAlgError from NumPy
 sleep        [vec_step, seconds, file]: that vector step takes so long; the file is there from its beginning on
 factor       rewards are times this number
+figures      true for an info with "step", as in obs, and "even", the step where it is even and nan elsewhere; in a
+             dummy row both are -1000
 saves_state  true for environments with `state_dict` and `load_state_dict`
 bad_picture  the number of a picture, counted from 1, that cannot be drawn
 discrete     true for a discrete task of action_dim choices; `env.scaled_action` holds the numbers of the last choices
@@ -58,7 +60,7 @@ from fastsac.env import ActionChoice, ActionScale, EnvSpec, FloatArray, Step, ch
 SEED, EPISODE, STEP, ACTION = 0, 1, 2, 3  # columns of obs; the action starts at ACTION
 KWARGS = (
     "action_dim", "nan_obs", "nan_reward", "factor", "bound", "discrete", "sleep", "fail", "error", "saves_state",
-    "bad_picture",
+    "bad_picture", "figures",
 )  # fmt: skip
 
 
@@ -110,6 +112,7 @@ class ScriptedEnv:
         self._nan_obs, self._nan_reward = (env_kwargs.get(k) for k in ("nan_obs", "nan_reward"))
         self._factor = env_kwargs.get("factor", 1.0)
         self._fail, self._error = env_kwargs.get("fail", (-1, -2)), env_kwargs.get("error", "RuntimeError")
+        self._has_figures = env_kwargs.get("figures", False)
         self._sleep = env_kwargs.get("sleep", (-1, 0, ""))
         self._vec_step = 0
         self._episode = np.full(self.num_envs, -1)  # [N]
@@ -152,7 +155,13 @@ class ScriptedEnv:
         terminated, truncated = (np.array(column) for column in zip(*flags, strict=True))
         self._done = terminated | truncated
         obs = self._obs(np.where(dummy[:, None], np.float32(0), action))
-        return Step(obs, self._reward(dummy), terminated, truncated)
+        return Step(obs, self._reward(dummy), terminated, truncated, info=self._figures(dummy))
+
+    def _figures(self, dummy: Any) -> dict[str, FloatArray] | None:
+        if not self._has_figures:
+            return None
+        steps = np.where(dummy, -1000, self._step).astype(np.float32)
+        return {"step": steps, "even": np.where(steps % 2 == 0, steps, np.float32(np.nan))}
 
     def close(self) -> None:
         self.closed = True
