@@ -1,5 +1,6 @@
 """`fastsac envs`: the environments of all back ends, by family or by name."""
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -100,11 +101,14 @@ def print_families(tasks: "Iterable[Task]") -> None:
 
 
 def print_list(tasks: "list[Task]", options: EnvsArgs) -> int:
-    """A row for each of the tasks that can be trained, as it is described; returns how many there are."""
+    """A row for each of the tasks that can be trained, as it is described; returns how many there are.
+
+    Below them stand the figures that their steps tell, if they all tell the same.
+    """
     from fastsac.env import describe
 
     width = max((len(task.env_id) for task in tasks), default=0)
-    found = 0
+    found, figures = 0, set()
     for _, spec in describe(tasks):
         if (options.images and spec.image is None) or (options.discrete and not spec.discrete):
             continue
@@ -112,6 +116,9 @@ def print_list(tasks: "list[Task]", options: EnvsArgs) -> int:
             print(f"{'environment':{width}}  {'obs':>10}  {'action':>12}  {'limit':>6}")
         print(row(spec, width), flush=found < 20)
         found += 1
+        figures.add(spec.info_names)
+    if len(figures) == 1 and (names := figures.pop()):
+        print(textwrap.fill(f"figures for --info-metrics: {' '.join(names)}", 120, break_on_hyphens=False))
     return found
 
 

@@ -31,6 +31,13 @@ def test_sizes_are_listed(capsys):
     assert re.fullmatch(r"envpool:Pong-v5 +4x84x84 +6 choices +27000", lines(capsys, "Pong-v5")[1])
 
 
+def test_figures_stand_below_tasks_that_tell_the_same(capsys):
+    for pattern in ("HalfCheetah-v5", "HalfCheetah"):
+        assert lines(capsys, pattern)[-1] == "figures for --info-metrics: reward_run reward_ctrl x_position x_velocity"
+    assert not [line for line in lines(capsys, "Cheetah") if "info" in line]
+    assert len(lines(capsys, "envpool:Pendulum-v1")) == 2
+
+
 def test_filters_narrow(capsys):
     box2d = lines(capsys, "--family", "box2d")
     assert len(box2d) == 9
