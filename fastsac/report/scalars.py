@@ -17,14 +17,14 @@ LEARNING = (
 SPEED = "env_steps_per_s"
 FINAL = ("eval/return_mean", "eval/success_rate")  # by which runs are compared
 
-Scalars = dict[str, float]  # by tag, all finite
+Scalars = dict[str, float]  # by tag
 
 
 def of_metrics(rows: Sequence[Row]) -> Scalars:
     """Scalars of rows of metrics.csv, one per member."""
     tags = {f"train/{name}": name for name in LEARNING}
     tags |= {f"time/{SPEED}": SPEED, **{name: name for name in rows[0] if name.startswith(INFO)}}
-    return _finite({tag: mean_of_finite(_column(rows, name)) for tag, name in tags.items()})
+    return finite({tag: mean_of_finite(_column(rows, name)) for tag, name in tags.items()})
 
 
 def of_evaluation(rows: Sequence[Row]) -> Scalars:
@@ -34,7 +34,7 @@ def of_evaluation(rows: Sequence[Row]) -> Scalars:
     if len(rows) == 1:
         spread = {"return_std": _column(rows, "return_std")[0]}
     means = {name: mean_of_finite(_column(rows, name)) for name in ("return_mean", "success_rate")}
-    return _finite({f"eval/{name}": value for name, value in (means | spread).items()})
+    return finite({f"eval/{name}": value for name, value in (means | spread).items()})
 
 
 def _column(rows: Sequence[Row], name: str) -> list[float]:
@@ -42,5 +42,6 @@ def _column(rows: Sequence[Row], name: str) -> list[float]:
     return [float(row.get(name, math.nan)) for row in rows]
 
 
-def _finite(scalars: Scalars) -> Scalars:
+def finite(scalars: Scalars) -> Scalars:
+    """Those that can be shown."""
     return {tag: value for tag, value in scalars.items() if math.isfinite(value)}

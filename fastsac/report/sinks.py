@@ -64,6 +64,11 @@ class Sinks:
         """Write rows of eval.csv, one per member, and their scalars."""
         self._write("eval.csv", rows, scalars.of_evaluation(rows))
 
+    def scalars(self, values: Scalars, env_steps: int) -> None:
+        """Show figures to the loggers."""
+        for logger in self._loggers:
+            logger.log(values, env_steps)
+
     def film(self, path: Path, env_steps: int) -> None:
         """Show a film that was made, to the loggers."""
         for logger in self._loggers:
@@ -74,8 +79,7 @@ class Sinks:
         try:
             self._files[name].write(*rows)
         finally:
-            for logger in self._loggers:
-                logger.log(means, int(rows[0]["env_steps"]))
+            self.scalars(means, int(rows[0]["env_steps"]))
 
     @property
     def notes(self) -> list[str]:

@@ -1,14 +1,16 @@
-"""Callbacks: functions of a user that are told what a run comes to, and may end it.
+"""Callbacks: functions of a user that are told what a run comes to, may record figures of their own, and may end it.
 
 They are called where the loop waits for the device anyway.  Only calls; the stop rule decides, and others keep the run.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsFloat
 
-from fastsac.config.kinds import shown
+from fastsac.config.kinds import conform, shown
+from fastsac.disk.errors import DiskErrorTolerance
+from fastsac.report.scalars import finite
 from fastsac.run.result import Result
 from fastsac.run.run_state import Row
 
@@ -24,6 +26,25 @@ class Event:
     env_steps: int  # of the member that has made the fewest
     grad_steps: int  # likewise
     wall_s: float  # of the run so far, those before an interruption included
+    recorded: dict[str, float] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def record(self, name: str, value: SupportsFloat) -> None:
+        """Show a figure of your own in TensorBoard and Weights & Biases, at the env steps of this event.
+
+            event.record("curriculum/level", 3)
+
+        Args:
+            name: its tag; of a name that is recorded again the last value counts.
+            value: a number, or an array or tensor of one; it is left out where it is not finite.
+
+        Raises:
+            ValueError: `name` is no text, or `value` no number.
+        """
+        name = conform("the name of a figure", name, str)
+        if not name.strip():
+            raise ValueError(f"the name of a figure must be text, got {shown(name)}.")
+        number = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+        self.recorded[name] = conform(f"the value of {name!r}", number, float)
 
 
 @dataclass(frozen=True)
@@ -87,8 +108,8 @@ def check_callbacks(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
 class Callbacks:
     """Calls the functions, in their order; an error of theirs ends the run after a checkpoint, with its traceback."""
 
-    def __init__(self, run: "Run", functions: Sequence[Callback]) -> None:
-        self._run, self._functions = run, functions
+    def __init__(self, run: "Run", functions: Sequence[Callback], tolerance: DiskErrorTolerance) -> None:
+        self._run, self._functions, self._tolerance = run, functions, tolerance
 
     def log(self, rows: Sequence[Row]) -> None:
         """Tell rows of metrics.csv."""
@@ -108,8 +129,11 @@ class Callbacks:
 
     def end(self, result: Result) -> None:
         """Tell the end; nothing is left to keep should a function fail."""
-        for function in self._functions:
-            function(EndEvent(*self._counters(), result))
+        if self._functions:
+            event = EndEvent(*self._counters(), result)
+            for function in self._functions:
+                function(event)
+            self._write_recorded(event)
 
     def _counters(self) -> tuple[Path, int, int, float]:
         run = self._run
@@ -121,12 +145,18 @@ class Callbacks:
             with run.aside("callbacks"):
                 answers = [function(event) for function in self._functions]
             stops = [answer for answer in map(_checked, answers) if answer is not None]
+            self._write_recorded(event)
         except (Exception, SystemExit):
             run.checkpointer.rescue()
             raise
         if stops:
             run.stop_rule.asked = stops[0].reason
             run.update_stop_rule()
+
+    def _write_recorded(self, event: Event) -> None:
+        if event.recorded:
+            with self._tolerance.allow("tensorboard"):
+                self._run.files.scalars(finite(event.recorded), event.env_steps)
 
 
 def _checked(answer: object) -> Stop | None:

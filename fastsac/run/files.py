@@ -9,6 +9,7 @@ from fastsac.config.settings import Config
 from fastsac.disk.files import write_file
 from fastsac.disk.new_files import check_writable
 from fastsac.report.displays import Display
+from fastsac.report.scalars import Scalars
 from fastsac.report.sinks import Sinks
 from fastsac.run.plan import Plan
 from fastsac.run.run_state import Row
@@ -47,6 +48,10 @@ class RunFiles:
     def evaluation(self, rows: Sequence[Row]) -> None:
         """Write rows of eval.csv; an OSError if it must."""
         self._sinks.evaluation(rows)
+
+    def scalars(self, values: Scalars, env_steps: int) -> None:
+        """Show figures to the loggers; an OSError if it must."""
+        self._sinks.scalars(values, env_steps)
 
     def film(self, path: Path, env_steps: int) -> None:
         """Show a film to the loggers."""
@@ -96,6 +101,9 @@ class NoFiles(RunFiles):
         """Nothing."""
 
     def evaluation(self, rows: Sequence[Row]) -> None:
+        """Nothing."""
+
+    def scalars(self, values: Scalars, env_steps: int) -> None:
         """Nothing."""
 
     def film(self, path: Path, env_steps: int) -> None:

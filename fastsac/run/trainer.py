@@ -97,12 +97,12 @@ class Run:
         self._open.callback(plan.place.release)
         with self._open:  # closes what is open if something below fails
             callbacks = check_callbacks(callbacks)
-            self.callbacks = Callbacks(self, callbacks if plan.world.is_first else ())
             self.display = display or self._make_display()
             self._open.callback(self.display.close)
             say, warn = self.display.info, self.display.warn
             self._say_plan()
             tolerance = DiskErrorTolerance(warn)
+            self.callbacks = Callbacks(self, callbacks if plan.world.is_first else (), tolerance)
             # Kernels are compiled for all the threads that they may get.
             self._open.enter_context(torch_settings(plan.device, plan.cpu_threads[-1], config.matmul_precision))
             demonstrations = plan.prefill.take() if plan.prefill else None

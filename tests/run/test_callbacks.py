@@ -1,10 +1,16 @@
 """Callbacks: what they are told and when, how they end a run, and what is kept when one fails."""
 
+import math
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fastsac import checkpoint
 from fastsac.run.callbacks import Callbacks, CheckpointEvent, EndEvent, EvalEvent, Event, LogEvent, Stop
@@ -190,3 +196,59 @@ def test_a_run_is_driven_by_hand(tmp_path):
 def test_events_are_public_and_cost_no_import_of_torch():
     code = "import sys, fastsac; fastsac.__all__; assert 'torch' not in sys.modules; fastsac.EvalEvent, fastsac.Stop"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+def recorded(run_dir):
+    """Tags that begin with "own/" in TensorBoard's files: steps and values."""
+    read = EventAccumulator(str(run_dir / "tensorboard")).Reload()
+    tags = [tag for tag in read.Tags()["scalars"] if tag.startswith("own/")]
+    return {tag: [(event.step, event.value) for event in read.Scalars(tag)] for tag in tags}
+
+
+def test_figures_that_they_record_are_in_tensorboard(tmp_path):
+    values: Iterator[Any] = iter([1, np.float32(2), torch.tensor(3.0), math.nan, 5])
+
+    def record(event):
+        if isinstance(event, EvalEvent):
+            event.record("own/level", next(values))
+            event.record("own/twice", 1)
+        event.record(f"own/{type(event).__name__}", event.grad_steps)
+
+    def correct(event):
+        if "own/twice" in event.recorded:
+            event.record("own/twice", 2)
+
+    result = called(tmp_path, record, correct, **OFTEN, total_steps=100, tensorboard=True)
+    steps = [int(row["env_steps"]) for row in rows(result.run_dir / "eval.csv")]
+    told = recorded(result.run_dir)
+    assert told["own/level"] == [*zip(steps[:3], (1, 2, 3), strict=True), (steps[4], 5)], "not the one that is NaN"
+    assert told["own/twice"] == [(step, 2) for step in steps]
+    assert told["own/EndEvent"] == [(result.env_steps, result.grad_steps)]
+    assert told.keys() == {
+        "own/level",
+        "own/twice",
+        *(f"own/{kind}Event" for kind in ("Log", "Eval", "Checkpoint", "End")),
+    }
+    assert not [name for name in rows(result.run_dir / "metrics.csv")[0] if name.startswith("own/")]
+
+
+def test_a_run_without_loggers_takes_what_they_record(tmp_path):
+    assert not called(tmp_path, lambda event: event.record("own/level", 1)).interrupted
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("level", "high", "the value of 'level' must be a number, got 'high'."),
+        ("level", None, "the value of 'level' must be a number, got None."),
+        ("level", True, "the value of 'level' must be a number, got True."),
+        ("level", np.zeros(2), "the value of 'level' must be a number, got array([0., 0.])."),
+        ("level", torch.zeros(2), "the value of 'level' must be a number, got tensor([0., 0.])."),
+        (" ", 1, "the name of a figure must be text, got ' '."),
+        (3, 1, "the name of a figure must be text, got 3."),
+        ("a\nb", 1, "the name of a figure must be text without control characters, got 'a\\nb'."),
+    ],
+)
+def test_what_is_no_figure_is_refused(tmp_path, name: Any, value: Any, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Event(tmp_path, 0, 0, 0.0).record(name, value)
