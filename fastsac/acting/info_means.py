@@ -69,9 +69,9 @@ class InfoMeans:
 
     def take_in(self, parts: Sequence[Sums]) -> None:
         """Count what all parts have handed over."""
-        for part in parts:
-            for mine, more in zip(self._sums, part, strict=True):
-                mine += more
+        for values, counts in parts:
+            self._sums.values[:] += values
+            self._sums.counts[:] += counts
 
     def take(self) -> list[dict[str, float]]:
         """Means since the last call, by column, per member; nan where no transition told."""

@@ -49,9 +49,22 @@ RESUME = "is --resume RUN_DIR here."
 REWARD_NORM = "is --reward-norm here: by the spread of discounted returns, when rewards are drawn, and not clipped."
 NO_PICTURES = "has no place here, where training draws nothing. `fastsac play RUN_DIR` shows the policy."
 FILMS = "is --video-every here, which counts environment steps; `fastsac play RUN_DIR` films the policy of a run."
+ONE_REPLAY = (
+    "has no place here: the one replay draws uniformly. There is no hindsight replay (HER) and no prioritised one."
+)
+OPTIMIZER = "has no place here: Adam, which --adam-beta1, --adam-beta2 and --weight-decay (AdamW) set, is the only one."
+FEATURES = (
+    "has no place here: images go through --conv-channels, vectors straight into the networks; --network "
+    "PACKAGE.MODULE:CLASS takes an architecture of your own, behind these convolutions."
+)
+STACK = (
+    "has no place here: a wrapper around the environment can stack observations. Atari has envpool's, of four frames."
+)
+NO_SDE = "has no place here; --noise-repeat N holds the exploration noise for up to N steps."
 PROGRESS = "has no place here: progress is always shown, and --quiet hides it."
 # Names elsewhere for something that is only alike, and what to do.
 OTHER = {
+    "action-noise": "has no place here: the policy's own noise explores; --noise-repeat N holds it for up to N steps.",
     "alpha": ALPHA,
     "anneal-lr": "is --lr-schedule linear here.",
     "auto-alpha": "is --learn-alpha here, which is on by default.",
@@ -68,14 +81,23 @@ OTHER = {
     "eval-interval": f"is --eval-every here, {STEPS}.",
     "exp-name": RUN_DIR,
     "experiment-name": RUN_DIR,
+    "features-extractor": FEATURES,
+    "features-extractor-class": FEATURES,
+    "features-extractor-kwargs": FEATURES,
+    "frame-stack": STACK,
+    "goal-selection-strategy": ONE_REPLAY,
     "gpu-id": "is --device here: --device cuda:0 is the first GPU.",
     "gpu": "is --device here: --device cuda or --device cpu.",
     "grad-updates-per-step": UTD,
     "gradient-steps": UTD,
+    "handle-timeout-termination": "is --bootstrap-time-limits here, which is on by default.",
     "headless": NO_PICTURES,
+    "her": ONE_REPLAY,
+    "info-keywords": "is --info-metrics here: means over all steps since the row before.",
     "initial-entropy-value": ALPHA,
     "learn-entropy": "is --learn-alpha here, which is on by default.",
     "learning-rate": THREE_LRS,
+    "load-replay-buffer": "is part of --resume here: checkpoints hold the replay.",
     "load-run": RESUME,
     "log-dir": RUN_DIR,
     "log-folder": RUN_DIR,
@@ -84,6 +106,8 @@ OTHER = {
     "logger": "is --tensorboard and --wandb here; CSV files are always written.",
     "lr": THREE_LRS,
     "max-iterations": ITERATIONS,
+    "n-sampled-goal": ONE_REPLAY,
+    "n-stack": STACK,
     "n-trials": "is --sweep random:N here, which trains all of them in one run.",
     "net-arch": "is --hidden-dims here, the widths of the hidden layers: --hidden-dims 256 256.",
     "norm-reward": REWARD_NORM,
@@ -92,6 +116,10 @@ OTHER = {
     "num-learning-iterations": ITERATIONS,
     "num-threads": "is --cpu-threads here, or --env-threads for the environments.",
     "optimize": "is --sweep random:N here, which trains N draws in one run.",
+    "optimize-memory-usage": "has no place here: the replay never holds an observation twice.",
+    "optimizer": OPTIMIZER,
+    "optimizer-class": OPTIMIZER,
+    "optimizer-kwargs": OPTIMIZER,
     "policy": "has no place here: networks fit the observations, and --network chooses among architectures.",
     "policy-frequency": "has no place here: CleanRL makes up for it, with as many updates of the actor at once. "
     "--actor-delay N updates the actor less often.",
@@ -101,11 +129,15 @@ OTHER = {
     "progress-bar": PROGRESS,
     "render": NO_PICTURES,
     "replay-ratio": "is --utd-ratio here, gradient steps per environment step whatever --num-envs is.",
+    "replay-buffer-class": ONE_REPLAY,
+    "replay-buffer-kwargs": ONE_REPLAY,
     "run-name": RUN_DIR,
     "save-freq": f"is --checkpoint-every here, {STEPS}; SB3's CheckpointCallback counts those of each.",
     "save-interval": f"is --checkpoint-every here, {STEPS}.",
     "save-model": "has no place here: checkpoints are always written, every --checkpoint-every steps and at the end.",
     "save-replay-buffer": "is --checkpoint-replay full here, which is the default.",
+    "sde-sample-freq": NO_SDE,
+    "stats-window-size": "has no place here: figures of training episodes are those since the row before, --log-every.",
     "target-network-frequency": "has no place here: targets follow at each gradient step, by --tau.",
     "target-update-interval": "has no place here: targets follow at each gradient step, by --tau.",
     "tensorboard-log": RUN_DIR,
@@ -114,7 +146,8 @@ OTHER = {
     "trained-agent": RESUME,
     "update-frequency": UTD,
     "update-per-step": UTD,
-    "use-sde": "has no place here; --noise-repeat N holds the exploration noise for up to N steps.",
+    "use-sde": NO_SDE,
+    "use-sde-at-warmup": NO_SDE,
     "utd": "is --utd-ratio here, gradient steps per environment step whatever --num-envs is.",
     "verbose": PROGRESS,
     "video": FILMS,
