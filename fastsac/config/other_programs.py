@@ -135,7 +135,7 @@ OTHER = {
     "save-freq": f"is --checkpoint-every here, {STEPS}; SB3's CheckpointCallback counts those of each.",
     "save-interval": f"is --checkpoint-every here, {STEPS}.",
     "save-model": "has no place here: checkpoints are always written, every --checkpoint-every steps and at the end.",
-    "save-replay-buffer": "is --checkpoint-replay full here, which is the default.",
+    "save-replay-buffer": "is --checkpoint-replay full here, the default; `fastsac collect` writes it to a file.",
     "sde-sample-freq": NO_SDE,
     "stats-window-size": "has no place here: figures of training episodes are those since the row before, --log-every.",
     "target-network-frequency": "has no place here: targets follow at each gradient step, by --tau.",
