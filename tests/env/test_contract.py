@@ -10,6 +10,7 @@ import pytest
 
 from fastsac.env import (
     MIN_IMAGE_SIDE,
+    ReportsInfo,
     VectorEnv,
     make_env,
     make_spec,
@@ -97,6 +98,22 @@ def test_contract_arrays(case):
     env.reset()
     env.close()
     assert same([array for step in steps for array in arrays(step)], kept)
+
+
+def test_contract_figures(case):
+    """12: what is asked for is told at every step, float32 [N], and changes nothing else."""
+    env, plain = case(), case()
+    names = ("not there",) if env.spec.info_names is None else env.spec.info_names
+    if isinstance(env, ReportsInfo) and names:
+        env.report_info(names)
+        _, steps = rollout(env, actions(env))
+        assert all([*step.info] == [*names] for step in steps)
+        figures = [figure for step in steps for figure in step.info.values()]
+        assert all(figure.dtype == np.float32 and figure.shape == (len(SEEDS),) for figure in figures)
+        for step, other in zip(steps, rollout(plain, actions(plain))[1], strict=True):
+            assert same(step._replace(info=None), other)
+    else:
+        assert all(step.info is None for step in rollout(env, actions(env))[1])
 
 
 def test_contract_next_step_reset(case):
