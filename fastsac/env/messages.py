@@ -51,7 +51,7 @@ def told(name: str, names: Sequence[str]) -> str:
     if not names:
         return "; it tells none."
     near = near_matches(name, names)
-    return f"{near} There are {', '.join(names)}." if near else f"; choose from {', '.join(names)}."
+    return f"{near} Those told: {', '.join(names)}." if near else f"; choose from {', '.join(names)}."
 
 
 def first_line(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -106,9 +106,10 @@ def test_contract_figures(case):
     names = ("not there",) if env.spec.info_names is None else env.spec.info_names
     if isinstance(env, ReportsInfo) and names:
         env.report_info(names)
-        _, steps = rollout(env, actions(env))
-        assert all([*step.info] == [*names] for step in steps)
-        figures = [figure for step in steps for figure in step.info.values()]
+        _, steps = rollout(cast(VectorEnv, env), actions(plain))
+        infos = [step.info or {} for step in steps]
+        assert all([*info] == [*names] for info in infos)
+        figures = [figure for info in infos for figure in info.values()]
         assert all(figure.dtype == np.float32 and figure.shape == (len(SEEDS),) for figure in figures)
         for step, other in zip(steps, rollout(plain, actions(plain))[1], strict=True):
             assert same(step._replace(info=None), other)

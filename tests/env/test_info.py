@@ -125,7 +125,7 @@ def checked(info):
     ("info", "message"),
     [
         (None, "figures that tests.support.scripted_env:3t tells of its steps, got 'height'; it tells none."),
-        ({"hight": np.zeros(2, np.float32)}, "got 'height'; did you mean hight? There are hight."),
+        ({"hight": np.zeros(2, np.float32)}, "got 'height'; did you mean hight? Those told: hight."),
         ({"a": 1, "b": 2}, "got 'height'; choose from a, b."),
         ([1], "must return info as a dictionary of figures, got list of length 1 in step."),
         ({"height": np.zeros(2)}, "must return info['height'] as float32 [2], got float64 [2] in step."),

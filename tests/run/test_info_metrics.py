@@ -89,7 +89,7 @@ def test_a_name_that_gives_no_figure_is_told_once(tmp_path, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if "which info_metrics" in line]
     assert lines == [
         "no environment has told 'log:hight', which info_metrics asks for, in 20 steps: it stays nan until "
-        "one does; did you mean log:height? There are log:height, step."
+        "one does; did you mean log:height? Those told: log:height, step."
     ]
     table = rows(result.run_dir / "metrics.csv")
     assert {row["info/log:hight"] for row in table} == {"nan"}
@@ -101,7 +101,7 @@ def test_a_name_that_cannot_give_one_is_refused_before_anything_is_written(tmp_p
     assert main(["train", "HalfCheetah-v5", "--compile", "off", "--info-metrics", "reward_run", "reward_contrl"]) == 2
     assert capsys.readouterr().err == (
         "fastsac train: info_metrics must name figures that envpool:HalfCheetah-v5 tells of its steps, got "
-        "'reward_contrl'; did you mean reward_ctrl or reward_run? There are reward_run, reward_ctrl, x_position, "
+        "'reward_contrl'; did you mean reward_ctrl or reward_run? Those told: reward_run, reward_ctrl, x_position, "
         "x_velocity.\n"
     )
     assert list(tmp_path.iterdir()) == []
