@@ -54,10 +54,9 @@ from fastsac.env import (
 from fastsac_envs._opengl import NO_DRIVER, has_opengl, load_opengl
 from fastsac_envs._speeds import steps_per_s
 
-INFO = "info:"  # before the names of what beside observations a state holds
 NO_TIME_LIMIT = 2**31 - 1  # written by envpool where there is none
 MAX_RANGE = 2**20  # an integer with more values than this has no bounds: envpool's own rule
-ATARI, MUJOCO = "envpool.atari", "envpool.mujoco."
+ATARI, MUJOCO, INFO = "envpool.atari", "envpool.mujoco.", "info:"  # beginnings of names
 FAMILIES = {"gym": "mujoco", "dmc": "dm_control"}  # of modules whose own names say less
 TASKS_WITHOUT_LIMIT = {"Game2048-v1", "Jumanji/Game2048-v1"}  # whatever their specs say
 ENDLESS_TASKS = {"LaneKeeping-v0", "lane-keeping-v0"}
