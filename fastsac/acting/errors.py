@@ -158,10 +158,12 @@ class CheckedEnv:
     ) -> None:
         self._env, self._locate, self._ages, self._info_metrics = env, locate, ages, info_metrics
         self._obs_shape, self._has_images = obs_shape, env.spec.image is not None
+        self._is_over = ages() < 0  # [N], episodes that ended with the step before
 
     def reset(self) -> ObsArray:
         """As of `VectorEnv`."""
         obs = self._call(self._env.reset, "reset")
+        self._is_over = np.zeros(self._obs_shape[0], np.bool_)
         self.check_obs(obs)
         return obs
 
@@ -189,6 +191,9 @@ class CheckedEnv:
             self._check_info(step)
         self.check_obs(step.obs, "step")
         self._check_finite("a reward", step.reward, "step")
+        done = step.terminated | step.truncated
+        self._check_resets(step, done)
+        self._is_over = done
         return step
 
     def check_obs(self, obs: ObsArray, doing: str = "reset") -> None:
@@ -207,6 +212,19 @@ class CheckedEnv:
             raise BadStepError(str(error)) from None
         for name in self._info_metrics:
             self._check_array(f"info[{name!r}]", info[name], np.float32, self._obs_shape[:1], "step")
+
+    def _check_resets(self, step: Step, done: NDArray[np.bool_]) -> None:
+        """Refuse a step of an environment that had to reset in it."""
+        if not (wrong := self._is_over & (done | (step.reward != 0))).any():
+            return
+        index = int(wrong.argmax())
+        place, names = self._locate(index), ("reward", "terminated", "truncated")
+        got = ", ".join(f"{name} {getattr(step, name)[index]!s}" for name in names)
+        raise BadStepError(
+            f"{place.env}{place.owner} must reset in the step after the end of its episode, and return reward 0 and "
+            f"no flag with its first observation, got {got}{place.when}. Where the simulator resets in the step that "
+            f"ends an episode, fastsac.env.NextStepReset makes these steps of its own."
+        )
 
     def _call(self, call: Callable[[], T], doing: str) -> T:
         try:

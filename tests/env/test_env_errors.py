@@ -1,5 +1,6 @@
 """What environments return and raise: held to the contract, and told in one line that says where it was."""
 
+import itertools
 import json
 from functools import partial
 
@@ -18,6 +19,7 @@ from fastsac.acting.errors import (
     try_make,
 )
 from fastsac.acting.evaluation import rollout
+from fastsac.acting.recording import record
 from fastsac.env import Step, make_env
 from fastsac.learning.learner import make_parts
 from fastsac.runtime.signals import Stopped
@@ -145,6 +147,64 @@ def test_an_environments_own_step_is_told(use, key, at, doing):
         use(env, 6) if use is collect else use(env)
     assert f" in {doing}" in str(error.value)
     assert str(error.value).startswith("environment 1 ")
+
+
+def spoilt(**changes):
+    """Environment 1 ends its first episode after 3 steps, and the fourth, which resets it, returns something else."""
+    env = scripted_env.make("9t,3t", [0, 1], 0, {}, None)
+    original, count = env.recv, itertools.count(1)
+
+    def recv():
+        step, at = original(), next(count)
+        mine = {name: getattr(step, name).copy() for name in changes}
+        for name, value in changes.items():
+            mine[name][1] = value if at == 4 else mine[name][1]
+        return step._replace(**mine)
+
+    env.recv = recv  # type: ignore[method-assign]
+    return env
+
+
+@pytest.mark.parametrize(
+    ("changes", "got"),
+    [
+        ({"reward": 0.5}, "reward 0.5, terminated False, truncated False"),
+        ({"terminated": True}, "reward 0.0, terminated True, truncated False"),
+        ({"truncated": True}, "reward 0.0, terminated False, truncated True"),
+    ],
+)
+def test_an_environment_must_reset_in_the_step_after_an_end(changes, got):
+    line = (
+        "must reset in the step after the end of its episode, and return reward 0 and no flag with its first "
+        "observation"
+    )
+    with pytest.raises(BadStepError, match=f"^environment 1 of member 0 .* {line}, got {got} at env step 6") as error:
+        collect(spoilt(**changes), 6)
+    assert str(error.value).endswith("fastsac.env.NextStepReset makes these steps of its own.")
+    with pytest.raises(BadStepError, match=f"^environment 1 {line}, got {got}"):
+        evaluate(spoilt(**changes))
+    with pytest.raises(BadStepError, match=f"^environment 1 {line}, got {got}"):
+        record(spoilt(**changes), act, 20)
+
+
+def test_a_reset_of_all_ends_what_was_to_be_reset():
+    env = make("3t")
+    checked = CheckedEnv(env, of_nobody, lambda: np.zeros(2, np.int64), (2, 5))
+    for _ in range(2):
+        checked.reset()
+        for _ in range(3):
+            checked.send(act(None))
+            step = checked.recv()
+        assert step.terminated.all()
+
+
+def test_a_resumed_run_knows_which_environments_must_reset():
+    env = make("3t")
+    env.reset()  # in place of a state that is loaded
+    checked = CheckedEnv(env, of_nobody, lambda: np.array([-1, 0]), (2, 5))
+    checked.send(act(None))
+    with pytest.raises(BadStepError, match=r"^environment 0 must reset in the step after the end"):
+        checked.recv()
 
 
 def test_an_environment_that_is_not_known_is_not_named():
