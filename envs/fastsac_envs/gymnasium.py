@@ -44,6 +44,7 @@ from fastsac.env import (
 from fastsac_envs._checked_env import CheckedEnv, number_copies
 from fastsac_envs._info import names_in, of_all
 from fastsac_envs._opengl import choose_mujoco_gl
+from fastsac_envs._wrappers import notes, time_limit
 
 RESERVED_KWARGS = {"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker"}
 USUAL_STEPS_PER_S = 30  # of an environment that tells nothing
@@ -224,24 +225,22 @@ def _make_vec(task: str, num_envs: int, env_kwargs: EnvKwargs) -> SyncVectorEnv:
     return env
 
 
-def make_adapter(name: str, env: SyncVectorEnv, action_limit: float | None, limit: int | None = None) -> Adapter:
+def make_adapter(name: str, env: SyncVectorEnv, action_limit: float | None) -> Adapter:
     """The way into environments of a task, and out of them.
 
     Args:
         name: of the task, back end included.
         env: some of them.
         action_limit: as of `make_env`.
-        limit: the time limit; None for that in their spec.
 
     Raises:
         ValueError: fastsac cannot train the task, with the reason.
     """
     space = env.single_action_space
     parts = [_part(name, path, leaf) for path, leaf in _leaves(env.single_observation_space)]
-    if limit is None:
-        limit = getattr(env.envs[0].spec, "max_episode_steps", None)
-    joints = _joint_names(env.envs[0])
-    return Adapter(name, parts, _action_map(name, space, action_limit), space.shape or (), limit, joints)
+    actions, first = _action_map(name, space, action_limit), env.envs[0]
+    limit, joints, said = time_limit(first), _joint_names(first), [*notes(name, first)]
+    return Adapter(name, parts, actions, space.shape or (), limit, joints, notes=said)
 
 
 def _joint_names(env: gymnasium.Env[Any, Any]) -> list[str]:

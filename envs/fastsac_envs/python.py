@@ -28,8 +28,9 @@ import gymnasium
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 
-from fastsac.env import EnvKwargs, EnvSpec, RenderedEnv, VectorEnv, cannot_make, first_line
+from fastsac.env import EnvKwargs, EnvSpec, RenderedEnv, VectorEnv, cannot_make, describe_error
 from fastsac_envs._checked_env import CheckedEnv, number_copies
+from fastsac_envs._wrappers import remedies, time_limit
 from fastsac_envs.gymnasium import GymnasiumEnv, RenderedGymnasiumEnv, make_adapter
 
 GymEnv = gymnasium.Env[Any, Any]
@@ -55,7 +56,7 @@ class Copies:
         with _making(task, env_kwargs):
             one = SyncVectorEnv(makers[:1])
         with closing(one):  # a copy to look at: others may be in processes
-            adapter = make_adapter(f"python:{task}", one, action_limit, limit)
+            adapter = make_adapter(f"python:{task}", one, action_limit)
         with _making(task, env_kwargs):
             env = self.vector_class(makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
         if isinstance(env, SyncVectorEnv):
@@ -81,7 +82,7 @@ class Copies:
                 f'python:{task} cannot be drawn: it must be made with render_mode "rgb_array", got {mode!r}. Give '
                 'env=lambda: MyEnv(render_mode="rgb_array"); training draws nothing by that.'
             )
-        return RenderedGymnasiumEnv(make_adapter(f"python:{task}", env, action_limit, limit), env, [seed])
+        return RenderedGymnasiumEnv(make_adapter(f"python:{task}", env, action_limit), env, [seed])
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _checked(function: Callable[..., GymEnv], kwargs: EnvKwargs, limit: int | No
     if os.getpid() != main_pid:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     env = function(**kwargs)
-    own = getattr(env.spec, "max_episode_steps", None)
+    own = time_limit(env)
     if limit is not None and own is not None and own < limit:
         raise ValueError(
             f"max_episode_steps must be at most {own}, the environment's own time limit, got {limit}. Make the "
@@ -212,16 +213,17 @@ def _of_env(env: GymEnv) -> tuple[Copies, str]:
     try:
         function().close()
     except Exception as error:
-        raise ValueError(f"{spec.id} cannot be made again from its spec: {first_line(error)}. {REMEDY}") from error
+        said = describe_error(error, anywhere=False)
+        raise ValueError(f"{spec.id} cannot be made again from its spec: {said}. {REMEDY}") from error
     return Copies([function]), spec.id
 
 
 def _of_vector(env: Any) -> tuple[Copies, str]:
     if type(env) not in (SyncVectorEnv, AsyncVectorEnv):
         raise ValueError(
-            f"{type(env).__name__} cannot be made again for other seeds. Give a SyncVectorEnv or an AsyncVectorEnv, "
-            "with wrappers around the single environments; a callable that makes one environment; or one that takes "
-            "seeds and makes a fastsac.VectorEnv."
+            f"{type(env).__name__} cannot be made again for other seeds.{remedies(env)} Give a SyncVectorEnv or an "
+            "AsyncVectorEnv, with wrappers around the single environments; a callable that makes one environment; or "
+            "one that takes seeds and makes a fastsac.VectorEnv."
         )
     with closing(env.env_fns[0]()) as first:
         return Copies(env.env_fns, type(env)), _title(first)

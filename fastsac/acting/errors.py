@@ -5,18 +5,15 @@ Owns the words.  Knows nothing of training: who steps environments says by a `Lo
 Axes: N environments, O obs_dim, A action_dim.
 """
 
-import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import FrameType
 from typing import NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastsac.config.settings import Config
-from fastsac.env import OWN_BACKENDS, FloatArray, ObsArray, Step, VectorEnv, check_info_metrics, first_line
+from fastsac.env import FloatArray, ObsArray, Step, VectorEnv, check_info_metrics, describe_error
 from fastsac.runtime.signals import Stopped
 
 T = TypeVar("T")
@@ -95,40 +92,12 @@ def try_make(make: Callable[[], T]) -> T:
     except (KeyboardInterrupt, ValueError):
         raise
     except BaseException as error:
-        raise ValueError(f"the environments cannot be made: {_describe_error(error)}.") from error
+        raise ValueError(f"the environments cannot be made: {describe_error(error)}.") from error
 
 
 def _env_failed(error: BaseException, doing: str, place: Place) -> EnvFailedError:
-    said = _describe_error(error)
+    said = describe_error(error)
     return EnvFailedError(f"{place.env}{place.owner} failed in {doing}{place.when}: {said}.")
-
-
-def _describe_error(error: BaseException) -> str:
-    """Kind, message and line of code: the user's line, if the error came through one."""
-    kind, line = type(error).__name__, first_line(error)
-    text = kind if line == kind else f"{kind}: {line}"
-    frame, lineno = _raised_at(error)
-    return f"{text} ({frame.f_code.co_filename}, line {lineno})"
-
-
-def _raised_at(error: BaseException) -> tuple[FrameType, int]:
-    """The last line outside of installed packages on the way to `error` or to its cause; else the very last line."""
-    cause: BaseException | None = error
-    seen: list[BaseException] = []
-    while cause is not None and cause not in seen:  # `raise e from e` is a circle
-        seen.append(cause)
-        own = [place for place in traceback.walk_tb(cause.__traceback__) if not _is_installed(place[0])]
-        if own:
-            return own[-1]
-        cause = cause.__cause__ or cause.__context__
-    return [*traceback.walk_tb(error.__traceback__)][-1]
-
-
-def _is_installed(frame: FrameType) -> bool:
-    """Whether this is code of an installed package, of the standard library or of ours."""
-    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-    ours = package in ("fastsac", OWN_BACKENDS) or package in sys.stdlib_module_names
-    return ours or any(f"{name}-packages" in frame.f_code.co_filename for name in ("site", "dist"))
 
 
 # Checks of what environments return -----------------------------------------------------------------------------------

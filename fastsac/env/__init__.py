@@ -14,6 +14,7 @@ from fastsac.env.adapt import (
     image_shape,
     join,
     one_hot,
+    small_picture,
     success_of,
 )
 from fastsac.env.contract import (
@@ -31,16 +32,16 @@ from fastsac.env.contract import (
     Step,
     VectorEnv,
 )
+from fastsac.env.failures import cannot_make, describe_error, place_of
 from fastsac.env.listing import Task, describe, list_envs, list_slow_envs, list_tasks
-from fastsac.env.messages import cannot_make, check_info_metrics, check_known_kwargs, first_line, near_matches, told
-from fastsac.env.modules import import_module
+from fastsac.env.messages import check_info_metrics, check_known_kwargs, first_line, near_matches, told
+from fastsac.env.modules import OWN_BACKENDS, import_module
 from fastsac.env.observations import flatten
 from fastsac.env.registry import (
     DEFAULT_BACKEND,
     ENTRY_POINT_GROUP,
     MAX_SEED,
     OBJECT_BACKEND,
-    OWN_BACKENDS,
     backend_modules,
     backend_names,
     make_env,
@@ -70,8 +71,9 @@ __all__ = [
     "Backend", "BoolArray", "Box", "Dict", "Discrete", "EnvKwargs", "EnvSpec", "FloatArray", "NextStepReset",
     "ObsArray", "ObsPart", "RenderedEnv", "ReportsInfo", "SavesState", "Space", "Step", "Task", "VectorEnv",
     "action_range", "action_shape", "action_space", "backend_modules", "backend_names", "cannot_make",
-    "channels_first", "check_info_metrics", "check_known_kwargs", "describe", "find_image", "first_line", "flatten",
-    "image_shape", "import_module", "join", "list_envs", "list_slow_envs", "list_tasks", "make_env",
-    "make_rendered_env", "make_spec", "modules_of", "near_matches", "observation_space", "one_hot", "parts_of",
-    "register_env", "resolve", "rows_of_actions", "success_of", "told", "why_only_here",
+    "channels_first", "check_info_metrics", "check_known_kwargs", "describe", "describe_error", "find_image",
+    "first_line", "flatten", "image_shape", "import_module", "join", "list_envs", "list_slow_envs", "list_tasks",
+    "make_env", "make_rendered_env", "make_spec", "modules_of", "near_matches", "observation_space", "one_hot",
+    "parts_of", "place_of", "register_env", "resolve", "rows_of_actions", "small_picture", "success_of", "told",
+    "why_only_here",
 ]  # fmt: skip

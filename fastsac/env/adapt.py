@@ -98,6 +98,7 @@ class Adapter:
         action_shape: of the simulator's actions, for one environment.
         joint_names: as in `EnvSpec`.
         info_names: as in `EnvSpec`.
+        notes: as in `EnvSpec`.
 
     Raises:
         ValueError: as `find_image`.
@@ -112,6 +113,7 @@ class Adapter:
         max_episode_steps: int | None,
         joint_names: Sequence[str] = (),
         info_names: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self._action_map, self._action_shape = action_map, action_shape
         self.spec = EnvSpec(
@@ -128,6 +130,7 @@ class Adapter:
             action_start=action_map.start,
             joint_names=tuple(joint_names),
             info_names=None if info_names is None else tuple(info_names),
+            notes=tuple(notes),
         )
 
     def action(self, action: FloatArray) -> AnyArray:
@@ -185,6 +188,12 @@ def image_shape(shape: Sequence[int], dtype: DTypeLike) -> ImageShape | None:
     first, second, last = shape if len(shape) == 3 else (1, *shape)
     image = (first, second, last) if first <= last else (last, first, second)
     return image if min(image[1:]) >= MIN_IMAGE_SIDE else None
+
+
+def small_picture(parts: Iterable[ObsPart]) -> ObsPart | None:
+    """The first part that looks like a picture and is too small for an image."""
+    of_bytes = (part for part in parts if np.dtype(part.dtype) == np.uint8 and len(part.shape) == 3)
+    return next((part for part in of_bytes if image_shape(part.shape, part.dtype) is None), None)
 
 
 def channels_first(images: AnyArray) -> AnyArray:

@@ -24,7 +24,8 @@ The contract of a `VectorEnv`
    after which an episode is cut off; a back end that cannot do that refuses the keyword.
 6. Environment i draws all its randomness from `seeds[i]` given at construction: same seeds and actions, same numbers.
 7. Arrays that `reset` and `recv` return belong to the caller: the back end does not write them again.
-8. Errors are exceptions, with `env_index` where it is known which environment they came from.
+8. Errors are exceptions, with `env_index` where it is known which environment they came from, and `place`, a text,
+   where it is known which line of a user's code is to blame and the traceback does not lead there.
 9. An environment may be able to save its state (`SavesState`).  Then a resumed run goes on with the episodes of the
    interrupted one, and gives its numbers bit for bit.  Without, a resumed run makes its environments anew, with other
    seeds, and begins new episodes.
@@ -90,6 +91,7 @@ class EnvSpec:
     action_start: int = 0  # the number of a discrete task's first choice
     joint_names: tuple[str, ...] = ()  # of the joint that each actuator moves; empty where the simulator tells none
     info_names: tuple[str, ...] | None = None  # of all figures that steps can tell; None where steps must show it
+    notes: tuple[str, ...] = ()  # sentences that a run prints at its start
 
     def difference(self, other: "EnvSpec") -> str | None:
         """Name of the first size or bound in which `other` differs; None if a policy of this task fits it."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-from fastsac.env.modules import places
-from fastsac.env.registry import OWN_BACKENDS, backend_modules, modules_of
+from fastsac.env.modules import OWN_BACKENDS, places
+from fastsac.env.registry import backend_modules, modules_of
 
 
 def check_env(env: str, source: Path, is_trusted: bool, say: Callable[[str], None]) -> None:

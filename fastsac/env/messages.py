@@ -1,4 +1,4 @@
-"""Errors of back ends in one line: misspelt names, keywords and figures, and the messages of simulators."""
+"""Messages of back ends in one line: misspelt names, keywords and figures, and how a simulator's own begins."""
 
 import difflib
 import re
@@ -58,9 +58,3 @@ def first_line(error: BaseException) -> str:
     """A simulator's message without its full stop, or the kind of error where there is none."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".:")[:300] if lines else type(error).__name__
-
-
-def cannot_make(backend: str, task: str, env_kwargs: EnvKwargs, error: BaseException) -> ValueError:
-    """The error of a simulator that refuses to make a task."""
-    given = f" with env_kwargs {dict(env_kwargs)}" if env_kwargs else ""
-    return ValueError(f"{backend} cannot make {task}{given}: {first_line(error)}.")

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+OWN_BACKENDS = "fastsac_envs"  # the package of the program's own back ends
+
 
 def import_module(name: str) -> ModuleType:
     """Import a module; the working directory goes on the path, last, if it is only found there."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from fastsac.env.contract import Backend, EnvKwargs, EnvSpec, RenderedEnv, VectorEnv
-from fastsac.env.modules import import_module
+from fastsac.env.failures import describe_error
+from fastsac.env.modules import OWN_BACKENDS, import_module
 
 ENTRY_POINT_GROUP = "fastsac.envs"
-OWN_BACKENDS = "fastsac_envs"
 DEFAULT_BACKEND = "envpool"
 OBJECT_BACKEND = "python"  # has the environments that are handed over as Python objects
 MAX_SEED = 2**31
@@ -40,8 +40,8 @@ def resolve(env: str) -> tuple[Backend, str, str]:
     name, module, task = _split(env)
     try:
         backend = import_module(module)
-    except ImportError as error:
-        raise ValueError(f"back end {name!r} cannot be imported: {error}.") from error
+    except (Exception, SystemExit) as error:  # whatever a user's module raises
+        raise ValueError(f"back end {name!r} cannot be imported: {describe_error(error, anywhere=False)}.") from error
     missing = [f for f in ("make_spec", "make", "list_tasks") if not hasattr(backend, f)]
     if missing:
         raise ValueError(f"back end {name!r} lacks {', '.join(missing)}; see the contract in fastsac/env/contract.py.")

@@ -16,7 +16,7 @@ from fastsac.algorithms import registry
 from fastsac.config.history import Resumed
 from fastsac.config.settings import Config
 from fastsac.config.shares import PartOfAgent
-from fastsac.env import EnvSpec, check_info_metrics, make_spec, why_only_here
+from fastsac.env import MIN_IMAGE_SIDE, EnvSpec, check_info_metrics, make_spec, small_picture, why_only_here
 from fastsac.run.claim import claim_together, folder_before, of_restart, settings_before
 from fastsac.run.effects import settle
 from fastsac.run.films import check_films
@@ -185,7 +185,16 @@ def _env_notes(config: Config, spec: EnvSpec) -> Iterator[str]:
     if spec.max_episode_steps is None:
         yield (
             f"{spec.env_id} tells no time limit: episodes end only when the task ends them, and those of evaluations "
-            f"are cut off after {MAX_STEPS:,} steps. --max-episode-steps N sets one where the simulator can."
+            f"are cut off after {MAX_STEPS:,} steps. The setting max_episode_steps (--max-episode-steps N) gives one, "
+            "where the simulator can."
+        )
+    yield from spec.notes
+    if picture := small_picture(spec.obs_parts):
+        convolved = "; enlarged it goes through convolutions" * (len(spec.obs_parts) == 1)
+        scaled = "; obs_norm (--obs-norm) brings its numbers to one scale" * (not config.obs_norm)
+        yield (
+            f"{spec.env_id}: {picture.name} of shape {picture.shape} is a vector of numbers from 0 to 255, since an "
+            f"image has sides of at least {MIN_IMAGE_SIDE} pixels{convolved}{scaled}."
         )
     if why := why_only_here(config.env):
         yield (

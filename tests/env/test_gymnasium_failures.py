@@ -101,5 +101,6 @@ def test_gymnasium_tells_which_environment_wanted_to_end_the_program(where):
 
 
 def test_gymnasium_makes_a_wrong_call_of_a_constructor_that_ends_the_program():
-    with pytest.raises(ValueError, match=r"gymnasium cannot make .*Quits-v0 with env_kwargs .*: no licence\."):
+    line = r"SystemExit: no licence \(.*failing_env.py, line \d+\)\.$"
+    with pytest.raises(ValueError, match=rf"^gymnasium cannot make .*Quits-v0 with env_kwargs .*: {line}"):
         two_steps("Quits", where="make")

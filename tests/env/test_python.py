@@ -155,8 +155,12 @@ class Wrapped(gymnasium.vector.VectorWrapper):
             lambda: 3,
             "env must make a Gymnasium environment, or take seeds and make a fastsac.VectorEnv; lambda made",
         ),
-        (lambda: 1 / 0, "python cannot make lambda: division by zero."),
+        (lambda: 1 / 0, f"python cannot make lambda: ZeroDivisionError: division by zero ({__file__}, line "),
         (Wrapped(vector(1)), "Wrapped cannot be made again for other seeds. Give a SyncVectorEnv"),
+        (
+            gymnasium.wrappers.vector.NormalizeReward(vector(1)),
+            "made again for other seeds. Leave it out and use reward_norm (--reward-norm), which has one for all. Give",
+        ),
         (
             gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="vector_entry_point"),
             "CartPoleVectorEnv cannot be made again",

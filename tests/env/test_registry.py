@@ -50,7 +50,11 @@ from tests.support.gym_envs import CHOICES, PICTURES, SPACES
         ("gymnasium:no_such_module:Foo-v0", {}, "No module named 'no_such_module'"),
         ("gymnasium:Pendulum-v1", {"gravity": 1}, "unexpected keyword argument 'gravity'"),
         ("gymnasium:Pendulum-v1", {"num_envs": 1}, "must not hold 'num_envs'"),
-        ("gymnasium:tests.support.nested_env:Nested-v0", {"bad": True}, r"first line\.$"),
+        (
+            "gymnasium:tests.support.nested_env:Nested-v0",
+            {"bad": True},
+            r"RuntimeError: first line \(.*nested_env.py, line \d+\)\.$",
+        ),
         ("gymnasium:tests.support.nested_env:Nested-v0", {"low": -np.inf}, "without bounds.*--action-limit"),
         ("tests.support.scripted_env:3x", {}, "task must look like"),
         ("tests.support.scripted_env:3t", {"bound": "inf"}, "without bounds.*--action-limit"),
@@ -73,7 +77,9 @@ def test_gymnasium_names_the_missing_package(monkeypatch):
     for module in [m for m in sys.modules if m.startswith("gymnasium.envs.mujoco")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "mujoco", None)  # as if it were not installed
-    with pytest.raises(ValueError, match=r"gymnasium cannot make HalfCheetah-v5: MuJoCo is not installed"):
+    with pytest.raises(
+        ValueError, match=r"gymnasium cannot make HalfCheetah-v5: DependencyNotInstalled: MuJoCo is not installed"
+    ):
         make_spec("gymnasium:HalfCheetah-v5")
 
 
@@ -91,6 +97,16 @@ def test_gymnasium_names_the_missing_package(monkeypatch):
 def test_make_env_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_env(**{"env": "Pendulum-v1", **arguments})
+
+
+def test_a_module_that_falls_over_is_named_with_its_line(tmp_path, monkeypatch):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "points.py").write_text("GRAVITY = 9.81\nMASS = WEIGHT / GRAVITY\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    line = r"NameError: name 'WEIGHT' is not defined \(.*points\.py, line 2\)\.$"
+    with pytest.raises(ValueError, match=rf"^back end 'broken.points' cannot be imported: {line}"):
+        make_spec("broken.points:Point")
 
 
 def test_largest_seed_works():

@@ -24,6 +24,39 @@ IMAGES = "tests.support.image_env:Side"
 LONG = BASE.replace(total_steps=100_000, compile="auto")
 
 
+def pictures(tmp_path, shape, **changes):
+    """The notes of a run on pictures of a shape."""
+    config = BASE.replace(env="gymnasium:tests.support.gym_envs:Pictures-v0", run_dir=str(tmp_path / "run"), **changes)
+    plan = make_plan(config.replace(env_kwargs={"shape": shape, **config.env_kwargs}))
+    plan.place.release()
+    return [note for note in plan.notes if "is a vector of numbers from 0 to 255" in note]
+
+
+def test_a_picture_that_is_too_small_for_an_image_has_a_note(tmp_path):
+    (note,) = pictures(tmp_path, (35, 36, 3))
+    assert (
+        "obs of shape (35, 36, 3) is a vector of numbers from 0 to 255, since an image has sides of at least 36" in note
+    )
+    assert note.endswith(
+        "; enlarged it goes through convolutions; obs_norm (--obs-norm) brings its numbers to one scale."
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes", "end"),
+    [
+        ((36, 36, 3), {}, None),
+        ((9, 9), {}, None),
+        ((9, 9, 3), {"env_kwargs": {"dtype": "float32"}}, None),
+        ((9, 9, 3), {"obs_norm": True}, "pixels; enlarged it goes through convolutions."),
+        ((9, 9, 3), {"obs_norm": True, "env_kwargs": {"parts": ["image", "speed"]}}, "at least 36 pixels."),
+    ],
+)
+def test_its_note_says_what_can_be_done(tmp_path, shape, changes, end):
+    notes = pictures(tmp_path, shape, **changes)
+    assert [note[-len(end or "") :] for note in notes] == ([] if end is None else [end])
+
+
 @pytest.mark.parametrize(("version", "chosen"), [("2.11.0+cu130", "eager"), ("2.12.0", "compiled")])
 def test_several_members_are_not_compiled_where_that_is_wrong(monkeypatch, version, chosen):
     monkeypatch.setattr(mode, "TORCH", TorchVersion(version))
