@@ -167,7 +167,7 @@ def test_a_run_directory_imports_no_module_that_came_with_it(monkeypatch):
     config.write_text(config.read_text().replace("tests.support.scripted_env:3t", "theirs.module:3t"))
     monkeypatch.chdir("run")
     Path("theirs").mkdir()
-    Path("theirs/module.py").write_text("from tests.support.scripted_env import list_tasks, make, make_spec\n")
+    Path("theirs/module.py").write_text("from tests.support.scripted_env import *\n")
     for call in (lambda: fastsac.evaluate("."), lambda: fastsac.train(resume=".", total_steps=90)):
         with pytest.raises(ValueError, match=r"env must not name a module that lies beside .*environment's name in"):
             call()

@@ -48,7 +48,6 @@ from fastsac.env import (
     Step,
     cannot_make,
     check_known_kwargs,
-    near_matches,
     success_of,
 )
 from fastsac_envs._opengl import NO_DRIVER, has_opengl, load_opengl
@@ -198,9 +197,6 @@ class RenderedEnvpool(EnvpoolEnv):
 def _native_spec(task: str, env_kwargs: EnvKwargs) -> NativeSpec:
     import envpool
 
-    tasks = envpool.list_all_envs()
-    if task not in tasks:
-        raise ValueError(f"unknown envpool id {task!r}{near_matches(task, tasks) or '.'} `fastsac envs` lists them.")
     default = _call(envpool.make_spec, task, {})
     if not env_kwargs:
         return default

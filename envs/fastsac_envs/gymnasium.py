@@ -46,6 +46,7 @@ from fastsac_envs._info import names_in, of_all
 from fastsac_envs._opengl import choose_mujoco_gl
 from fastsac_envs._wrappers import notes, time_limit
 
+TAKES_MORE = True  # ids of modules that are not imported yet, and those of MuJoCo
 RESERVED_KWARGS = {"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker"}
 USUAL_STEPS_PER_S = 30  # of an environment that tells nothing
 

@@ -34,6 +34,7 @@ from fastsac_envs._wrappers import remedies, time_limit
 from fastsac_envs.gymnasium import GymnasiumEnv, RenderedGymnasiumEnv, make_adapter
 
 GymEnv = gymnasium.Env[Any, Any]
+TAKES_MORE = True  # what this process has not adopted has a line of its own
 REMEDY = "Give a callable that makes one, for example env=lambda: MyEnv()."
 
 

@@ -34,7 +34,7 @@ class EnvsArgs:
     family: str | None = setting(None, metavar="NAME")
     """List those of one family."""
     back_end: str | None = setting(None, metavar="NAME")
-    """List those of one back end."""
+    """List those of one back end, which may be a module of your own: package.module."""
     images: tyro.conf.FlagCreatePairsOff[bool] = False
     """List those whose observation is an image."""
     discrete: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -44,15 +44,14 @@ class EnvsArgs:
 def run(args: list[str]) -> int:
     """Count or list; returns the exit status."""
     options = parse(EnvsArgs, "fastsac envs", args)
-    from fastsac.env import list_tasks, near_matches
+    from fastsac.env import list_tasks
 
-    tasks = list_tasks(options.pattern)
+    tasks = list_tasks(options.pattern, own_module(options))
     if options == EnvsArgs():
         print_families(tasks)
         return 0
     if not tasks:
-        near = near_matches(options.pattern or "", [task.name for task in list_tasks()])
-        raise ValueError(f"no environment matches {options.pattern!r}{near or '. `fastsac envs` counts all.'}")
+        raise ValueError(f"no environment matches {options.pattern!r}{near_tasks(options)}")
     for name in ("family", "back_end"):
         tasks = those_with(tasks, name, getattr(options, name))
     is_narrow = options.pattern or options.family
@@ -64,6 +63,22 @@ def run(args: list[str]) -> int:
     elif not found:
         raise ValueError("no trainable environment is like this. `fastsac envs` counts all.")
     return 0
+
+
+def near_tasks(options: EnvsArgs) -> str:
+    """The names that are near to a pattern that matches none, or where all names are."""
+    from fastsac.env import list_tasks, near_matches
+
+    module, pattern = own_module(options), options.pattern or ""
+    near = near_matches(pattern, [t.env_id if ":" in pattern else t.name for t in list_tasks(None, module)])
+    return near or (f". `fastsac envs --back-end {module}` lists all." if module else ". `fastsac envs` counts all.")
+
+
+def own_module(options: EnvsArgs) -> str | None:
+    """The module that is asked for as a back end: `--back-end package.module`, or `package.module:Task`."""
+    prefix, colon, _ = (options.pattern or "").partition(":")
+    asked = options.back_end or prefix * bool(colon)
+    return asked if "." in asked else None
 
 
 def those_with(tasks: "list[Task]", name: str, wanted: str | None) -> "list[Task]":

@@ -168,10 +168,14 @@ class RenderedEnv(VectorEnv, Protocol):
 class Backend(Protocol):
     """The functions of a back-end module.
 
-    Five more are optional.  `make_rendered(task, seed, env_kwargs, action_limit) -> RenderedEnv`: one environment that
-    can be drawn; raises ValueError for a task of which there are no pictures, or not on this machine, with the remedy.
-     `list_slow_tasks() -> list[str]`: names that take long to describe, which is done only
-    where they are asked for.  `family(task) -> str`: the family that a listed task belongs to.
+    A task that neither `list_tasks` nor `list_slow_tasks` names is refused before these functions see it, unless the
+    module says `TAKES_MORE = True`: names with parameters in them, for example.  Then `make_spec` refuses those that
+    there are not.
+
+    Five more functions are optional.  `make_rendered(task, seed, env_kwargs, action_limit) -> RenderedEnv`: one
+    environment that can be drawn; raises ValueError for a task of which there are no pictures, or not on this machine,
+    with the remedy.  `list_slow_tasks() -> list[str]`: names that take long to describe, which is done only where they
+    are asked for.  `family(task) -> str`: the family that a listed task belongs to.
     `why_only_here(task) -> str`: why a task exists in this process alone, where it does.
     `list_modules(task) -> list[str]`: the modules that the name of a task asks for, told without importing any; import
     them by `import_module`.
@@ -186,4 +190,4 @@ class Backend(Protocol):
         """Build one environment per seed; `num_threads` 0 lets the back end choose."""
 
     def list_tasks(self) -> list[str]:
-        """The names worth listing; may leave out tasks that cannot be trained."""
+        """The names of the tasks; may leave out those that cannot be trained, and with `TAKES_MORE` others."""

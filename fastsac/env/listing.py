@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fastsac.env.contract import Backend, EnvSpec
-from fastsac.env.registry import backend_names, resolve
+from fastsac.env.registry import backend_names, resolve, tasks_of
 
 
 @dataclass(frozen=True)
@@ -25,25 +25,31 @@ class Task:
         return f"{self.backend}:{self.name}"
 
 
-def list_tasks(pattern: str | None = None) -> list[Task]:
+def list_tasks(pattern: str | None = None, module: str | None = None) -> list[Task]:
     """The tasks of the installed back ends.
 
     Args:
         pattern: part of a name, or a glob if it holds one of `*?[`; case does not matter.
+        module: one of them, or a module that is a back end, whose tasks alone are wanted.
+
+    Raises:
+        ValueError: there is no such module, or it is no back end.
     """
     text = (pattern or "").lower()
     glob = text if any(c in text for c in "*?[") else f"*{text}*"
-    tasks = [task for name, backend in _installed_backends() for task in _tasks_of(name, backend)]
+    backends = [(module, resolve(f"{module}:any")[0])] if module else _installed_backends()
+    tasks = [task for name, backend in backends for task in _tasks_of(name, backend)]
     return [task for task in tasks if fnmatch.filter((task.name.lower(), task.env_id.lower()), glob)]
 
 
 def describe(tasks: Iterable[Task]) -> Iterator[tuple[Task, EnvSpec]]:
     """Those of the tasks that can be trained, one after the other; those without action bounds are left out."""
-    backends = dict(_installed_backends())
+    backends: dict[str, Backend] = {}
     for task in tasks:
+        backend = backends.get(task.backend) or backends.setdefault(task.backend, resolve(task.env_id)[0])
         # A ValueError says that it cannot be trained; simulators warn about their own older versions.
         with suppress(ValueError), warnings.catch_warnings(action="ignore"):
-            spec = backends[task.backend].make_spec(task.name, {}, None)
+            spec = backend.make_spec(task.name, {}, None)
             yield task, spec
 
 
@@ -65,9 +71,9 @@ def _installed_backends() -> Iterator[tuple[str, Backend]]:
 
 
 def _tasks_of(name: str, backend: Backend) -> list[Task]:
-    slow = list(backend.list_slow_tasks()) if hasattr(backend, "list_slow_tasks") else []
+    quick, slow = tasks_of(backend)
 
     def family(task: str) -> str:
         return backend.family(task) if hasattr(backend, "family") else name
 
-    return [Task(name, task, family(task), task in slow) for task in [*backend.list_tasks(), *slow]]
+    return [Task(name, task, family(task), task in slow) for task in [*quick, *slow]]

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from fastsac.env.contract import Backend, EnvKwargs, EnvSpec, RenderedEnv, VectorEnv
 from fastsac.env.failures import describe_error
+from fastsac.env.messages import near_matches
 from fastsac.env.modules import OWN_BACKENDS, import_module
 
 ENTRY_POINT_GROUP = "fastsac.envs"
@@ -46,6 +47,25 @@ def resolve(env: str) -> tuple[Backend, str, str]:
     if missing:
         raise ValueError(f"back end {name!r} lacks {', '.join(missing)}; see the contract in fastsac/env/contract.py.")
     return cast(Backend, backend), name, task
+
+
+def tasks_of(backend: Backend) -> tuple[list[str], list[str]]:
+    """The names of a back end's tasks, and of those that take long to describe."""
+    slow = backend.list_slow_tasks() if hasattr(backend, "list_slow_tasks") else []
+    return [*backend.list_tasks()], [*slow]
+
+
+def _find(env: str) -> tuple[Backend, str, str]:
+    """As `resolve`; a ValueError with near matches where the back end has no such task."""
+    backend, name, task = resolve(env)
+    if getattr(backend, "TAKES_MORE", False):
+        return backend, name, task
+    quick, slow = tasks_of(backend)
+    if task not in quick and task not in slow:
+        where = f" --back-end {name}" * (name not in backend_modules())
+        near = near_matches(task, [*quick, *slow]) or "."
+        raise ValueError(f"unknown {name} id {task!r}{near} `fastsac envs{where}` lists them.")
+    return backend, name, task
 
 
 def modules_of(env: str) -> Iterator[str]:
@@ -97,7 +117,7 @@ def make_spec(env: str, env_kwargs: EnvKwargs | None = None, action_limit: float
     Raises:
         ValueError: unknown id (with near matches), or a task that cannot be trained (with the reason).
     """
-    backend, _, task = resolve(env)
+    backend, _, task = _find(env)
     return backend.make_spec(task, env_kwargs or {}, action_limit)
 
 
@@ -129,7 +149,7 @@ def make_env(
         raise ValueError(f"num_threads must be at least 0, got {num_threads}.")
     if action_limit is not None and not (action_limit > 0 and math.isfinite(action_limit)):
         raise ValueError(f"action_limit must be positive and finite, got {action_limit}.")
-    backend, _, task = resolve(env)
+    backend, _, task = _find(env)
     return backend.make(task, list(seeds), num_threads, env_kwargs or {}, action_limit)
 
 
@@ -141,7 +161,7 @@ def make_rendered_env(
     Raises:
         ValueError: as `make_spec`, or the task cannot be drawn here.
     """
-    backend, name, task = resolve(env)
+    backend, name, task = _find(env)
     if not hasattr(backend, "make_rendered"):
         raise ValueError(
             f"back end {name!r} draws no pictures: it has no function make_rendered. See the contract in "

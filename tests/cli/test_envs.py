@@ -75,6 +75,34 @@ def test_what_there_is_not_gets_one_line(capsys, args, message):
     assert not captured.out
 
 
+IMAGES = "tests.support.image_env"
+
+
+@pytest.mark.parametrize(
+    "args", [[f"{IMAGES}:Side"], [f"{IMAGES}:si*"], ["--back-end", IMAGES], ["--back-end", IMAGES, "S"]]
+)
+def test_a_module_of_ones_own_is_listed(capsys, args):
+    out = lines(capsys, *args)
+    assert len(out) == 2
+    assert re.fullmatch(r"image:Side +1x36x36 +2 choices +8", out[1])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([f"{IMAGES}:Sied"], f"no environment matches '{IMAGES}:Sied'; did you mean {IMAGES}:Side?"),
+        (["zzz", "--back-end", IMAGES], f"no environment matches 'zzz'. `fastsac envs --back-end {IMAGES}` lists all."),
+        (
+            ["--back-end", "no.such"],
+            "back end 'no.such' cannot be imported: ModuleNotFoundError: No module named 'no'.",
+        ),
+    ],
+)
+def test_what_is_not_in_a_module_of_ones_own_gets_one_line(capsys, args, message):
+    assert main(["envs", *args]) == 2
+    assert capsys.readouterr().err == f"fastsac envs: {message}\n"
+
+
 def test_a_back_end_without_families_is_one(monkeypatch):
     monkeypatch.setattr("fastsac.env.registry.backend_modules", lambda: {"own": "tests.support.scripted_env"})
     monkeypatch.setattr("tests.support.scripted_env.list_tasks", lambda: ["5c"], raising=False)

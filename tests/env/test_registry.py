@@ -61,6 +61,12 @@ from tests.support.gym_envs import CHOICES, PICTURES, SPACES
         ("tests.support.chain_env:random:5,3", {}, "task must look like"),
         ("nothing:Task", {}, "unknown back end 'nothing'; choose from envpool, gymnasium"),
         ("no.such.module:Task", {}, "cannot be imported"),
+        (
+            "tests.support.image_env:Sied",
+            {},
+            "unknown tests.support.image_env id 'Sied'; did you mean Side[?] `fastsac en",
+        ),
+        ("tests.support.image_env:X", {}, r"'X'\. `fastsac envs --back-end tests.support.image_env` lists them\.$"),
         ("json.decoder:Task", {}, "lacks make_spec, make, list_tasks"),
         (":Task", {}, "env must be"),
     ],
@@ -107,6 +113,11 @@ def test_a_module_that_falls_over_is_named_with_its_line(tmp_path, monkeypatch):
     line = r"NameError: name 'WEIGHT' is not defined \(.*points\.py, line 2\)\.$"
     with pytest.raises(ValueError, match=rf"^back end 'broken.points' cannot be imported: {line}"):
         make_spec("broken.points:Point")
+
+
+def test_a_back_end_may_take_more_than_it_lists():
+    assert "9t" not in scripted_env.list_tasks()
+    assert make_spec("tests.support.scripted_env:9t").max_episode_steps == 9
 
 
 def test_largest_seed_works():

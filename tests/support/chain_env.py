@@ -28,6 +28,7 @@ from tests.support.scripted_env import assert_one_hot
 
 Array = NDArray[np.float64]
 
+TAKES_MORE = True  # than it lists
 KWARGS = ("max_episode_steps",)
 MAX_ITERATIONS = 10_000
 

@@ -58,6 +58,7 @@ from numpy.typing import NDArray
 from fastsac.env import ActionChoice, ActionScale, EnvSpec, FloatArray, Step, check_known_kwargs
 
 SEED, EPISODE, STEP, ACTION = 0, 1, 2, 3  # columns of obs; the action starts at ACTION
+TAKES_MORE = True  # than it lists
 KWARGS = (
     "action_dim", "nan_obs", "nan_reward", "factor", "bound", "discrete", "sleep", "fail", "error", "saves_state",
     "bad_picture", "figures",
