@@ -20,11 +20,11 @@ from tests.support.interrupted_runs import EXACT, assert_same_run, drive, interr
 from tests.support.runs import BASE
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "plain": {},
+    "plain": {"utd_ratio": 1.0},
     "members": {"seeds": 2, "sweep": ("critic_lr=1e-3,1e-2",), "obs_norm": True},
     "n_step": {"n_step": 3, "obs_norm": True, "utd_ratio": 0.7},
     "scheduled": {"lr_schedule": "cosine", "sweep": ("lr_final=0,0.5",), "actor_delay": 2},
-    "delayed": {"actor_delay": 2, "seeds": 2, "utd_ratio": 2.5},
+    "delayed": {"actor_delay": 2, "seeds": 2, "utd_ratio": 1.25},
     "course": {"bootstrap_time_limits": False, "random_steps": 3, "log_std_map": "clamp", "n_step": 2, "seeds": 2},
     "recipe": {"reward_norm": True, "noise_repeat": 6, "n_step": 2, "sweep": ("gamma=0.9,0.99",)},
     "goals": {"seeds": 2, "stop_at_return": 1e9, "num_envs": 1, "checkpoint_every": 25},

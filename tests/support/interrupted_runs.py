@@ -17,7 +17,7 @@ from fastsac.run.result import Result
 from fastsac.run.trainer import Run
 from tests.support.runs import BASE, TIME_COLUMNS, go_wrong, rows
 
-EXACT = BASE.replace(total_steps=140, log_every=30, eval_every=45, buffer_size=60)
+EXACT = BASE.replace(total_steps=140, log_every=30, eval_every=45, buffer_size=60, utd_ratio=0.5)
 
 
 def drive(config: Config, interrupt_at: float = math.inf, renew_at: float = math.inf) -> Result:
