@@ -8,7 +8,7 @@ PARALLEL ?= -n auto --dist worksteal
 BENCH ?= update train startup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all golden coverage check docs format bench build clean
+.PHONY: help setup demo test test-all golden coverage check docs site format bench build clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ check: $(READY)  ## Run the linters and the type checker
 
 docs: $(READY)  ## Check the documents, and build them as a site: site/index.html
 	$(BIN)/python -m pytest -q tests/test_docs*.py
+	@$(MAKE) site
+
+site: $(READY)
 	$(BIN)/python -m bench.report --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "The site is in site/index.html."

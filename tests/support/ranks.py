@@ -1,6 +1,5 @@
 """Processes that work together, as those of a run on several devices do, over gloo."""
 
-import multiprocessing
 import os
 import pickle
 import sys
@@ -16,6 +15,7 @@ import torch.distributed as dist
 
 from fastsac.nn.reduction import ALONE, Reduction
 from fastsac.runtime.reduction import GroupReduction, GroupTally
+from tests.support.forked import CONTEXT, Forked
 
 CPU = torch.device("cpu")
 PATIENCE_S = 300.0
@@ -30,15 +30,14 @@ class Ranks:
     """
 
     def __init__(self, size: int, folder: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        pipes = [context.Pipe() for _ in range(size)]
+        pipes = [CONTEXT.Pipe() for _ in range(size)]
         self._ours = [ours for ours, _ in pipes]
         self._processes = [
-            context.Process(target=_serve, args=(rank, size, str(folder / "store"), theirs), daemon=True)
+            Forked(folder / f"{rank}", _serve, rank, size, str(folder / "store"), theirs)
             for rank, (_, theirs) in enumerate(pipes)
         ]
-        for process in self._processes:
-            process.start()
+        for _, theirs in pipes:
+            theirs.close()
 
     def call(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """What `function(rank, *args)`, of some module, returns in each of them."""
@@ -58,7 +57,7 @@ class Ranks:
     def __exit__(self, *error: object) -> None:
         for process in self._processes:
             process.kill()
-            process.join()
+            process.wait()
 
 
 def _serve(rank: int, size: int, store: str, pipe: "Connection[bytes, bytes]") -> None:
