@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from rich.console import Console
 from fastsac.cli import doctor
 from fastsac.cli.doctor import Check
 from fastsac.runtime import device
+from tests.support.launched import launch, values
 
 
 def test_this_machine_can_train() -> None:
@@ -92,29 +94,19 @@ def test_a_process_alone_says_what_others_would_reduce_by(monkeypatch: pytest.Mo
 
 
 DOCTOR = """import sys
-from types import SimpleNamespace
 from fastsac.cli import doctor
 doctor.PROBES = {"gpu": doctor.check_gpu, "processes": doctor.check_processes}
-if "many" in sys.argv:
-    import torch
-    torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 1
-    torch.cuda.get_device_properties = lambda number: SimpleNamespace(uuid="a")
-    doctor.PROBES.pop("gpu")
 sys.exit(doctor.run([]))
 """
 
 
-def torchrun(folder: Path, *args: str) -> "subprocess.CompletedProcess[str]":
-    """Two processes that look at nothing but GPUs and each other."""
-    script = folder / "doctor.py"
+def test_of_two_processes_the_first_one_prints_what_they_are(tmp_path: Path) -> None:
+    """Under torchrun; they look at nothing but GPUs and each other."""
+    script = tmp_path / "doctor.py"
     script.write_text(DOCTOR)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run([*command, *args], env=env, capture_output=True, text=True, timeout=120)
-
-
-def test_of_two_processes_the_first_one_prints_what_they_are(tmp_path: Path) -> None:
-    done = torchrun(tmp_path)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     ranks = "; ".join(rf"rank {rank} \(\S+:\d+\) cpu" for rank in range(2))
@@ -123,15 +115,22 @@ def test_of_two_processes_the_first_one_prints_what_they_are(tmp_path: Path) -> 
     assert text.count("This machine can train.") == 1  # rank 0 alone
 
 
-@pytest.mark.slow
+def doctor_with_one_gpu() -> int:
+    """The status of a doctor that looks at processes alone, and believes in one GPU."""
+    torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 1
+    torch.cuda.get_device_properties = lambda *_: SimpleNamespace(uuid="a")  # type: ignore[assignment]
+    doctor.PROBES = {"processes": doctor.check_processes}
+    return doctor.run([])
+
+
 def test_more_processes_than_gpus_are_one_line(tmp_path: Path) -> None:
-    done = torchrun(tmp_path, "many")
-    assert done.returncode == 1
-    text = " ".join(done.stdout.split())
-    assert text == (
+    first, second = launch(tmp_path, 2, doctor_with_one_gpu)
+    assert values([first, second]) == [1, 1]
+    assert " ".join(first.out.split()) == (
         "fail processes 2 processes need 2 GPUs, and there is 1 Start torchrun with --nproc-per-node 1, or share one "
         "by --device cuda:0. Training would fail here: processes."
     )
+    assert not second.out
 
 
 @pytest.mark.parametrize(("status", "expected"), [("ok", 0), ("warning", 0), ("fail", 1)])
