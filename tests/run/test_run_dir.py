@@ -378,7 +378,7 @@ def test_a_run_directory_that_becomes_read_only(tmp_path, in_time):
     folder = tmp_path / "run"
     command = [
         sys.executable, "-m", "fastsac", "train", "--env", "tests.support.scripted_env:5c",
-        "--run-dir", str(folder), *TINY, "--checkpoint-every", "500", "--utd-ratio", "0.05",
+        "--run-dir", str(folder), *TINY, "--checkpoint-every", "500",
     ]  # fmt: skip
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=without_the_right_to_override
