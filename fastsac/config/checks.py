@@ -46,6 +46,28 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
         not c.reward_norm or c.value_max > 0,
         f"value_max must be above 0 with reward_norm, which scales returns down to it, got {c.value_max}. Raise it.",
     )
+    yield from _rules_of_replay(c)
+    yield (
+        c.max_episode_steps is None or "max_episode_steps" not in c.env_kwargs,
+        "max_episode_steps stands in env_kwargs too. Give it once.",
+    )
+    yield (
+        all(c.info_metrics) and len({*c.info_metrics}) == len(c.info_metrics),
+        f"info_metrics must be different names, got {shown(c.info_metrics)}.",
+    )
+    yield (
+        re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?", c.device) is not None,
+        f"device must be auto, cpu, cuda or cuda:N, got {shown(c.device)}.",
+    )
+    if c.max_wall_time is not None:
+        try:
+            parse_duration(c.max_wall_time)
+        except ValueError as error:
+            yield False, f"max_wall_time {error}"
+
+
+def _rules_of_replay(c: "Config") -> Iterator[tuple[bool, str]]:
+    """Those of `_rules` that are of the replay, and of what batches are drawn from."""
     yield (
         c.batch_size <= c.learning_starts,
         f"batch_size must be at most learning_starts ({c.learning_starts}), which fills the replay before the first "
@@ -68,23 +90,6 @@ def _rules(c: "Config") -> Iterator[tuple[bool, str]]:
         f"buffer_size must hold more than n_step = {c.n_step} transitions for each of num_envs = {c.num_envs} "
         f"environments, got {c.buffer_size}. Raise buffer_size or lower num_envs.",
     )
-    yield (
-        c.max_episode_steps is None or "max_episode_steps" not in c.env_kwargs,
-        "max_episode_steps stands in env_kwargs too. Give it once.",
-    )
-    yield (
-        all(c.info_metrics) and len({*c.info_metrics}) == len(c.info_metrics),
-        f"info_metrics must be different names, got {shown(c.info_metrics)}.",
-    )
-    yield (
-        re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?", c.device) is not None,
-        f"device must be auto, cpu, cuda or cuda:N, got {shown(c.device)}.",
-    )
-    if c.max_wall_time is not None:
-        try:
-            parse_duration(c.max_wall_time)
-        except ValueError as error:
-            yield False, f"max_wall_time {error}"
 
 
 def _rules_of_networks(c: "Config") -> Iterator[tuple[bool, str]]:
